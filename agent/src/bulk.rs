@@ -1,0 +1,189 @@
+//! Bulk data on connections of their own: logs and files of tasks, sent when the master asks for them.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rialto_core::model::TaskKey;
+use rialto_proto::logs::{BulkRequest, Follow, LogFile, OpenBulk, ReadLog, Start};
+use rialto_proto::v1::{self, BulkErrorKind, bulk_up};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::link::Dialer;
+use crate::logs::LogReader;
+use crate::work_dir::Layout;
+
+/// The most streams at once; a request beyond is answered with an error.
+const MAX_STREAMS: usize = 64;
+/// The most bytes in one chunk.
+const CHUNK: usize = 64 << 10;
+/// The most chunks that wait for the connection.
+const WAITING: usize = 4;
+/// Between looks at a file that is followed.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The files that can be read, and the tasks that still write them.
+#[derive(Debug)]
+pub(crate) struct Files {
+    layout: Layout,
+    live: Mutex<BTreeSet<TaskKey>>,
+    streams: Arc<Semaphore>,
+}
+
+/// What ends a stream early.
+enum Stop {
+    /// Nobody reads any more.
+    Cancelled,
+    Error(BulkErrorKind, String),
+}
+
+impl Files {
+    pub(crate) fn new(layout: Layout) -> Self {
+        Self { layout, live: Mutex::default(), streams: Arc::new(Semaphore::new(MAX_STREAMS)) }
+    }
+
+    /// `task` has begun, or is about to.
+    pub(crate) fn begin(&self, task: TaskKey) {
+        self.live().insert(task);
+    }
+
+    /// `task` has ended: what it wrote is all there is.
+    pub(crate) fn end(&self, task: &TaskKey) {
+        self.live().remove(task);
+    }
+
+    fn live(&self) -> std::sync::MutexGuard<'_, BTreeSet<TaskKey>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_live(&self, task: &TaskKey) -> bool {
+        self.live().contains(task)
+    }
+
+    /// Dials a stream and sends on it what is asked for.
+    pub(crate) fn serve(self: Arc<Self>, dialer: &Dialer, open: OpenBulk) {
+        let permit = self.streams.clone().try_acquire_owned();
+        let client = dialer.client();
+        tokio::spawn(async move {
+            let stream_id = open.stream_id;
+            if let Err(status) = self.stream(client, open, permit.ok()).await {
+                tracing::debug!(stream_id, "bulk stream: {}", status.message());
+            }
+        });
+    }
+
+    async fn stream(
+        &self,
+        mut client: crate::link::Client,
+        open: OpenBulk,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), tonic::Status> {
+        let (sender, outgoing) = mpsc::channel(WAITING);
+        let first = up(bulk_up::Message::StreamId(open.stream_id));
+        sender.try_send(first).expect("the channel is new and has room");
+        let mut incoming = client.bulk(ReceiverStream::new(outgoing)).await?.into_inner();
+        let BulkRequest::ReadLog(read) = open.request;
+        let send = async {
+            let sent = match permit {
+                Some(_permit) => self.send(&read, &sender).await,
+                None => Err(Stop::Error(BulkErrorKind::Io, format!("at most {MAX_STREAMS} streams at once"))),
+            };
+            if let Err(Stop::Error(kind, message)) = sent {
+                let error = v1::BulkError { kind: kind.into(), message };
+                let _gone = sender.send(up(bulk_up::Message::Error(error))).await;
+            }
+        };
+        tokio::select! {
+            // The first thing that the master says here is that nobody reads any more, or it hangs up.
+            _ = incoming.message() => return Ok(()),
+            () = send => {}
+        }
+        drop(sender);
+        // What was sent is on its way as long as the stream lives: until the master has closed its side.
+        while incoming.message().await?.is_some() {}
+        Ok(())
+    }
+
+    async fn send(&self, read: &ReadLog, sender: &mpsc::Sender<v1::BulkUp>) -> Result<(), Stop> {
+        let mut left = read.limit.unwrap_or(u64::MAX);
+        let Some(mut reader) = self.open(read).await? else { return chunk(0, Vec::new(), true, sender).await };
+        loop {
+            // Asked before the read: what a task wrote before it ended is there to be read after.
+            let ended = read.follow == Follow::No || !self.is_live(&read.task);
+            let (offset, data);
+            (reader, offset, data) = next_chunk(reader, CHUNK.min(usize::try_from(left).unwrap_or(CHUNK))).await?;
+            left -= data.len() as u64;
+            if data.is_empty() && !ended && left > 0 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                continue;
+            }
+            if data.is_empty() || left == 0 {
+                return chunk(offset, data, true, sender).await;
+            }
+            chunk(offset, data, false, sender).await?;
+        }
+    }
+
+    /// Opens the file, waiting for it where the task may still make it; `None` if it ended without.
+    async fn open(&self, read: &ReadLog) -> Result<Option<LogReader>, Stop> {
+        let sandbox = self.layout.sandbox(&read.task);
+        loop {
+            let live = self.is_live(&read.task);
+            let (sandbox, file, start) = (sandbox.clone(), read.file.clone(), read.start);
+            let opened = tokio::task::spawn_blocking(move || open(&sandbox, &file, start)).await.map_err(|_| Stop::Cancelled)?;
+            match opened {
+                Ok(reader) => return Ok(Some(reader)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    let is_output = !matches!(read.file, LogFile::Sandbox(_));
+                    if live && (read.follow == Follow::UntilTaskEnds) {
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                    } else if live && is_output {
+                        return Ok(None);
+                    } else {
+                        return Err(Stop::Error(BulkErrorKind::NotFound, format!("{} of {}: not found", read.file, read.task)));
+                    }
+                }
+                Err(error) => return Err(Stop::Error(kind_of(&error), format!("{} of {}: {error}", read.file, read.task))),
+            }
+        }
+    }
+}
+
+fn open(sandbox: &std::path::Path, file: &LogFile, start: Start) -> std::io::Result<LogReader> {
+    match file {
+        LogFile::Stdout => LogReader::rotated(sandbox, "stdout", start),
+        LogFile::Stderr => LogReader::rotated(sandbox, "stderr", start),
+        LogFile::Sandbox(path) => LogReader::plain(sandbox, path, start),
+    }
+}
+
+/// Refused paths are the asker's fault, the rest is ours.
+fn kind_of(error: &std::io::Error) -> BulkErrorKind {
+    match error.kind() {
+        std::io::ErrorKind::InvalidInput | std::io::ErrorKind::NotADirectory => BulkErrorKind::Invalid,
+        _ => BulkErrorKind::Io,
+    }
+}
+
+async fn next_chunk(mut reader: LogReader, len: usize) -> Result<(LogReader, u64, Vec<u8>), Stop> {
+    let read = tokio::task::spawn_blocking(move || {
+        let mut data = vec![0; len];
+        let offset = reader.offset();
+        let len = reader.read(&mut data)?;
+        data.truncate(len);
+        Ok::<_, std::io::Error>((reader, offset, data))
+    });
+    let read = read.await.map_err(|_| Stop::Cancelled)?;
+    read.map_err(|error| Stop::Error(BulkErrorKind::Io, error.to_string()))
+}
+
+async fn chunk(offset: u64, data: Vec<u8>, eof: bool, sender: &mpsc::Sender<v1::BulkUp>) -> Result<(), Stop> {
+    let chunk = v1::LogChunk { offset, data: Bytes::from(data), eof };
+    sender.send(up(bulk_up::Message::Chunk(chunk))).await.map_err(|_| Stop::Cancelled)
+}
+
+fn up(message: bulk_up::Message) -> v1::BulkUp {
+    v1::BulkUp { message: Some(message) }
+}

@@ -1,0 +1,48 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rialto_core::model::Reject;
+
+/// Why an agent can't start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Another agent uses the folder.
+    #[error("work directory {0} is in use by another agent")]
+    InUse(PathBuf),
+    /// A file or folder can't be made, read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The journal was written by something else, or by a later release.
+    #[error("journal {path}: {message}")]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The master's address is not one.
+    #[error("master address {address:?}: expected host:port or a URL with http or https ({message})")]
+    Address {
+        /// What was given.
+        address: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The token can't be sent.
+    #[error("token: expected printable ASCII without white space")]
+    Token,
+    /// The master does not want this agent.
+    #[error("the master refuses this agent: {0}")]
+    Refused(Reject),
+}
+
+impl AgentError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { path: path.to_owned(), source }
+    }
+}

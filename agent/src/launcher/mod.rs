@@ -1,0 +1,210 @@
+//! Task groups as processes: one [`Group`] for each, from its plan to the word of its end.
+//!
+//! A group is started by making its sandboxes, writing its plan into the supervisor's folder and spawning `rialto supervise`. From then on
+//! the group follows the supervisor's socket and turns what it says into the core's inputs. The connection, and this agent, may be lost
+//! and found again at any time; what counts is what the supervisor's folder says.
+
+mod follow;
+mod plan;
+mod remains;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rialto_core::agent::{End, Input};
+use rialto_core::model::{AgentId, Device, Launch, TaskId, TaskKey};
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
+
+use crate::health;
+use crate::shell::Event;
+use crate::supervisor::client::{self, Liveness};
+use crate::supervisor::protocol;
+use crate::work_dir::{Boot, Layout};
+
+/// Asks a group's supervisor to end the group because of one member.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kill {
+    /// The member's index.
+    pub(crate) member: usize,
+    pub(crate) grace: Duration,
+}
+
+/// What all groups of an agent share.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    pub(crate) layout: Layout,
+    pub(crate) exe: PathBuf,
+    /// `PATH` of tasks that set none.
+    pub(crate) path: String,
+    /// Bounds how many groups are being started at once.
+    pub(crate) starting: Semaphore,
+    pub(crate) events: mpsc::Sender<Event>,
+}
+
+/// What is to be started, or was.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) launch: Launch,
+    pub(crate) devices: BTreeMap<TaskId, Vec<Arc<Device>>>,
+    pub(crate) agent: Option<AgentId>,
+}
+
+/// How far a member's story has been told.
+#[derive(Debug, Default)]
+struct Member {
+    ran: bool,
+    ended: bool,
+    check: Option<AbortHandle>,
+}
+
+/// One group, as the agent knows it.
+pub(crate) struct Group {
+    launcher: Arc<Launcher>,
+    order: Order,
+    tasks: Vec<TaskKey>,
+    members: Vec<Member>,
+    checks: Vec<Option<health::Plan>>,
+    directory: PathBuf,
+    kills: mpsc::Receiver<Kill>,
+    child: Option<Child>,
+    /// Why the supervisor refused what it was told, if it did.
+    refused: Option<String>,
+}
+
+impl Group {
+    pub(crate) fn new(launcher: Arc<Launcher>, order: Order, kills: mpsc::Receiver<Kill>) -> Self {
+        let key = |id: &TaskId| TaskKey::new(order.launch.framework, id.clone());
+        let tasks: Vec<TaskKey> = order.launch.group.tasks.iter().map(|task| key(&task.id)).collect();
+        let directory = launcher.layout.run(&tasks[0]);
+        let members = tasks.iter().map(|_| Member::default()).collect();
+        Self { launcher, order, tasks, members, checks: Vec::new(), directory, kills, child: None, refused: None }
+    }
+
+    /// Starts the group and stays with it until it has ended.
+    pub(crate) async fn start(mut self) {
+        let Some(spec) = self.plan().await else { return };
+        if self.kills.try_recv().is_ok() {
+            self.end_all(&End::Killed(None)).await;
+            return;
+        }
+        match self.spawn(Some(spec)).await {
+            Ok(stream) => self.stay(Some(stream)).await,
+            Err(message) => self.end_all(&End::LaunchFailed(message.into())).await,
+        }
+    }
+
+    /// Takes up a group that an earlier agent started, or was about to.
+    pub(crate) async fn resume(mut self, boot: Boot) {
+        let directory = self.directory.clone();
+        let found = blocking(move || Ok((client::terminal(&directory)?, client::liveness(&directory)?, directory.exists()))).await;
+        let Some(spec) = self.plan().await else { return };
+        match found {
+            Err(error) => self.end_all(&End::LaunchFailed(format!("its supervisor's folder can't be read: {error}").into())).await,
+            Ok((Some(terminal), _, _)) => self.finished(terminal).await,
+            Ok((None, _, _)) if boot == Boot::New => self.end_all(&End::Rebooted).await,
+            Ok((None, Liveness::Alive { .. } | Liveness::Dead, _)) => self.stay(None).await,
+            // It was never started. Should a supervisor be about to claim the folder, only one of the two can.
+            Ok((None, Liveness::Never, exists)) => match self.spawn((!exists).then_some(spec)).await {
+                Ok(stream) => self.stay(Some(stream)).await,
+                Err(message) => self.end_all(&End::LaunchFailed(message.into())).await,
+            },
+        }
+    }
+
+    /// What is to be run. A description that can't be run ends the group.
+    async fn plan(&mut self) -> Option<protocol::Spec> {
+        match plan::plan(&self.launcher, &self.order, &self.tasks) {
+            Ok(plan) => {
+                self.checks = plan.checks;
+                Some(plan.spec)
+            }
+            Err(plan::PlanError { member, message }) => {
+                self.ended(member, End::NotStarted(message.into())).await;
+                self.end_all(&End::GroupEnded).await;
+                None
+            }
+        }
+    }
+
+    /// Spawns the supervisor; with a spec, makes its folder and the sandboxes first.
+    async fn spawn(&mut self, spec: Option<protocol::Spec>) -> Result<UnixStream, String> {
+        let _permit = self.launcher.starting.acquire().await.map_err(|_| "the agent is stopping".to_owned())?;
+        let (exe, directory) = (self.launcher.exe.clone(), self.directory.clone());
+        let spawned = tokio::task::spawn_blocking(move || spawn(&exe, &directory, spec.as_ref())).await;
+        let spawned = spawned.map_err(|_| "the agent is stopping".to_owned())??;
+        self.child = Some(spawned.child);
+        spawned.stream.set_nonblocking(true).map_err(|error| error.to_string())?;
+        UnixStream::from_std(spawned.stream).map_err(|error| error.to_string())
+    }
+
+    async fn running(&mut self, member: usize) {
+        if std::mem::replace(&mut self.members[member].ran, true) || self.members[member].ended {
+            return;
+        }
+        let task = self.tasks[member].clone();
+        if let Some(plan) = self.checks[member].take() {
+            let check = health::watch(task.clone(), plan, self.launcher.events.clone());
+            self.members[member].check = Some(tokio::spawn(check).abort_handle());
+        }
+        self.tell(Input::Running { task }).await;
+    }
+
+    async fn ended(&mut self, member: usize, end: End) {
+        if std::mem::replace(&mut self.members[member].ended, true) {
+            return;
+        }
+        if let Some(check) = self.members[member].check.take() {
+            check.abort();
+        }
+        let task = self.tasks[member].clone();
+        self.tell(Input::Ended { task, end }).await;
+    }
+
+    async fn end_all(&mut self, end: &End) {
+        for member in 0..self.tasks.len() {
+            self.ended(member, end.clone()).await;
+        }
+    }
+
+    async fn tell(&self, input: Input) {
+        // Nobody listens once the agent has stopped; the next one learns the same from the supervisor's folder.
+        let _stopped = self.launcher.events.send(Event::Input(input)).await;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for check in self.members.iter().filter_map(|member| member.check.as_ref()) {
+            check.abort();
+        }
+    }
+}
+
+fn spawn(exe: &Path, directory: &Path, spec: Option<&protocol::Spec>) -> Result<client::Spawned, String> {
+    if let Some(spec) = spec {
+        prepare(directory, spec)?;
+    }
+    client::spawn(exe, directory).map_err(|error| error.to_string())
+}
+
+fn prepare(directory: &Path, spec: &protocol::Spec) -> Result<(), String> {
+    for task in &spec.tasks {
+        std::fs::create_dir_all(&task.sandbox).map_err(|error| format!("sandbox {}: {error}", task.sandbox.display()))?;
+    }
+    let parent = directory.parent().expect("it lies below the work directory");
+    std::fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
+    client::prepare(directory, spec).map_err(|error| error.to_string())
+}
+
+/// Reads or writes files where waiting for them holds nobody up.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, client::ClientError> + Send + 'static,
+) -> Result<T, String> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|_| "the agent is stopping".to_owned())?;
+    done.map_err(|error| error.to_string())
+}

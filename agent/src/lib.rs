@@ -1,0 +1,45 @@
+//! The agent's shell: it moves bytes between the master and one core [`Agent`](rialto_core::agent::Agent), and runs processes.
+//!
+//! [`run`] opens the work directory, replays the journal, takes up every task that an earlier agent left running, and dials the master.
+//! From then on one task owns the core: what happens comes in as events, what the core decides goes out once the journal is durable.
+//!
+//! | module | what |
+//! |---|---|
+//! | `shell` | the loop |
+//! | `link`, `bulk`, `logs` | the connection to the master; logs and files on connections of their own |
+//! | `journal`, `work_dir`, `gc` | what is kept on disk |
+//! | `launcher`, [`supervisor`], `health` | task groups as processes, and how they are |
+//! | `sources`, `detect` | devices and resources |
+//!
+//! Decoding, file system and processes are the business of other tasks and threads, each behind a bounded channel. An agent can be killed
+//! at any moment: supervisors and the journal outlive it, and the next agent of the same work directory carries on.
+
+pub mod supervisor;
+
+mod bulk;
+mod detect;
+mod error;
+mod gc;
+mod health;
+mod journal;
+mod launcher;
+mod link;
+mod logs;
+mod options;
+mod shell;
+mod sources;
+mod work_dir;
+
+pub use error::AgentError;
+pub use options::{OnStop, Options};
+pub use shell::run;
+pub use sources::{DeviceSource, SourceError};
+
+use ring::rand::SecureRandom;
+
+/// From the operating system.
+fn random_u32() -> u32 {
+    let mut bytes = [0; 4];
+    ring::rand::SystemRandom::new().fill(&mut bytes).expect("the operating system has random numbers");
+    u32::from_le_bytes(bytes)
+}

@@ -1,0 +1,66 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rialto_core::model::{Attribute, Resources};
+use std::collections::BTreeMap;
+
+use crate::sources::DeviceSource;
+
+/// How an agent is to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the master is: `host:port`, or a URL with `http` or `https`.
+    pub master: String,
+    /// Everything that the agent keeps lies below this folder.
+    pub work_dir: PathBuf,
+    /// For people; the host's name is a good one.
+    pub name: String,
+    /// What to offer instead of what is detected, resource by resource: `cpus:4;mem:8192`.
+    pub resources: Resources,
+    /// What the agent is like, for constraints.
+    pub attributes: BTreeMap<Arc<str>, Attribute>,
+    /// Where its devices come from.
+    pub device_sources: Vec<DeviceSource>,
+    /// Presented to the master.
+    pub token: Option<String>,
+    /// A certificate (PEM) that the master's is signed by, for `https`; none means the master's certificate is not of a private authority.
+    pub tls_ca: Option<Vec<u8>>,
+    /// The `rialto` binary, for `supervise` and for tasks.
+    pub supervisor_exe: PathBuf,
+    /// What becomes of the tasks when the agent is asked to stop.
+    pub on_stop: OnStop,
+    /// How long the sandbox of a task that has ended is kept.
+    pub sandbox_retention: Duration,
+}
+
+impl Options {
+    /// How long sandboxes are kept unless configured otherwise: a week.
+    pub const SANDBOX_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+
+    /// An agent that keeps its state in `work_dir` and dials `master`; everything else as it is found.
+    pub fn new(master: impl Into<String>, work_dir: impl Into<PathBuf>, supervisor_exe: impl Into<PathBuf>) -> Self {
+        Self {
+            master: master.into(),
+            work_dir: work_dir.into(),
+            name: crate::detect::host_name(),
+            resources: Resources::new(),
+            attributes: BTreeMap::new(),
+            device_sources: Vec::new(),
+            token: None,
+            tls_ca: None,
+            supervisor_exe: supervisor_exe.into(),
+            on_stop: OnStop::KeepTasks,
+            sandbox_retention: Self::SANDBOX_RETENTION,
+        }
+    }
+}
+
+/// What becomes of the tasks when the agent is asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStop {
+    /// They run on; the next agent of this work directory takes them over.
+    KeepTasks,
+    /// They are ended first, each within its grace period.
+    EndTasks,
+}

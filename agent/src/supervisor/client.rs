@@ -1,0 +1,199 @@
+//! The agent's side: plain functions that do not wait.
+//!
+//! Order of use: [`prepare`], [`spawn`], then frames on the stream with [`FrameDecoder`](super::FrameDecoder) and
+//! [`encode_command`](super::encode_command). At the end of the stream, read [`terminal`]. After a restart of the agent, ask [`liveness`]:
+//! [`connect`] to what is alive, read [`terminal`] of what is not.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::Signal;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use super::procfs::{self, Process};
+use super::protocol::{Identity, Snapshot, Spec, SpecError, Terminal};
+use super::store;
+
+/// Why a directory cannot be written, read or started from.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// The spec would be refused.
+    #[error("supervisor spec: {0}")]
+    Spec(#[from] SpecError),
+    /// A file or a process could not be made or read.
+    #[error("supervisor: {path}: {source}")]
+    Io {
+        /// What it was about.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("supervisor: {path}: {source}")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where it differs.
+        source: serde_json::Error,
+    },
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> ClientError {
+    move |source| ClientError::Io { path: path.to_owned(), source }
+}
+
+/// A supervisor that has just been spawned.
+#[derive(Debug)]
+pub struct Spawned {
+    /// The process. It is to be waited for when the stream has ended, or it stays a zombie until the agent ends.
+    pub child: Child,
+    /// Connected from the first moment: a snapshot comes first, then each change, then the end of the stream, or `ConnectionReset` where
+    /// the supervisor ended before it had read a command.
+    pub stream: UnixStream,
+}
+
+/// Makes the directory and writes the spec into it. Nothing is synced: the caller's journal decides what was to be started.
+///
+/// # Errors
+/// The spec is refused, or the directory exists already or cannot be written.
+pub fn prepare(directory: &Path, spec: &Spec) -> Result<(), ClientError> {
+    spec.validate()?;
+    DirBuilder::new().mode(0o700).create(directory).map_err(at(directory))?;
+    let path = directory.join(store::SPEC);
+    let content = serde_json::to_vec(spec).map_err(|source| ClientError::Json { path: path.clone(), source })?;
+    store::write_file(&path, &content).map_err(at(&path))?;
+    Ok(())
+}
+
+/// Spawns `exe supervise DIR`, detached from this process: it survives its end and its signals.
+///
+/// # Errors
+/// The executable cannot be executed. What goes wrong later is a `Refused` frame, and lines in [`log`].
+pub fn spawn(exe: &Path, directory: &Path) -> Result<Spawned, ClientError> {
+    let (stream, theirs) = UnixStream::pair().map_err(at(directory))?;
+    let mut command = Command::new(exe);
+    command.arg("supervise").arg(directory).env_clear();
+    command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = command.spawn().map_err(at(exe))?;
+    Ok(Spawned { child, stream })
+}
+
+/// Whether a directory has a supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// It runs.
+    Alive {
+        /// Its process id.
+        pid: i32,
+    },
+    /// It ran and does not any more, or the machine was rebooted.
+    Dead,
+    /// None has claimed the directory, so nothing was ever started. One that was spawned an instant ago may still do so; spawning another
+    /// is safe, because only one can claim it.
+    Never,
+}
+
+/// Whether a directory has a supervisor: the process must be the very one that claimed it, not a later one with its id.
+///
+/// # Errors
+/// The record cannot be read.
+pub fn liveness(directory: &Path) -> Result<Liveness, ClientError> {
+    Ok(match find(directory)? {
+        Found::Never => Liveness::Never,
+        Found::Dead(_) => Liveness::Dead,
+        Found::Alive(process) => Liveness::Alive { pid: process.pid },
+    })
+}
+
+enum Found {
+    Never,
+    Dead(Identity),
+    Alive(Process),
+}
+
+fn find(directory: &Path) -> Result<Found, ClientError> {
+    let Some(identity) = read_json::<Identity>(&directory.join(store::PID))? else { return Ok(Found::Never) };
+    let boot_id = procfs::boot_id().map_err(at(Path::new("boot_id")))?;
+    if identity.boot_id != boot_id {
+        return Ok(Found::Dead(identity));
+    }
+    let process =
+        Process::read(identity.pid).filter(|process| process.start_ticks == identity.start_ticks && !process.is_zombie);
+    Ok(process.map_or(Found::Dead(identity), Found::Alive))
+}
+
+/// Asks a supervisor to end its group with the grace periods of the spec, and then itself. Answers whether there was one.
+///
+/// # Errors
+/// The record cannot be read, or the process cannot be signalled.
+pub fn terminate(directory: &Path) -> Result<Liveness, ClientError> {
+    let Found::Alive(process) = find(directory)? else { return liveness(directory) };
+    process.signal(Signal::TERM).map_err(at(directory))?;
+    Ok(Liveness::Alive { pid: process.pid })
+}
+
+/// Connects to a running supervisor. Does not wait, except for a supervisor that has four connections to accept first.
+///
+/// # Errors
+/// Nobody listens: ask [`liveness`] and [`terminal`].
+pub fn connect(directory: &Path) -> io::Result<UnixStream> {
+    // An address has room for 108 bytes; a directory's path may be longer.
+    let handle = fs::File::open(directory)?;
+    UnixStream::connect(format!("/proc/self/fd/{}/{}", handle.as_raw_fd(), store::SOCKET))
+}
+
+/// The record of the group's end, if it has ended.
+///
+/// # Errors
+/// The record cannot be read.
+pub fn terminal(directory: &Path) -> Result<Option<Terminal>, ClientError> {
+    read_json(&directory.join(store::TERMINAL))
+}
+
+/// The state that the supervisor wrote last; of use when it is dead and has left no terminal record.
+///
+/// # Errors
+/// The record cannot be read.
+pub fn last_state(directory: &Path) -> Result<Option<Snapshot>, ClientError> {
+    read_json(&directory.join(store::STATE))
+}
+
+/// Processes that a supervisor left behind because it was itself killed with SIGKILL: those that are still in its session.
+///
+/// # Errors
+/// The record cannot be read.
+pub fn left_behind(directory: &Path) -> Result<Vec<i32>, ClientError> {
+    let Found::Dead(identity) = find(directory)? else { return Ok(Vec::new()) };
+    if procfs::boot_id().map_err(at(Path::new("boot_id")))? != identity.boot_id {
+        return Ok(Vec::new());
+    }
+    let processes = procfs::all();
+    // The number of a session is free again only when nobody is left in it; then another leader may have got it.
+    let is_leader = |process: &Process| process.pid == identity.pid && process.start_ticks != identity.start_ticks;
+    if processes.iter().any(is_leader) {
+        return Ok(Vec::new());
+    }
+    let left = processes.iter().filter(|process| process.session == identity.pid && !process.is_zombie);
+    Ok(left.map(|process| process.pid).collect())
+}
+
+/// What went wrong inside the supervisor; empty if nothing did.
+#[must_use]
+pub fn log(directory: &Path) -> String {
+    fs::read(directory.join(store::LOG)).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ClientError> {
+    let content = match fs::read(path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(ClientError::Io { path: path.to_owned(), source }),
+    };
+    serde_json::from_slice(&content).map(Some).map_err(|source| ClientError::Json { path: path.to_owned(), source })
+}

@@ -1,0 +1,410 @@
+//! The members of a group, and how they and everything below them are brought to an end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::process::{Signal, kill_process, kill_process_group};
+
+use super::logs::Stream;
+use super::procfs::{self, Process};
+use super::protocol::{KillCause, Outcome, Spec, TaskEnd, TaskSpec, TaskState, TaskStatus, Usage};
+use super::{spawn, sys};
+
+/// Looks at the process tree in one round of killing: more than a tree that grows while it is killed needs, fewer than would starve the loop.
+const MAX_LOOKS: usize = 50;
+/// Rounds with short pauses; what still lives then is stuck in the kernel and is looked after at leisure.
+const SHORT_ROUNDS: u32 = 100;
+
+/// Whether this process has any child.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Children {
+    None,
+    Some,
+}
+
+/// One task.
+pub(super) struct Member {
+    pub(super) name: String,
+    pub(super) streams: Vec<Stream>,
+    grace: Duration,
+    phase: Phase,
+    killed: Option<KillCause>,
+    /// When what is left of it gets SIGKILL; `None` while nobody wants it to end.
+    kill_at: Option<Instant>,
+    run_until: Option<Instant>,
+    started_unix_ms: Option<u64>,
+}
+
+enum Phase {
+    Waiting,
+    Running {
+        pid: i32,
+    },
+    /// The main process is reaped.
+    Ending {
+        pid: Option<i32>,
+        outcome: Outcome,
+        usage: Usage,
+        ended_unix_ms: u64,
+        leftovers: Leftovers,
+    },
+    Ended(TaskEnd),
+}
+
+/// What the processes that outlive the main one have been told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leftovers {
+    Untold,
+    Terminated,
+}
+
+/// What a process gets in a round.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sentence {
+    Spare,
+    Terminate,
+    Kill,
+}
+
+impl Member {
+    fn new(spec: &TaskSpec) -> Self {
+        Self {
+            name: spec.name.clone(),
+            streams: Vec::new(),
+            grace: Duration::from_millis(spec.grace_ms.into()),
+            phase: Phase::Waiting,
+            killed: None,
+            kill_at: None,
+            run_until: None,
+            started_unix_ms: None,
+        }
+    }
+
+    pub(super) fn status(&self) -> TaskStatus {
+        let state = match &self.phase {
+            Phase::Waiting => TaskState::Waiting,
+            Phase::Running { pid } => {
+                TaskState::Running { pid: *pid, started_unix_ms: self.started_unix_ms.unwrap_or_default() }
+            }
+            Phase::Ending { outcome, .. } => TaskState::Ending { outcome: outcome.clone() },
+            Phase::Ended(end) => TaskState::Ended(end.clone()),
+        };
+        TaskStatus { name: self.name.clone(), state }
+    }
+
+    fn is_active(&self) -> bool {
+        matches!(self.phase, Phase::Waiting | Phase::Running { .. })
+    }
+
+    fn running_pid(&self) -> Option<i32> {
+        if let Phase::Running { pid } = self.phase { Some(pid) } else { None }
+    }
+
+    /// The process group, as long as its number cannot belong to anybody else.
+    fn process_group(&self) -> Option<i32> {
+        match self.phase {
+            Phase::Running { pid } | Phase::Ending { pid: Some(pid), .. } => Some(pid),
+            _ => None,
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let Some(pid) = self.running_pid().and_then(sys::pid) else { return };
+        // The main process is not reaped yet, so both numbers are its own. It may have left the group that was made for it; that it is a
+        // zombie, or belongs to another user by now, is left to the sweep that follows.
+        if kill_process_group(pid, signal).is_err() {
+            let _unreachable = kill_process(pid, signal);
+        }
+    }
+
+    /// The main process is gone, or never came to be.
+    fn main_ended(&mut self, outcome: Outcome, usage: Usage, now: Instant) {
+        let pid = self.running_pid();
+        self.kill_at = self.kill_at.or(Some(now + self.grace));
+        self.phase = Phase::Ending { pid, outcome, usage, ended_unix_ms: unix_ms(), leftovers: Leftovers::Untold };
+    }
+
+    /// How it ended, once its main process has. Takes what is left of the output.
+    fn close(&mut self, buffer: &mut [u8]) -> Option<TaskEnd> {
+        let Phase::Ending { outcome, usage, ended_unix_ms, .. } = &self.phase else {
+            return if let Phase::Ended(end) = &self.phase { Some(end.clone()) } else { None };
+        };
+        for stream in &mut self.streams {
+            stream.finish(buffer);
+        }
+        Some(TaskEnd {
+            outcome: outcome.clone(),
+            killed: self.killed,
+            started_unix_ms: self.started_unix_ms,
+            ended_unix_ms: *ended_unix_ms,
+            dropped_bytes: self.streams.iter().map(Stream::dropped_bytes).sum(),
+            usage: *usage,
+        })
+    }
+
+    fn sentence(&self, now: Instant) -> Sentence {
+        if self.kill_at.is_some_and(|at| at <= now) {
+            return Sentence::Kill;
+        }
+        match self.phase {
+            Phase::Ending { leftovers: Leftovers::Untold, .. } => Sentence::Terminate,
+            _ => Sentence::Spare,
+        }
+    }
+}
+
+/// All members.
+pub(super) struct Group {
+    pub(super) members: Vec<Member>,
+    /// Members whose state has changed since it was last told.
+    changed: BTreeSet<usize>,
+    sweep_at: Option<Instant>,
+    rounds: u32,
+    me: i32,
+}
+
+impl Group {
+    pub(super) fn new(spec: &Spec) -> Self {
+        let members = spec.tasks.iter().map(Member::new).collect();
+        let me = rustix::process::getpid().as_raw_pid();
+        Self { members, changed: BTreeSet::new(), sweep_at: None, rounds: 0, me }
+    }
+
+    /// Starts the members in order, until one cannot be started.
+    pub(super) fn start(&mut self, spec: &Spec) {
+        for (index, task) in spec.tasks.iter().enumerate() {
+            if !matches!(self.members[index].phase, Phase::Waiting) {
+                return;
+            }
+            let started = spawn::start(task);
+            let now = Instant::now();
+            match started {
+                Ok(started) => {
+                    let member = &mut self.members[index];
+                    member.streams = started.streams;
+                    member.phase = Phase::Running { pid: started.pid };
+                    member.started_unix_ms = Some(unix_ms());
+                    member.run_until = task.max_run_ms.and_then(|ms| now.checked_add(Duration::from_millis(ms)));
+                    self.changed.insert(index);
+                }
+                Err(outcome) => self.end_main(index, outcome, Usage::default(), now),
+            }
+        }
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<usize> {
+        self.members.iter().position(|member| member.name == name)
+    }
+
+    /// Wants the whole group to end; `blamed` is the member that this is about.
+    pub(super) fn kill(&mut self, blamed: Option<usize>, cause: KillCause, grace: Option<Duration>, now: Instant) {
+        for index in 0..self.members.len() {
+            let member = &mut self.members[index];
+            let cause = if blamed.is_none_or(|blamed| blamed == index) { cause } else { KillCause::GroupMember };
+            let at = now + grace.unwrap_or(member.grace);
+            match member.phase {
+                Phase::Waiting => {
+                    member.killed = Some(cause);
+                    let error = "not started: the group is being killed".to_owned();
+                    member.main_ended(Outcome::FailedToStart { errno: None, error }, Usage::default(), now);
+                    self.changed.insert(index);
+                }
+                Phase::Running { .. } => {
+                    if member.killed.replace(member.killed.unwrap_or(cause)).is_none() {
+                        member.signal(Signal::TERM);
+                    }
+                }
+                Phase::Ending { .. } => {}
+                Phase::Ended(_) => continue,
+            }
+            let member = &mut self.members[index];
+            member.kill_at = Some(member.kill_at.map_or(at, |before| before.min(at)));
+            self.sweep_by(at);
+        }
+    }
+
+    /// Sends a signal to the process group of one member, or of all.
+    pub(super) fn signal(&self, member: Option<usize>, signal: Signal) {
+        for (index, target) in self.members.iter().enumerate() {
+            if member.is_none_or(|member| member == index) {
+                target.signal(signal);
+            }
+        }
+    }
+
+    /// A child was reaped: a main process, or an orphan that was inherited.
+    pub(super) fn reaped(&mut self, pid: i32, outcome: Outcome, usage: Usage, now: Instant) {
+        if let Some(index) = self.members.iter().position(|member| member.running_pid() == Some(pid)) {
+            self.end_main(index, outcome, usage, now);
+        }
+    }
+
+    fn end_main(&mut self, index: usize, outcome: Outcome, usage: Usage, now: Instant) {
+        let member = &mut self.members[index];
+        let failed = !outcome.is_success() || member.killed.is_some();
+        member.main_ended(outcome, usage, now);
+        self.changed.insert(index);
+        self.sweep_by(now);
+        if failed {
+            let others: Vec<_> = (0..self.members.len()).filter(|&other| self.members[other].is_active()).collect();
+            if others.iter().any(|&other| self.members[other].killed.is_none()) {
+                self.kill(Some(index), KillCause::GroupMember, None, now);
+            }
+        }
+    }
+
+    /// Kills members that have run for too long.
+    pub(super) fn expire(&mut self, now: Instant) {
+        for index in 0..self.members.len() {
+            let member = &mut self.members[index];
+            if member.run_until.is_some_and(|until| until <= now) {
+                member.run_until = None;
+                if member.running_pid().is_some() && member.killed.is_none() {
+                    self.kill(Some(index), KillCause::TimedOut, None, now);
+                }
+            }
+        }
+    }
+
+    /// When [`Self::expire`] or [`Self::sweep`] has something to do.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let runs = self.members.iter().filter_map(|member| member.running_pid().and(member.run_until));
+        runs.chain(self.sweep_at).min()
+    }
+
+    fn sweep_by(&mut self, at: Instant) {
+        self.sweep_at = Some(self.sweep_at.map_or(at, |before| before.min(at)));
+    }
+
+    /// Ends what has outlived its main process or its grace period, if it is time.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        if self.sweep_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let killed = self.execute(now);
+        for member in &mut self.members {
+            if let Phase::Ending { leftovers, .. } = &mut member.phase {
+                *leftovers = Leftovers::Terminated;
+            }
+        }
+        self.rounds = if killed == 0 { 0 } else { self.rounds + 1 };
+        let alive = self.members.iter().filter(|member| !matches!(member.phase, Phase::Ended(_)));
+        let graces = alive.filter_map(|member| member.kill_at).filter(|&at| at > now).min();
+        let again = (killed > 0).then(|| now + pause(self.rounds));
+        self.sweep_at = graces.into_iter().chain(again).min();
+    }
+
+    /// One round over the process tree; answers how many processes were killed. Looks again until a look finds no process that is new, since
+    /// a tree can grow while it is cut.
+    fn execute(&self, now: Instant) -> usize {
+        let mut hit = BTreeSet::new();
+        for look in 0..MAX_LOOKS {
+            let before = hit.len();
+            for (process, owner) in self.owned_processes() {
+                let key = (process.pid, process.start_ticks);
+                match self.sentence(owner, now) {
+                    Sentence::Kill if hit.insert(key) => report(&process, process.signal(Signal::KILL)),
+                    Sentence::Terminate if look == 0 => report(&process, process.signal(Signal::TERM)),
+                    _ => {}
+                }
+            }
+            if hit.len() == before {
+                break;
+            }
+        }
+        hit.len()
+    }
+
+    fn sentence(&self, owner: Option<usize>, now: Instant) -> Sentence {
+        if let Some(index) = owner {
+            return self.members[index].sentence(now);
+        }
+        if self.members.iter().any(Member::is_active) {
+            return Sentence::Spare;
+        }
+        // An orphan of nobody in particular gets what the most patient member gets.
+        let ending = || self.members.iter().filter(|member| matches!(member.phase, Phase::Ending { .. }));
+        if ending().all(|member| member.kill_at.is_some_and(|at| at <= now)) {
+            return Sentence::Kill;
+        }
+        let is_untold = |member: &Member| matches!(member.phase, Phase::Ending { leftovers: Leftovers::Untold, .. });
+        if ending().any(is_untold) { Sentence::Terminate } else { Sentence::Spare }
+    }
+
+    /// Every process below this one with the member that it belongs to: by its process group, else by its parent's owner. `None` for an
+    /// orphan that has left its group, unless there is only one member.
+    fn owned_processes(&self) -> Vec<(Process, Option<usize>)> {
+        let only = (self.members.len() == 1).then_some(0);
+        let groups =
+            self.members.iter().enumerate().filter_map(|(index, member)| Some((member.process_group()?, index)));
+        let groups: BTreeMap<i32, usize> = groups.collect();
+        let mut owners: BTreeMap<i32, Option<usize>> = BTreeMap::new();
+        let mut owned = Vec::new();
+        for process in procfs::descendants(self.me) {
+            let inherited = || owners.get(&process.parent).copied().flatten();
+            let named = groups.get(&process.pid).or_else(|| groups.get(&process.process_group)).copied();
+            let owner = only.or(named).or_else(inherited);
+            owners.insert(process.pid, owner);
+            owned.push((process, owner));
+        }
+        owned
+    }
+
+    /// Members that have no process left while others still run. When a process could be anybody's, there are none.
+    pub(super) fn settled(&mut self, buffer: &mut [u8]) -> Vec<(usize, TaskEnd)> {
+        let is_ending = |member: &Member| matches!(member.phase, Phase::Ending { .. });
+        if !self.members.iter().any(Member::is_active) || !self.members.iter().any(is_ending) {
+            return Vec::new();
+        }
+        let owners: BTreeSet<_> = self.owned_processes().into_iter().map(|(_, owner)| owner).collect();
+        if owners.contains(&None) {
+            return Vec::new();
+        }
+        let members = self.members.iter_mut().enumerate();
+        let gone = members.filter(|(index, member)| is_ending(member) && !owners.contains(&Some(*index)));
+        gone.filter_map(|(index, member)| Some((index, member.close(buffer)?))).collect()
+    }
+
+    /// A member's end is on disk and can be told.
+    pub(super) fn end(&mut self, index: usize, end: TaskEnd) {
+        let member = &mut self.members[index];
+        if !matches!(member.phase, Phase::Ended(_)) {
+            member.phase = Phase::Ended(end);
+            self.changed.insert(index);
+        }
+    }
+
+    /// How all members ended, if every process of the group is gone.
+    pub(super) fn close(&mut self, children: Children, buffer: &mut [u8]) -> Option<Vec<TaskEnd>> {
+        if children == Children::Some || self.members.iter().any(Member::is_active) {
+            return None;
+        }
+        self.members.iter_mut().map(|member| member.close(buffer)).collect()
+    }
+
+    /// States that have changed since the last call.
+    pub(super) fn take_changes(&mut self) -> Vec<TaskStatus> {
+        let changed = std::mem::take(&mut self.changed);
+        changed.into_iter().map(|index| self.members[index].status()).collect()
+    }
+}
+
+fn report(process: &Process, result: std::io::Result<()>) {
+    if let Err(error) = result {
+        super::store::note(&format!("signal to process {}: {error}", process.pid));
+    }
+}
+
+/// 1, 2, 4, 8, 16, 20, 20 … ms, then a second.
+fn pause(round: u32) -> Duration {
+    if round > SHORT_ROUNDS {
+        return Duration::from_secs(1);
+    }
+    Duration::from_millis((1 << (round.saturating_sub(1)).min(5)).min(20))
+}
+
+/// Milliseconds since 1970 by the wall clock.
+pub(super) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,56 @@
+//! The process that supervises one task group: `rialto supervise DIR`.
+//!
+//! The agent may be killed, upgraded and restarted at any time; this process stays. It is small on purpose (one thread, one `poll` loop,
+//! no runtime) because there is one for each task group, and it is taken first in `main`, before anything large is set up.
+//!
+//! # Life of a group
+//!
+//! 1. The agent writes `DIR/spec.json` and spawns `rialto supervise DIR` ([`client`]). One end of a socket pair is standard input.
+//! 2. The supervisor leaves the agent's session, becomes a child subreaper, claims `DIR` by linking `DIR/pid` (a second supervisor of
+//!    the same `DIR` refuses to run), and starts each command in a process group of its own, with exactly the environment of the spec,
+//!    standard input from `/dev/null`, and both outputs in pipes that it copies into rotated files in the sandbox.
+//! 3. It reaps everything. When the main process of a task has ended, what is left of the task gets SIGTERM and, after the grace period,
+//!    SIGKILL. A task is reported as ended only when none of its processes lives.
+//! 4. Members of a group live and die together: when one fails or is killed, the others are killed after their grace period.
+//! 5. When all have ended it writes `DIR/terminal.json` (temporary file, fsync, rename, fsync of `DIR`), tells whoever is connected, and
+//!    exits. The agent reads the file if it was not there to hear.
+//!
+//! # Files in `DIR`
+//!
+//! | file | what |
+//! |---|---|
+//! | `spec.json` | [`Spec`](protocol::Spec), written by the agent, mode 0600 |
+//! | `pid` | [`Identity`](protocol::Identity): pid, start time and boot id, so that a recycled pid is never mistaken for this one |
+//! | `state.json` | [`Snapshot`](protocol::Snapshot), replaced at each change; made durable when a member ends before the others |
+//! | `terminal.json` | [`Terminal`](protocol::Terminal): the group has ended, durable |
+//! | `sock` | Unix stream socket, mode 0600 |
+//! | `supervisor.log` | what went wrong inside the supervisor, at most 64 KiB |
+//!
+//! # The socket
+//!
+//! Each frame is one line of JSON ([`protocol::Frame`] from the supervisor, [`protocol::Command`] to it). After connecting, the first
+//! frame is a snapshot with the protocol's version; then one frame for each change. The connection can be lost and made again at any time;
+//! up to four are served. A peer that does not read is disconnected and learns the rest from its next snapshot or from the record.
+//!
+//! # What a process can and cannot escape
+//!
+//! A subreaper inherits every orphan below it, so daemons that fork twice and call `setsid` are found and ended too. In a group of
+//! several tasks such an orphan cannot be told apart by owner once its ancestors are gone; while one lives, no member is reported as
+//! ended before the whole group is. Without a cgroup or a PID namespace, processes outlive the group only if the supervisor itself is
+//! killed with SIGKILL: the kernel then kills the main processes, but not their descendants.
+
+pub mod client;
+pub mod protocol;
+
+mod codec;
+mod group;
+mod logs;
+mod procfs;
+mod run;
+mod server;
+mod spawn;
+mod store;
+mod sys;
+
+pub use codec::{DecodeError, FrameDecoder, encode_command};
+pub use run::main;

@@ -1,0 +1,385 @@
+//! The supervisor's main function and its one loop.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{FileType, Mode};
+use rustix::process::Signal;
+use serde::Serialize;
+use thiserror::Error;
+
+use super::codec::encode;
+use super::group::{Children, Group, Member, unix_ms};
+use super::logs::CHUNK_BYTES;
+use super::protocol::{
+    Command, Durability, Frame, KillCause, Snapshot, Spec, SpecError, TaskEnd, TaskState, TaskStatus, Terminal,
+    TerminalTask, VERSION,
+};
+use super::server::Server;
+use super::store::{self, note};
+use super::sys::{self, Reaped};
+
+/// How long readers may take for the last frames.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Pause before a terminal record that could not be written is tried again.
+const RECORD_RETRY: Duration = Duration::from_secs(1);
+
+/// Why nothing was started.
+#[derive(Debug, Error)]
+enum SetupError {
+    #[error("expected: rialto supervise DIR")]
+    Usage,
+    #[error("{0}: {1}")]
+    Io(&'static str, #[source] io::Error),
+    #[error("spec.json: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("spec.json: {0}")]
+    Spec(#[from] SpecError),
+}
+
+/// Runs `rialto supervise DIR`: returns when the group has ended. To be called first in `main`, when nothing has been opened or spawned.
+pub fn main() -> ExitCode {
+    // Standard error is still the caller's here; it becomes the log as soon as the directory is known.
+    if let Err(error) = sys::close_inherited() {
+        note(&format!("close inherited descriptors: {error}"));
+    }
+    let mut first = adopt_stdin();
+    match Supervisor::set_up(&mut first) {
+        Ok((supervisor, spec)) => match supervisor.run(spec) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                note(&format!("supervisor: {error}"));
+                ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            note(&format!("supervisor: {error}"));
+            refuse(first, error.to_string());
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The agent passes one end of a socket pair as standard input, so that it is connected from the first moment.
+fn adopt_stdin() -> Option<UnixStream> {
+    let stdin = rustix::stdio::stdin();
+    let stat = rustix::fs::fstat(stdin).ok()?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+        return None;
+    }
+    Some(UnixStream::from(rustix::io::fcntl_dupfd_cloexec(stdin, 3).ok()?))
+}
+
+fn refuse(peer: Option<UnixStream>, reason: String) {
+    if let Some(mut peer) = peer {
+        // If the agent is gone, the log has the same words.
+        let _gone = peer.write_all(&encode(&Frame::Refused { reason }));
+    }
+}
+
+struct Supervisor {
+    signals: File,
+    server: Server,
+    group: Group,
+    durability: Durability,
+    children: Children,
+    buffer: Vec<u8>,
+    record_retry_at: Option<Instant>,
+    settle: Settle,
+}
+
+/// Whether processes have ended since members were last looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Settle {
+    Due,
+    Done,
+}
+
+/// Where something can be read.
+#[derive(Clone, Copy)]
+enum Source {
+    Signals,
+    Listener,
+    Peer(usize),
+    Stream { member: usize, stream: usize },
+}
+
+impl Supervisor {
+    fn set_up(first: &mut Option<UnixStream>) -> Result<(Self, Spec), SetupError> {
+        let step = |step| move |error: io::Error| SetupError::Io(step, error);
+        let signals = sys::signal_descriptor().map_err(step("signals"))?;
+        let directory = std::env::args_os().nth(2).map(PathBuf::from).ok_or(SetupError::Usage)?;
+        detach(&directory).map_err(step("directory"))?;
+        let spec: Spec = serde_json::from_slice(&fs::read(store::SPEC).map_err(step(store::SPEC))?)?;
+        spec.validate()?;
+        store::claim().map_err(step(store::PID))?;
+        let server = Server::bind().map_err(step(store::SOCKET))?;
+        let mut supervisor = Self {
+            signals: File::from(signals),
+            server,
+            group: Group::new(&spec),
+            durability: spec.durability,
+            children: Children::Some,
+            buffer: vec![0; CHUNK_BYTES],
+            record_retry_at: None,
+            settle: Settle::Done,
+        };
+        if let Some(first) = first.take() {
+            supervisor.greet(first);
+        }
+        Ok((supervisor, spec))
+    }
+
+    fn run(mut self, spec: Spec) -> io::Result<()> {
+        self.group.start(&spec);
+        // The environment can be large and is not needed again.
+        drop(spec);
+        sys::release_memory();
+        self.reap();
+        loop {
+            let now = Instant::now();
+            self.group.expire(now);
+            if self.children == Children::Some {
+                self.group.sweep(now);
+            }
+            if let Some(terminal) = self.finish(now) {
+                self.server.broadcast(&Frame::Finished(terminal));
+                self.server.finish(FAREWELL);
+                return Ok(());
+            }
+            self.publish(now);
+            for source in self.wait(now)? {
+                self.handle(source);
+            }
+            self.server.forget_closed();
+        }
+    }
+
+    /// Sleeps until something can be read or a deadline has come.
+    fn wait(&self, now: Instant) -> io::Result<Vec<Source>> {
+        let mut sources = vec![Source::Signals, Source::Listener];
+        let mut fds = vec![
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.server.listener(), PollFlags::IN),
+        ];
+        for (index, (fd, flags)) in self.server.interests().enumerate() {
+            sources.push(Source::Peer(index));
+            fds.push(PollFd::from_borrowed_fd(fd, flags));
+        }
+        for (member, task) in self.group.members.iter().enumerate() {
+            for (stream, fd) in
+                task.streams.iter().enumerate().filter_map(|(index, stream)| Some((index, stream.fd()?)))
+            {
+                sources.push(Source::Stream { member, stream });
+                fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            }
+        }
+        let deadline = match self.children {
+            Children::Some => self.group.next_deadline().into_iter().chain(self.record_retry_at).min(),
+            Children::None => self.record_retry_at,
+        };
+        let timeout = deadline.map(|at| to_timespec(at.saturating_duration_since(now)));
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready = sources.into_iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
+        Ok(ready.map(|(source, _)| source).collect())
+    }
+
+    fn handle(&mut self, source: Source) {
+        match source {
+            Source::Signals => self.take_signals(),
+            Source::Listener => {
+                if let Some(stream) = self.server.accept() {
+                    self.greet(stream);
+                }
+            }
+            Source::Peer(peer) => self.serve(peer),
+            Source::Stream { member, stream } => {
+                self.group.members[member].streams[stream].pump(&mut self.buffer);
+            }
+        }
+    }
+
+    fn serve(&mut self, peer: usize) {
+        for command in self.server.serve(peer) {
+            let understood = command.is_ok();
+            let result = command.map_err(|error| error.to_string()).and_then(|command| self.obey(command));
+            if let Err(reason) = result {
+                self.server.reply(peer, &Frame::Refused { reason });
+            }
+            if !understood {
+                self.server.close(peer);
+            }
+        }
+    }
+
+    fn greet(&mut self, stream: UnixStream) {
+        let snapshot = Frame::Snapshot(self.snapshot());
+        if let Err(error) = self.server.add(stream, &snapshot) {
+            note(&format!("connection: {error}"));
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let tasks = self.group.members.iter().map(Member::status).collect();
+        Snapshot { version: VERSION, pid: rustix::process::getpid().as_raw_pid(), tasks }
+    }
+
+    fn take_signals(&mut self) {
+        let mut records = [0; 16 * sys::SIGNAL_RECORD_BYTES];
+        let count = match self.signals.read(&mut records) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) => return note(&format!("signals: {error}")),
+        };
+        for signal in sys::signal_numbers(&records[..count]) {
+            if signal == Signal::TERM.as_raw().unsigned_abs() {
+                self.group.kill(None, KillCause::Shutdown, None, Instant::now());
+            } else if signal == Signal::CHILD.as_raw().unsigned_abs() {
+                self.reap();
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        self.settle = Settle::Due;
+        self.children = loop {
+            match sys::reap() {
+                Ok(Reaped::Child(pid, outcome, usage)) => self.group.reaped(pid, outcome, usage, Instant::now()),
+                Ok(Reaped::NoneEnded) => break Children::Some,
+                Ok(Reaped::NoChildren) => break Children::None,
+                Err(error) => {
+                    note(&format!("wait: {error}"));
+                    break Children::Some;
+                }
+            }
+        };
+    }
+
+    fn obey(&mut self, command: Command) -> Result<(), String> {
+        let now = Instant::now();
+        match command {
+            Command::Kill { task, grace_ms } => {
+                let blamed = self.find(task.as_deref())?;
+                let grace = grace_ms.map(|ms| Duration::from_millis(ms.into()));
+                self.group.kill(blamed, KillCause::Requested, grace, now);
+            }
+            Command::Signal { task, signal } => {
+                let target = self.find(task.as_deref())?;
+                let signal = Signal::from_named_raw(signal)
+                    .ok_or_else(|| format!("signal: expected the number of a standard signal, found {signal}"))?;
+                self.group.signal(target, signal);
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, task: Option<&str>) -> Result<Option<usize>, String> {
+        let Some(name) = task else { return Ok(None) };
+        let unknown = || format!("task: expected a member of this group, found {name:?}");
+        self.group.find(name).map(Some).ok_or_else(unknown)
+    }
+
+    /// Tells what has changed, after it is on disk.
+    fn publish(&mut self, now: Instant) {
+        if self.settle == Settle::Due && self.may_record(now) {
+            self.settle = Settle::Done;
+            self.settle(now);
+        }
+        let changes = self.group.take_changes();
+        if changes.is_empty() {
+            return;
+        }
+        // Nothing in it has to survive the machine; members that have ended were recorded by `settle`.
+        if let Err(error) = store::replace(store::STATE, &self.snapshot(), Durability::ProcessLoss) {
+            note(&format!("{}: {error}", store::STATE));
+        }
+        self.tell(changes);
+    }
+
+    fn tell(&mut self, changes: Vec<TaskStatus>) {
+        for change in changes {
+            self.server.broadcast(&Frame::Task(change));
+        }
+    }
+
+    /// Ends members of which nothing lives while others still run.
+    fn settle(&mut self, now: Instant) {
+        let settled = self.group.settled(&mut self.buffer);
+        if settled.is_empty() {
+            return;
+        }
+        let mut snapshot = self.snapshot();
+        for (index, end) in &settled {
+            snapshot.tasks[*index].state = TaskState::Ended(end.clone());
+        }
+        if self.record(store::STATE, &snapshot, now) {
+            settled.into_iter().for_each(|(index, end)| self.group.end(index, end));
+        } else {
+            self.settle = Settle::Due;
+        }
+    }
+
+    /// The record of the group's end, once every process is gone and the record is on disk.
+    fn finish(&mut self, now: Instant) -> Option<Terminal> {
+        if !self.may_record(now) {
+            return None;
+        }
+        let ends = self.group.close(self.children, &mut self.buffer)?;
+        let terminal = self.terminal(&ends);
+        if !self.record(store::TERMINAL, &terminal, now) {
+            return None;
+        }
+        ends.into_iter().enumerate().for_each(|(index, end)| self.group.end(index, end));
+        let changes = self.group.take_changes();
+        self.tell(changes);
+        Some(terminal)
+    }
+
+    fn terminal(&self, ends: &[TaskEnd]) -> Terminal {
+        let named = self.group.members.iter().zip(ends);
+        let tasks = named.map(|(member, end)| TerminalTask { name: member.name.clone(), end: end.clone() }).collect();
+        Terminal { version: VERSION, finished_unix_ms: unix_ms(), tasks }
+    }
+
+    fn may_record(&self, now: Instant) -> bool {
+        self.record_retry_at.is_none_or(|at| at <= now)
+    }
+
+    /// Whether the end is on disk; if the disk is full or broken, it is tried again for as long as it takes.
+    fn record(&mut self, name: &str, content: &impl Serialize, now: Instant) -> bool {
+        let result = store::replace(name, content, self.durability);
+        self.record_retry_at = result.as_ref().err().map(|_| now + RECORD_RETRY);
+        if let Err(error) = &result {
+            note(&format!("{name}: {error}"));
+        }
+        result.is_ok()
+    }
+}
+
+/// Leaves everything of the agent's behind: its session, working directory, standard streams and file mode mask.
+fn detach(directory: &Path) -> io::Result<()> {
+    std::env::set_current_dir(directory)?;
+    store::open_log()?;
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    // Refused to the leader of a process group, such as a job of a shell; then there is at least a group of its own.
+    if let Err(error) = rustix::process::setsid() {
+        note(&format!("setsid: {error}"));
+    }
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    Ok(())
+}
+
+fn to_timespec(duration: Duration) -> Timespec {
+    Timespec { tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
+}

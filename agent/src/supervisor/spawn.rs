@@ -1,0 +1,91 @@
+//! From a task's spec to its running main process.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{ChildStderr, ChildStdout, Command, Stdio};
+
+use super::logs::{RotatedLog, Stream};
+use super::protocol::{CommandLine, MAX_ERROR_BYTES, Outcome, TaskSpec};
+use super::sys;
+
+/// A main process that has been executed.
+pub(super) struct Started {
+    pub(super) pid: i32,
+    pub(super) streams: Vec<Stream>,
+}
+
+/// Executes the command of a task. The result comes after `exec`, so a failure is the command's own and not a late exit code.
+pub(super) fn start(spec: &TaskSpec) -> Result<Started, Outcome> {
+    let sandbox = format!("sandbox {:?}", spec.sandbox);
+    let directory = OwnedFd::from(open_directory(&spec.sandbox).map_err(failed(&sandbox))?);
+    let second = directory.try_clone().map_err(failed(&sandbox))?;
+    let mut command = command(spec)?;
+    let program = format!("command {:?}", command.get_program());
+    let mut child = command.spawn().map_err(failed(&program))?;
+    let pid = i32::try_from(child.id()).expect("the kernel's process ids fit");
+    let out: ChildStdout = child.stdout.take().expect("was asked to be a pipe");
+    let err: ChildStderr = child.stderr.take().expect("was asked to be a pipe");
+    let streams = [
+        Stream::new(out, RotatedLog::new(directory, "stdout", spec.logs)),
+        Stream::new(err, RotatedLog::new(second, "stderr", spec.logs)),
+    ];
+    // A pipe that cannot be made non-blocking is closed: its task would see a broken pipe, which is better than a supervisor that hangs.
+    Ok(Started { pid, streams: streams.into_iter().flatten().collect() })
+}
+
+fn open_directory(path: &Path) -> io::Result<File> {
+    let directory = File::open(path)?;
+    if directory.metadata()?.is_dir() { Ok(directory) } else { Err(io::ErrorKind::NotADirectory.into()) }
+}
+
+fn command(spec: &TaskSpec) -> Result<Command, Outcome> {
+    let mut command = match &spec.command {
+        CommandLine::Argv(argv) => {
+            let (program, arguments) = argv.split_first().expect("the spec was validated");
+            let mut command = Command::new(program);
+            command.args(arguments);
+            command
+        }
+        CommandLine::Shell(text) => {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", text]);
+            command
+        }
+    };
+    command.env_clear().envs(spec.env.iter().map(|(key, value)| (key, value)));
+    command.current_dir(&spec.sandbox).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(user) = &spec.user {
+        let (uid, gid) = resolve_user(user).map_err(failed(&format!("user {user:?}")))?;
+        command.uid(uid).gid(gid);
+    }
+    sys::clear_child(&mut command);
+    Ok(command)
+}
+
+/// `UID`, `UID:GID`, or a name of `/etc/passwd`; an id without a group gets the group of the same number.
+fn resolve_user(user: &str) -> io::Result<(u32, u32)> {
+    let (uid, gid) = user.split_once(':').unwrap_or((user, user));
+    if let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse()) {
+        return Ok((uid, gid));
+    }
+    let passwd = fs::read_to_string("/etc/passwd")?;
+    let entry = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == user).then_some(())?;
+        let uid = fields.nth(1)?.parse().ok()?;
+        Some((uid, fields.next()?.parse().ok()?))
+    });
+    entry.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "expected a name of /etc/passwd, UID or UID:GID"))
+}
+
+fn failed(attempt: &str) -> impl FnOnce(io::Error) -> Outcome {
+    move |error| {
+        // Room is kept for the system's words, whatever the length of what a user chose.
+        let attempt = &attempt[..attempt.floor_char_boundary(MAX_ERROR_BYTES - 256)];
+        Outcome::FailedToStart { errno: error.raw_os_error(), error: format!("{attempt}: {error}") }
+    }
+}

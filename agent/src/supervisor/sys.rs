@@ -1,0 +1,138 @@
+//! The few system calls that have no safe wrapper.
+
+#![expect(
+    unsafe_code,
+    reason = "signalfd, wait4, close_range, malloc_trim and a step between fork and exec have no safe wrapper"
+)]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::ptr;
+
+use rustix::process::{Pid, Signal};
+
+use super::protocol::{Outcome, Usage};
+
+/// Closes every descriptor above standard error, so that nothing of the agent's (sockets, locks) is held by a process that outlives it.
+///
+/// Must come before this process has opened anything of its own.
+pub(super) fn close_inherited() -> io::Result<()> {
+    // SAFETY: called first in main of a single-threaded process, when no value owns a descriptor above 2.
+    let result = unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Resets every signal to its default action, then blocks those that this process reads from the returned descriptor instead.
+///
+/// HUP, INT, QUIT and PIPE are blocked and never acted upon: Ctrl-C in the agent's terminal must not reach a task. Blocked and default is
+/// better than ignored: [`clear_child`] undoes it with one call.
+pub(super) fn signal_descriptor() -> io::Result<OwnedFd> {
+    let blocked = [libc::SIGCHLD, libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGPIPE];
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `set` is initialised by sigemptyset before any other use; no handler is installed, so no code runs in signal context; the
+    // descriptor is new and owned by nobody else.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in blocked {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        if libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), ptr::null_mut()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        for signal in 1..=libc::SIGRTMAX() {
+            // Refused for SIGKILL, SIGSTOP and the C library's own signals, which have no other action anyway.
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let fd = libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+    }
+}
+
+/// Size of one record read from [`signal_descriptor`].
+pub(super) const SIGNAL_RECORD_BYTES: usize = size_of::<libc::signalfd_siginfo>();
+
+/// The signals in what was read from [`signal_descriptor`].
+pub(super) fn signal_numbers(records: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    let number = |record: &[u8]| u32::from_ne_bytes([record[0], record[1], record[2], record[3]]);
+    records.chunks_exact(SIGNAL_RECORD_BYTES).map(number)
+}
+
+/// What [`reap`] found.
+pub(super) enum Reaped {
+    /// A child has ended and is gone now.
+    Child(i32, Outcome, Usage),
+    /// There are children, all of them alive.
+    NoneEnded,
+    /// There is no child at all.
+    NoChildren,
+}
+
+/// Waits for one child that has already ended.
+pub(super) fn reap() -> io::Result<Reaped> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: both pointers are valid for writes; a zeroed rusage is a valid rusage.
+    let (pid, usage) =
+        unsafe { (libc::wait4(-1, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()), usage.assume_init()) };
+    if pid < 0 {
+        let error = io::Error::last_os_error();
+        return if error.raw_os_error() == Some(libc::ECHILD) { Ok(Reaped::NoChildren) } else { Err(error) };
+    }
+    if pid == 0 {
+        return Ok(Reaped::NoneEnded);
+    }
+    let outcome = if libc::WIFSIGNALED(status) {
+        Outcome::Signaled { signal: libc::WTERMSIG(status) }
+    } else {
+        Outcome::Exited { code: libc::WEXITSTATUS(status) }
+    };
+    Ok(Reaped::Child(pid, outcome, to_usage(&usage)))
+}
+
+fn to_usage(usage: &libc::rusage) -> Usage {
+    let micros = |time: libc::timeval| time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_usec.unsigned_abs();
+    Usage {
+        user_us: micros(usage.ru_utime),
+        system_us: micros(usage.ru_stime),
+        max_rss_kib: usage.ru_maxrss.unsigned_abs(),
+    }
+}
+
+/// Lets a command start with no signal blocked, and the kernel kill it when this process dies.
+pub(super) fn clear_child(command: &mut Command) {
+    let parent = rustix::process::getpid();
+    let step = move || {
+        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: sigemptyset initialises the set before it is used, and both calls are safe between fork and exec.
+        let result = unsafe {
+            libc::sigemptyset(none.as_mut_ptr());
+            libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut())
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // The parent may have died before the request was made.
+        if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
+    };
+    // SAFETY: between fork and exec the closure only makes system calls; it neither allocates nor takes a lock.
+    unsafe { command.pre_exec(step) };
+}
+
+/// Gives memory that was freed back to the system; the allocator would keep it for a process that is going to sleep.
+pub(super) fn release_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it has no preconditions.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// A pid read from the kernel, if it is one that can be signalled.
+pub(super) fn pid(raw: i32) -> Option<Pid> {
+    // Negative and zero ids address groups, 1 is init: none is ever a task's process.
+    if raw > 1 { Pid::from_raw(raw) } else { None }
+}

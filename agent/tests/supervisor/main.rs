@@ -1,0 +1,8 @@
+//! `rialto supervise` with real processes.
+
+mod command;
+mod end;
+mod group;
+mod harness;
+mod life;
+mod output;

@@ -1,0 +1,12 @@
+//! The agent's tests, written in a small language: [`language::World`] is an agent with its gate, journal, and a master that is played.
+
+mod devices;
+mod gangs;
+mod health;
+mod journal;
+mod kill;
+mod language;
+mod launch;
+mod recovery;
+mod trace;
+mod updates;

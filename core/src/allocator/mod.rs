@@ -1,0 +1,5 @@
+//! Level one of the two: who is offered what, in which order, and why not.
+
+pub mod claims;
+pub mod explain;
+pub mod sorter;

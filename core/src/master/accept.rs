@@ -1,0 +1,233 @@
+//! Acceptance: what was offered is turned into tasks, judged against what is free now.
+
+use std::collections::BTreeSet;
+
+use super::view::AgentStatus;
+use super::{Master, Outbox};
+use crate::model::{
+    Accept, AgentId, Amounts, Body, Flavor, FrameworkId, OfferId, Operation, Refusal, Reject, Rejection, Resources, Role, Task,
+    TaskGroup, TaskKey, TaskState, ToAgent,
+};
+
+/// The most offers, and the most operations, that one accept may name.
+const OFFERS_MAX: usize = 64;
+const OPERATIONS_MAX: usize = 1024;
+
+/// The offers of one accept, taken together.
+struct Taken {
+    role: Role,
+    /// What was offered.
+    offered: Resources,
+    /// What of it the operations so far have not used.
+    left: Resources,
+}
+
+impl Master {
+    pub(super) fn accept(&mut self, framework: FrameworkId, accept: Accept, out: &mut Outbox) {
+        let earlier_term = accept.offers.iter().any(|offer| offer.term < self.term);
+        let recovering = self.agents.get(&accept.agent).is_some_and(|agent| agent.status == AgentStatus::Recovering);
+        if earlier_term && recovering {
+            let agent = self.agents.get_mut(&accept.agent).expect("it was found above");
+            agent.parked.push((framework, accept));
+            return;
+        }
+        let rejected = match self.take_offers(framework, &accept) {
+            Ok(taken) => self.operate(framework, accept.agent, taken, accept.operations, &accept.refusal, out),
+            Err(reject) => self.reject_all(framework, &accept, &reject),
+        };
+        self.outcome(framework, accept.id, rejected, out);
+    }
+
+    /// Answers accepts of an earlier term, now that it is known what runs on the agent.
+    pub(super) fn settle_parked(&mut self, id: AgentId, out: &mut Outbox) {
+        let agent = self.agents.get_mut(&id).expect("the caller has found it");
+        for (framework, accept) in std::mem::take(&mut agent.parked) {
+            if self.frameworks.contains_key(&framework) {
+                self.accept(framework, accept, out);
+            }
+        }
+    }
+
+    fn take_offers(&mut self, framework: FrameworkId, accept: &Accept) -> Result<Taken, Reject> {
+        if accept.offers.is_empty() || accept.offers.len() > OFFERS_MAX {
+            return Err(Reject::invalid("accept.offers", format!("expected 1 to {OFFERS_MAX} offers")));
+        }
+        if accept.operations.len() > OPERATIONS_MAX {
+            return Err(Reject::Limit { what: "operations in an accept", limit: OPERATIONS_MAX as u64 });
+        }
+        let current: BTreeSet<OfferId> =
+            accept.offers.iter().map(|id| self.replaced.get(id).copied().unwrap_or(*id)).collect();
+        let mut taken: Option<Taken> = None;
+        for id in &current {
+            let entry = self.offers.get(id).filter(|entry| entry.framework == framework).ok_or(Reject::OfferGone(*id))?;
+            if entry.offer.agent != accept.agent {
+                return Err(Reject::invalid("accept.agent", format!("expected {}, the agent of offer {id}", entry.offer.agent)));
+            }
+            let offer = &entry.offer;
+            let taken = taken.get_or_insert_with(|| Taken {
+                role: offer.role.clone(),
+                offered: Resources::new(),
+                left: Resources::new(),
+            });
+            if taken.role != offer.role {
+                return Err(Reject::invalid("accept.offers", "expected offers of one role"));
+            }
+            taken.offered.add(&offer.resources);
+        }
+        for id in current {
+            self.remove_offer(id);
+            self.stats.offers_accepted += 1;
+        }
+        let mut taken = taken.expect("at least one offer is named");
+        taken.left = taken.offered.clone();
+        Ok(taken)
+    }
+
+    /// Nothing of the accept is done. A task that runs already was launched by an earlier try of the same accept.
+    fn reject_all(&mut self, framework: FrameworkId, accept: &Accept, reject: &Reject) -> Vec<Rejection> {
+        let mut rejected = Vec::new();
+        for (operation, what) in accept.operations.iter().enumerate() {
+            let Operation::Launch(group) = what else {
+                rejected.push(Rejection { operation, tasks: Vec::new(), reject: reject.clone() });
+                continue;
+            };
+            let unknown: Vec<&Task> =
+                group.tasks.iter().filter(|task| !self.is_launched(framework, accept.agent, task)).collect();
+            if !unknown.is_empty() {
+                rejected.push(self.refuse_launch(operation, &unknown, reject.clone()));
+            }
+        }
+        rejected
+    }
+
+    fn is_launched(&self, framework: FrameworkId, agent: AgentId, task: &Task) -> bool {
+        let key = TaskKey::new(framework, task.id.clone());
+        self.tasks.get(&key).is_some_and(|entry| entry.agent == agent)
+            || self.frameworks[&framework].completed.contains(&task.id)
+    }
+
+    fn refuse_launch(&mut self, operation: usize, tasks: &[&Task], reject: Reject) -> Rejection {
+        self.stats.launches_refused += tasks.len() as u64;
+        if matches!(reject, Reject::OfferConflict { .. } | Reject::OfferGone(_)) {
+            self.stats.offer_conflicts += tasks.len() as u64;
+        }
+        Rejection { operation, tasks: tasks.iter().map(|task| task.id.clone()).collect(), reject }
+    }
+
+    fn operate(
+        &mut self,
+        framework: FrameworkId,
+        agent: AgentId,
+        mut taken: Taken,
+        operations: Vec<Operation>,
+        refusal: &Refusal,
+        out: &mut Outbox,
+    ) -> Vec<Rejection> {
+        let mut rejected = Vec::new();
+        for (operation, what) in operations.into_iter().enumerate() {
+            match what {
+                Operation::Launch(group) => {
+                    if let Err(reject) = self.launch(framework, agent, &mut taken, &group, out) {
+                        let tasks: Vec<&Task> = group.tasks.iter().collect();
+                        rejected.push(self.refuse_launch(operation, &tasks, reject));
+                    }
+                }
+                other => rejected.push(Rejection { operation, tasks: Vec::new(), reject: Reject::Unsupported(other.name()) }),
+            }
+        }
+        let used_nothing = taken.left == taken.offered;
+        let refusal = if used_nothing && refusal.duration.is_zero() { &Refusal::of(FRUITLESS) } else { refusal };
+        self.refuse(framework, agent, taken.role, taken.left, refusal);
+        self.want_agent_round(agent);
+        rejected
+    }
+
+    fn launch(
+        &mut self,
+        framework: FrameworkId,
+        agent: AgentId,
+        taken: &mut Taken,
+        group: &TaskGroup,
+        out: &mut Outbox,
+    ) -> Result<(), Reject> {
+        if group.tasks.iter().all(|task| self.is_launched(framework, agent, task)) && !group.tasks.is_empty() {
+            return Ok(());
+        }
+        self.check_group(framework, &taken.role, group)?;
+        let group = self.resolve_group(agent, taken, group)?;
+        let keys: Vec<TaskKey> = group.tasks.iter().map(|task| TaskKey::new(framework, task.id.clone())).collect();
+        for (key, task) in keys.iter().zip(&group.tasks) {
+            let fits = self.occupy(agent, key, &task.resources);
+            debug_assert!(fits, "resolve_group() has checked that all of the group is free");
+            self.insert_task(key, group.leader(), task.clone(), agent, TaskState::Staging);
+            self.charge(key);
+            self.stats.tasks_launched += 1;
+        }
+        let launch = self.launch_of(&keys[0], group);
+        self.to_agent(agent, ToAgent::Launch(launch), out);
+        Ok(())
+    }
+
+    fn check_group(&self, framework: FrameworkId, role: &Role, group: &TaskGroup) -> Result<(), Reject> {
+        if group.tasks.is_empty() || group.tasks.len() > TaskGroup::MAX_TASKS {
+            return Err(Reject::invalid("launch.tasks", format!("expected 1 to {} tasks", TaskGroup::MAX_TASKS)));
+        }
+        let mut ids = BTreeSet::new();
+        for task in &group.tasks {
+            let key = TaskKey::new(framework, task.id.clone());
+            let used = self.tasks.contains_key(&key) || self.frameworks[&framework].completed.contains(&task.id);
+            if used || !ids.insert(&task.id) {
+                return Err(Reject::DuplicateTask(task.id.clone()));
+            }
+            if task.role != *role {
+                return Err(Reject::invalid(format!("task {}: role", task.id), format!("expected {role}, the role of the offer")));
+            }
+            if task.resources.is_empty() {
+                return Err(Reject::invalid(format!("task {}: resources", task.id), "expected some"));
+            }
+            if task.body.as_bytes().len() > Body::MAX_LEN {
+                return Err(Reject::Limit { what: "bytes in a task's body", limit: Body::MAX_LEN as u64 });
+            }
+        }
+        Ok(())
+    }
+
+    /// The group with the devices that its claims get, if all of it is offered and free; what it uses is taken from what is left.
+    fn resolve_group(&self, agent: AgentId, taken: &mut Taken, group: &TaskGroup) -> Result<TaskGroup, Reject> {
+        let state = &self.agents[&agent];
+        if !state.is_usable() {
+            return Err(Reject::AgentAway(agent));
+        }
+        let mut free = state.available(&taken.role);
+        let mut left = taken.left.clone();
+        let mut resolved = group.clone();
+        for task in &mut resolved.tasks {
+            let conflict = Reject::OfferConflict { left: free.clone() };
+            if task.resources.device_shares().next().is_none() && !task.claims.is_empty() {
+                let offered_and_free = common_devices(&left, &free);
+                let devices = state.resolve(&task.claims, &offered_and_free).map_err(|unmet| {
+                    if state.resolve(&task.claims, &left).is_ok() { conflict.clone() } else { Reject::ClaimNotMet(unmet.to_string()) }
+                })?;
+                task.resources.add(&Resources::flavored(Flavor::default(), Amounts { devices, ..Amounts::default() }));
+            }
+            if !left.subtract(&task.resources) {
+                let asked = task.resources.clone();
+                return Err(Reject::ExceedsOffer { asked, offered: left });
+            }
+            if !free.subtract(&task.resources) {
+                return Err(conflict);
+            }
+        }
+        taken.left = left;
+        Ok(resolved)
+    }
+}
+
+/// How long a framework that accepts an offer and uses nothing of it is not asked again.
+const FRUITLESS: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// The devices that are in both.
+fn common_devices(offered: &Resources, free: &Resources) -> Resources {
+    let free: BTreeSet<_> = free.device_shares().map(|(id, _)| id.clone()).collect();
+    Resources::devices(offered.device_shares().map(|(id, _)| id.clone()).filter(|id| free.contains(id)))
+}

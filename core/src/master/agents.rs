@@ -1,0 +1,384 @@
+//! Agents come, fall silent, return, and go; what they report is the truth about what runs on them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::registry::{Admission, AgentRecord, Record};
+use super::state::{Agent, DeviceEntry, PeerOf};
+use super::timers::Timer;
+use super::view::AgentStatus;
+use super::{Effect, Master, Outbox};
+use crate::gate::Output;
+use crate::model::{
+    AgentId, AgentReport, DeviceId, DeviceReport, DeviceState, Event, FrameworkId, FromAgent, Launch, PeerId, Principal, Reason,
+    Reject, Resources, Status, TaskGroup, TaskKey, TaskReport, TaskState, ToAgent,
+};
+
+impl Master {
+    pub(super) fn recover_agents(&mut self, records: BTreeMap<AgentId, AgentRecord>) {
+        let deadline = self.now + self.config.recovery_timeout;
+        for (id, record) in records {
+            let status = match record.admission {
+                Admission::Admitted => AgentStatus::Recovering,
+                Admission::Unreachable => AgentStatus::Unreachable,
+                Admission::Gone => AgentStatus::Gone,
+            };
+            self.agent_clients.insert(record.client, id);
+            let mut agent = Agent::new(record, status);
+            if status == AgentStatus::Recovering {
+                agent.silent = Some(self.timers.set(deadline, Timer::AgentSilent(id)));
+                self.sorter.grow(&agent.counted());
+            }
+            self.agents.insert(id, agent);
+            self.touched.agents.insert(id);
+        }
+    }
+
+    /// How many known agents have not come back in this term.
+    pub(super) fn agents_missing(&self) -> usize {
+        self.agents.values().filter(|agent| agent.status == AgentStatus::Recovering).count()
+    }
+
+    pub(super) fn on_agent(&mut self, peer: PeerId, principal: Principal, message: FromAgent, out: &mut Outbox) {
+        let id = match (self.peers.get(&peer), message) {
+            (None | Some(PeerOf::Agent(_)), FromAgent::Register(report)) => return self.register(peer, principal, *report, out),
+            (Some(PeerOf::Agent(id)), message) => {
+                let id = *id;
+                return self.on_agent_message(id, message, out);
+            }
+            _ => Reject::NotSubscribed,
+        };
+        out.push(Output::Ungated(Effect::Close(peer, id)));
+    }
+
+    fn on_agent_message(&mut self, id: AgentId, message: FromAgent, out: &mut Outbox) {
+        match message {
+            FromAgent::Register(_) => unreachable!("on_agent() takes registrations out"),
+            FromAgent::Update { framework, status, latest } => self.on_update(id, framework, status, latest, out),
+            FromAgent::DevicesFree(devices) => self.on_devices_free(id, devices),
+            FromAgent::Devices(reports) => self.on_devices(id, reports),
+            FromAgent::Journal { degraded } => {
+                let agent = self.agents.get_mut(&id).expect("a peer's agent is known");
+                agent.journal_degraded = degraded;
+                self.touched.agents.insert(id);
+                self.want_agent_round(id);
+            }
+            FromAgent::Message { framework, executor, data } => {
+                self.tell(framework, Event::Message { agent: id, executor, data }, out);
+            }
+            // Gangs are not made by this master yet; an agent that holds for one lets go by itself.
+            FromAgent::Held(gang) | FromAgent::NotHeld(gang, _) => {
+                self.to_agent(id, ToAgent::Release(gang), out);
+            }
+        }
+    }
+
+    /// Sends `message` if the agent is connected.
+    pub(super) fn to_agent(&self, id: AgentId, message: ToAgent, out: &mut Outbox) {
+        if let Some(peer) = self.agents.get(&id).and_then(|agent| agent.peer) {
+            out.push(Output::Effect(Effect::ToAgent(peer, message)));
+        }
+    }
+
+    fn register(&mut self, peer: PeerId, principal: Principal, report: AgentReport, out: &mut Outbox) {
+        match self.admit_agent(principal, &report, out) {
+            Ok(id) => self.connect_agent(id, peer, report, out),
+            Err(reject) => {
+                out.push(Output::Effect(Effect::ToAgent(peer, ToAgent::Shutdown(reject.clone()))));
+                out.push(Output::Effect(Effect::Close(peer, reject)));
+            }
+        }
+    }
+
+    fn admit_agent(&mut self, principal: Principal, report: &AgentReport, out: &mut Outbox) -> Result<AgentId, Reject> {
+        let known = match report.agent {
+            Some((id, cluster)) if cluster != self.cluster => return Err(Reject::UnknownAgent(id)),
+            Some((id, _)) => match self.agents.get(&id) {
+                Some(agent) if agent.record.admission != Admission::Gone => Some(id),
+                _ => return Err(Reject::UnknownAgent(id)),
+            },
+            None => self.agent_clients.get(&report.client).copied(),
+        };
+        let id = known.unwrap_or_else(|| AgentId::new(self.term, self.next_seq()));
+        let record = AgentRecord {
+            client: report.client,
+            principal,
+            name: report.name.clone(),
+            admission: Admission::Admitted,
+            since: self.wall(),
+            resources: report.resources.clone(),
+            attributes: report.attributes.clone(),
+        };
+        match self.agents.get_mut(&id) {
+            Some(agent) if agent.record.principal != record.principal => {
+                return Err(Reject::Forbidden { principal: record.principal.to_string(), action: "register as this agent" });
+            }
+            Some(agent) => {
+                let unchanged = AgentRecord { since: agent.record.since, ..record.clone() } == agent.record;
+                if !unchanged {
+                    out.push(Output::Persist(Record::Agent(id, Some(record))));
+                }
+            }
+            None => {
+                out.push(Output::Persist(Record::Agent(id, Some(record.clone()))));
+                self.agent_clients.insert(record.client, id);
+                self.agents.insert(id, Agent::new(record, AgentStatus::Unreachable));
+            }
+        }
+        Ok(id)
+    }
+
+    fn connect_agent(&mut self, id: AgentId, peer: PeerId, report: AgentReport, out: &mut Outbox) {
+        self.withdraw_agent_offers(id, out);
+        let was = self.agents[&id].status;
+        self.uncount(id);
+        let now = self.wall();
+        let agent = self.agents.get_mut(&id).expect("admit_agent() has made or found it");
+        if let Some(old) = agent.peer.replace(peer).filter(|old| *old != peer) {
+            self.peers.remove(&old);
+            out.push(Output::Ungated(Effect::Close(old, Reject::Superseded)));
+        }
+        if let Some(key) = agent.silent.take() {
+            self.timers.cancel(key);
+        }
+        agent.record.name = report.name;
+        agent.record.resources = report.resources;
+        agent.record.attributes.clone_from(&report.attributes);
+        if agent.record.admission != Admission::Admitted {
+            agent.record.since = now;
+        }
+        agent.record.admission = Admission::Admitted;
+        agent.attributes = Arc::new(report.attributes);
+        agent.status = AgentStatus::Active;
+        self.peers.insert(peer, PeerOf::Agent(id));
+        self.set_devices(id, report.devices);
+        self.count(id);
+        self.touched.agents.insert(id);
+        self.to_agent(id, ToAgent::Registered { agent: id, cluster: self.cluster }, out);
+        self.take_report(id, report.tasks, was, out);
+        self.recompute_free(id);
+        for gang in report.held {
+            self.to_agent(id, ToAgent::Release(gang), out);
+        }
+        self.settle_parked(id, out);
+        self.want_agent_round(id);
+    }
+
+    /// The agent's tasks are those that it reports, and those whose launch it never got: these are sent again.
+    fn take_report(&mut self, id: AgentId, reports: Vec<TaskReport>, was: AgentStatus, out: &mut Outbox) {
+        let mut reported = BTreeSet::new();
+        let mut orphans = BTreeSet::new();
+        for report in reports {
+            let key = TaskKey::new(report.framework, report.task.id.clone());
+            reported.insert(key.clone());
+            if self.frameworks.contains_key(&report.framework) {
+                self.adopt(id, &key, report, was, out);
+            } else {
+                orphans.insert(report.framework);
+                self.adopt_orphan(id, &key, report);
+            }
+        }
+        for framework in orphans {
+            self.to_agent(id, ToAgent::RemoveFramework(framework), out);
+        }
+        let missing: Vec<TaskKey> = self.agents[&id].known.difference(&reported).cloned().collect();
+        for key in missing {
+            self.resume_missing(id, &key, out);
+        }
+        self.settle_kills(id, &reported, out);
+    }
+
+    /// A task that the master believed there and the agent does not report: not arrived, or gone.
+    fn resume_missing(&mut self, id: AgentId, key: &TaskKey, out: &mut Outbox) {
+        let entry = &self.tasks[key];
+        if entry.state.is_terminal() {
+            // The agent forgets a task only when its end was acknowledged.
+            self.forget_task(key, out);
+        } else if !self.frameworks.contains_key(&key.framework) {
+            self.forget_task(key, out);
+        } else if entry.state == TaskState::Staging {
+            self.launch_again(id, key, out);
+        } else {
+            let gone = self.master_status(key, TaskState::Gone).because(Reason::UnknownToAgent, "the agent came back without it");
+            self.set_state(key, gone.clone(), TaskState::Gone);
+            self.notify(key, gone, out);
+        }
+    }
+
+    /// The launch got lost with the connection. A group is sent whole, once: for its first task.
+    fn launch_again(&self, id: AgentId, key: &TaskKey, out: &mut Outbox) {
+        let leader = &self.tasks[key].leader;
+        if *leader != key.task {
+            return;
+        }
+        let known = self.agents[&id].known.iter().filter(|member| member.framework == key.framework);
+        let members = known.map(|member| &self.tasks[member]).filter(|entry| entry.leader == *leader);
+        let tasks = members.map(|entry| entry.task.clone()).collect();
+        self.to_agent(id, ToAgent::Launch(self.launch_of(key, TaskGroup { tasks })), out);
+    }
+
+    pub(super) fn launch_of(&self, key: &TaskKey, group: TaskGroup) -> Launch {
+        let info = &self.frameworks[&key.framework].record.info;
+        Launch { framework: key.framework, group, user: info.user.clone(), remember: info.failover_timeout }
+    }
+
+    pub(super) fn on_agent_disconnected(&mut self, id: AgentId, out: &mut Outbox) {
+        self.withdraw_agent_offers(id, out);
+        let deadline = self.now + self.config.agent_timeout;
+        let silent = self.timers.set(deadline, Timer::AgentSilent(id));
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        agent.peer = None;
+        agent.status = AgentStatus::Disconnected;
+        agent.silent = Some(silent);
+        self.touched.agents.insert(id);
+    }
+
+    /// The agent has been away for too long: its tasks are unreachable, which is not dead.
+    pub(super) fn on_agent_silent(&mut self, id: AgentId, out: &mut Outbox) {
+        let since = self.wall();
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        agent.silent = None;
+        self.stats.agents_unreachable += 1;
+        let record = AgentRecord { admission: Admission::Unreachable, since, ..agent.record.clone() };
+        out.push(Output::Persist(Record::Agent(id, Some(record.clone()))));
+        self.uncount(id);
+        let agent = self.agents.get_mut(&id).expect("it was there above");
+        agent.record = record;
+        agent.status = AgentStatus::Unreachable;
+        self.touched.agents.insert(id);
+        self.lose_tasks(id, TaskState::Unreachable, Reason::AgentDisconnected, "the agent is silent", out);
+        self.settle_parked(id, out);
+    }
+
+    pub(super) fn mark_gone(&mut self, id: AgentId, out: &mut Outbox) -> Result<(), Reject> {
+        let since = self.wall();
+        let agent = self.agents.get(&id).ok_or(Reject::UnknownAgent(id))?;
+        let record = AgentRecord { admission: Admission::Gone, since, ..agent.record.clone() };
+        out.push(Output::Persist(Record::Agent(id, Some(record.clone()))));
+        self.withdraw_agent_offers(id, out);
+        self.uncount(id);
+        let agent = self.agents.get_mut(&id).expect("it was there above");
+        agent.record = record;
+        agent.status = AgentStatus::Gone;
+        if let Some(key) = agent.silent.take() {
+            self.timers.cancel(key);
+        }
+        if let Some(peer) = agent.peer.take() {
+            self.peers.remove(&peer);
+            out.push(Output::Effect(Effect::ToAgent(peer, ToAgent::Shutdown(Reject::UnknownAgent(id)))));
+            out.push(Output::Effect(Effect::Close(peer, Reject::UnknownAgent(id))));
+        }
+        self.touched.agents.insert(id);
+        self.lose_tasks(id, TaskState::GoneByOperator, Reason::AgentRemoved, "an operator declared the agent gone", out);
+        self.settle_parked(id, out);
+        let frameworks: Vec<FrameworkId> = self.frameworks.keys().copied().collect();
+        for framework in frameworks {
+            self.tell(framework, Event::AgentLost(id), out);
+        }
+        Ok(())
+    }
+
+    fn lose_tasks(&mut self, id: AgentId, state: TaskState, reason: Reason, message: &str, out: &mut Outbox) {
+        let known = self.agents[&id].known.iter();
+        let lost: Vec<TaskKey> = known.filter(|key| !self.tasks[*key].state.is_terminal()).cloned().collect();
+        for key in lost {
+            let status: Status = self.master_status(&key, state).because(reason, message);
+            self.set_state(&key, status.clone(), state);
+            self.notify(&key, status, out);
+        }
+    }
+
+    /// The agent's capacity counts in the cluster's total from now on.
+    fn count(&mut self, id: AgentId) {
+        let counted = self.agents[&id].counted();
+        self.sorter.grow(&counted);
+    }
+
+    /// The agent's capacity counts no more, if it did.
+    fn uncount(&mut self, id: AgentId) {
+        let agent = &self.agents[&id];
+        let counts = matches!(agent.status, AgentStatus::Active | AgentStatus::Disconnected | AgentStatus::Recovering);
+        if counts {
+            let counted = agent.counted();
+            self.sorter.shrink(&counted);
+        }
+    }
+
+    fn on_devices(&mut self, id: AgentId, reports: Vec<DeviceReport>) {
+        self.uncount(id);
+        self.set_devices(id, reports);
+        self.count(id);
+        self.recompute_free(id);
+        self.want_agent_round(id);
+    }
+
+    /// The agent owns the state of its devices: what it reports is taken over. A launch that is on its way to it is not yet in its report.
+    fn set_devices(&mut self, id: AgentId, reports: Vec<DeviceReport>) {
+        let since = self.wall();
+        let staged = self.staged_devices(id);
+        let agent = self.agents.get_mut(&id).expect("the caller has found it");
+        let mut old = std::mem::take(&mut agent.devices);
+        self.touched.devices.extend(old.keys().map(|device| (id, device.clone())));
+        for DeviceReport { device, mut state } in reports {
+            if let (DeviceState::Free, Some(holder)) = (&state, staged.get(&device.id)) {
+                state = DeviceState::Allocated(BTreeMap::from([(holder.clone(), 1000)]));
+            }
+            let before = old.remove(&device.id);
+            let cleaned = before.as_ref().map_or(0, |entry| entry.cleaned);
+            let since = before.filter(|entry| entry.state == state).map_or(since, |entry| entry.since);
+            self.touched.devices.insert((id, device.id.clone()));
+            agent.devices.insert(device.id.clone(), DeviceEntry { device, state, cleaned, since });
+        }
+    }
+
+    /// Devices of tasks whose launch the agent has not confirmed.
+    fn staged_devices(&self, id: AgentId) -> BTreeMap<DeviceId, TaskKey> {
+        let staged = self.agents[&id].tasks.iter().filter(|key| self.tasks[*key].state == TaskState::Staging);
+        let devices = staged.flat_map(|key| {
+            self.tasks[key].task.resources.device_shares().map(|(device, _)| (device.clone(), key.clone()))
+        });
+        devices.collect()
+    }
+
+    fn on_devices_free(&mut self, id: AgentId, devices: Vec<(DeviceId, u64)>) {
+        let since = self.wall();
+        let agent = self.agents.get_mut(&id).expect("a peer's agent is known");
+        for (device, generation) in devices {
+            let Some(entry) = agent.devices.get_mut(&device) else { continue };
+            // A repeated message about an earlier tenancy frees nothing.
+            if !matches!(entry.state, DeviceState::Cleaning { .. }) || generation <= entry.cleaned {
+                continue;
+            }
+            entry.cleaned = generation;
+            entry.state = DeviceState::Free;
+            entry.since = since;
+            if entry.device.health.is_usable() {
+                agent.free.add(&Resources::devices([device.clone()]));
+            }
+            self.touched.devices.insert((id, device));
+        }
+        self.touched.agents.insert(id);
+        self.want_agent_round(id);
+    }
+
+    /// What is free on the agent, from its total, its tasks and its devices.
+    pub(super) fn recompute_free(&mut self, id: AgentId) {
+        let agent = &self.agents[&id];
+        let mut free = agent.record.resources.clone();
+        let mut overcommitted = false;
+        for key in &agent.tasks {
+            let held = super::state::without_devices(&self.tasks[key].task.resources);
+            if !free.subtract(&held) {
+                overcommitted = true;
+            }
+        }
+        if overcommitted {
+            free = Resources::new();
+        } else {
+            free.add(&agent.free_devices());
+        }
+        let agent = self.agents.get_mut(&id).expect("it was there above");
+        agent.free = free;
+        agent.overcommitted = overcommitted;
+    }
+}

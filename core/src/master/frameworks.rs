@@ -1,0 +1,270 @@
+//! Subscription, demand, suppression, and what becomes of a framework that stays away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::registry::{FrameworkRecord, Record};
+use super::state::{Framework, PeerOf};
+use super::timers::Timer;
+use super::{Effect, Master, Outbox};
+use crate::gate::Output;
+use crate::model::{
+    Call, CallId, Demand, Event, FrameworkId, FrameworkInfo, Outcome, PeerId, Principal, Reject, Rejection, Role, Subscribe, TaskKey,
+    ToAgent,
+};
+
+/// The most roles that a framework may subscribe to.
+const ROLES_MAX: usize = 64;
+/// The longest name or url of a framework, in bytes.
+const TEXT_MAX: usize = 512;
+
+impl Master {
+    pub(super) fn recover_frameworks(&mut self, records: BTreeMap<FrameworkId, FrameworkRecord>) {
+        for (id, record) in records {
+            let away = self.timers.set(self.now + record.remaining, Timer::FrameworkAway(id));
+            self.framework_clients.insert(record.client, id);
+            let mut framework = Framework::new(record);
+            framework.away = Some(away);
+            self.frameworks.insert(id, framework);
+            self.touched.frameworks.insert(id);
+        }
+    }
+
+    pub(super) fn on_framework(&mut self, peer: PeerId, principal: Principal, call: Call, out: &mut Outbox) {
+        let id = match (self.peers.get(&peer), call) {
+            (None, Call::Subscribe(subscribe)) => return self.subscribe(peer, principal, subscribe, out),
+            (Some(PeerOf::Framework(id)), call) => {
+                let id = *id;
+                return self.on_call(id, peer, call, out);
+            }
+            _ => Reject::NotSubscribed,
+        };
+        out.push(Output::Ungated(Effect::Close(peer, id)));
+    }
+
+    fn on_call(&mut self, id: FrameworkId, peer: PeerId, call: Call, out: &mut Outbox) {
+        match call {
+            Call::Subscribe(_) => out.push(Output::Ungated(Effect::Close(peer, Reject::Superseded))),
+            Call::Accept(accept) => self.accept(id, accept, out),
+            Call::Decline { offers, refusal } => self.decline(id, &offers, &refusal),
+            Call::Demand { role, demand } => self.declare(id, role, demand, out),
+            Call::Suppress(roles) => self.suppress(id, &roles, out),
+            Call::Revive(roles) => self.revive(id, &roles),
+            Call::Kill { id: call, task, grace } => {
+                let result = self.kill(&TaskKey::new(id, task.clone()), grace, out);
+                let rejected = result.err().map(|reject| Rejection { operation: 0, tasks: vec![task], reject });
+                self.outcome(id, call, rejected.into_iter().collect(), out);
+            }
+            Call::Acknowledge { agent, task, uuid } => self.acknowledge(&TaskKey::new(id, task), agent, uuid, out),
+            Call::Reconcile(tasks) => self.reconcile(id, tasks, out),
+            Call::Message { agent, executor, data } => {
+                if let Some(peer) = self.agents.get(&agent).and_then(|agent| agent.peer) {
+                    out.push(Output::Effect(Effect::ToAgent(peer, ToAgent::Message { framework: id, executor, data })));
+                }
+            }
+            Call::Teardown => self.remove_framework(id, out),
+        }
+    }
+
+    pub(super) fn outcome(&mut self, id: FrameworkId, call: CallId, rejected: Vec<Rejection>, out: &mut Outbox) {
+        self.tell(id, Event::Outcome(Outcome { call, rejected }), out);
+    }
+
+    /// Sends `event` if the framework is connected.
+    pub(super) fn tell(&self, id: FrameworkId, event: Event, out: &mut Outbox) {
+        if let Some(peer) = self.frameworks.get(&id).and_then(|framework| framework.peer) {
+            out.push(Output::Effect(Effect::ToFramework(peer, event)));
+        }
+    }
+
+    fn subscribe(&mut self, peer: PeerId, principal: Principal, subscribe: Subscribe, out: &mut Outbox) {
+        match self.admit(principal, subscribe, out) {
+            Ok(id) => self.connect_framework(id, peer, out),
+            Err(reject) => {
+                out.push(Output::Effect(Effect::ToFramework(peer, Event::Error(reject.clone()))));
+                out.push(Output::Effect(Effect::Close(peer, reject)));
+            }
+        }
+    }
+
+    /// The id under which the framework is known from now on.
+    fn admit(&mut self, principal: Principal, subscribe: Subscribe, out: &mut Outbox) -> Result<FrameworkId, Reject> {
+        check_info(&subscribe.info, self.config.failover_timeout_max)?;
+        let known = match subscribe.framework {
+            Some(id) if self.frameworks.contains_key(&id) => Some(id),
+            Some(_) => return Err(Reject::UnknownFramework),
+            None => self.framework_clients.get(&subscribe.client).copied(),
+        };
+        let remaining = subscribe.info.failover_timeout;
+        let record = FrameworkRecord { client: subscribe.client, principal, info: subscribe.info, remaining };
+        let Some(id) = known else {
+            let id = FrameworkId::new(self.term, self.next_seq());
+            out.push(Output::Persist(Record::Framework(id, Some(record.clone()))));
+            let mut framework = Framework::new(record);
+            framework.suppressed = subscribe.suppressed;
+            self.framework_clients.insert(subscribe.client, id);
+            self.frameworks.insert(id, framework);
+            return Ok(id);
+        };
+        let framework = self.frameworks.get_mut(&id).expect("it was found above");
+        if framework.record.principal != record.principal {
+            return Err(Reject::Forbidden { principal: record.principal.to_string(), action: "subscribe as this framework" });
+        }
+        let dropped: Vec<Role> = framework.record.info.roles.difference(&record.info.roles).cloned().collect();
+        for role in &dropped {
+            self.sorter.set_active(role, id, false);
+        }
+        framework.suppressed = subscribe.suppressed;
+        if framework.record != record {
+            framework.record = record.clone();
+            out.push(Output::Persist(Record::Framework(id, Some(record))));
+        }
+        Ok(id)
+    }
+
+    fn connect_framework(&mut self, id: FrameworkId, peer: PeerId, out: &mut Outbox) {
+        self.withdraw_offers(id);
+        let framework = self.frameworks.get_mut(&id).expect("admit() has made or found it");
+        if let Some(old) = framework.peer.replace(peer) {
+            self.peers.remove(&old);
+            out.push(Output::Ungated(Effect::Close(old, Reject::Superseded)));
+        }
+        if let Some(key) = framework.away.take() {
+            self.timers.cancel(key);
+        }
+        framework.demand.clear();
+        framework.waiting = [].into();
+        framework.filters.clear();
+        self.peers.insert(peer, PeerOf::Framework(id));
+        self.touched.frameworks.insert(id);
+        self.update_activity(id);
+        let missing = u32::try_from(self.agents_missing()).unwrap_or(u32::MAX);
+        let subscribed = Event::Subscribed { framework: id, cluster: self.cluster, term: self.term, agents_missing: missing };
+        self.tell(id, subscribed, out);
+        self.resend_updates(id, out);
+        self.dirty_frameworks.insert(id);
+        self.want_round();
+    }
+
+    /// Tells the sorter for which roles the framework takes offers.
+    fn update_activity(&mut self, id: FrameworkId) {
+        let framework = &self.frameworks[&id];
+        for role in &framework.record.info.roles {
+            self.sorter.set_active(role, id, framework.takes_offers(role));
+        }
+    }
+
+    pub(super) fn on_framework_disconnected(&mut self, id: FrameworkId) {
+        self.withdraw_offers(id);
+        let Some(framework) = self.frameworks.get_mut(&id) else { return };
+        framework.peer = None;
+        framework.filters.clear();
+        framework.away = Some(self.timers.set(self.now + framework.record.remaining, Timer::FrameworkAway(id)));
+        self.touched.frameworks.insert(id);
+        self.update_activity(id);
+    }
+
+    pub(super) fn teardown(&mut self, id: FrameworkId, out: &mut Outbox) -> Result<(), Reject> {
+        if !self.frameworks.contains_key(&id) {
+            return Err(Reject::UnknownFramework);
+        }
+        self.remove_framework(id, out);
+        Ok(())
+    }
+
+    /// Forgets the framework; its tasks are killed where they run, now or when their agents are back.
+    pub(super) fn remove_framework(&mut self, id: FrameworkId, out: &mut Outbox) {
+        self.withdraw_offers(id);
+        let Some(framework) = self.frameworks.remove(&id) else { return };
+        self.framework_clients.remove(&framework.record.client);
+        if let Some(key) = framework.away {
+            self.timers.cancel(key);
+        }
+        if let Some(peer) = framework.peer {
+            self.peers.remove(&peer);
+            out.push(Output::Effect(Effect::Close(peer, Reject::UnknownFramework)));
+        }
+        out.push(Output::Persist(Record::Framework(id, None)));
+        for role in &framework.record.info.roles {
+            self.sorter.set_active(role, id, false);
+        }
+        self.end_orphans(id, &framework, out);
+        self.touched.frameworks.insert(id);
+    }
+
+    fn end_orphans(&mut self, id: FrameworkId, framework: &Framework, out: &mut Outbox) {
+        let mut agents = BTreeSet::new();
+        for task in &framework.tasks {
+            let key = TaskKey::new(id, task.clone());
+            agents.insert(self.tasks[&key].agent);
+            if self.tasks[&key].state.is_terminal() {
+                self.forget_task(&key, out);
+            }
+        }
+        for key in self.kills.range(TaskKey::new(id, first_task_id())..).map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            if key.framework == id {
+                self.kills.remove(&key);
+                out.push(Output::Persist(Record::Kill(key, None)));
+            }
+        }
+        for peer in agents.iter().filter_map(|agent| self.agents[agent].peer) {
+            out.push(Output::Effect(Effect::ToAgent(peer, ToAgent::RemoveFramework(id))));
+        }
+    }
+
+    fn declare(&mut self, id: FrameworkId, role: Role, demand: Option<Demand>, out: &mut Outbox) {
+        let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
+        if !framework.record.info.roles.contains(&role) {
+            return;
+        }
+        match demand {
+            Some(demand) => framework.demand.insert(role, demand),
+            None => framework.demand.remove(&role),
+        };
+        let rows = framework.demand.iter().flat_map(|(role, demand)| demand.shapes.iter().map(|shape| (role.clone(), shape.clone())));
+        framework.waiting = rows.collect();
+        self.prune_framework_offers(id, out);
+        self.touched.frameworks.insert(id);
+        self.dirty_frameworks.insert(id);
+        self.want_round();
+    }
+
+    fn suppress(&mut self, id: FrameworkId, roles: &BTreeSet<Role>, out: &mut Outbox) {
+        self.rescind_for_roles(id, roles, out);
+        let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
+        framework.suppressed.extend(roles.iter().filter(|role| framework.record.info.roles.contains(role)).cloned());
+        self.touched.frameworks.insert(id);
+        self.update_activity(id);
+    }
+
+    fn revive(&mut self, id: FrameworkId, roles: &BTreeSet<Role>) {
+        let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
+        framework.suppressed.retain(|role| !roles.contains(role));
+        framework.filters.retain(|(_, role), _| !roles.contains(role));
+        self.touched.frameworks.insert(id);
+        self.update_activity(id);
+        self.dirty_frameworks.insert(id);
+        self.want_round();
+    }
+}
+
+fn check_info(info: &FrameworkInfo, failover_max: Duration) -> Result<(), Reject> {
+    if info.name.is_empty() || info.name.len() > TEXT_MAX {
+        return Err(Reject::invalid("info.name", format!("expected 1 to {TEXT_MAX} bytes")));
+    }
+    if info.url.as_ref().is_some_and(|url| url.len() > TEXT_MAX) {
+        return Err(Reject::invalid("info.url", format!("expected at most {TEXT_MAX} bytes")));
+    }
+    if info.roles.is_empty() || info.roles.len() > ROLES_MAX {
+        return Err(Reject::invalid("info.roles", format!("expected 1 to {ROLES_MAX} roles")));
+    }
+    if info.failover_timeout > failover_max {
+        return Err(Reject::invalid("info.failover_timeout", format!("expected at most {} s", failover_max.as_secs())));
+    }
+    Ok(())
+}
+
+/// The smallest text that is a task id: every task of a framework sorts at or after it.
+fn first_task_id() -> crate::model::TaskId {
+    crate::model::TaskId::new("!").expect("a single printable character is an id")
+}

@@ -1,0 +1,82 @@
+//! What must hold after every step, whatever happened.
+
+use super::Master;
+use super::state::without_devices;
+use super::view::AgentStatus;
+use crate::model::{DeviceState, OfferMode, Resources};
+
+impl Master {
+    /// Checks the whole state, in time linear in its size. The parts of the invariants I1, I2 and I8 that a master alone can see.
+    ///
+    /// # Panics
+    /// If an invariant does not hold: the state is no longer to be trusted.
+    pub fn check_invariants(&self) {
+        for id in self.agents.keys() {
+            self.check_agent(*id);
+        }
+        for (key, entry) in &self.tasks {
+            assert!(self.agents.contains_key(&entry.agent), "{key}: its agent {} is known", entry.agent);
+            assert_eq!(entry.charged, self.agents[&entry.agent].tasks.contains(key), "{key}: charged where it runs");
+            assert!(!(entry.charged && entry.state.is_terminal()), "{key}: charged although it ended");
+            if let Some(framework) = self.frameworks.get(&key.framework) {
+                assert!(framework.tasks.contains(&key.task), "{key}: its framework knows it");
+            }
+        }
+        for (id, entry) in &self.offers {
+            assert_eq!(entry.offer.id.term, self.term, "{id}: an offer is of this term");
+            let framework = &self.frameworks[&entry.framework];
+            assert!(framework.offers.contains(id) && self.agents[&entry.offer.agent].offers.contains(id), "{id}: known to both");
+            assert!(framework.takes_offers(&entry.offer.role), "{id}: I8, no offer to who wants none");
+            assert_eq!(self.agents[&entry.offer.agent].status, AgentStatus::Active, "{id}: its agent is there");
+        }
+        for (old, new) in &self.replaced {
+            assert!(self.offers[new].replaces.contains(old), "{old}: replaced by {new}, which knows it");
+        }
+    }
+
+    fn check_agent(&self, id: crate::model::AgentId) {
+        let agent = &self.agents[&id];
+        let mut held = Resources::new();
+        for key in &agent.tasks {
+            held.add(&without_devices(&self.tasks[key].task.resources));
+        }
+        if !agent.overcommitted {
+            let sum = without_devices(&agent.free).plus(&held);
+            assert_eq!(sum, agent.record.resources, "{id}: I2, total = free + held");
+        }
+        let mut locked = Resources::new();
+        for offer in agent.offers.iter().map(|offer| &self.offers[offer]).filter(|entry| entry.offer.mode == OfferMode::Exclusive) {
+            locked.add(&offer.offer.resources);
+        }
+        assert_eq!(agent.locked, locked, "{id}: what is locked is what exclusive offers hold");
+        assert!(agent.free.contains(&locked), "{id}: I2, exclusive offers are disjoint and of what is free");
+        self.check_devices(id);
+    }
+
+    fn check_devices(&self, id: crate::model::AgentId) {
+        let agent = &self.agents[&id];
+        for (device, share) in agent.free.device_shares() {
+            let state = agent.devices.get(device).map(|entry| &entry.state);
+            assert_eq!(state, Some(&DeviceState::Free), "{id} {device}: I1, what is free has no tenant and is clean");
+            assert!(share.0 <= 1000, "{id} {device}: at most the whole of it is free");
+        }
+        if agent.status != AgentStatus::Active {
+            return;
+        }
+        for key in &agent.tasks {
+            for (device, _) in self.tasks[key].task.resources.device_shares() {
+                // The agent may have said that the device is gone or broken while the task holds it.
+                let Some(entry) = agent.devices.get(device) else { continue };
+                let others = match &entry.state {
+                    DeviceState::Allocated(holders) => holders.keys().any(|holder| holder != key && self.is_live(holder)),
+                    _ => false,
+                };
+                assert!(!others || entry.device.mode == crate::model::DeviceMode::Shared, "{id} {device}: I1, one tenant at a time");
+            }
+        }
+    }
+
+    fn is_live(&self, key: &crate::model::TaskKey) -> bool {
+        self.tasks.get(key).is_some_and(|entry| !entry.state.is_terminal())
+    }
+}

@@ -1,0 +1,351 @@
+//! The master machine: who may use what.
+//!
+//! [`Master::step`] is told the time and one [`Input`]; it pushes records and [`Effect`]s. The shell writes the records, sends the
+//! messages and feeds the read model ([`view::View`]); the simulator does the same in virtual time.
+
+mod accept;
+mod agents;
+mod frameworks;
+mod invariants;
+mod offers;
+pub mod registry;
+mod show;
+mod state;
+mod stats;
+mod tasks;
+mod timers;
+pub mod view;
+mod why;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use rand_core::SeedableRng;
+use rand_pcg::Pcg64Mcg;
+
+pub use stats::Stats;
+
+use self::registry::{Record, Registry};
+use self::state::{Agent, Framework, OfferEntry, PeerOf, TaskEntry, Touched};
+use self::timers::{Timer, Timers};
+use crate::allocator::sorter::Sorter;
+use crate::gate::Output;
+use crate::model::{
+    AgentId, Call, ClientId, ClusterId, Event, FrameworkId, FromAgent, OfferId, PeerId, Principal, Reject, RequestId, Role, TaskKey, Term, Time,
+    ToAgent, WallTime,
+};
+
+/// What a step of the master yields.
+pub type Outbox = crate::gate::Outbox<Record, Effect>;
+
+/// What a master is told at its start. Durations are those of `semantics`, section 7 and 8, unless configured otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The wall time at [`Time::ZERO`](crate::model::Time::ZERO).
+    pub origin: WallTime,
+    /// Seeds the generator of update ids; drawn by the shell.
+    pub seed: u64,
+    /// How long an agent may be silent before its tasks are unreachable.
+    pub agent_timeout: Duration,
+    /// How long after a failover the known agents have to come back before they are unreachable.
+    pub recovery_timeout: Duration,
+    /// The longest failover timeout that a framework may ask for.
+    pub failover_timeout_max: Duration,
+    /// How long an exclusive offer stands, unless its framework asks otherwise.
+    pub offer_timeout: Duration,
+    /// The longest that a framework may ask for.
+    pub offer_timeout_max: Duration,
+    /// In how many optimistic offers one resource may be at once.
+    pub offer_fanout: usize,
+    /// How long changes are gathered before a round of offers; zero means every step ends with one.
+    pub allocation_delay: Duration,
+    /// The kinds of device that count in the dominant share.
+    pub fair_share_kinds: Vec<std::sync::Arc<str>>,
+    /// How many tasks that ended people may still see.
+    pub history_max: usize,
+    /// How many ids of tasks that ended are remembered for each framework, so that a repeated launch is recognised.
+    pub completed_ids_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            origin: WallTime::default(),
+            seed: 0,
+            agent_timeout: Duration::from_secs(45),
+            recovery_timeout: Duration::from_secs(60),
+            failover_timeout_max: Duration::from_secs(14 * 24 * 3600),
+            offer_timeout: Duration::from_secs(30),
+            offer_timeout_max: Duration::from_secs(600),
+            offer_fanout: 4,
+            allocation_delay: Duration::ZERO,
+            fair_share_kinds: vec!["gpu".into()],
+            history_max: 1000,
+            completed_ids_max: 200,
+        }
+    }
+}
+
+/// What happens to a master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A deadline has come.
+    Tick,
+    /// An agent's connection says something. The first message is [`FromAgent::Register`].
+    FromAgent {
+        /// Which connection.
+        peer: PeerId,
+        /// Who is behind it.
+        principal: Principal,
+        /// What it says.
+        message: FromAgent,
+    },
+    /// A framework's connection says something. The first call is [`Call::Subscribe`].
+    FromFramework {
+        /// Which connection.
+        peer: PeerId,
+        /// Who is behind it.
+        principal: Principal,
+        /// What it says.
+        call: Call,
+    },
+    /// An operator asks for something; answered by [`Effect::Reply`].
+    FromOperator {
+        /// Names the reply.
+        request: RequestId,
+        /// Who asks.
+        principal: Principal,
+        /// For what.
+        command: Command,
+    },
+    /// A connection is closed.
+    PeerClosed(PeerId),
+}
+
+/// What operators ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// End a task.
+    Kill {
+        /// Which.
+        task: TaskKey,
+        /// How long it gets; none means what the task says.
+        grace: Option<Duration>,
+    },
+    /// Remove a framework and kill its tasks.
+    Teardown(FrameworkId),
+    /// Declare an agent, and what ran on it, gone for good.
+    MarkGone(AgentId),
+    /// Set a role's weight, in thousandths; 1000 is the default.
+    SetWeight {
+        /// Which role.
+        role: Role,
+        /// Its weight.
+        weight_milli: u32,
+    },
+    /// Why does it wait?
+    Why(Target),
+}
+
+/// What `why` asks about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// All that a framework waits for.
+    Framework(FrameworkId),
+    /// One shape of its demand, by name.
+    Shape(FrameworkId, String),
+    /// A launched task.
+    Task(TaskKey),
+}
+
+/// What a master does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Tell the agent behind that connection, in this master's term.
+    ToAgent(PeerId, ToAgent),
+    /// Tell the framework behind that connection.
+    ToFramework(PeerId, Event),
+    /// Close that connection; the peer is told why.
+    Close(PeerId, Reject),
+    /// Answer an operator.
+    Reply(RequestId, Result<Reply, Reject>),
+    /// Tell the read model; the shell numbers these.
+    Changed(view::Change),
+}
+
+/// An answer to an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It is done, or begun.
+    Done,
+    /// Why it waits.
+    Why(Box<crate::allocator::explain::Explanation>),
+}
+
+/// The master of a cluster, in one term.
+#[derive(Debug)]
+pub struct Master {
+    config: Config,
+    cluster: ClusterId,
+    term: Term,
+    now: Time,
+    agents: BTreeMap<AgentId, Agent>,
+    agent_clients: BTreeMap<ClientId, AgentId>,
+    frameworks: BTreeMap<FrameworkId, Framework>,
+    framework_clients: BTreeMap<ClientId, FrameworkId>,
+    tasks: BTreeMap<TaskKey, TaskEntry>,
+    /// Tasks that ended and are only in the view, oldest first.
+    history: VecDeque<TaskKey>,
+    offers: BTreeMap<OfferId, OfferEntry>,
+    /// Offers that were replaced, with those that replaced them.
+    replaced: BTreeMap<OfferId, OfferId>,
+    /// Kills whose tasks are not known, because agents are away.
+    kills: BTreeMap<TaskKey, registry::KillRecord>,
+    peers: BTreeMap<PeerId, PeerOf>,
+    weights: BTreeMap<Role, u32>,
+    sorter: Sorter,
+    timers: Timers,
+    /// Agents on which something may be offered that was not before.
+    dirty_agents: BTreeSet<AgentId>,
+    /// Frameworks that may be offered something that they were not before.
+    dirty_frameworks: BTreeSet<FrameworkId>,
+    /// When the next round of offers is due.
+    round_at: Option<Time>,
+    touched: Touched,
+    random: Pcg64Mcg,
+    /// The last agent, framework and offer of this term.
+    last_seq: u64,
+    stats: Stats,
+}
+
+impl Master {
+    /// A master for a new term over what the registry holds. Known agents have [`Config::recovery_timeout`] to come back.
+    pub fn recover(now: Time, config: Config, registry: Registry, out: &mut Outbox) -> Self {
+        let term = Term(registry.term.0 + 1);
+        out.push(Output::Persist(Record::Term(term)));
+        let mut master = Self {
+            cluster: registry.cluster,
+            term,
+            now,
+            agents: BTreeMap::new(),
+            agent_clients: BTreeMap::new(),
+            frameworks: BTreeMap::new(),
+            framework_clients: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            history: VecDeque::new(),
+            offers: BTreeMap::new(),
+            replaced: BTreeMap::new(),
+            kills: registry.kills,
+            peers: BTreeMap::new(),
+            weights: registry.weights,
+            sorter: Sorter::new(&config.fair_share_kinds),
+            timers: Timers::default(),
+            dirty_agents: BTreeSet::new(),
+            dirty_frameworks: BTreeSet::new(),
+            round_at: None,
+            touched: Touched::default(),
+            random: Pcg64Mcg::seed_from_u64(config.seed),
+            last_seq: 0,
+            stats: Stats::default(),
+            config,
+        };
+        for (role, weight) in &master.weights {
+            master.sorter.set_weight(role, *weight);
+        }
+        master.recover_frameworks(registry.frameworks);
+        master.recover_agents(registry.agents);
+        master.show(out);
+        master
+    }
+
+    /// Fires what is due, then applies the input.
+    pub fn step(&mut self, now: Time, input: Input, out: &mut Outbox) {
+        self.now = self.now.max(now);
+        self.fire_timers(out);
+        match input {
+            Input::Tick => {}
+            Input::FromAgent { peer, principal, message } => self.on_agent(peer, principal, message, out),
+            Input::FromFramework { peer, principal, call } => self.on_framework(peer, principal, call, out),
+            Input::FromOperator { request, principal, command } => self.on_operator(request, &principal, command, out),
+            Input::PeerClosed(peer) => self.on_peer_closed(peer, out),
+        }
+        self.maybe_round(out);
+        self.show(out);
+        self.stats.steps += 1;
+    }
+
+    /// When it wants a [`Input::Tick`] at the latest.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.timers.next().into_iter().chain(self.round_at).min()
+    }
+
+    /// The term that this master leads.
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// The cluster that it leads.
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    /// What it has counted.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    fn fire_timers(&mut self, out: &mut Outbox) {
+        while let Some(timer) = self.timers.pop(self.now) {
+            match timer {
+                Timer::AgentSilent(agent) => self.on_agent_silent(agent, out),
+                Timer::FrameworkAway(framework) => self.remove_framework(framework, out),
+                Timer::Offer(offer) => self.on_offer_expired(offer, out),
+                Timer::Filter(framework, agent, role) => self.on_filter_expired(framework, agent, &role),
+                Timer::Turn(agent) => self.on_turn(agent),
+            }
+        }
+    }
+
+    fn on_peer_closed(&mut self, peer: PeerId, out: &mut Outbox) {
+        match self.peers.remove(&peer) {
+            Some(PeerOf::Agent(agent)) => self.on_agent_disconnected(agent, out),
+            Some(PeerOf::Framework(framework)) => self.on_framework_disconnected(framework),
+            None => {}
+        }
+    }
+
+    fn on_operator(&mut self, request: RequestId, principal: &Principal, command: Command, out: &mut Outbox) {
+        let reply = match command {
+            Command::Kill { task, grace } => self.kill(&task, grace, out).map(|()| Reply::Done),
+            Command::Teardown(framework) => self.teardown(framework, out).map(|()| Reply::Done),
+            Command::MarkGone(agent) => self.mark_gone(agent, out).map(|()| Reply::Done),
+            Command::SetWeight { role, weight_milli } => self.set_weight(role, weight_milli, out).map(|()| Reply::Done),
+            Command::Why(target) => self.why(&target).map(|explanation| Reply::Why(Box::new(explanation))),
+        };
+        self.stats.operator_commands += 1;
+        let _ = principal; // Every principal that the shell lets in is an operator; policy will tell them apart.
+        out.push(Output::Effect(Effect::Reply(request, reply)));
+    }
+
+    fn set_weight(&mut self, role: Role, weight_milli: u32, out: &mut Outbox) -> Result<(), Reject> {
+        if !(1..=1_000_000).contains(&weight_milli) {
+            return Err(Reject::invalid("weight", "expected 0.001 to 1000"));
+        }
+        self.sorter.set_weight(&role, weight_milli);
+        self.weights.insert(role.clone(), weight_milli);
+        out.push(Output::Persist(Record::Weight(role, Some(weight_milli))));
+        Ok(())
+    }
+
+    fn next_seq(&mut self) -> u64 {
+        self.last_seq += 1;
+        self.last_seq
+    }
+
+    fn wall(&self) -> WallTime {
+        WallTime(self.config.origin.0.saturating_add_unsigned(self.now.0))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! The master's durable state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{
+    AgentId, Attribute, ClientId, ClusterId, FrameworkId, FrameworkInfo, Principal, Resources, Role, TaskKey, Term, WallTime,
+};
+
+/// Everything that outlives a master. Running tasks are not here: their agents report them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registry {
+    /// The cluster, drawn when the registry was made.
+    pub cluster: ClusterId,
+    /// The last term that a master wrote.
+    pub term: Term,
+    /// Every agent that was admitted and not forgotten.
+    pub agents: BTreeMap<AgentId, AgentRecord>,
+    /// Every framework that was not removed.
+    pub frameworks: BTreeMap<FrameworkId, FrameworkRecord>,
+    /// Kills that their agents have not carried out.
+    pub kills: BTreeMap<TaskKey, KillRecord>,
+    /// Weights that are not the default, in thousandths.
+    pub weights: BTreeMap<Role, u32>,
+}
+
+impl Registry {
+    /// An empty registry of a new cluster.
+    pub fn new(cluster: ClusterId) -> Self {
+        Self {
+            cluster,
+            term: Term(0),
+            agents: BTreeMap::new(),
+            frameworks: BTreeMap::new(),
+            kills: BTreeMap::new(),
+            weights: BTreeMap::new(),
+        }
+    }
+
+    /// Applies one record.
+    pub fn apply(&mut self, record: Record) {
+        match record {
+            Record::Term(term) => self.term = term,
+            Record::Agent(id, agent) => put(&mut self.agents, id, agent),
+            Record::Framework(id, framework) => put(&mut self.frameworks, id, framework),
+            Record::Kill(key, kill) => put(&mut self.kills, key, kill),
+            Record::Weight(role, weight) => put(&mut self.weights, role, weight),
+        }
+    }
+}
+
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
+    }
+}
+
+/// One write to the registry; `None` removes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A master starts this term.
+    Term(Term),
+    /// An agent.
+    Agent(AgentId, Option<AgentRecord>),
+    /// A framework.
+    Framework(FrameworkId, Option<FrameworkRecord>),
+    /// A kill that is to be carried out.
+    Kill(TaskKey, Option<KillRecord>),
+    /// A role's weight, in thousandths.
+    Weight(Role, Option<u32>),
+}
+
+/// How the registry sees an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Admission {
+    /// Part of the cluster.
+    Admitted,
+    /// Silent for too long; its tasks may be running.
+    Unreachable,
+    /// Gone for good; it may not come back.
+    Gone,
+}
+
+/// An agent, as the registry keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentRecord {
+    /// Drawn by the agent at its first registration.
+    pub client: ClientId,
+    /// Who registered it.
+    pub principal: Principal,
+    /// For people.
+    pub name: Arc<str>,
+    /// Whether it is part of the cluster.
+    pub admission: Admission,
+    /// Since when.
+    pub since: WallTime,
+    /// What it had when it was last heard of.
+    pub resources: Resources,
+    /// What it was like.
+    pub attributes: BTreeMap<Arc<str>, Attribute>,
+}
+
+/// A framework, as the registry keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameworkRecord {
+    /// Drawn by the framework at its first subscription.
+    pub client: ClientId,
+    /// Who subscribed it.
+    pub principal: Principal,
+    /// What it said of itself.
+    pub info: FrameworkInfo,
+    /// What remained of its failover timeout when this was written; the whole of it while it is connected.
+    pub remaining: Duration,
+}
+
+/// A kill that is to be carried out, also if its agent is away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KillRecord {
+    /// The task's agent, if it was known.
+    pub agent: Option<AgentId>,
+    /// How long the task gets; none means what it says.
+    pub grace: Option<Duration>,
+}

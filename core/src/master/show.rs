@@ -1,0 +1,119 @@
+//! What has changed is shown to the read model, once a step.
+
+use super::state::{Agent, Framework, OfferEntry, TaskEntry};
+use super::view::{AgentView, Change, DeviceView, FrameworkView, OfferView, TaskView, View};
+use super::{Effect, Master, Outbox};
+use crate::gate::Output;
+use crate::model::{AgentId, DeviceId, FrameworkId, Quantities};
+
+impl Master {
+    /// Pushes the rows that this step touched.
+    pub(super) fn show(&mut self, out: &mut Outbox) {
+        let touched = std::mem::take(&mut self.touched);
+        let mut push = |change| out.push(Output::Effect(Effect::Changed(change)));
+        for id in touched.agents {
+            push(Change::Agent(id, self.agents.get(&id).map(|agent| Box::new(self.agent_view(agent)))));
+        }
+        for id in touched.frameworks {
+            push(Change::Framework(id, self.frameworks.get(&id).map(|framework| Box::new(self.framework_view(id, framework)))));
+        }
+        for key in touched.tasks {
+            let row = self.tasks.get(&key).map(|entry| Box::new(task_view(entry)));
+            push(Change::Task(key, row));
+        }
+        for id in touched.offers {
+            push(Change::Offer(id, self.offers.get(&id).map(|entry| Box::new(offer_view(entry)))));
+        }
+        for (agent, id) in touched.devices {
+            let row = self.device_view(agent, &id).map(Box::new);
+            push(Change::Device(agent, id, row));
+        }
+    }
+
+    /// The whole view, made from the state: what applying every change must have led to, ended tasks excepted.
+    pub fn view(&self) -> View {
+        let devices = self.agents.iter().flat_map(|(agent, state)| state.devices.keys().map(move |id| (*agent, id.clone())));
+        View {
+            agents: self.agents.iter().map(|(id, agent)| (*id, self.agent_view(agent))).collect(),
+            frameworks: self.frameworks.iter().map(|(id, framework)| (*id, self.framework_view(*id, framework))).collect(),
+            tasks: self.tasks.iter().map(|(key, entry)| (key.clone(), task_view(entry))).collect(),
+            offers: self.offers.iter().map(|(id, entry)| (*id, offer_view(entry))).collect(),
+            devices: devices
+                .filter_map(|(agent, id)| self.device_view(agent, &id).map(|row| ((agent, id), row)))
+                .collect(),
+        }
+    }
+
+    fn agent_view(&self, agent: &Agent) -> AgentView {
+        let mut allocated = agent.record.resources.quantities();
+        let free_fits = allocated.subtract(&agent.free.quantities());
+        if agent.overcommitted || !free_fits {
+            allocated = Quantities::new();
+            for key in &agent.tasks {
+                allocated.add(&self.tasks[key].task.resources.quantities());
+            }
+        }
+        AgentView {
+            name: agent.record.name.clone(),
+            status: agent.status,
+            attributes: agent.attributes.clone(),
+            total: agent.record.resources.clone(),
+            allocated,
+            offered: agent.locked.quantities(),
+            journal_degraded: agent.journal_degraded,
+        }
+    }
+
+    fn framework_view(&self, id: FrameworkId, framework: &Framework) -> FrameworkView {
+        let info = &framework.record.info;
+        let mut allocated = Quantities::new();
+        for role in &info.roles {
+            allocated.add(&self.sorter.held(role, id));
+        }
+        FrameworkView {
+            name: info.name.clone(),
+            principal: framework.record.principal.as_str().into(),
+            roles: info.roles.clone(),
+            suppressed: framework.suppressed.clone(),
+            connected: framework.peer.is_some(),
+            mode: info.offer_mode,
+            url: info.url.clone(),
+            allocated,
+            demand: framework.waiting.clone(),
+            offers_made: framework.offers_made,
+            offers_declined: framework.offers_declined,
+        }
+    }
+
+    fn device_view(&self, agent: AgentId, id: &DeviceId) -> Option<DeviceView> {
+        let entry = self.agents.get(&agent)?.devices.get(id)?;
+        Some(DeviceView { device: entry.device.clone(), state: entry.state.clone(), since: entry.since })
+    }
+}
+
+pub(super) fn task_view(entry: &TaskEntry) -> TaskView {
+    TaskView {
+        name: entry.task.name.clone(),
+        role: entry.task.role.clone(),
+        agent: entry.agent,
+        state: entry.state,
+        reason: entry.status.reason,
+        message: entry.status.message.clone(),
+        exit: entry.status.exit,
+        health: entry.status.health,
+        resources: entry.task.resources.clone(),
+        launched: entry.launched,
+        changed: entry.changed,
+    }
+}
+
+fn offer_view(entry: &OfferEntry) -> OfferView {
+    OfferView {
+        framework: entry.framework,
+        agent: entry.offer.agent,
+        role: entry.offer.role.clone(),
+        mode: entry.offer.mode,
+        resources: entry.offer.resources.clone(),
+        since: entry.since,
+    }
+}

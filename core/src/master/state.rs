@@ -1,0 +1,227 @@
+//! The rows of the master's state.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord};
+use super::timers::TimerKey;
+use super::view::AgentStatus;
+use crate::allocator::sorter::kind_quantity;
+use crate::model::{
+    Accept, AgentId, Attribute, Demand, Device, DeviceId, DeviceState, Filter, FrameworkId, Milli, Offer, OfferId, OfferMode, PeerId,
+    Quantities, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time, WallTime,
+};
+
+/// An agent that was admitted.
+#[derive(Debug)]
+pub(super) struct Agent {
+    pub(super) record: AgentRecord,
+    pub(super) attributes: Arc<BTreeMap<Arc<str>, Attribute>>,
+    pub(super) peer: Option<PeerId>,
+    pub(super) status: AgentStatus,
+    /// What it has and no task holds; devices that may be given out among it.
+    pub(super) free: Resources,
+    /// What exclusive offers lock of that.
+    pub(super) locked: Resources,
+    /// Tasks hold more than there is: its configuration shrank under them.
+    pub(super) overcommitted: bool,
+    pub(super) devices: BTreeMap<DeviceId, DeviceEntry>,
+    /// The tasks that are charged to it: not terminal.
+    pub(super) tasks: BTreeSet<TaskKey>,
+    /// Every task on it whose end its framework has not acknowledged.
+    pub(super) known: BTreeSet<TaskKey>,
+    pub(super) offers: BTreeSet<OfferId>,
+    /// Accepts of an earlier term, answered when it is back or given up.
+    pub(super) parked: Vec<(FrameworkId, Accept)>,
+    pub(super) journal_degraded: bool,
+    pub(super) silent: Option<TimerKey>,
+    pub(super) turn: Option<TimerKey>,
+    /// When an offer was taken back last because others waited.
+    pub(super) turned: Time,
+}
+
+/// A device of an agent.
+#[derive(Debug)]
+pub(super) struct DeviceEntry {
+    pub(super) device: Arc<Device>,
+    pub(super) state: DeviceState,
+    /// The last tenancy that the agent said is over.
+    pub(super) cleaned: u64,
+    pub(super) since: WallTime,
+}
+
+impl Agent {
+    pub(super) fn new(record: AgentRecord, status: AgentStatus) -> Self {
+        Self {
+            attributes: Arc::new(record.attributes.clone()),
+            free: record.resources.clone(),
+            record,
+            peer: None,
+            status,
+            locked: Resources::new(),
+            overcommitted: false,
+            devices: BTreeMap::new(),
+            tasks: BTreeSet::new(),
+            known: BTreeSet::new(),
+            offers: BTreeSet::new(),
+            parked: Vec::new(),
+            journal_degraded: false,
+            silent: None,
+            turn: None,
+            turned: Time::ZERO,
+        }
+    }
+
+    /// Whether it can be given work now.
+    pub(super) fn is_usable(&self) -> bool {
+        self.status == AgentStatus::Active && !self.journal_degraded && self.record.admission == Admission::Admitted
+    }
+
+    /// What may be offered to `role`: free and not locked.
+    pub(super) fn available(&self, role: &Role) -> Resources {
+        let mut left = self.free.for_role(role);
+        for (flavor, part) in self.locked.iter() {
+            let part = Resources::flavored(flavor.clone(), part.clone());
+            // What is locked for another role is not in `left` at all.
+            let _not_for_this_role = !left.subtract(&part);
+        }
+        left
+    }
+
+    /// The devices that may be given out, with how much of each.
+    pub(super) fn free_devices(&self) -> Resources {
+        let whole = self.devices.values().filter(|entry| entry.state == DeviceState::Free && entry.device.health.is_usable());
+        Resources::devices(whole.map(|entry| entry.device.id.clone()))
+    }
+
+    /// What the agent adds to the cluster's total.
+    pub(super) fn counted(&self) -> Quantities {
+        let mut counted = self.record.resources.quantities();
+        for entry in self.devices.values() {
+            let kind = kind_quantity(&entry.device.kind);
+            counted.set(&kind, counted.get(&kind).plus(Milli::from_whole(1)));
+        }
+        counted
+    }
+
+    /// What `resources` of this agent count as in the sorter: scalars, and devices by kind.
+    pub(super) fn quantities(&self, resources: &Resources) -> Quantities {
+        let mut counted = resources.quantities();
+        for (id, Share(share)) in resources.device_shares() {
+            if let Some(entry) = self.devices.get(id) {
+                let kind = kind_quantity(&entry.device.kind);
+                counted.set(&kind, counted.get(&kind).plus(Milli(u64::from(share))));
+            }
+        }
+        counted
+    }
+}
+
+/// The scalars, ports and sets of `resources`, without the devices.
+pub(super) fn without_devices(resources: &Resources) -> Resources {
+    let mut bare = Resources::new();
+    for (flavor, amounts) in resources.iter() {
+        let mut amounts = amounts.clone();
+        amounts.devices.clear();
+        bare.add(&Resources::flavored(flavor.clone(), amounts));
+    }
+    bare
+}
+
+/// A framework that was not removed.
+#[derive(Debug)]
+pub(super) struct Framework {
+    pub(super) record: FrameworkRecord,
+    pub(super) peer: Option<PeerId>,
+    pub(super) suppressed: BTreeSet<Role>,
+    pub(super) demand: BTreeMap<Role, Demand>,
+    /// The same as rows, for the view.
+    pub(super) waiting: Arc<[(Role, Shape)]>,
+    pub(super) tasks: BTreeSet<TaskId>,
+    pub(super) offers: BTreeSet<OfferId>,
+    pub(super) filters: BTreeMap<(AgentId, Role), Vec<(Filter, Option<Arc<str>>)>>,
+    /// Tasks that ended and were acknowledged, oldest first.
+    pub(super) completed: VecDeque<TaskId>,
+    pub(super) away: Option<TimerKey>,
+    pub(super) offers_made: u64,
+    pub(super) offers_declined: u64,
+}
+
+impl Framework {
+    pub(super) fn new(record: FrameworkRecord) -> Self {
+        Self {
+            record,
+            peer: None,
+            suppressed: BTreeSet::new(),
+            demand: BTreeMap::new(),
+            waiting: Arc::new([]),
+            tasks: BTreeSet::new(),
+            offers: BTreeSet::new(),
+            filters: BTreeMap::new(),
+            completed: VecDeque::new(),
+            away: None,
+            offers_made: 0,
+            offers_declined: 0,
+        }
+    }
+
+    /// Whether it takes offers for `role` now.
+    pub(super) fn takes_offers(&self, role: &Role) -> bool {
+        self.peer.is_some() && self.record.info.roles.contains(role) && !self.suppressed.contains(role)
+    }
+
+    pub(super) fn mode(&self) -> OfferMode {
+        self.record.info.offer_mode
+    }
+}
+
+/// A task that its framework has not yet acknowledged the end of.
+#[derive(Debug)]
+pub(super) struct TaskEntry {
+    pub(super) task: Task,
+    pub(super) agent: AgentId,
+    /// The first task of its group.
+    pub(super) leader: TaskId,
+    /// The newest state.
+    pub(super) state: TaskState,
+    /// The status that gave it, for people.
+    pub(super) status: Status,
+    /// Whether it is charged to its agent and role.
+    pub(super) charged: bool,
+    /// The agent's update that its framework has not acknowledged.
+    pub(super) outstanding: Option<Status>,
+    /// The master's own update that its framework has not acknowledged.
+    pub(super) notice: Option<Status>,
+    pub(super) kill: Option<KillRecord>,
+    pub(super) launched: WallTime,
+    pub(super) changed: WallTime,
+}
+
+/// An offer that stands.
+#[derive(Debug)]
+pub(super) struct OfferEntry {
+    pub(super) offer: Offer,
+    pub(super) framework: FrameworkId,
+    pub(super) made: Time,
+    pub(super) since: WallTime,
+    pub(super) expiry: Option<TimerKey>,
+    /// Offers that this one replaced, whose acceptance may be on its way.
+    pub(super) replaces: Vec<OfferId>,
+}
+
+/// Whose connection it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PeerOf {
+    Agent(AgentId),
+    Framework(FrameworkId),
+}
+
+/// What has changed in this step and is shown to the read model at its end.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    pub(super) agents: BTreeSet<AgentId>,
+    pub(super) frameworks: BTreeSet<FrameworkId>,
+    pub(super) tasks: BTreeSet<TaskKey>,
+    pub(super) offers: BTreeSet<OfferId>,
+    pub(super) devices: BTreeSet<(AgentId, DeviceId)>,
+}

@@ -1,0 +1,38 @@
+/// What a master has counted since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Steps.
+    pub steps: u64,
+    /// Rounds of offers.
+    pub rounds: u64,
+    /// Offers made.
+    pub offers_made: u64,
+    /// Offers that a framework accepted.
+    pub offers_accepted: u64,
+    /// Offers that a framework declined.
+    pub offers_declined: u64,
+    /// Offers that were taken back or replaced.
+    pub offers_rescinded: u64,
+    /// Exclusive offers that expired.
+    pub offers_expired: u64,
+    /// Tasks launched.
+    pub tasks_launched: u64,
+    /// Launches that were refused.
+    pub launches_refused: u64,
+    /// Of them, those that were refused because others were faster.
+    pub offer_conflicts: u64,
+    /// Status updates received from agents.
+    pub updates_received: u64,
+    /// Status updates sent to frameworks.
+    pub updates_sent: u64,
+    /// Acknowledgements received from frameworks.
+    pub acknowledgements: u64,
+    /// Tasks that ended in `TASK_FINISHED`.
+    pub tasks_finished: u64,
+    /// Tasks that ended otherwise.
+    pub tasks_failed: u64,
+    /// Commands of operators.
+    pub operator_commands: u64,
+    /// Agents that were declared unreachable.
+    pub agents_unreachable: u64,
+}

@@ -1,0 +1,389 @@
+//! Tasks: their states, updates and acknowledgements, kills and reconciliation.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rand_core::Rng;
+
+use super::registry::{KillRecord, Record};
+use super::state::{TaskEntry, without_devices};
+use super::show::task_view;
+use super::view::{AgentStatus, Change};
+use super::{Effect, Master, Outbox};
+use crate::gate::Output;
+use crate::model::{
+    AgentId, DeviceState, Event, FrameworkId, Reason, Reject, Resources, Source, Status, Task, TaskId, TaskKey, TaskReport,
+    TaskState, ToAgent, UpdateId,
+};
+
+impl Master {
+    /// A fresh entry; not charged.
+    pub(super) fn insert_task(&mut self, key: &TaskKey, leader: &TaskId, task: Task, agent: AgentId, state: TaskState) {
+        let mut status = Status::new(key.task.clone(), state, Source::Master);
+        status.agent = Some(agent);
+        let (launched, changed) = (self.wall(), self.wall());
+        let entry = TaskEntry {
+            task,
+            agent,
+            leader: leader.clone(),
+            state,
+            status,
+            charged: false,
+            outstanding: None,
+            notice: None,
+            kill: self.kills.remove(key),
+            launched,
+            changed,
+        };
+        self.tasks.insert(key.clone(), entry);
+        self.agents.get_mut(&agent).expect("a task's agent is known").known.insert(key.clone());
+        if let Some(framework) = self.frameworks.get_mut(&key.framework) {
+            framework.tasks.insert(key.task.clone());
+        }
+        self.touched.tasks.insert(key.clone());
+    }
+
+    /// The task's resources count as held, by its agent and its role.
+    pub(super) fn charge(&mut self, key: &TaskKey) {
+        let entry = self.tasks.get_mut(key).expect("the caller has found it");
+        if std::mem::replace(&mut entry.charged, true) {
+            return;
+        }
+        let agent = self.agents.get_mut(&entry.agent).expect("a task's agent is known");
+        agent.tasks.insert(key.clone());
+        let quantities = agent.quantities(&entry.task.resources);
+        self.sorter.charge(&entry.task.role, key.framework, &quantities);
+        self.touched.agents.insert(entry.agent);
+        self.touched.frameworks.insert(key.framework);
+    }
+
+    /// The task's resources are free again; its devices only once its agent has cleaned them.
+    pub(super) fn release(&mut self, key: &TaskKey) {
+        let entry = self.tasks.get_mut(key).expect("the caller has found it");
+        if !std::mem::replace(&mut entry.charged, false) {
+            return;
+        }
+        let id = entry.agent;
+        let agent = self.agents.get_mut(&id).expect("a task's agent is known");
+        agent.tasks.remove(key);
+        let quantities = agent.quantities(&entry.task.resources);
+        self.sorter.credit(&entry.task.role, key.framework, &quantities);
+        let gone = !self.frameworks.contains_key(&key.framework);
+        if gone && self.sorter.held(&entry.task.role, key.framework).is_empty() {
+            self.sorter.remove(&entry.task.role, key.framework);
+        }
+        if agent.overcommitted {
+            self.recompute_free(id);
+        } else {
+            agent.free.add(&without_devices(&entry.task.resources));
+        }
+        self.soil_devices(key);
+        self.touched.agents.insert(id);
+        self.touched.frameworks.insert(key.framework);
+        self.want_agent_round(id);
+    }
+
+    /// The devices of a task that ended are not handed on before its agent says that they are clean.
+    fn soil_devices(&mut self, key: &TaskKey) {
+        let since = self.wall();
+        let entry = &self.tasks[key];
+        let agent = self.agents.get_mut(&entry.agent).expect("a task's agent is known");
+        for (device, _) in entry.task.resources.device_shares() {
+            let Some(held) = agent.devices.get_mut(device) else { continue };
+            if matches!(&held.state, DeviceState::Allocated(holders) if holders.contains_key(key)) {
+                held.state = DeviceState::Cleaning { generation: held.cleaned + 1 };
+                held.since = since;
+                self.touched.devices.insert((entry.agent, device.clone()));
+            }
+        }
+    }
+
+    /// A task that its agent reports on registration.
+    pub(super) fn adopt(&mut self, id: AgentId, key: &TaskKey, report: TaskReport, was: AgentStatus, out: &mut Outbox) {
+        let before = self.tasks.get(key).map(|entry| entry.state);
+        if before.is_none() {
+            if self.is_completed(key) {
+                return; // Its end was acknowledged; the agent will hear of that again when it resends.
+            }
+            self.insert_task(key, &key.task, report.task.clone(), id, report.state);
+        }
+        let entry = self.tasks.get_mut(key).expect("it was there or has been inserted");
+        entry.agent = id;
+        entry.task = report.task;
+        let returned = before == Some(TaskState::Unreachable) && was == AgentStatus::Unreachable;
+        if entry.state.may_become(report.state) || before.is_none() {
+            entry.state = report.state;
+        }
+        let state = entry.state;
+        if !state.is_terminal() {
+            self.charge(key);
+        } else if self.tasks[key].charged {
+            self.release(key);
+        }
+        self.touched.tasks.insert(key.clone());
+        if returned && !state.is_terminal() {
+            let status = self.master_status(key, state).because(Reason::AgentReregistered, "the agent is back");
+            self.set_state(key, status.clone(), state);
+            self.notify(key, status, out);
+        }
+    }
+
+    /// A task of a framework that was removed: it is charged until its agent has ended it.
+    pub(super) fn adopt_orphan(&mut self, id: AgentId, key: &TaskKey, report: TaskReport) {
+        if !self.tasks.contains_key(key) {
+            self.insert_task(key, &key.task, report.task, id, report.state);
+        }
+        if report.state.is_terminal() {
+            self.release(key);
+        } else {
+            self.charge(key);
+        }
+    }
+
+    fn is_completed(&self, key: &TaskKey) -> bool {
+        self.frameworks.get(&key.framework).is_some_and(|framework| framework.completed.contains(&key.task))
+    }
+
+    pub(super) fn on_update(&mut self, id: AgentId, framework: FrameworkId, mut status: Status, latest: TaskState, out: &mut Outbox) {
+        self.stats.updates_received += 1;
+        status.agent = Some(id);
+        let key = TaskKey::new(framework, status.task.clone());
+        if self.tasks.contains_key(&key) {
+            let newest = if latest == status.state { status.clone() } else { Status { state: latest, ..status.clone() } };
+            self.set_state(&key, newest, latest);
+        }
+        if !self.frameworks.contains_key(&framework) {
+            // Nobody is left to acknowledge it.
+            self.to_agent_ack(id, &key, status.uuid, out);
+            if latest.is_terminal() && self.tasks.contains_key(&key) {
+                self.forget_task(&key, out);
+            }
+            return;
+        }
+        if let Some(entry) = self.tasks.get_mut(&key) {
+            if status.uuid.is_some() {
+                entry.outstanding = Some(status.clone());
+            }
+        }
+        self.stats.updates_sent += 1;
+        self.tell(framework, Event::Update(status), out);
+    }
+
+    fn to_agent_ack(&self, id: AgentId, key: &TaskKey, uuid: Option<UpdateId>, out: &mut Outbox) {
+        if let Some(uuid) = uuid {
+            self.to_agent(id, ToAgent::Acknowledge { task: key.clone(), uuid }, out);
+        }
+    }
+
+    /// The task's newest state is `state`, as `status` tells. What a task that ended held is free.
+    pub(super) fn set_state(&mut self, key: &TaskKey, status: Status, state: TaskState) {
+        let changed = self.wall();
+        let entry = self.tasks.get_mut(key).expect("the caller has found it");
+        if entry.state != state && !entry.state.may_become(state) {
+            return;
+        }
+        let was = std::mem::replace(&mut entry.state, state);
+        if was != state {
+            entry.changed = changed;
+        }
+        entry.status = status;
+        self.touched.tasks.insert(key.clone());
+        if state.is_terminal() {
+            if !was.is_terminal() {
+                match state {
+                    TaskState::Finished => self.stats.tasks_finished += 1,
+                    _ => self.stats.tasks_failed += 1,
+                }
+            }
+            self.release(key);
+        } else if was == TaskState::Unreachable && state != TaskState::Unreachable {
+            self.charge(key);
+        }
+    }
+
+    /// A status by the master.
+    pub(super) fn master_status(&mut self, key: &TaskKey, state: TaskState) -> Status {
+        let mut status = Status::new(key.task.clone(), state, Source::Master);
+        status.agent = self.tasks.get(key).map(|entry| entry.agent);
+        status.at = self.wall();
+        status.uuid = Some(UpdateId(u128::from(self.random.next_u64()) << 64 | u128::from(self.random.next_u64())));
+        status
+    }
+
+    /// Tells the framework, again on every subscription until it has acknowledged.
+    pub(super) fn notify(&mut self, key: &TaskKey, status: Status, out: &mut Outbox) {
+        if let Some(entry) = self.tasks.get_mut(key) {
+            entry.notice = Some(status.clone());
+        }
+        self.stats.updates_sent += 1;
+        self.tell(key.framework, Event::Update(status), out);
+    }
+
+    pub(super) fn resend_updates(&mut self, id: FrameworkId, out: &mut Outbox) {
+        let framework = &self.frameworks[&id];
+        let entries = framework.tasks.iter().filter_map(|task| self.tasks.get(&TaskKey::new(id, task.clone())));
+        let updates: Vec<Status> = entries.flat_map(|entry| entry.outstanding.iter().chain(&entry.notice).cloned()).collect();
+        for status in updates {
+            self.stats.updates_sent += 1;
+            self.tell(id, Event::Update(status), out);
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, key: &TaskKey, agent: Option<AgentId>, uuid: UpdateId, out: &mut Outbox) {
+        self.stats.acknowledgements += 1;
+        let Some(entry) = self.tasks.get_mut(key) else {
+            // The master has forgotten the task; its agent has not, and waits.
+            if let Some(agent) = agent {
+                self.to_agent_ack(agent, key, Some(uuid), out);
+            }
+            return;
+        };
+        let has_it = |slot: &Option<Status>| slot.as_ref().is_some_and(|status| status.uuid == Some(uuid));
+        let end = if has_it(&entry.notice) {
+            entry.notice.take()
+        } else {
+            let id = entry.agent;
+            let status = if has_it(&entry.outstanding) { entry.outstanding.take() } else { None };
+            self.to_agent_ack(id, key, Some(uuid), out);
+            status
+        };
+        if end.is_some_and(|status| status.state.is_terminal()) {
+            self.forget_task(key, out);
+        }
+    }
+
+    /// The task's end is known to its framework: only people may still want to see it.
+    pub(super) fn forget_task(&mut self, key: &TaskKey, out: &mut Outbox) {
+        if self.tasks.contains_key(key) {
+            self.release(key);
+        }
+        let Some(entry) = self.tasks.remove(key) else { return };
+        self.agents.get_mut(&entry.agent).expect("a task's agent is known").known.remove(key);
+        if entry.kill.is_some() {
+            out.push(Output::Persist(Record::Kill(key.clone(), None)));
+        }
+        self.remember(key, &entry, out);
+        let limit = self.config.completed_ids_max;
+        let Some(framework) = self.frameworks.get_mut(&key.framework) else { return };
+        framework.tasks.remove(&key.task);
+        framework.completed.push_back(key.task.clone());
+        if framework.completed.len() > limit {
+            framework.completed.pop_front();
+        }
+    }
+
+    /// The task's last row stays in the view, and the oldest such row goes.
+    fn remember(&mut self, key: &TaskKey, entry: &TaskEntry, out: &mut Outbox) {
+        let mut show = |key, row| out.push(Output::Effect(Effect::Changed(Change::Task(key, row))));
+        let touched = self.touched.tasks.remove(key);
+        if !entry.state.is_terminal() {
+            return show(key.clone(), None);
+        }
+        if touched {
+            show(key.clone(), Some(Box::new(task_view(entry))));
+        }
+        self.history.push_back(key.clone());
+        if self.history.len() > self.config.history_max {
+            let oldest = self.history.pop_front().expect("it holds more than its limit");
+            show(oldest, None);
+        }
+    }
+
+    /// Ends a task where it runs, now or when its agent is back; durable until it is done.
+    pub(super) fn kill(&mut self, key: &TaskKey, grace: Option<Duration>, out: &mut Outbox) -> Result<(), Reject> {
+        if !self.frameworks.contains_key(&key.framework) {
+            return Err(Reject::UnknownFramework);
+        }
+        let Some(entry) = self.tasks.get_mut(key) else {
+            if self.is_completed(key) || self.agents_missing() == 0 {
+                let status = self.unknown_status(&key.task);
+                self.tell(key.framework, Event::Update(status), out);
+                return Err(Reject::UnknownTask(key.task.clone()));
+            }
+            let record = KillRecord { agent: None, grace };
+            out.push(Output::Persist(Record::Kill(key.clone(), Some(record.clone()))));
+            self.kills.insert(key.clone(), record);
+            return Ok(());
+        };
+        if entry.state.is_terminal() {
+            return Ok(());
+        }
+        let record = KillRecord { agent: Some(entry.agent), grace };
+        let agent = entry.agent;
+        entry.kill = Some(record.clone());
+        out.push(Output::Persist(Record::Kill(key.clone(), Some(record))));
+        self.to_agent(agent, ToAgent::Kill { task: key.clone(), grace }, out);
+        Ok(())
+    }
+
+    /// Kills that waited for the agent: sent for what it reports, forgotten for what it does not.
+    pub(super) fn settle_kills(&mut self, id: AgentId, reported: &BTreeSet<TaskKey>, out: &mut Outbox) {
+        for key in reported {
+            let Some(entry) = self.tasks.get_mut(key) else { continue };
+            if entry.kill.is_none() {
+                entry.kill = self.kills.remove(key);
+            }
+            let Some(kill) = entry.kill.clone().filter(|_| !entry.state.is_terminal()) else { continue };
+            self.to_agent(id, ToAgent::Kill { task: key.clone(), grace: kill.grace }, out);
+        }
+        let all_back = self.agents_missing() == 0;
+        let done = |key: &TaskKey, kill: &KillRecord| (kill.agent == Some(id) && !reported.contains(key)) || (kill.agent.is_none() && all_back);
+        let done: Vec<TaskKey> = self.kills.iter().filter(|(key, kill)| done(key, kill)).map(|(key, _)| key.clone()).collect();
+        for key in done {
+            self.kills.remove(&key);
+            out.push(Output::Persist(Record::Kill(key, None)));
+        }
+    }
+
+    pub(super) fn reconcile(&mut self, id: FrameworkId, tasks: Vec<TaskId>, out: &mut Outbox) {
+        let asked = if tasks.is_empty() { self.frameworks[&id].tasks.iter().cloned().collect() } else { tasks };
+        let implicit = asked.is_empty();
+        for task in asked {
+            let key = TaskKey::new(id, task);
+            match self.tasks.get(&key) {
+                // What is outstanding tells more, and is to be acknowledged.
+                Some(entry) if entry.notice.is_some() || entry.outstanding.is_some() => {
+                    let updates: Vec<Status> = entry.outstanding.iter().chain(&entry.notice).cloned().collect();
+                    for status in updates {
+                        self.tell(id, Event::Update(status), out);
+                    }
+                }
+                Some(entry) => {
+                    let mut status = Status { uuid: None, ..entry.status.clone() };
+                    status.state = entry.state;
+                    status.reason = Some(Reason::Reconciliation);
+                    self.tell(id, Event::Update(status), out);
+                }
+                // It may run on an agent that is still to come back.
+                None if self.agents_missing() > 0 || implicit => {}
+                None => {
+                    let status = self.unknown_status(&key.task);
+                    self.tell(id, Event::Update(status), out);
+                }
+            }
+        }
+    }
+
+    fn unknown_status(&self, task: &TaskId) -> Status {
+        let mut status = Status::new(task.clone(), TaskState::Unknown, Source::Master);
+        status.at = self.wall();
+        status.because(Reason::Reconciliation, "no such task is known")
+    }
+
+    /// Takes the task's resources from its agent; false, and nothing is taken, if they are not free.
+    pub(super) fn occupy(&mut self, agent: AgentId, key: &TaskKey, resources: &Resources) -> bool {
+        let since = self.wall();
+        let agent_entry = self.agents.get_mut(&agent).expect("the caller has found it");
+        if !agent_entry.free.subtract(resources) {
+            return false;
+        }
+        for (device, share) in resources.device_shares() {
+            if let Some(entry) = agent_entry.devices.get_mut(device) {
+                entry.state = DeviceState::Allocated([(key.clone(), share.0)].into());
+                entry.since = since;
+                self.touched.devices.insert((agent, device.clone()));
+            }
+        }
+        true
+    }
+}

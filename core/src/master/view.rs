@@ -1,0 +1,191 @@
+//! What people and programs may see of the master's state: plain data, built from numbered changes.
+//!
+//! The core emits a [`Change`] whenever one of these rows changes; the shell applies them to a [`View`] in a task of its own, so reads
+//! never delay a decision. The simulator checks that the view equals the core.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::model::{
+    AgentId, Attribute, Device, DeviceId, DeviceState, Exit, FrameworkId, OfferId, OfferMode, Quantities, Reason, Resources, Role,
+    Shape, TaskHealth, TaskKey, TaskState, WallTime,
+};
+
+/// All rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Agents.
+    pub agents: BTreeMap<AgentId, AgentView>,
+    /// Frameworks.
+    pub frameworks: BTreeMap<FrameworkId, FrameworkView>,
+    /// Tasks, ended ones among them for a while.
+    pub tasks: BTreeMap<TaskKey, TaskView>,
+    /// Offers that stand.
+    pub offers: BTreeMap<OfferId, OfferView>,
+    /// Devices by agent.
+    pub devices: BTreeMap<(AgentId, DeviceId), DeviceView>,
+}
+
+impl View {
+    /// Applies one change.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Agent(id, agent) => put(&mut self.agents, id, agent),
+            Change::Framework(id, framework) => put(&mut self.frameworks, id, framework),
+            Change::Task(key, task) => put(&mut self.tasks, key, task),
+            Change::Offer(id, offer) => put(&mut self.offers, id, offer),
+            Change::Device(agent, id, device) => put(&mut self.devices, (agent, id), device),
+        }
+    }
+}
+
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, row: Option<Box<V>>) {
+    match row {
+        Some(row) => drop(map.insert(key, *row)),
+        None => drop(map.remove(&key)),
+    }
+}
+
+/// One row is now this, or is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An agent.
+    Agent(AgentId, Option<Box<AgentView>>),
+    /// A framework.
+    Framework(FrameworkId, Option<Box<FrameworkView>>),
+    /// A task.
+    Task(TaskKey, Option<Box<TaskView>>),
+    /// An offer.
+    Offer(OfferId, Option<Box<OfferView>>),
+    /// A device.
+    Device(AgentId, DeviceId, Option<Box<DeviceView>>),
+}
+
+/// Where an agent stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AgentStatus {
+    /// Connected.
+    Active,
+    /// Its connection is lost; its tasks run on.
+    Disconnected,
+    /// Known from the registry, not heard of in this term.
+    Recovering,
+    /// Silent for too long.
+    Unreachable,
+    /// Gone for good.
+    Gone,
+}
+
+impl AgentStatus {
+    /// The word for it, lower case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disconnected => "disconnected",
+            Self::Recovering => "recovering",
+            Self::Unreachable => "unreachable",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// An agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentView {
+    /// For people.
+    pub name: Arc<str>,
+    /// Where it stands.
+    pub status: AgentStatus,
+    /// What it is like.
+    pub attributes: Arc<BTreeMap<Arc<str>, Attribute>>,
+    /// What it has, devices excepted.
+    pub total: Resources,
+    /// What its tasks hold, scalars of all flavors together.
+    pub allocated: Quantities,
+    /// What exclusive offers lock, likewise.
+    pub offered: Quantities,
+    /// Whether its journal can't be written.
+    pub journal_degraded: bool,
+}
+
+/// A framework.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameworkView {
+    /// For people.
+    pub name: Arc<str>,
+    /// Who subscribed it.
+    pub principal: Arc<str>,
+    /// The roles that it takes offers for.
+    pub roles: BTreeSet<Role>,
+    /// The roles for which it wants none now.
+    pub suppressed: BTreeSet<Role>,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// How it takes offers.
+    pub mode: OfferMode,
+    /// Where it serves.
+    pub url: Option<Arc<str>>,
+    /// What its tasks hold, scalars of all flavors together.
+    pub allocated: Quantities,
+    /// What it waits for, in all its roles.
+    pub demand: Arc<[(Role, Shape)]>,
+    /// How many offers it was made so far.
+    pub offers_made: u64,
+    /// How many of them it declined.
+    pub offers_declined: u64,
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskView {
+    /// For people.
+    pub name: Arc<str>,
+    /// The role that is charged.
+    pub role: Role,
+    /// Where it runs or ran.
+    pub agent: AgentId,
+    /// Its newest state.
+    pub state: TaskState,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// Why, for people.
+    pub message: Arc<str>,
+    /// How its command ended.
+    pub exit: Option<Exit>,
+    /// What its health check says.
+    pub health: Option<TaskHealth>,
+    /// What it was given, devices among them.
+    pub resources: Resources,
+    /// When the master accepted it, or first heard of it.
+    pub launched: WallTime,
+    /// When its state last changed.
+    pub changed: WallTime,
+}
+
+/// An offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferView {
+    /// To whom.
+    pub framework: FrameworkId,
+    /// Whose resources.
+    pub agent: AgentId,
+    /// For which role.
+    pub role: Role,
+    /// Whether it locks.
+    pub mode: OfferMode,
+    /// What.
+    pub resources: Resources,
+    /// Since when.
+    pub since: WallTime,
+}
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceView {
+    /// What it is.
+    pub device: Arc<Device>,
+    /// Who may use it.
+    pub state: DeviceState,
+    /// Since when it is in that state.
+    pub since: WallTime,
+}

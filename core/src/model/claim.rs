@@ -1,0 +1,181 @@
+//! Claims: the part of a task that names the devices it holds.
+//!
+//! As text, `[COUNT | all] KIND [: SELECTOR] [ | alternative ]…`, for example `2 gpu: memory >= 40GiB | 4 gpu`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::{Selector, SelectorError, Share};
+
+/// Devices that a task asks for and holds while it lives. The first alternative that can be met is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Ordered; at least one.
+    pub alternatives: Vec<Alternative>,
+}
+
+/// One way to meet a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alternative {
+    /// The kind of device.
+    pub kind: Arc<str>,
+    /// How many.
+    pub count: Count,
+    /// What each must be like.
+    pub selector: Selector,
+    /// How much of each, in thousandths; the whole, unless the device is shared.
+    pub share: Share,
+    /// What must hold across them.
+    pub constraints: Vec<(DeviceConstraint, Strength)>,
+}
+
+/// How many devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// This many, at least one.
+    Exactly(u16),
+    /// All of the kind that the agent has and that match, at least one.
+    All,
+}
+
+/// Something that holds across the devices of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceConstraint {
+    /// All on one NUMA node.
+    SameNumaNode,
+    /// All below one PCI root.
+    SamePciRoot,
+    /// Each linked to every other.
+    Linked,
+}
+
+/// How strongly a constraint binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strength {
+    /// Without it the claim is not met.
+    Require,
+    /// Taken where there is a choice.
+    Prefer,
+}
+
+/// Why a text is not a claim.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    /// No kind of device is named.
+    #[error("device claim {0:?}: expected a kind of device such as gpu, or 2 gpu: memory >= 40GiB")]
+    NoKind(String),
+    /// The count is not a number from 1, or `all`.
+    #[error("device claim {text:?}: expected a count from 1 to {max} or 'all', got {count:?}", max = Claim::MAX_COUNT)]
+    BadCount {
+        /// The whole claim.
+        text: String,
+        /// What stands where the count should.
+        count: String,
+    },
+    /// The selector behind the colon does not parse.
+    #[error("device claim {text:?}: {error}")]
+    Selector {
+        /// The whole claim.
+        text: String,
+        /// What is wrong with the selector.
+        error: SelectorError,
+    },
+}
+
+impl Claim {
+    /// The most devices that one alternative may ask for.
+    pub const MAX_COUNT: u16 = 1024;
+    /// The most alternatives that are accepted.
+    pub const MAX_ALTERNATIVES: usize = 8;
+
+    /// A claim for one whole device of `kind`.
+    pub fn one(kind: &str) -> Self {
+        let alternative = Alternative {
+            kind: Arc::from(kind),
+            count: Count::Exactly(1),
+            selector: Selector::any(),
+            share: Share::WHOLE,
+            constraints: Vec::new(),
+        };
+        Self { alternatives: vec![alternative] }
+    }
+}
+
+impl FromStr for Claim {
+    type Err = ClaimError;
+
+    fn from_str(text: &str) -> Result<Self, ClaimError> {
+        let alternatives: Result<Vec<_>, _> = split_alternatives(text).into_iter().map(|part| parse_alternative(text, part)).collect();
+        Ok(Self { alternatives: alternatives? })
+    }
+}
+
+/// Splits at single bars outside quotes; `||` belongs to the selector.
+fn split_alternatives(text: &str) -> Vec<&str> {
+    let (mut parts, mut start, mut quoted) = (Vec::new(), 0, false);
+    let bytes = text.as_bytes();
+    let is_bar = |at: usize| bytes.get(at) == Some(&b'|');
+    for (at, byte) in bytes.iter().enumerate() {
+        quoted ^= *byte == b'"';
+        let single = is_bar(at) && !is_bar(at + 1) && !(at > 0 && is_bar(at - 1));
+        if single && !quoted {
+            parts.push(&text[start..at]);
+            start = at + 1;
+        }
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+fn parse_alternative(text: &str, part: &str) -> Result<Alternative, ClaimError> {
+    let (head, selector) = part.split_once(':').unwrap_or((part, ""));
+    let selector = selector.parse().map_err(|error| ClaimError::Selector { text: text.to_owned(), error })?;
+    let words: Vec<&str> = head.split_whitespace().collect();
+    let (count, kind) = match words.as_slice() {
+        [kind] => (Count::Exactly(1), *kind),
+        [count, kind] => (parse_count(text, count)?, *kind),
+        _ => return Err(ClaimError::NoKind(text.to_owned())),
+    };
+    let is_kind = kind.starts_with(|c: char| c.is_ascii_alphabetic())
+        && kind.len() <= 64
+        && kind.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if !is_kind {
+        return Err(ClaimError::NoKind(text.to_owned()));
+    }
+    Ok(Alternative { kind: Arc::from(kind), count, selector, share: Share::WHOLE, constraints: Vec::new() })
+}
+
+fn parse_count(text: &str, count: &str) -> Result<Count, ClaimError> {
+    if count == "all" {
+        return Ok(Count::All);
+    }
+    let number = count.parse::<u16>().ok().filter(|number| (1..=Claim::MAX_COUNT).contains(number));
+    number.map(Count::Exactly).ok_or_else(|| ClaimError::BadCount { text: text.to_owned(), count: count.to_owned() })
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(number) => write!(f, "{number}"),
+            Self::All => write!(f, "all"),
+        }
+    }
+}
+
+impl fmt::Display for Alternative {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.count != Count::Exactly(1) {
+            write!(f, "{} ", self.count)?;
+        }
+        write!(f, "{}", self.kind)?;
+        if self.selector.is_any() { Ok(()) } else { write!(f, ": {}", self.selector) }
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<String> = self.alternatives.iter().map(Alternative::to_string).collect();
+        write!(f, "{}", parts.join(" | "))
+    }
+}

@@ -1,0 +1,361 @@
+//! What the machines say to each other: framework ⇄ master ([`Call`], [`Event`]) and agent ⇄ master ([`FromAgent`], [`ToAgent`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{
+    AgentId, Attribute, CallId, ClientId, ClusterId, Demand, DeviceId, DeviceReport, ExecutorId, FrameworkId, GangId, Offer,
+    OfferId, OfferMode, Reject, Resources, Role, Status, Task, TaskGroup, TaskId, TaskKey, TaskState, Term, UpdateId,
+};
+
+/// What a framework says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameworkInfo {
+    /// For people.
+    pub name: Arc<str>,
+    /// The user that its tasks run as, where the agent may choose; empty means the agent's own.
+    pub user: Arc<str>,
+    /// The roles that it takes offers for; at least one.
+    pub roles: BTreeSet<Role>,
+    /// How long its tasks live on while it is away.
+    pub failover_timeout: Duration,
+    /// How it takes offers.
+    pub offer_mode: OfferMode,
+    /// How long an exclusive offer to it stands; none means the master's default.
+    pub offer_timeout: Option<Duration>,
+    /// Where it serves people or clients of its own.
+    pub url: Option<Arc<str>>,
+    /// What its author wrote on it.
+    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+/// The first call on every connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// The id from an earlier subscription; none for a new framework.
+    pub framework: Option<FrameworkId>,
+    /// Drawn once by a new framework, so that a repeated subscription is the same framework.
+    pub client: ClientId,
+    /// What it says of itself.
+    pub info: FrameworkInfo,
+    /// The roles for which it wants no offers yet.
+    pub suppressed: BTreeSet<Role>,
+}
+
+/// What a framework tells the master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Here I am.
+    Subscribe(Subscribe),
+    /// I take these offers and do this with them.
+    Accept(Accept),
+    /// I don't want these.
+    Decline {
+        /// Which.
+        offers: Vec<OfferId>,
+        /// For how long not, and why.
+        refusal: Refusal,
+    },
+    /// This is what I wait for in that role. Replaces what was declared before.
+    Demand {
+        /// Which role.
+        role: Role,
+        /// What; `None` takes the declaration back.
+        demand: Option<Demand>,
+    },
+    /// No offers for these roles.
+    Suppress(BTreeSet<Role>),
+    /// Offers for these roles again; filters are forgotten.
+    Revive(BTreeSet<Role>),
+    /// End that task.
+    Kill {
+        /// Answered under this number.
+        id: CallId,
+        /// Which.
+        task: TaskId,
+        /// How long it gets after SIGTERM; none means what the task says.
+        grace: Option<Duration>,
+    },
+    /// I have that update, for good.
+    Acknowledge {
+        /// From which agent; none for updates that the master made.
+        agent: Option<AgentId>,
+        /// Of which task.
+        task: TaskId,
+        /// Which update.
+        uuid: UpdateId,
+    },
+    /// What is the state of these tasks? Of all of mine, if none is named.
+    Reconcile(Vec<TaskId>),
+    /// Bytes for one of my executors.
+    Message {
+        /// Where it runs.
+        agent: AgentId,
+        /// Which.
+        executor: ExecutorId,
+        /// The bytes.
+        data: Arc<[u8]>,
+    },
+    /// I am done: remove me, kill my tasks.
+    Teardown,
+}
+
+/// An acceptance: offers of one agent, and what to do with them, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accept {
+    /// Answered under this number by an [`Outcome`].
+    pub id: CallId,
+    /// The agent; also for an accept that outlives the term of its offers.
+    pub agent: AgentId,
+    /// The offers, all of that agent and of one role.
+    pub offers: Vec<OfferId>,
+    /// What to do, in order.
+    pub operations: Vec<Operation>,
+    /// How to treat what is left.
+    pub refusal: Refusal,
+}
+
+/// What can be done with offered resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Start this group. A single task is a group of one.
+    Launch(TaskGroup),
+    /// Reserve these, as their reservation stack says.
+    Reserve(Resources),
+    /// Take the top layer of the reservation of these away.
+    Unreserve(Resources),
+    /// Make these persistent volumes.
+    Create(Resources),
+    /// Destroy these persistent volumes, and the data.
+    Destroy(Resources),
+}
+
+impl Operation {
+    /// The operation's name, lower case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Launch(_) => "launch",
+            Self::Reserve(_) => "reserve",
+            Self::Unreserve(_) => "unreserve",
+            Self::Create(_) => "create",
+            Self::Destroy(_) => "destroy",
+        }
+    }
+}
+
+/// For how long a framework does not want what it refuses, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// How long; zero means offer again at once.
+    pub duration: Duration,
+    /// Why, for people and for `why`.
+    pub reason: Option<Arc<str>>,
+}
+
+impl Refusal {
+    /// The longest refusal, as in Mesos: a year.
+    pub const MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+    /// A refusal for `duration`.
+    pub const fn of(duration: Duration) -> Self {
+        Self { duration, reason: None }
+    }
+}
+
+/// What became of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Which call.
+    pub call: CallId,
+    /// What of it was refused; empty if all was done.
+    pub rejected: Vec<Rejection>,
+}
+
+/// A part of a call that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The index of the operation in the accept; 0 for other calls.
+    pub operation: usize,
+    /// The tasks that the operation would have launched, or the one that the call names.
+    pub tasks: Vec<TaskId>,
+    /// Why.
+    pub reject: Reject,
+}
+
+/// What the master tells a framework.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// You are subscribed.
+    Subscribed {
+        /// Under this id.
+        framework: FrameworkId,
+        /// To this cluster.
+        cluster: ClusterId,
+        /// In this term of its master.
+        term: Term,
+        /// How many known agents are still to come back after a failover of the master.
+        agents_missing: u32,
+    },
+    /// These are offered to you.
+    Offers(Vec<Offer>),
+    /// These are offered no more.
+    Rescind(Vec<OfferId>),
+    /// A task's state; acknowledge it if it has a uuid.
+    Update(Status),
+    /// What became of a call of yours.
+    Outcome(Outcome),
+    /// Bytes from one of your executors.
+    Message {
+        /// Where it runs.
+        agent: AgentId,
+        /// Which.
+        executor: ExecutorId,
+        /// The bytes.
+        data: Arc<[u8]>,
+    },
+    /// An agent is gone for good.
+    AgentLost(AgentId),
+    /// The connection ends, because of this.
+    Error(Reject),
+}
+
+/// All that an agent says of itself, first on every connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentReport {
+    /// The id and cluster from an earlier registration; none for a new agent.
+    pub agent: Option<(AgentId, ClusterId)>,
+    /// Drawn once by a new agent, so that a repeated registration is the same agent.
+    pub client: ClientId,
+    /// For people.
+    pub name: Arc<str>,
+    /// What it has, devices excepted.
+    pub resources: Resources,
+    /// What it is like.
+    pub attributes: BTreeMap<Arc<str>, Attribute>,
+    /// The devices it has, and who holds them.
+    pub devices: Vec<DeviceReport>,
+    /// Every task that it has not forgotten.
+    pub tasks: Vec<TaskReport>,
+    /// The gangs that it holds resources for.
+    pub held: Vec<GangId>,
+}
+
+/// A task as its agent knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskReport {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// The task; its resources hold the devices that it was given.
+    pub task: Task,
+    /// The state that its agent knows; the framework may not have heard of it.
+    pub state: TaskState,
+}
+
+/// A group to start, as the master decided it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// Whose.
+    pub framework: FrameworkId,
+    /// The tasks; their resources hold the devices that they were given.
+    pub group: TaskGroup,
+    /// The user to run as, where the agent may choose; empty means the agent's own.
+    pub user: Arc<str>,
+    /// For how long a finished task's id is remembered: the framework's failover timeout.
+    pub remember: Duration,
+}
+
+/// What an agent tells the master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FromAgent {
+    /// Here I am.
+    Register(Box<AgentReport>),
+    /// The oldest unacknowledged state of a task.
+    Update {
+        /// Whose.
+        framework: FrameworkId,
+        /// The state; has a uuid.
+        status: Status,
+        /// The newest state, which may be ahead.
+        latest: TaskState,
+    },
+    /// These devices have been cleaned and may be given out again.
+    DevicesFree(Vec<(DeviceId, u64)>),
+    /// The devices are now these.
+    Devices(Vec<DeviceReport>),
+    /// I hold what that gang needs of me.
+    Held(GangId),
+    /// I can't, or no longer, hold what that gang needs of me.
+    NotHeld(GangId, Reject),
+    /// The journal can't be written (or can be again): nothing new is started meanwhile.
+    Journal {
+        /// Whether it can't.
+        degraded: bool,
+    },
+    /// Bytes from an executor for its framework.
+    Message {
+        /// Whose.
+        framework: FrameworkId,
+        /// Which.
+        executor: ExecutorId,
+        /// The bytes.
+        data: Arc<[u8]>,
+    },
+}
+
+/// What the master tells an agent. Each frame carries the master's term; agents refuse an older one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToAgent {
+    /// You are registered.
+    Registered {
+        /// Under this id.
+        agent: AgentId,
+        /// In this cluster.
+        cluster: ClusterId,
+    },
+    /// Start these.
+    Launch(Launch),
+    /// End that task.
+    Kill {
+        /// Which.
+        task: TaskKey,
+        /// How long it gets after SIGTERM; none means what the task says.
+        grace: Option<Duration>,
+    },
+    /// The framework has that update, for good.
+    Acknowledge {
+        /// Of which task.
+        task: TaskKey,
+        /// Which update.
+        uuid: UpdateId,
+    },
+    /// Keep what these groups need; they belong to that gang. Forgotten by itself after [`ToAgent::HOLD`].
+    Hold {
+        /// Which gang.
+        gang: GangId,
+        /// This agent's part of it.
+        groups: Vec<Launch>,
+    },
+    /// Start what is held for that gang.
+    Start(GangId),
+    /// Forget what is held for that gang.
+    Release(GangId),
+    /// That framework is removed: kill its tasks, forget it.
+    RemoveFramework(FrameworkId),
+    /// Bytes for an executor.
+    Message {
+        /// Whose.
+        framework: FrameworkId,
+        /// Which.
+        executor: ExecutorId,
+        /// The bytes.
+        data: Arc<[u8]>,
+    },
+    /// You are not wanted: end your tasks and forget your id.
+    Shutdown(Reject),
+}
+
+impl ToAgent {
+    /// How long an agent holds what a gang needs of it.
+    pub const HOLD: Duration = Duration::from_secs(10);
+}

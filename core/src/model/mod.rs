@@ -1,0 +1,44 @@
+//! The field's nouns: ids, time, resources, devices, claims, roles, tasks, offers, and the messages between the machines.
+//!
+//! Types here are values: they hold what they say, check what they are given, and know nothing of sockets or storage. Wire and disk
+//! formats are conversions at the edge (`rialto-proto`); nothing in this crate is serialised.
+
+mod attribute;
+mod claim;
+mod device;
+mod ids;
+mod messages;
+mod milli;
+mod offer;
+mod ranges;
+mod reject;
+mod resources;
+mod role;
+mod selector;
+mod task;
+mod time;
+
+pub use attribute::Attribute;
+pub use claim::{Alternative, Claim, ClaimError, Count, DeviceConstraint, Strength};
+pub use device::{Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Proof, Topology};
+pub use ids::{
+    AgentId, CallId, ClientId, ClusterId, ExecutorId, FrameworkId, GangId, IdError, OfferId, PeerId, Principal, RequestId, TaskId,
+    TaskKey, Term, UpdateId,
+};
+pub use messages::{
+    Accept, AgentReport, Call, Event, FrameworkInfo, FromAgent, Launch, Operation, Outcome, Refusal, Rejection, Subscribe, TaskReport,
+    ToAgent,
+};
+pub use milli::{Milli, MilliError};
+pub use offer::{Demand, Filter, Offer, OfferMode, Shape};
+pub use ranges::{Range, Ranges, RangesError};
+pub use reject::Reject;
+pub use resources::{
+    Access, Amounts, Flavor, Guarantee, Quantities, Reservation, ReservationKind, ResourceName, Resources, ResourcesError, Share,
+};
+pub use role::{Role, RoleError};
+pub use selector::{Attributes, Selector, SelectorError};
+pub use task::{
+    Body, ExecutorRef, Exit, Reason, Source, Status, Task, TaskGroup, TaskHealth, TaskState,
+};
+pub use time::{Time, WallTime};

@@ -1,0 +1,523 @@
+//! Two types from the start: [`Quantities`], bare amounts for sorting, limits and sums; [`Resources`], amounts with identity (who they
+//! are reserved for, which ports, which devices). Nothing here is ever negative, and `a - b + b == a`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::{DeviceId, Milli, MilliError, Ranges, RangesError, Role, RoleError, WallTime};
+
+/// The name of a scalar, a set of ranges or a set.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ResourceName {
+    /// Processor time, in cores.
+    Cpus,
+    /// Memory, in MiB.
+    Mem,
+    /// Disk, in MiB.
+    Disk,
+    /// Any other.
+    Other(Arc<str>),
+}
+
+impl ResourceName {
+    /// The name of the port ranges.
+    pub fn ports() -> Self {
+        Self::new("ports")
+    }
+
+    /// The resource called `name`.
+    pub fn new(name: &str) -> Self {
+        match name {
+            "cpus" => Self::Cpus,
+            "mem" => Self::Mem,
+            "disk" => Self::Disk,
+            other => Self::Other(Arc::from(other)),
+        }
+    }
+
+    /// The name as it is written.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Cpus => "cpus",
+            Self::Mem => "mem",
+            Self::Disk => "disk",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for ResourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Bare amounts by name. An absent name is an amount of zero.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quantities(SmallVec<[(ResourceName, Milli); 3]>);
+
+impl Quantities {
+    /// Nothing.
+    pub fn new() -> Self {
+        Self(SmallVec::new())
+    }
+
+    /// Cores and MiB, the amounts that most tasks ask for.
+    pub fn of(cpus: Milli, mem_mib: Milli) -> Self {
+        let mut quantities = Self::new();
+        quantities.set(&ResourceName::Cpus, cpus);
+        quantities.set(&ResourceName::Mem, mem_mib);
+        quantities
+    }
+
+    /// The amount of `name`.
+    pub fn get(&self, name: &ResourceName) -> Milli {
+        self.find(name).map_or(Milli::ZERO, |at| self.0[at].1)
+    }
+
+    /// Makes the amount of `name` be `amount`.
+    pub fn set(&mut self, name: &ResourceName, amount: Milli) {
+        match self.find(name) {
+            Ok(at) if amount.is_zero() => drop(self.0.remove(at)),
+            Ok(at) => self.0[at].1 = amount,
+            Err(_) if amount.is_zero() => {}
+            Err(at) => self.0.insert(at, (name.clone(), amount)),
+        }
+    }
+
+    /// The amounts that are not zero, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&ResourceName, Milli)> {
+        self.0.iter().map(|(name, amount)| (name, *amount))
+    }
+
+    /// Whether every amount is zero.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds every amount of `other`.
+    pub fn add(&mut self, other: &Self) {
+        for (name, amount) in other.iter() {
+            self.set(name, self.get(name).plus(amount));
+        }
+    }
+
+    /// Takes every amount of `other` away, or nothing at all and `false` if one would become negative.
+    #[must_use = "false means that nothing was taken"]
+    pub fn subtract(&mut self, other: &Self) -> bool {
+        if !self.contains(other) {
+            return false;
+        }
+        for (name, amount) in other.iter() {
+            let left = self.get(name).minus(amount).expect("contains() has just compared every amount");
+            self.set(name, left);
+        }
+        true
+    }
+
+    /// Whether every amount of `other` is at most the one here.
+    pub fn contains(&self, other: &Self) -> bool {
+        other.iter().all(|(name, amount)| amount <= self.get(name))
+    }
+
+    fn find(&self, name: &ResourceName) -> Result<usize, usize> {
+        self.0.binary_search_by(|(here, _)| here.cmp(name))
+    }
+}
+
+/// How much of one device, in thousandths of its capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Share(pub u16);
+
+impl Share {
+    /// The whole device; the only share there is of an exclusive one.
+    pub const WHOLE: Self = Self(1000);
+}
+
+/// How a resource came to belong to a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReservationKind {
+    /// By the agent's configuration.
+    Static,
+    /// By an operation, at run time.
+    Dynamic,
+}
+
+/// One layer of a reservation: the resource belongs to `role`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reservation {
+    /// Whose it is.
+    pub role: Role,
+    /// How it came to be.
+    pub kind: ReservationKind,
+    /// Who made it, where that is known.
+    pub principal: Option<Arc<str>>,
+    /// What its maker wrote on it.
+    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    /// When it ends by itself.
+    pub expires: Option<WallTime>,
+}
+
+/// Whether a resource may be taken back while it is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Guarantee {
+    /// Not without preemption.
+    #[default]
+    Firm,
+    /// At any time.
+    Revocable,
+}
+
+/// Whether several tasks may use the same resource at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Access {
+    /// One task at a time.
+    #[default]
+    Sole,
+    /// Several; a volume that tasks share.
+    Shared,
+}
+
+/// What makes amounts of the same name different things. Two resources combine only if their flavors are equal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Flavor {
+    /// The reservation stack, bottom first; each role lies strictly below the last. Empty means unreserved.
+    pub reservations: Vec<Reservation>,
+    /// The id of the persistent volume that this disk is, if it is one.
+    pub volume: Option<Arc<str>>,
+    /// The path or mount that this disk comes from, if it is not the root disk.
+    pub disk_source: Option<Arc<str>>,
+    /// Whether it may be taken back.
+    pub guarantee: Guarantee,
+    /// Whether it may be used by several at once.
+    pub access: Access,
+}
+
+impl Flavor {
+    /// The role that this is reserved for.
+    pub fn role(&self) -> Option<&Role> {
+        self.reservations.last().map(|reservation| &reservation.role)
+    }
+
+    /// Whether `role` may use it: unreserved, or reserved for the role itself or one above it.
+    pub fn is_for(&self, role: &Role) -> bool {
+        self.role().is_none_or(|reserved| reserved == role || role.is_below(reserved))
+    }
+}
+
+/// Amounts of one flavor: scalars, ranges (ports), sets, and devices by identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// Scalars.
+    pub scalars: Quantities,
+    /// Ranges by name. No entry is empty.
+    pub ranges: BTreeMap<ResourceName, Ranges>,
+    /// Sets by name. No entry is empty.
+    pub sets: BTreeMap<ResourceName, BTreeSet<Arc<str>>>,
+    /// Devices, with how much of each. No share is zero.
+    pub devices: BTreeMap<DeviceId, Share>,
+}
+
+impl Amounts {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.scalars.is_empty() && self.ranges.is_empty() && self.sets.is_empty() && self.devices.is_empty()
+    }
+
+    /// Whether all of `other` is here.
+    pub fn contains(&self, other: &Self) -> bool {
+        self.scalars.contains(&other.scalars)
+            && other.ranges.iter().all(|(name, part)| self.ranges.get(name).is_some_and(|whole| whole.contains(part)))
+            && other.sets.iter().all(|(name, part)| self.sets.get(name).is_some_and(|whole| whole.is_superset(part)))
+            && other.devices.iter().all(|(id, part)| self.devices.get(id).is_some_and(|whole| whole >= part))
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.scalars.add(&other.scalars);
+        for (name, part) in &other.ranges {
+            let whole = self.ranges.entry(name.clone()).or_default();
+            *whole = whole.union(part);
+        }
+        for (name, part) in &other.sets {
+            self.sets.entry(name.clone()).or_default().extend(part.iter().cloned());
+        }
+        for (id, part) in &other.devices {
+            let whole = self.devices.entry(id.clone()).or_insert(Share(0));
+            *whole = Share(whole.0.saturating_add(part.0));
+        }
+    }
+
+    fn take(&mut self, other: &Self) {
+        let taken = self.scalars.subtract(&other.scalars);
+        debug_assert!(taken, "the caller has checked that all of it is here");
+        for (name, part) in &other.ranges {
+            let left = self.ranges.remove(name).unwrap_or_default().difference(part);
+            if !left.is_empty() {
+                self.ranges.insert(name.clone(), left);
+            }
+        }
+        for (name, part) in &other.sets {
+            let left: BTreeSet<_> = self.sets.remove(name).unwrap_or_default().difference(part).cloned().collect();
+            if !left.is_empty() {
+                self.sets.insert(name.clone(), left);
+            }
+        }
+        for (id, part) in &other.devices {
+            let left = self.devices.remove(id).map_or(0, |whole| whole.0.saturating_sub(part.0));
+            if left > 0 {
+                self.devices.insert(id.clone(), Share(left));
+            }
+        }
+    }
+}
+
+/// Amounts with identity: by flavor, each flavor once, none empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resources(Vec<(Flavor, Amounts)>);
+
+/// Why a text is not a list of resources.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResourcesError {
+    /// An entry has no colon.
+    #[error("expected NAME:AMOUNT, as in cpus:4;mem:8192;ports:[31000-32000], got {0:?}")]
+    Form(String),
+    /// A name that is empty or holds other than letters, digits, '_', '-' and '.'.
+    #[error("resource name: expected letters, digits, '_', '-' or '.', got {0:?}")]
+    Name(String),
+    /// An amount that does not parse.
+    #[error("resource {name}: {error}")]
+    Amount {
+        /// Which resource.
+        name: String,
+        /// What is wrong.
+        error: MilliError,
+    },
+    /// Ranges that do not parse.
+    #[error("resource {name}: {error}")]
+    Ranges {
+        /// Which resource.
+        name: String,
+        /// What is wrong.
+        error: RangesError,
+    },
+    /// A role in parentheses that does not parse.
+    #[error("resource {name}: {error}")]
+    Role {
+        /// Which resource.
+        name: String,
+        /// What is wrong.
+        error: RoleError,
+    },
+    /// A name that is given twice.
+    #[error("resource {0}: given twice")]
+    Twice(String),
+}
+
+impl Resources {
+    /// Nothing.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Unreserved scalars.
+    pub fn scalars(quantities: Quantities) -> Self {
+        Self::flavored(Flavor::default(), Amounts { scalars: quantities, ..Amounts::default() })
+    }
+
+    /// Unreserved cores and MiB.
+    pub fn of(cpus: Milli, mem_mib: Milli) -> Self {
+        Self::scalars(Quantities::of(cpus, mem_mib))
+    }
+
+    /// Whole devices.
+    pub fn devices(ids: impl IntoIterator<Item = DeviceId>) -> Self {
+        let devices = ids.into_iter().map(|id| (id, Share::WHOLE)).collect();
+        Self::flavored(Flavor::default(), Amounts { devices, ..Amounts::default() })
+    }
+
+    /// `amounts` of one flavor.
+    pub fn flavored(flavor: Flavor, amounts: Amounts) -> Self {
+        if amounts.is_empty() { Self::new() } else { Self(vec![(flavor, amounts)]) }
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each flavor with its amounts.
+    pub fn iter(&self) -> impl Iterator<Item = (&Flavor, &Amounts)> {
+        self.0.iter().map(|(flavor, amounts)| (flavor, amounts))
+    }
+
+    /// The amounts of `flavor`.
+    pub fn get(&self, flavor: &Flavor) -> Option<&Amounts> {
+        self.find(flavor).ok().map(|at| &self.0[at].1)
+    }
+
+    /// Whether all of `other` is here.
+    pub fn contains(&self, other: &Self) -> bool {
+        other.iter().all(|(flavor, part)| self.get(flavor).is_some_and(|whole| whole.contains(part)))
+    }
+
+    /// Adds all of `other`.
+    pub fn add(&mut self, other: &Self) {
+        for (flavor, part) in other.iter() {
+            match self.find(flavor) {
+                Ok(at) => self.0[at].1.add(part),
+                Err(at) => self.0.insert(at, (flavor.clone(), part.clone())),
+            }
+        }
+    }
+
+    /// The sum.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let mut sum = self.clone();
+        sum.add(other);
+        sum
+    }
+
+    /// Takes all of `other` away, or nothing at all and `false` if not all of it is here.
+    #[must_use = "false means that nothing was taken"]
+    pub fn subtract(&mut self, other: &Self) -> bool {
+        if !self.contains(other) {
+            return false;
+        }
+        for (flavor, part) in other.iter() {
+            let at = self.find(flavor).expect("contains() has just found every flavor");
+            self.0[at].1.take(part);
+            if self.0[at].1.is_empty() {
+                self.0.remove(at);
+            }
+        }
+        true
+    }
+
+    /// The part that `role` may use.
+    #[must_use]
+    pub fn for_role(&self, role: &Role) -> Self {
+        Self(self.0.iter().filter(|(flavor, _)| flavor.is_for(role)).cloned().collect())
+    }
+
+    /// The scalars of all flavors together.
+    pub fn quantities(&self) -> Quantities {
+        let mut sum = Quantities::new();
+        for (_, amounts) in self.iter() {
+            sum.add(&amounts.scalars);
+        }
+        sum
+    }
+
+    /// The devices of all flavors, with how much of each.
+    pub fn device_shares(&self) -> impl Iterator<Item = (&DeviceId, Share)> {
+        self.0.iter().flat_map(|(_, amounts)| amounts.devices.iter().map(|(id, share)| (id, *share)))
+    }
+
+    /// The ranges called `name` of all flavors together.
+    pub fn ranges(&self, name: &ResourceName) -> Ranges {
+        let parts = self.0.iter().filter_map(|(_, amounts)| amounts.ranges.get(name));
+        parts.fold(Ranges::default(), |sum, part| sum.union(part))
+    }
+
+    fn find(&self, flavor: &Flavor) -> Result<usize, usize> {
+        self.0.binary_search_by(|(here, _)| here.cmp(flavor))
+    }
+}
+
+impl FromStr for Resources {
+    type Err = ResourcesError;
+
+    /// `cpus:4;mem:8192;ports:[31000-32000];disk(eng):1024`.
+    fn from_str(text: &str) -> Result<Self, ResourcesError> {
+        let mut resources = Self::new();
+        for entry in text.split(';').map(str::trim).filter(|entry| !entry.is_empty()) {
+            let (flavor, name, value) = split_entry(entry)?;
+            let amounts = parse_amounts(&name, value)?;
+            if resources.get(&flavor).is_some_and(|here| holds(here, &name)) {
+                return Err(ResourcesError::Twice(name.as_str().to_owned()));
+            }
+            resources.add(&Self::flavored(flavor, amounts));
+        }
+        Ok(resources)
+    }
+}
+
+fn split_entry(entry: &str) -> Result<(Flavor, ResourceName, &str), ResourcesError> {
+    let (head, value) = entry.split_once(':').ok_or_else(|| ResourcesError::Form(entry.to_owned()))?;
+    let (name, role) = match head.split_once('(') {
+        Some((name, rest)) => {
+            (name, Some(rest.strip_suffix(')').ok_or_else(|| ResourcesError::Form(entry.to_owned()))?))
+        }
+        None => (head, None),
+    };
+    let name = name.trim();
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(good) {
+        return Err(ResourcesError::Name(name.to_owned()));
+    }
+    let mut flavor = Flavor::default();
+    if let Some(role) = role.filter(|role| *role != "*") {
+        let role = Role::new(role).map_err(|error| ResourcesError::Role { name: name.to_owned(), error })?;
+        let reservation =
+            Reservation { role, kind: ReservationKind::Static, principal: None, labels: BTreeMap::new(), expires: None };
+        flavor.reservations.push(reservation);
+    }
+    Ok((flavor, ResourceName::new(name), value.trim()))
+}
+
+fn parse_amounts(name: &ResourceName, value: &str) -> Result<Amounts, ResourcesError> {
+    let mut amounts = Amounts::default();
+    let named = || name.as_str().to_owned();
+    if value.starts_with('[') {
+        let ranges: Ranges = value.parse().map_err(|error| ResourcesError::Ranges { name: named(), error })?;
+        if !ranges.is_empty() {
+            amounts.ranges.insert(name.clone(), ranges);
+        }
+    } else if let Some(inner) = value.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        let items: BTreeSet<Arc<str>> =
+            inner.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Arc::from).collect();
+        if !items.is_empty() {
+            amounts.sets.insert(name.clone(), items);
+        }
+    } else {
+        let amount = value.parse().map_err(|error| ResourcesError::Amount { name: named(), error })?;
+        amounts.scalars.set(name, amount);
+    }
+    Ok(amounts)
+}
+
+fn holds(amounts: &Amounts, name: &ResourceName) -> bool {
+    !amounts.scalars.get(name).is_zero() || amounts.ranges.contains_key(name) || amounts.sets.contains_key(name)
+}
+
+impl fmt::Display for Quantities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<String> = self.iter().map(|(name, amount)| format!("{name}:{amount}")).collect();
+        f.write_str(&parts.join(" "))
+    }
+}
+
+impl fmt::Display for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        for (flavor, amounts) in self.iter() {
+            let role = flavor.role().map(|role| format!("({role})")).unwrap_or_default();
+            parts.extend(amounts.scalars.iter().map(|(name, amount)| format!("{name}{role}:{amount}")));
+            parts.extend(amounts.ranges.iter().map(|(name, ranges)| format!("{name}{role}:{ranges}")));
+            parts.extend(amounts.sets.iter().map(|(name, set)| {
+                let items: Vec<&str> = set.iter().map(|item| &**item).collect();
+                format!("{name}{role}:{{{}}}", items.join(","))
+            }));
+            parts.extend(amounts.devices.iter().map(|(id, share)| match *share {
+                Share::WHOLE => format!("device{role}:{id}"),
+                Share(part) => format!("device{role}:{id}/{part}"),
+            }));
+        }
+        f.write_str(&parts.join(" "))
+    }
+}

@@ -1,0 +1,545 @@
+//! The test language: a master between named agents and frameworks, in sentences.
+//!
+//! ```text
+//! let mut market = Market::new();
+//! market.agent("a", "cpus:4;mem:1024");
+//! market.framework("ci", "*");
+//! market.expect("offer a cpus:4 mem:1024 -> ci");
+//! market.launch("ci", "a", "t1", "cpus:1;mem:64");
+//! market.expect("launch ci/t1 on a");
+//! ```
+//!
+//! Every message that the master sends is one line of the trace, with the names given here in place of ids.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::gate::Output;
+use crate::master::registry::{Record, Registry};
+use crate::master::view::View;
+use crate::master::{Command, Config, Effect, Input, Master, Outbox, Reply, Target};
+use crate::model::{
+    Accept, AgentId, AgentReport, Body, Call, CallId, Claim, ClientId, ClusterId, Demand, Device, DeviceId, DeviceMode, DeviceReport,
+    DeviceState, Event, ExecutorRef, FrameworkId, FrameworkInfo, FromAgent, Health, Offer, OfferId, OfferMode, Operation, PeerId,
+    Principal, Proof, Refusal, RequestId, Resources, Role, Selector, Shape, Source, Status, Subscribe, Task, TaskGroup,
+    TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time, ToAgent, Topology, UpdateId,
+};
+
+/// A device of `kind` and `model`, healthy and exclusive.
+pub fn device(id: &str, kind: &str, model: &str) -> Device {
+    Device {
+        id: DeviceId::new(id),
+        kind: Arc::from(kind),
+        vendor: Arc::from("acme"),
+        model: Arc::from(model),
+        generation: 1,
+        attributes: BTreeMap::new(),
+        topology: Topology::default(),
+        mode: DeviceMode::Exclusive,
+        health: Health::Healthy,
+        nodes: Vec::new(),
+        proof: Proof::TreeGone,
+    }
+}
+
+/// A task that asks for `resources` and `devices`, given as text.
+pub fn task(id: &str, role: &str, resources: &str, devices: &[&str]) -> Task {
+    Task {
+        id: TaskId::new(id).expect("a task id"),
+        name: Arc::from(id),
+        role: Role::new(role).expect("a role"),
+        resources: resources.parse().expect("resources"),
+        claims: devices.iter().map(|claim| claim.parse::<Claim>().expect("a claim")).collect(),
+        priority: 0,
+        kill_grace: Duration::from_secs(3),
+        executor: ExecutorRef::Supervisor,
+        body: Body::new(Vec::new()),
+    }
+}
+
+/// A demand for `count` of a shape, given as text.
+pub fn shape(name: &str, resources: &str, devices: &[&str], count: u32) -> Shape {
+    Shape {
+        name: Arc::from(name),
+        resources: resources.parse().expect("resources"),
+        claims: devices.iter().map(|claim| claim.parse::<Claim>().expect("a claim")).collect(),
+        constraint: Selector::any(),
+        count,
+        priority: 0,
+        expected_run_time: None,
+    }
+}
+
+#[derive(Debug)]
+struct AgentSide {
+    id: Option<AgentId>,
+    peer: PeerId,
+    resources: Resources,
+    devices: BTreeMap<DeviceId, DeviceReport>,
+    tasks: BTreeMap<TaskKey, TaskReport>,
+    client: ClientId,
+}
+
+#[derive(Debug)]
+struct FrameworkSide {
+    id: Option<FrameworkId>,
+    peer: PeerId,
+    info: FrameworkInfo,
+    client: ClientId,
+    offers: BTreeMap<OfferId, Offer>,
+    unacknowledged: Vec<Status>,
+}
+
+/// A master, with agents and frameworks that do what the test says.
+#[derive(Debug)]
+pub struct Market {
+    /// The machine under test.
+    pub master: Master,
+    registry: Registry,
+    view: View,
+    config: Config,
+    now: Time,
+    agents: BTreeMap<String, AgentSide>,
+    frameworks: BTreeMap<String, FrameworkSide>,
+    trace: Vec<String>,
+    counter: u64,
+}
+
+impl Default for Market {
+    fn default() -> Self {
+        Self::with(Config::default())
+    }
+}
+
+impl Market {
+    /// A fresh cluster.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A fresh cluster with this configuration.
+    pub fn with(config: Config) -> Self {
+        let mut registry = Registry::new(ClusterId(7));
+        let mut out = Outbox::new();
+        let master = Master::recover(Time::ZERO, config.clone(), registry.clone(), &mut out);
+        for output in &out {
+            if let Output::Persist(record) = output {
+                registry.apply(record.clone());
+            }
+        }
+        Self {
+            master,
+            registry,
+            view: View::default(),
+            config,
+            now: Time::ZERO,
+            agents: BTreeMap::new(),
+            frameworks: BTreeMap::new(),
+            trace: Vec::new(),
+            counter: 0,
+        }
+    }
+
+    /// An agent called `name` registers.
+    pub fn agent(&mut self, name: &str, resources: &str) -> &mut Self {
+        self.agent_with(name, resources, Vec::new())
+    }
+
+    /// An agent called `name` registers, with devices.
+    pub fn agent_with(&mut self, name: &str, resources: &str, devices: Vec<Device>) -> &mut Self {
+        let client = ClientId(u128::from(self.next()));
+        let peer = PeerId(self.next());
+        let report = |device: Device| {
+            (device.id.clone(), DeviceReport { device: Arc::new(device), state: DeviceState::Free })
+        };
+        let side = AgentSide {
+            id: None,
+            peer,
+            resources: resources.parse().expect("resources"),
+            devices: devices.into_iter().map(report).collect(),
+            tasks: BTreeMap::new(),
+            client,
+        };
+        self.agents.insert(name.to_owned(), side);
+        self.register(name)
+    }
+
+    /// The agent registers, again, on a new connection.
+    pub fn register(&mut self, name: &str) -> &mut Self {
+        let peer = PeerId(self.next());
+        let side = self.agents.get_mut(name).expect("an agent of that name");
+        side.peer = peer;
+        let report = AgentReport {
+            agent: side.id.map(|id| (id, ClusterId(7))),
+            client: side.client,
+            name: Arc::from(name),
+            resources: side.resources.clone(),
+            attributes: BTreeMap::new(),
+            devices: side.devices.values().cloned().collect(),
+            tasks: side.tasks.values().cloned().collect(),
+            held: Vec::new(),
+        };
+        self.from_agent(name, FromAgent::Register(Box::new(report)))
+    }
+
+    /// The agent's connection breaks.
+    pub fn agent_leaves(&mut self, name: &str) -> &mut Self {
+        let peer = self.agents[name].peer;
+        self.step(Input::PeerClosed(peer))
+    }
+
+    /// The agent never got the task, or lost it.
+    pub fn forget_on_agent(&mut self, agent: &str, framework: &str, id: &str) -> &mut Self {
+        let key = self.key(framework, id);
+        self.agents.get_mut(agent).expect("an agent of that name").tasks.remove(&key);
+        self
+    }
+
+    /// The agent says something.
+    pub fn from_agent(&mut self, name: &str, message: FromAgent) -> &mut Self {
+        let peer = self.agents[name].peer;
+        self.step(Input::FromAgent { peer, principal: Principal::new("agent"), message })
+    }
+
+    /// A framework called `name` subscribes, with optimistic offers.
+    pub fn framework(&mut self, name: &str, role: &str) -> &mut Self {
+        self.framework_with(name, &[role], OfferMode::Optimistic)
+    }
+
+    /// A framework called `name` subscribes.
+    pub fn framework_with(&mut self, name: &str, roles: &[&str], mode: OfferMode) -> &mut Self {
+        let info = FrameworkInfo {
+            name: Arc::from(name),
+            user: Arc::from(""),
+            roles: roles.iter().map(|role| Role::new(role).expect("a role")).collect(),
+            failover_timeout: Duration::from_secs(600),
+            offer_mode: mode,
+            offer_timeout: None,
+            url: None,
+            labels: BTreeMap::new(),
+        };
+        let client = ClientId(u128::from(self.next()));
+        let side =
+            FrameworkSide { id: None, peer: PeerId(0), info, client, offers: BTreeMap::new(), unacknowledged: Vec::new() };
+        self.frameworks.insert(name.to_owned(), side);
+        self.subscribe(name)
+    }
+
+    /// The framework subscribes, again, on a new connection.
+    pub fn subscribe(&mut self, name: &str) -> &mut Self {
+        let peer = PeerId(self.next());
+        let side = self.frameworks.get_mut(name).expect("a framework of that name");
+        side.peer = peer;
+        side.offers.clear();
+        let subscribe =
+            Subscribe { framework: side.id, client: side.client, info: side.info.clone(), suppressed: BTreeSet::new() };
+        self.call(name, Call::Subscribe(subscribe))
+    }
+
+    /// The framework's connection breaks.
+    pub fn framework_leaves(&mut self, name: &str) -> &mut Self {
+        let peer = self.frameworks[name].peer;
+        self.step(Input::PeerClosed(peer))
+    }
+
+    /// The framework calls.
+    pub fn call(&mut self, name: &str, call: Call) -> &mut Self {
+        let peer = self.frameworks[name].peer;
+        self.step(Input::FromFramework { peer, principal: Principal::new(name), call })
+    }
+
+    /// The framework launches a task on the newest offer that it has of the agent.
+    pub fn launch(&mut self, framework: &str, agent: &str, id: &str, resources: &str) -> &mut Self {
+        self.launch_with(framework, agent, id, resources, &[])
+    }
+
+    /// The same, with device claims.
+    pub fn launch_with(&mut self, framework: &str, agent: &str, id: &str, resources: &str, devices: &[&str]) -> &mut Self {
+        let offer = self.offer_of(framework, agent);
+        let task = task(id, offer.role.as_str(), resources, devices);
+        self.accept(framework, &offer, vec![Operation::Launch(TaskGroup::single(task))])
+    }
+
+    /// The framework accepts `offer`.
+    pub fn accept(&mut self, framework: &str, offer: &Offer, operations: Vec<Operation>) -> &mut Self {
+        let id = CallId(self.next());
+        self.frameworks.get_mut(framework).expect("a framework of that name").offers.remove(&offer.id);
+        let refusal = Refusal::default();
+        self.call(framework, Call::Accept(Accept { id, agent: offer.agent, offers: vec![offer.id], operations, refusal }))
+    }
+
+    /// The framework declines what it is offered of the agent, for `seconds`.
+    pub fn decline(&mut self, framework: &str, agent: &str, seconds: u64) -> &mut Self {
+        let offer = self.offer_of(framework, agent);
+        self.frameworks.get_mut(framework).expect("a framework of that name").offers.remove(&offer.id);
+        self.call(framework, Call::Decline { offers: vec![offer.id], refusal: Refusal::of(Duration::from_secs(seconds)) })
+    }
+
+    /// The newest offer of the agent that the framework has.
+    pub fn offer_of(&self, framework: &str, agent: &str) -> Offer {
+        let agent = self.agents[agent].id.expect("the agent is registered");
+        let offers = self.frameworks[framework].offers.values().rev();
+        offers.into_iter().find(|offer| offer.agent == agent).expect("the framework has an offer of that agent").clone()
+    }
+
+    /// Whether the framework has an offer of the agent.
+    pub fn has_offer(&self, framework: &str, agent: &str) -> bool {
+        let agent = self.agents[agent].id;
+        self.frameworks[framework].offers.values().any(|offer| Some(offer.agent) == agent)
+    }
+
+    /// The framework declares what it waits for in its first role.
+    pub fn demand(&mut self, framework: &str, shapes: Vec<Shape>) -> &mut Self {
+        let role = self.frameworks[framework].info.roles.first().expect("a framework has a role").clone();
+        self.call(framework, Call::Demand { role, demand: Some(Demand { shapes }) })
+    }
+
+    /// The agent tells a task's state.
+    pub fn update(&mut self, agent: &str, framework: &str, id: &str, state: TaskState) -> &mut Self {
+        let key = self.key(framework, id);
+        let mut status = Status::new(key.task.clone(), state, Source::Executor);
+        status.uuid = Some(UpdateId(u128::from(self.next())));
+        status.health = (state == TaskState::Running).then_some(TaskHealth::Healthy);
+        if let Some(report) = self.agents.get_mut(agent).expect("an agent of that name").tasks.get_mut(&key) {
+            report.state = state;
+        }
+        self.from_agent(agent, FromAgent::Update { framework: key.framework, status, latest: state })
+    }
+
+    /// The framework acknowledges all that it was told.
+    pub fn acknowledge(&mut self, framework: &str) -> &mut Self {
+        let side = self.frameworks.get_mut(framework).expect("a framework of that name");
+        for status in std::mem::take(&mut side.unacknowledged) {
+            let Some(uuid) = status.uuid else { continue };
+            self.call(framework, Call::Acknowledge { agent: status.agent, task: status.task, uuid });
+        }
+        self
+    }
+
+    /// The agent has cleaned the device.
+    pub fn cleaned(&mut self, agent: &str, device: &str, generation: u64) -> &mut Self {
+        let id = DeviceId::new(device);
+        if let Some(report) = self.agents.get_mut(agent).expect("an agent of that name").devices.get_mut(&id) {
+            report.state = DeviceState::Free;
+        }
+        self.from_agent(agent, FromAgent::DevicesFree(vec![(id, generation)]))
+    }
+
+    /// The framework kills a task.
+    pub fn kill(&mut self, framework: &str, id: &str) -> &mut Self {
+        let call = CallId(self.next());
+        self.call(framework, Call::Kill { id: call, task: TaskId::new(id).expect("a task id"), grace: None })
+    }
+
+    /// An operator commands.
+    pub fn operator(&mut self, command: Command) -> &mut Self {
+        let request = RequestId(self.next());
+        self.step(Input::FromOperator { request, principal: Principal::new("operator"), command })
+    }
+
+    /// Why the shape called `name` waits, each reason as `COUNT KIND`.
+    pub fn why(&mut self, framework: &str, name: &str) -> Vec<String> {
+        let id = self.frameworks[framework].id.expect("the framework is subscribed");
+        let mut out = Outbox::new();
+        let command = Command::Why(Target::Shape(id, name.to_owned()));
+        let input = Input::FromOperator { request: RequestId(0), principal: Principal::new("operator"), command };
+        self.master.step(self.now, input, &mut out);
+        let waits = out.into_iter().find_map(|output| match output {
+            Output::Effect(Effect::Reply(_, Ok(Reply::Why(explanation)))) => Some(explanation.waits),
+            _ => None,
+        });
+        let waits = waits.expect("why is answered");
+        waits.into_iter().flat_map(|wait| wait.reasons).map(|cause| format!("{} {:?}", cause.agents, cause.kind)).collect()
+    }
+
+    /// Time passes; what is due happens when it is due.
+    pub fn wait(&mut self, duration: Duration) -> &mut Self {
+        let end = self.now + duration;
+        while let Some(due) = self.master.next_deadline().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.step(Input::Tick);
+        }
+        self.now = end;
+        self.step(Input::Tick)
+    }
+
+    /// The master dies and a new one starts from the registry. Nobody is connected.
+    pub fn failover(&mut self) -> &mut Self {
+        let mut out = Outbox::new();
+        self.view = View::default();
+        self.master = Master::recover(self.now, self.config.clone(), self.registry.clone(), &mut out);
+        for side in self.frameworks.values_mut() {
+            side.offers.clear();
+        }
+        self.take(out);
+        self
+    }
+
+    /// The name of a task in the whole cluster.
+    pub fn key(&self, framework: &str, id: &str) -> TaskKey {
+        TaskKey::new(self.frameworks[framework].id.expect("it is subscribed"), TaskId::new(id).expect("a task id"))
+    }
+
+    /// What has been sent since the last look, one line a message.
+    pub fn lines(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.trace)
+    }
+
+    /// Exactly this has been sent since the last look: one line a message.
+    ///
+    /// # Panics
+    /// If something else has been sent.
+    #[track_caller]
+    pub fn expect(&mut self, expected: &str) -> &mut Self {
+        let lines = self.lines();
+        let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        assert_eq!(lines, expected);
+        self
+    }
+
+    /// The registry as it was written so far.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    fn next(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
+    }
+
+    fn step(&mut self, input: Input) -> &mut Self {
+        let mut out = Outbox::new();
+        self.master.step(self.now, input, &mut out);
+        self.take(out);
+        self.master.check_invariants();
+        self.check_view();
+        self
+    }
+
+    /// The view made from changes equals the state, ended tasks excepted.
+    fn check_view(&self) {
+        let mut view = self.view.clone();
+        let state = self.master.view();
+        view.tasks.retain(|key, row| state.tasks.contains_key(key) || !row.state.is_terminal());
+        assert_eq!(view, state, "the view made from changes equals the state");
+    }
+
+    fn take(&mut self, out: Outbox) {
+        for output in out {
+            match output {
+                Output::Persist(record) => {
+                    assert!(!matches!(record, Record::Term(term) if term <= self.registry.term), "terms only grow");
+                    self.registry.apply(record);
+                }
+                Output::Effect(effect) | Output::Ungated(effect) => self.happen(effect),
+            }
+        }
+    }
+
+    fn happen(&mut self, effect: Effect) {
+        match effect {
+            Effect::Changed(change) => self.view.apply(change),
+            Effect::ToAgent(peer, message) => self.to_agent(peer, message),
+            Effect::ToFramework(peer, event) => self.to_framework(peer, event),
+            Effect::Close(peer, reject) => {
+                let line = format!("close {}: {}", self.peer_name(peer), reject.code());
+                self.trace.push(line);
+            }
+            Effect::Reply(_, result) => self.trace.push(match result {
+                Ok(_) => "reply ok".to_owned(),
+                Err(reject) => format!("reply {}", reject.code()),
+            }),
+        }
+    }
+
+    fn to_agent(&mut self, peer: PeerId, message: ToAgent) {
+        let Some(name) = self.agents.iter().find(|(_, side)| side.peer == peer).map(|(name, _)| name.clone()) else { return };
+        let line = match message {
+            ToAgent::Registered { agent, .. } => {
+                self.agents.get_mut(&name).expect("it was found").id = Some(agent);
+                format!("registered {name}")
+            }
+            ToAgent::Launch(launch) => self.on_launch(&name, launch),
+            ToAgent::Kill { task, .. } => format!("kill {} on {name}", self.task_name(&task)),
+            ToAgent::Acknowledge { task, .. } => format!("ack {} to {name}", self.task_name(&task)),
+            ToAgent::RemoveFramework(id) => format!("remove {} on {name}", self.framework_name(id)),
+            ToAgent::Shutdown(reject) => format!("shutdown {name}: {}", reject.code()),
+            other => format!("{other:?} to {name}"),
+        };
+        self.trace.push(line);
+    }
+
+    fn on_launch(&mut self, name: &str, launch: crate::model::Launch) -> String {
+        let mut parts = Vec::new();
+        for task in launch.group.tasks {
+            let key = TaskKey::new(launch.framework, task.id.clone());
+            let devices: Vec<&str> = task.resources.device_shares().map(|(id, _)| id.as_str()).collect();
+            let with = if devices.is_empty() { String::new() } else { format!(" with {}", devices.join(",")) };
+            parts.push(format!("{}{with}", self.task_name(&key)));
+            let side = self.agents.get_mut(name).expect("it was found");
+            for (device, share) in task.resources.device_shares() {
+                if let Some(report) = side.devices.get_mut(device) {
+                    report.state = DeviceState::Allocated([(key.clone(), share.0)].into());
+                }
+            }
+            side.tasks.insert(key, TaskReport { framework: launch.framework, task, state: TaskState::Staging });
+        }
+        format!("launch {} on {name}", parts.join(" + "))
+    }
+
+    fn to_framework(&mut self, peer: PeerId, event: Event) {
+        let name = self.peer_name(peer);
+        let Some(side) = self.frameworks.get_mut(&name) else { return };
+        match event {
+            Event::Subscribed { framework, agents_missing, .. } => {
+                side.id = Some(framework);
+                let missing = if agents_missing == 0 { String::new() } else { format!(", {agents_missing} agents missing") };
+                self.trace.push(format!("subscribed {name}{missing}"));
+            }
+            Event::Offers(offers) => {
+                for offer in offers {
+                    let line = format!("offer {} {} -> {name}", offer.agent_name, offer.resources);
+                    self.trace.push(line);
+                    self.frameworks.get_mut(&name).expect("it was found").offers.insert(offer.id, offer);
+                }
+            }
+            Event::Rescind(ids) => {
+                for id in ids {
+                    let gone = side.offers.remove(&id);
+                    let of = gone.map_or_else(|| "?".to_owned(), |offer| offer.agent_name.to_string());
+                    self.trace.push(format!("rescind {of} from {name}"));
+                }
+            }
+            Event::Update(status) => {
+                let reason = status.reason.map(|reason| format!(" {reason}")).unwrap_or_default();
+                self.trace.push(format!("update {} {}{reason} -> {name}", status.task, status.state));
+                side.unacknowledged.push(status);
+            }
+            Event::Outcome(outcome) => {
+                for rejection in outcome.rejected {
+                    let tasks: Vec<&str> = rejection.tasks.iter().map(TaskId::as_str).collect();
+                    self.trace.push(format!("rejected {} {} -> {name}", tasks.join(","), rejection.reject.code()));
+                }
+            }
+            Event::Error(reject) => self.trace.push(format!("error {} -> {name}", reject.code())),
+            Event::AgentLost(_) => self.trace.push(format!("agent lost -> {name}")),
+            Event::Message { .. } => self.trace.push(format!("message -> {name}")),
+        }
+    }
+
+    fn peer_name(&self, peer: PeerId) -> String {
+        let framework = self.frameworks.iter().find(|(_, side)| side.peer == peer).map(|(name, _)| name.clone());
+        let agent = || self.agents.iter().find(|(_, side)| side.peer == peer).map(|(name, _)| name.clone());
+        framework.or_else(agent).unwrap_or_else(|| "an old connection".to_owned())
+    }
+
+    fn framework_name(&self, id: FrameworkId) -> String {
+        let found = self.frameworks.iter().find(|(_, side)| side.id == Some(id)).map(|(name, _)| name.clone());
+        found.unwrap_or_else(|| id.to_string())
+    }
+
+    fn task_name(&self, key: &TaskKey) -> String {
+        format!("{}/{}", self.framework_name(key.framework), key.task)
+    }
+}

@@ -1,0 +1,4 @@
+//! x
+
+pub mod policy;
+pub mod spec;

@@ -1,0 +1,249 @@
+//! The page's body: a header with the totals, then a table for each thing.
+
+use maud::{Markup, html};
+
+use super::parts::{self, Mood, ago, amounts, bar, cores, mib, pill, resource, task_path};
+use super::{ROWS_MAX, Snapshot};
+use crate::api;
+
+/// The body of one moment.
+pub(super) fn render(snapshot: &Snapshot) -> Markup {
+    html! {
+        (header(&snapshot.cluster))
+        (agents(snapshot))
+        @if !snapshot.devices.is_empty() { (devices(snapshot)) }
+        (frameworks(snapshot))
+        (tasks(snapshot))
+        (legend())
+    }
+}
+
+fn header(cluster: &api::Cluster) -> Markup {
+    let count = |counts: &std::collections::BTreeMap<String, u64>, word: &str| counts.get(word).copied().unwrap_or(0);
+    let active = count(&cluster.agents, "active");
+    let running = count(&cluster.tasks, "TASK_RUNNING");
+    let coming = count(&cluster.tasks, "TASK_STAGING") + count(&cluster.tasks, "TASK_STARTING");
+    let (held, devices) = (count(&cluster.devices, "allocated"), cluster.devices.values().sum::<u64>());
+    html! {
+        header {
+            h1 { "Rialto" }
+            p.muted {
+                "Cluster " code title=(cluster.cluster) { (cluster.cluster.get(..8).unwrap_or("")) }
+                " · term " (cluster.term) " · version " (cluster.version)
+            }
+            @if cluster.agents_missing > 0 {
+                p.problem role="status" { (cluster.agents_missing) " known agents have not come back since the master started." }
+            }
+        }
+        section.tiles aria-label="Totals" {
+            (tile("Agents", &active.to_string(), &format!("of {}", cluster.agents.values().sum::<u64>())))
+            (tile("Frameworks", &cluster.frameworks_connected.to_string(), &format!("of {}", cluster.frameworks)))
+            (tile("Running tasks", &running.to_string(), &format!("{coming} coming up")))
+            @if devices > 0 { (tile("Devices held", &held.to_string(), &format!("of {devices}"))) }
+            div.tile.wide { h2 { "CPUs" } (total("cpus", cluster, |amounts| amounts.cpus, cores)) }
+            div.tile.wide { h2 { "Memory" } (total("memory", cluster, |amounts| amounts.mem_mib, mib)) }
+            div.tile.wide { h2 { "Disk" } (total("disk", cluster, |amounts| amounts.disk_mib, mib)) }
+        }
+    }
+}
+
+fn tile(name: &str, figure: &str, more: &str) -> Markup {
+    html! { div.tile { h2 { (name) } p.big { (figure) " " small.muted { (more) } } } }
+}
+
+fn total(name: &str, cluster: &api::Cluster, of: fn(&api::Amounts) -> f64, show: fn(f64) -> String) -> Markup {
+    bar(name, of(&cluster.allocated), of(&cluster.offered), of(&cluster.total), show)
+}
+
+/// A table with a caption that counts, and a line in its place if it is empty.
+fn table(id: &str, caption: &str, heads: &[&str], rows: &[Markup], empty: &str) -> Markup {
+    html! {
+        section id=(id) {
+            div.scroll {
+                table {
+                    caption { (caption) }
+                    @if !rows.is_empty() { thead { tr { @for head in heads { th scope="col" { (head) } } } } }
+                    tbody {
+                        @for row in rows { (row) }
+                        @if rows.is_empty() { tr { td.muted { (empty) } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn counted(name: &str, shown: usize, total: u64) -> String {
+    if shown as u64 == total { format!("{name} ({total})") } else { format!("{name} ({shown} of {total})") }
+}
+
+fn agents(snapshot: &Snapshot) -> Markup {
+    let rows: Vec<Markup> = snapshot.agents.iter().map(|agent| agent_row(agent, snapshot)).collect();
+    let caption = counted("Agents", rows.len(), snapshot.cluster.agents.values().sum());
+    let empty = "No agent yet. Start one with: rialto agent --master ADDRESS";
+    table("agents", &caption, &["Agent", "Status", "CPUs", "Memory", "Disk", "Attributes"], &rows, empty)
+}
+
+fn agent_row(agent: &api::Agent, snapshot: &Snapshot) -> Markup {
+    let mood = match agent.status.as_str() {
+        "active" => Mood::Good,
+        "disconnected" | "recovering" => Mood::Busy,
+        _ => Mood::Bad,
+    };
+    let devices = snapshot.devices.iter().filter(|device| device.agent == agent.id).count();
+    html! {
+        tr {
+            th scope="row" { (agent.name) " " small.id { (agent.id) } }
+            td { (pill(&agent.status, mood)) @if agent.journal_degraded { " " (pill("journal degraded", Mood::Bad)) } }
+            td { (resource("cpus", agent, |amounts| amounts.cpus, cores)) }
+            td { (resource("memory", agent, |amounts| amounts.mem_mib, mib)) }
+            td { (resource("disk", agent, |amounts| amounts.disk_mib, mib)) }
+            td.muted {
+                @if devices > 0 { (devices) " devices " }
+                @for (name, value) in &agent.attributes { span.tag { (name) "=" (attribute(value)) } " " }
+            }
+        }
+    }
+}
+
+fn attribute(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn devices(snapshot: &Snapshot) -> Markup {
+    let rows: Vec<Markup> = snapshot.devices.iter().map(|device| device_row(device, snapshot)).collect();
+    let caption = counted("Devices", rows.len(), snapshot.cluster.devices.values().sum());
+    html! {
+        @if snapshot.classes.len() > 1 || snapshot.devices.len() >= ROWS_MAX { (classes(&snapshot.classes)) }
+        (table("devices", &caption, &["Device", "Kind", "Agent", "State", "Held by", "Since"], &rows, ""))
+    }
+}
+
+fn classes(classes: &[api::DeviceClass]) -> Markup {
+    let row = |class: &api::DeviceClass| {
+        html! {
+            tr {
+                th scope="row" { (class.kind) " " (class.model) }
+                @for number in [class.total, class.free, class.held, class.cleaning, class.quarantined, class.unhealthy] {
+                    td.number { (number) }
+                }
+            }
+        }
+    };
+    let rows: Vec<Markup> = classes.iter().map(row).collect();
+    let heads = ["Class", "Total", "Free", "Held", "Cleaning", "Quarantined", "Unhealthy"];
+    table("classes", "Device classes", &heads, &rows, "")
+}
+
+fn device_row(device: &api::Device, snapshot: &Snapshot) -> Markup {
+    let mood = match (device.state.as_str(), device.health.as_str()) {
+        ("quarantined", _) | (_, "unhealthy") => Mood::Bad,
+        ("cleaning", _) | (_, "unknown" | "probation" | "degraded") => Mood::Busy,
+        ("allocated", _) => Mood::Good,
+        _ => Mood::Quiet,
+    };
+    let agent = snapshot.agents.iter().find(|agent| agent.id == device.agent);
+    html! {
+        tr {
+            th scope="row" { (device.id) }
+            td { (device.kind) " " span.muted { (device.vendor) " " (device.model) } }
+            td { (agent.map_or(device.agent.as_str(), |agent| agent.name.as_str())) }
+            td {
+                (pill(&device.state, mood))
+                @if device.health != "healthy" { " " span.muted { (device.health) } }
+                @if let Some(reason) = &device.reason { " " span.muted { (reason) } }
+            }
+            td { @for holder in &device.holders { (holder.framework) "/" (holder.task) " " } }
+            td.number { (ago(snapshot.now_ms, device.since_ms)) }
+        }
+    }
+}
+
+fn frameworks(snapshot: &Snapshot) -> Markup {
+    let rows: Vec<Markup> = snapshot.frameworks.iter().map(framework_row).collect();
+    let caption = counted("Frameworks", rows.len(), snapshot.cluster.frameworks);
+    let heads = ["Framework", "Roles", "Status", "Holds", "Waits for", "Offers"];
+    table("frameworks", &caption, &heads, &rows, "No framework yet. Try: rialto run -- echo hello")
+}
+
+fn framework_row(framework: &api::Framework) -> Markup {
+    let (word, mood) = if framework.connected { ("connected", Mood::Good) } else { ("away", Mood::Busy) };
+    let link = framework.url.as_deref().filter(|url| url.starts_with("http://") || url.starts_with("https://"));
+    html! {
+        tr {
+            th scope="row" {
+                @if let Some(url) = link { a href=(url) rel="noreferrer" { (framework.name) } } @else { (framework.name) }
+                " " a.id href=(format!("/?framework={}#tasks", framework.id)) { (framework.id) }
+            }
+            td { (framework.roles.join(", ")) }
+            td { (pill(word, mood)) @if !framework.suppressed.is_empty() { " " span.muted { "suppressed" } } }
+            td { (amounts(&framework.allocated)) }
+            td { @for demand in framework.demand.iter().take(5) { (wait(demand)) } (more(framework.demand.len(), 5)) }
+            td.number { (framework.offers_made) span.muted { " · " (framework.offers_declined) " declined" } }
+        }
+    }
+}
+
+fn wait(demand: &api::Demand) -> Markup {
+    html! {
+        div { (demand.count) " × " (demand.name) " " span.muted { (amounts(&demand.asks)) " " (demand.claims.join(", ")) } }
+    }
+}
+
+fn more(count: usize, shown: usize) -> Markup {
+    html! { @if count > shown { div.muted { "and " (count - shown) " more" } } }
+}
+
+fn tasks(snapshot: &Snapshot) -> Markup {
+    let tasks = &snapshot.tasks;
+    let rows: Vec<Markup> = tasks.tasks.iter().map(|task| task_row(task, snapshot)).collect();
+    let filter = snapshot.filter.as_ref().map(|filter| format!(" {filter}")).unwrap_or_default();
+    let caption = counted(&format!("Tasks{filter}, newest first"), rows.len(), tasks.total);
+    let heads = ["Task", "State", "Agent", "Resources", "Launched", "In state for", "Logs"];
+    html! {
+        (table("tasks", &caption, &heads, &rows, "No task."))
+        nav aria-label="Tasks" {
+            a href="/#tasks" { "All tasks" } " · " a href="/?state=running#tasks" { "Running" } " · "
+            a href="/?state=failed#tasks" { "Failed" }
+        }
+    }
+}
+
+fn task_row(task: &api::Task, snapshot: &Snapshot) -> Markup {
+    let agent = snapshot.agents.iter().find(|agent| agent.id == task.agent);
+    let path = task_path(task);
+    html! {
+        tr {
+            th scope="row" { (task.name) " " small.id { (task.framework) "/" (task.id) } }
+            td title=(task.message) {
+                (parts::state(&task.state))
+                @if let Some(code) = task.exit_code { @if code != 0 { " " span.muted { "exit code " (code) } } }
+                @if let Some(signal) = task.exit_signal { " " span.muted { "signal " (signal) } }
+                @if task.healthy == Some(false) { " " (pill("unhealthy", Mood::Bad)) }
+                @if let Some(reason) = &task.reason { " " span.muted { (reason.to_ascii_lowercase().replace('_', " ")) } }
+            }
+            td { (agent.map_or(task.agent.as_str(), |agent| agent.name.as_str())) }
+            td { (amounts(&task.given)) @if !task.devices.is_empty() { " · " (task.devices.join(", ")) } }
+            td.number { (ago(snapshot.now_ms, task.launched_ms)) " ago" }
+            td.number { (ago(snapshot.now_ms, task.changed_ms)) }
+            td { a href=(format!("/ui/logs/{path}?file=stdout")) { "stdout" } " " a href=(format!("/ui/logs/{path}?file=stderr")) { "stderr" } }
+        }
+    }
+}
+
+fn legend() -> Markup {
+    html! {
+        footer.muted {
+            p {
+                svg.key viewBox="0 0 10 6" aria-hidden="true" { rect.allocated width="10" height="6" {} } " allocated "
+                svg.key viewBox="0 0 10 6" aria-hidden="true" { rect.offered width="10" height="6" {} } " offered "
+                svg.key viewBox="0 0 10 6" aria-hidden="true" { rect.free width="10" height="6" {} } " free"
+            }
+            p {
+                "For programs: " a href="/api/cluster" { "/api/cluster" } " " a href="/api/agents" { "/api/agents" } " "
+                a href="/api/tasks" { "/api/tasks" } " " a href="/metrics" { "/metrics" }
+            }
+            p #stale role="status" {}
+        }
+    }
+}

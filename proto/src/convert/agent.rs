@@ -1,0 +1,232 @@
+use rialto_core::model::{AgentId, AgentReport, ClusterId, DeviceId, FromAgent, Resources, TaskReport, ToAgent};
+
+use super::error::{At, Converted};
+use super::scheduler::{data, to_data};
+use super::{
+    Wire, attributes, inside, limits, list, micros, one_of, optional, optional_duration, required, text, to_attributes,
+    to_list,
+};
+use crate::v1;
+use crate::v1::from_agent::Message as Up;
+use crate::v1::to_agent::Message as Down;
+
+impl Wire for FromAgent {
+    type Message = v1::FromAgent;
+
+    fn to_wire(&self) -> v1::FromAgent {
+        v1::FromAgent { message: Some(to_up(self)) }
+    }
+
+    fn from_wire(message: v1::FromAgent) -> Converted<Self> {
+        from_up(one_of(message.message)?)
+    }
+}
+
+fn to_up(message: &FromAgent) -> Up {
+    match message {
+        FromAgent::Register(report) => Up::Register(report.to_wire()),
+        FromAgent::Update { framework, status, latest } => Up::Update(v1::TaskUpdate {
+            framework: Some(framework.to_wire()),
+            status: Some(status.to_wire()),
+            latest: latest.to_wire(),
+        }),
+        FromAgent::DevicesFree(devices) => Up::DevicesFree(v1::DevicesFree { devices: to_list(devices) }),
+        FromAgent::Devices(devices) => Up::Devices(v1::Devices { devices: to_list(devices) }),
+        FromAgent::Held(gang) => Up::Held(gang.to_wire()),
+        FromAgent::NotHeld(gang, reject) => {
+            Up::NotHeld(v1::NotHeld { gang: Some(gang.to_wire()), reject: Some(reject.to_wire()) })
+        }
+        FromAgent::Journal { degraded } => Up::Journal(v1::JournalState { degraded: *degraded }),
+        FromAgent::Message { framework, executor, data } => Up::ExecutorMessage(v1::AgentMessage {
+            framework: Some(framework.to_wire()),
+            executor: executor.to_wire(),
+            data: to_data(data),
+        }),
+    }
+}
+
+fn from_up(message: Up) -> Converted<FromAgent> {
+    match message {
+        Up::Register(report) => inside(report, "register").map(Box::new).map(FromAgent::Register),
+        Up::Update(update) => from_update(update).at("update"),
+        Up::DevicesFree(free) => {
+            list(free.devices, "devices", limits::MAX_DEVICES).at("devices_free").map(FromAgent::DevicesFree)
+        }
+        Up::Devices(devices) => {
+            list(devices.devices, "devices", limits::MAX_DEVICES).at("devices").map(FromAgent::Devices)
+        }
+        Up::Held(gang) => inside(gang, "held").map(FromAgent::Held),
+        Up::NotHeld(not_held) => from_not_held(not_held).at("not_held"),
+        Up::Journal(v1::JournalState { degraded }) => Ok(FromAgent::Journal { degraded }),
+        Up::ExecutorMessage(message) => from_executor(message).at("executor_message"),
+    }
+}
+
+fn from_update(update: v1::TaskUpdate) -> Converted<FromAgent> {
+    Ok(FromAgent::Update {
+        framework: required(update.framework, "framework")?,
+        status: required(update.status, "status")?,
+        latest: inside(update.latest, "latest")?,
+    })
+}
+
+fn from_not_held(not_held: v1::NotHeld) -> Converted<FromAgent> {
+    Ok(FromAgent::NotHeld(required(not_held.gang, "gang")?, required(not_held.reject, "reject")?))
+}
+
+fn from_executor(message: v1::AgentMessage) -> Converted<FromAgent> {
+    Ok(FromAgent::Message {
+        framework: required(message.framework, "framework")?,
+        executor: inside(message.executor, "executor")?,
+        data: data(&message.data)?,
+    })
+}
+
+impl Wire for (DeviceId, u64) {
+    type Message = v1::DeviceFree;
+
+    fn to_wire(&self) -> v1::DeviceFree {
+        v1::DeviceFree { device: self.0.to_wire(), generation: self.1 }
+    }
+
+    fn from_wire(free: v1::DeviceFree) -> Converted<Self> {
+        Ok((inside(free.device, "device")?, free.generation))
+    }
+}
+
+impl Wire for AgentReport {
+    type Message = v1::AgentReport;
+
+    fn to_wire(&self) -> v1::AgentReport {
+        v1::AgentReport {
+            agent: self.agent.map(|(agent, _)| agent.to_wire()),
+            cluster: self.agent.map(|(_, cluster)| cluster.to_wire()).unwrap_or_default(),
+            client: self.client.to_wire(),
+            name: self.name.as_ref().to_owned(),
+            resources: Some(self.resources.to_wire()),
+            attributes: to_attributes(&self.attributes),
+            devices: to_list(&self.devices),
+            tasks: to_list(&self.tasks),
+            held: to_list(&self.held),
+        }
+    }
+
+    fn from_wire(report: v1::AgentReport) -> Converted<Self> {
+        let agent = match optional::<AgentId>(report.agent, "agent")? {
+            Some(agent) => Some((agent, inside::<ClusterId>(report.cluster, "cluster")?)),
+            None => None,
+        };
+        Ok(Self {
+            agent,
+            client: inside(report.client, "client")?,
+            name: text(&report.name, "name")?,
+            resources: optional::<Resources>(report.resources, "resources")?.unwrap_or_default(),
+            attributes: attributes(report.attributes, "attributes")?,
+            devices: list(report.devices, "devices", limits::MAX_DEVICES)?,
+            tasks: list(report.tasks, "tasks", limits::MAX_TASKS)?,
+            held: list(report.held, "held", limits::MAX_GANGS)?,
+        })
+    }
+}
+
+impl Wire for TaskReport {
+    type Message = v1::TaskReport;
+
+    fn to_wire(&self) -> v1::TaskReport {
+        v1::TaskReport {
+            framework: Some(self.framework.to_wire()),
+            task: Some(self.task.to_wire()),
+            state: self.state.to_wire(),
+        }
+    }
+
+    fn from_wire(report: v1::TaskReport) -> Converted<Self> {
+        Ok(Self {
+            framework: required(report.framework, "framework")?,
+            task: required(report.task, "task")?,
+            state: inside(report.state, "state")?,
+        })
+    }
+}
+
+impl Wire for ToAgent {
+    type Message = v1::ToAgent;
+
+    fn to_wire(&self) -> v1::ToAgent {
+        v1::ToAgent { message: Some(to_down(self)) }
+    }
+
+    fn from_wire(message: v1::ToAgent) -> Converted<Self> {
+        from_down(one_of(message.message)?)
+    }
+}
+
+fn to_down(message: &ToAgent) -> Down {
+    match message {
+        ToAgent::Registered { agent, cluster } => {
+            Down::Registered(v1::Registered { agent: Some(agent.to_wire()), cluster: cluster.to_wire() })
+        }
+        ToAgent::Launch(launch) => Down::Launch(launch.to_wire()),
+        ToAgent::Kill { task, grace } => {
+            Down::Kill(v1::AgentKill { task: Some(task.to_wire()), grace_us: grace.map(micros) })
+        }
+        ToAgent::Acknowledge { task, uuid } => {
+            Down::Acknowledge(v1::AgentAcknowledge { task: Some(task.to_wire()), uuid: uuid.to_wire() })
+        }
+        ToAgent::Hold { gang, groups } => Down::Hold(v1::Hold { gang: Some(gang.to_wire()), groups: to_list(groups) }),
+        ToAgent::Start(gang) => Down::Start(gang.to_wire()),
+        ToAgent::Release(gang) => Down::Release(gang.to_wire()),
+        ToAgent::RemoveFramework(framework) => Down::RemoveFramework(framework.to_wire()),
+        ToAgent::Message { framework, executor, data } => Down::ExecutorMessage(v1::AgentMessage {
+            framework: Some(framework.to_wire()),
+            executor: executor.to_wire(),
+            data: to_data(data),
+        }),
+        ToAgent::Shutdown(reject) => Down::Shutdown(reject.to_wire()),
+    }
+}
+
+fn from_down(message: Down) -> Converted<ToAgent> {
+    match message {
+        Down::Registered(registered) => from_registered(registered).at("registered"),
+        Down::Launch(launch) => inside(launch, "launch").map(ToAgent::Launch),
+        Down::Kill(kill) => from_kill(kill).at("kill"),
+        Down::Acknowledge(acknowledge) => from_acknowledge(acknowledge).at("acknowledge"),
+        Down::Hold(hold) => from_hold(hold).at("hold"),
+        Down::Start(gang) => inside(gang, "start").map(ToAgent::Start),
+        Down::Release(gang) => inside(gang, "release").map(ToAgent::Release),
+        Down::RemoveFramework(framework) => inside(framework, "remove_framework").map(ToAgent::RemoveFramework),
+        Down::ExecutorMessage(message) => to_executor(message).at("executor_message"),
+        Down::Shutdown(reject) => inside(reject, "shutdown").map(ToAgent::Shutdown),
+    }
+}
+
+fn from_registered(registered: v1::Registered) -> Converted<ToAgent> {
+    Ok(ToAgent::Registered {
+        agent: required(registered.agent, "agent")?,
+        cluster: inside(registered.cluster, "cluster")?,
+    })
+}
+
+fn from_kill(kill: v1::AgentKill) -> Converted<ToAgent> {
+    Ok(ToAgent::Kill { task: required(kill.task, "task")?, grace: optional_duration(kill.grace_us, "grace_us")? })
+}
+
+fn from_acknowledge(acknowledge: v1::AgentAcknowledge) -> Converted<ToAgent> {
+    Ok(ToAgent::Acknowledge { task: required(acknowledge.task, "task")?, uuid: inside(acknowledge.uuid, "uuid")? })
+}
+
+fn from_hold(hold: v1::Hold) -> Converted<ToAgent> {
+    Ok(ToAgent::Hold {
+        gang: required(hold.gang, "gang")?,
+        groups: list(hold.groups, "groups", limits::MAX_OPERATIONS)?,
+    })
+}
+
+fn to_executor(message: v1::AgentMessage) -> Converted<ToAgent> {
+    Ok(ToAgent::Message {
+        framework: required(message.framework, "framework")?,
+        executor: inside(message.executor, "executor")?,
+        data: data(&message.data)?,
+    })
+}

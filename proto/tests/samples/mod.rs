@@ -1,0 +1,252 @@
+//! One value of each kind, fixed for ever.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rialto_core::agent::{KillCause, Record as JournalRecord};
+use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, Record};
+use rialto_core::model::*;
+use rialto_proto::hello::Hello;
+use rialto_proto::spec::{Check, CommandSpec, HealthCheck, LogLimits, TaskSpec};
+
+pub(crate) const CLUSTER: ClusterId = ClusterId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
+pub(crate) const TERM: Term = Term(3);
+
+const AGENT: AgentId = AgentId::new(Term(1), 3);
+const FRAMEWORK: FrameworkId = FrameworkId::new(Term(2), 5);
+const GANG: GangId = GangId::new(Term(2), 8);
+const UUID: UpdateId = UpdateId(0xfeed);
+
+fn task_id() -> TaskId {
+    TaskId::new("build.1").expect("a good name")
+}
+
+fn key() -> TaskKey {
+    TaskKey::new(FRAMEWORK, task_id())
+}
+
+fn resources() -> Resources {
+    let mut all: Resources =
+        "cpus:4;mem:8192;disk(eng/ci):100;ports:[31000-31005];zones:{a,b};licences:2".parse().expect("good");
+    all.add(&Resources::devices([DeviceId::new("GPU-1")]));
+    all
+}
+
+fn role() -> Role {
+    Role::new("eng/ci").expect("a good role")
+}
+
+fn attributes() -> BTreeMap<Arc<str>, Attribute> {
+    let version = Attribute::Version(vec![5, 15, 0]);
+    [("kernel", version), ("rack", Attribute::text("r1")), ("ssd", Attribute::Bool(true)), ("slot", Attribute::Int(-4))]
+        .map(|(name, value)| (Arc::from(name), value))
+        .into()
+}
+
+fn task() -> Task {
+    Task {
+        id: task_id(),
+        name: "build".into(),
+        role: role(),
+        resources: resources(),
+        claims: vec!["2 gpu: memory >= 40GiB | all fpga".parse().expect("a good claim")],
+        priority: -2,
+        kill_grace: Duration::from_secs(5),
+        executor: ExecutorRef::Supervisor,
+        body: Body::new(&b"body"[..]),
+    }
+}
+
+fn launch() -> Launch {
+    Launch {
+        framework: FRAMEWORK,
+        group: TaskGroup::single(task()),
+        user: "ci".into(),
+        remember: Duration::from_secs(600),
+    }
+}
+
+fn status() -> Status {
+    let failed = Status::new(task_id(), TaskState::Failed, Source::Executor);
+    Status {
+        uuid: Some(UUID),
+        agent: Some(AGENT),
+        exit: Some(Exit::Code(3)),
+        health: Some(TaskHealth::Unhealthy),
+        at: WallTime(1_700_000_000_000_000),
+        labels: BTreeMap::from([("k".into(), "v".into())]),
+        ..failed.because(Reason::CommandFailed, "exit code 3")
+    }
+}
+
+fn device() -> Device {
+    Device {
+        id: DeviceId::new("GPU-1"),
+        kind: "gpu".into(),
+        vendor: "nvidia".into(),
+        model: "H100".into(),
+        generation: 9,
+        attributes: [("memory".into(), Attribute::Quantity(80 << 30))].into(),
+        topology: Topology {
+            numa_node: Some(0),
+            pci_root: Some("0000:00".into()),
+            links: [DeviceId::new("GPU-2")].into(),
+        },
+        mode: DeviceMode::Exclusive,
+        health: Health::Healthy,
+        nodes: vec!["/dev/nvidia0".into()],
+        proof: Proof::NodeClosed,
+    }
+}
+
+fn info() -> FrameworkInfo {
+    FrameworkInfo {
+        name: "ci".into(),
+        user: "ci".into(),
+        roles: [role()].into(),
+        failover_timeout: Duration::from_secs(600),
+        offer_mode: OfferMode::Optimistic,
+        offer_timeout: None,
+        url: Some("http://127.0.0.1:1/".into()),
+        labels: BTreeMap::new(),
+    }
+}
+
+pub(crate) fn term() -> Record {
+    Record::Term(TERM)
+}
+
+pub(crate) fn agent() -> Record {
+    let agent = AgentRecord {
+        client: ClientId(1),
+        principal: Principal::new("agents"),
+        name: "m1".into(),
+        admission: Admission::Unreachable,
+        since: WallTime(1_700_000_000_000_000),
+        resources: resources(),
+        attributes: attributes(),
+    };
+    Record::Agent(AGENT, Some(agent))
+}
+
+pub(crate) fn framework() -> Record {
+    let remaining = Duration::from_secs(300);
+    let record = FrameworkRecord { client: ClientId(2), principal: Principal::new("ci"), info: info(), remaining };
+    Record::Framework(FRAMEWORK, Some(record))
+}
+
+pub(crate) fn kill() -> Record {
+    Record::Kill(key(), Some(KillRecord { agent: Some(AGENT), grace: Some(Duration::from_millis(1500)) }))
+}
+
+pub(crate) fn weight() -> Record {
+    Record::Weight(role(), Some(2500))
+}
+
+pub(crate) fn journal() -> Vec<JournalRecord> {
+    let device = |state| JournalRecord::Device { device: DeviceId::new("GPU-1"), state, generation: 4 };
+    vec![
+        JournalRecord::Client(ClientId(9)),
+        JournalRecord::Registered { agent: AGENT, cluster: CLUSTER },
+        JournalRecord::Term(TERM),
+        JournalRecord::Launch(launch()),
+        JournalRecord::Update { framework: FRAMEWORK, status: status() },
+        JournalRecord::Acknowledged { task: key(), uuid: UUID },
+        JournalRecord::Kill { task: key(), cause: KillCause::Requested },
+        JournalRecord::FrameworkRemoved(FRAMEWORK),
+        JournalRecord::Finished { framework: FRAMEWORK, status: status(), remember: Duration::from_secs(60) },
+        JournalRecord::Forgotten { task: key() },
+        device(DeviceState::Free),
+        device(DeviceState::Allocated([(key(), 1000)].into())),
+        device(DeviceState::Cleaning { generation: 4 }),
+        device(DeviceState::Quarantined { reason: "held by pid 7".into() }),
+        JournalRecord::Hold { gang: GANG, groups: vec![launch()] },
+        JournalRecord::Released(GANG),
+    ]
+}
+
+pub(crate) fn hello() -> Hello {
+    let capabilities = ["gangs".to_owned()].into();
+    Hello { cluster: Some(CLUSTER), term: TERM, capabilities, version: "0.1.0".to_owned() }
+}
+
+pub(crate) fn calls() -> Vec<Call> {
+    let accept = Accept {
+        id: CallId(4),
+        agent: AGENT,
+        offers: vec![OfferId::new(TERM, 6)],
+        operations: vec![Operation::Launch(TaskGroup::single(task()))],
+        refusal: Refusal::of(Duration::from_secs(5)),
+    };
+    let subscribe =
+        Subscribe { framework: Some(FRAMEWORK), client: ClientId(2), info: info(), suppressed: [role()].into() };
+    vec![Call::Subscribe(subscribe), Call::Accept(accept), Call::Teardown]
+}
+
+pub(crate) fn events() -> Vec<Event> {
+    let offer = Offer {
+        id: OfferId::new(TERM, 6),
+        agent: AGENT,
+        agent_name: "m1".into(),
+        role: role(),
+        resources: resources(),
+        devices: vec![Arc::new(device())],
+        attributes: Arc::new(attributes()),
+        mode: OfferMode::Exclusive,
+        expires_in: Some(Duration::from_secs(30)),
+    };
+    let reject = Reject::OfferConflict { left: resources() };
+    let rejection = Rejection { operation: 0, tasks: vec![task_id()], reject };
+    vec![
+        Event::Subscribed { framework: FRAMEWORK, cluster: CLUSTER, term: TERM, agents_missing: 2 },
+        Event::Offers(vec![offer]),
+        Event::Update(status()),
+        Event::Outcome(Outcome { call: CallId(4), rejected: vec![rejection] }),
+    ]
+}
+
+pub(crate) fn from_agent() -> Vec<FromAgent> {
+    let report = AgentReport {
+        agent: Some((AGENT, CLUSTER)),
+        client: ClientId(1),
+        name: "m1".into(),
+        resources: resources(),
+        attributes: attributes(),
+        devices: vec![DeviceReport { device: Arc::new(device()), state: DeviceState::Free }],
+        tasks: vec![TaskReport { framework: FRAMEWORK, task: task(), state: TaskState::Running }],
+        held: vec![GANG],
+    };
+    let update = FromAgent::Update { framework: FRAMEWORK, status: status(), latest: TaskState::Failed };
+    vec![FromAgent::Register(Box::new(report)), update, FromAgent::DevicesFree(vec![(DeviceId::new("GPU-1"), 4)])]
+}
+
+pub(crate) fn to_agent() -> Vec<ToAgent> {
+    vec![
+        ToAgent::Registered { agent: AGENT, cluster: CLUSTER },
+        ToAgent::Launch(launch()),
+        ToAgent::Kill { task: key(), grace: None },
+        ToAgent::Acknowledge { task: key(), uuid: UUID },
+    ]
+}
+
+pub(crate) fn spec() -> TaskSpec {
+    let health = HealthCheck {
+        check: Check::Http { port_index: 0, path: "/health".to_owned() },
+        delay: Duration::from_secs(1),
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(3),
+        consecutive_failures: 4,
+        grace: Duration::from_secs(5),
+    };
+    TaskSpec {
+        env: vec![("A".to_owned(), "b".to_owned())],
+        working_dir: "src".to_owned(),
+        max_run: Some(Duration::from_secs(3600)),
+        log_limits: Some(LogLimits { bytes_per_file: 1 << 20, files: 3 }),
+        health_check: Some(health),
+        user: "ci".to_owned(),
+        labels: BTreeMap::from([("k".into(), "v".into())]),
+        ..TaskSpec::new(CommandSpec::Argv(vec!["make".to_owned(), "all".to_owned()]))
+    }
+}

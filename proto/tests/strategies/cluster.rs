@@ -1,0 +1,118 @@
+//! What operators say, and what is written down.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use rialto_core::agent::{KillCause, Record as JournalRecord};
+use rialto_core::allocator::explain::{Cause, CauseKind, Explanation, Wait};
+use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, Record};
+use rialto_core::master::{Command, Reply, Target};
+
+use super::messages::info;
+use super::*;
+
+pub(crate) fn command() -> impl Strategy<Value = Command> {
+    let target = prop_oneof![
+        framework_id().prop_map(Target::Framework),
+        (framework_id(), prose()).prop_map(|(framework, shape)| Target::Shape(framework, shape.to_string())),
+        task_key().prop_map(Target::Task),
+    ];
+    prop_oneof![
+        (task_key(), option::of(duration())).prop_map(|(task, grace)| Command::Kill { task, grace }),
+        framework_id().prop_map(Command::Teardown),
+        agent_id().prop_map(Command::MarkGone),
+        (role(), 1..=u32::MAX).prop_map(|(role, weight_milli)| Command::SetWeight { role, weight_milli }),
+        target.prop_map(Command::Why),
+    ]
+}
+
+pub(crate) fn reply() -> impl Strategy<Value = Reply> {
+    let wait = (prose(), prose(), any::<u32>(), any::<u32>(), vec(cause(), 0..4)).prop_map(
+        |(shape, asks, count, agents, reasons)| Wait {
+            shape,
+            asks: asks.to_string(),
+            count,
+            agents: agents as usize,
+            reasons,
+        },
+    );
+    let explanation = (prose(), vec(wait, 0..2), option::of((task_key(), task_state(), prose())))
+        .prop_map(|(subject, waits, task)| Explanation { subject: subject.to_string(), waits, task });
+    prop_oneof![Just(Reply::Done), explanation.prop_map(|explanation| Reply::Why(Box::new(explanation)))]
+}
+
+fn cause() -> impl Strategy<Value = Cause> {
+    let text = || prose().prop_map(|text| text.to_string());
+    let kind = prop_oneof![
+        text().prop_map(|nearest| CauseKind::NeverFits { nearest }),
+        word().prop_map(|kind| CauseKind::NoSuchDevice { kind }),
+        text().prop_map(|nearest| CauseKind::NoDeviceMatches { nearest }),
+        vec((text(), task_key()), 0..2).prop_map(|held| CauseKind::DevicesHeld { held }),
+        vec(text(), 0..2).prop_map(|devices| CauseKind::DevicesCleaning { devices }),
+        vec(text(), 0..2).prop_map(|devices| CauseKind::DevicesBroken { devices }),
+        text().prop_map(|missing| CauseKind::NotEnoughFree { missing }),
+        text().prop_map(|nearest| CauseKind::ConstraintNotMet { nearest }),
+        Just(CauseKind::AgentAway),
+        (any::<u64>(), option::of(prose())).prop_map(|(seconds, reason)| CauseKind::Filtered { seconds, reason }),
+        vec(agent_id(), 0..3).prop_map(|agents| CauseKind::Offered { agents }),
+        vec(framework_id(), 0..3).prop_map(|frameworks| CauseKind::OfferedToOthers { frameworks }),
+        Just(CauseKind::Suppressed),
+        Just(CauseKind::FrameworkAway),
+    ];
+    (any::<u32>(), kind).prop_map(|(agents, kind)| Cause { agents: agents as usize, kind })
+}
+
+/// Only records that put something; those that remove have no value.
+pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
+    let admission = prop_oneof![Just(Admission::Admitted), Just(Admission::Unreachable), Just(Admission::Gone)];
+    let agent = (any::<u128>(), prose(), prose(), admission, any::<i64>(), resources(), attributes()).prop_map(
+        |(client, principal, name, admission, since, resources, attributes)| AgentRecord {
+            client: ClientId(client),
+            principal: Principal::new(&principal),
+            name,
+            admission,
+            since: WallTime(since),
+            resources,
+            attributes,
+        },
+    );
+    let framework = (any::<u128>(), prose(), info(), duration()).prop_map(|(client, principal, info, remaining)| {
+        FrameworkRecord { client: ClientId(client), principal: Principal::new(&principal), info, remaining }
+    });
+    let kill = (option::of(agent_id()), option::of(duration())).prop_map(|(agent, grace)| KillRecord { agent, grace });
+    prop_oneof![
+        any::<u64>().prop_map(|term| Record::Term(Term(term))),
+        (agent_id(), agent).prop_map(|(id, agent)| Record::Agent(id, Some(agent))),
+        (framework_id(), framework).prop_map(|(id, framework)| Record::Framework(id, Some(framework))),
+        (task_key(), kill).prop_map(|(task, kill)| Record::Kill(task, Some(kill))),
+        (role(), any::<u32>()).prop_map(|(role, weight)| Record::Weight(role, Some(weight))),
+    ]
+}
+
+pub(crate) fn journal_record() -> impl Strategy<Value = JournalRecord> {
+    let cause = prop_oneof![Just(KillCause::Requested), Just(KillCause::FrameworkRemoved), Just(KillCause::Unhealthy)];
+    prop_oneof![
+        any::<u128>().prop_map(|client| JournalRecord::Client(ClientId(client))),
+        (agent_id(), any::<u128>())
+            .prop_map(|(agent, cluster)| JournalRecord::Registered { agent, cluster: ClusterId(cluster) }),
+        any::<u64>().prop_map(|term| JournalRecord::Term(Term(term))),
+        launch().prop_map(JournalRecord::Launch),
+        (framework_id(), status()).prop_map(|(framework, status)| JournalRecord::Update { framework, status }),
+        (task_key(), any::<u128>()).prop_map(|(task, uuid)| JournalRecord::Acknowledged { task, uuid: UpdateId(uuid) }),
+        (task_key(), cause).prop_map(|(task, cause)| JournalRecord::Kill { task, cause }),
+        framework_id().prop_map(JournalRecord::FrameworkRemoved),
+        (framework_id(), status(), duration()).prop_map(|(framework, status, remember)| JournalRecord::Finished {
+            framework,
+            status,
+            remember
+        }),
+        task_key().prop_map(|task| JournalRecord::Forgotten { task }),
+        (device_id(), device_state(), any::<u64>()).prop_map(|(device, state, generation)| JournalRecord::Device {
+            device,
+            state,
+            generation
+        }),
+        (gang_id(), vec(launch(), 0..2)).prop_map(|(gang, groups)| JournalRecord::Hold { gang, groups }),
+        gang_id().prop_map(JournalRecord::Released),
+    ]
+}

@@ -1,0 +1,251 @@
+//! What the machines say to each other.
+
+use std::sync::Arc;
+
+use proptest::collection::{btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use rialto_core::model::*;
+
+use super::*;
+
+fn data() -> impl Strategy<Value = Arc<[u8]>> {
+    vec(any::<u8>(), 0..20).prop_map(Arc::from)
+}
+
+pub(crate) fn reject() -> impl Strategy<Value = Reject> {
+    let fixed = proptest::sample::select(vec![
+        Reject::NotSubscribed,
+        Reject::UnknownFramework,
+        Reject::Forbidden { principal: "p".to_owned(), action: "register" },
+        Reject::Limit { what: "calls", limit: 7 },
+        Reject::Unsupported("create"),
+        Reject::JournalDegraded,
+        Reject::Superseded,
+    ]);
+    prop_oneof![
+        fixed,
+        (prose(), prose()).prop_map(|(field, message)| Reject::invalid(&*field, message)),
+        agent_id().prop_map(Reject::UnknownAgent),
+        role().prop_map(Reject::NotSubscribedTo),
+        offer_id().prop_map(Reject::OfferGone),
+        resources().prop_map(|left| Reject::OfferConflict { left }),
+        (resources(), resources()).prop_map(|(asked, offered)| Reject::ExceedsOffer { asked, offered }),
+        prose().prop_map(|why| Reject::ClaimNotMet(why.to_string())),
+        task_id().prop_map(Reject::DuplicateTask),
+        task_id().prop_map(Reject::UnknownTask),
+        agent_id().prop_map(Reject::AgentAway),
+        any::<u64>().prop_map(|term| Reject::OldTerm(Term(term))),
+    ]
+}
+
+pub(crate) fn info() -> impl Strategy<Value = FrameworkInfo> {
+    let mode = prop_oneof![Just(OfferMode::Optimistic), Just(OfferMode::Exclusive)];
+    (prose(), prose(), roles(), duration(), mode, option::of(duration()), option::of(prose()), words()).prop_map(
+        |(name, user, roles, failover_timeout, offer_mode, offer_timeout, url, labels)| FrameworkInfo {
+            name,
+            user,
+            roles,
+            failover_timeout,
+            offer_mode,
+            offer_timeout,
+            url,
+            labels,
+        },
+    )
+}
+
+fn refusal() -> impl Strategy<Value = Refusal> {
+    (duration(), option::of(prose())).prop_map(|(duration, reason)| Refusal { duration, reason })
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        group().prop_map(Operation::Launch),
+        resources().prop_map(Operation::Reserve),
+        resources().prop_map(Operation::Unreserve),
+        resources().prop_map(Operation::Create),
+        resources().prop_map(Operation::Destroy),
+    ]
+}
+
+fn demand() -> impl Strategy<Value = Demand> {
+    let shape =
+        (prose(), resources(), vec(claim(), 0..2), selector(), any::<u32>(), any::<i32>(), option::of(duration()))
+            .prop_map(|(name, resources, claims, constraint, count, priority, expected_run_time)| Shape {
+                name,
+                resources,
+                claims,
+                constraint,
+                count,
+                priority,
+                expected_run_time,
+            });
+    vec(shape, 0..3).prop_map(|shapes| Demand { shapes })
+}
+
+pub(crate) fn call() -> impl Strategy<Value = Call> {
+    let subscribe = (option::of(framework_id()), any::<u128>(), info(), btree_set(role(), 0..2)).prop_map(
+        |(framework, client, info, suppressed)| {
+            Call::Subscribe(Subscribe { framework, client: ClientId(client), info, suppressed })
+        },
+    );
+    let accept = (any::<u64>(), agent_id(), vec(offer_id(), 0..3), vec(operation(), 0..3), refusal()).prop_map(
+        |(id, agent, offers, operations, refusal)| {
+            Call::Accept(Accept { id: CallId(id), agent, offers, operations, refusal })
+        },
+    );
+    prop_oneof![
+        subscribe,
+        accept,
+        (vec(offer_id(), 0..3), refusal()).prop_map(|(offers, refusal)| Call::Decline { offers, refusal }),
+        (role(), option::of(demand())).prop_map(|(role, demand)| Call::Demand { role, demand }),
+        roles().prop_map(Call::Suppress),
+        roles().prop_map(Call::Revive),
+        (any::<u64>(), task_id(), option::of(duration())).prop_map(|(id, task, grace)| Call::Kill {
+            id: CallId(id),
+            task,
+            grace
+        }),
+        (option::of(agent_id()), task_id(), any::<u128>()).prop_map(|(agent, task, uuid)| Call::Acknowledge {
+            agent,
+            task,
+            uuid: UpdateId(uuid)
+        }),
+        vec(task_id(), 0..3).prop_map(Call::Reconcile),
+        (agent_id(), executor_id(), data()).prop_map(|(agent, executor, data)| Call::Message { agent, executor, data }),
+        Just(Call::Teardown),
+    ]
+}
+
+fn offer() -> impl Strategy<Value = Offer> {
+    let mode = prop_oneof![Just(OfferMode::Optimistic), Just(OfferMode::Exclusive)];
+    let devices = vec(device().prop_map(Arc::new), 0..2);
+    (offer_id(), agent_id(), prose(), role(), resources(), devices, attributes(), mode, option::of(duration()))
+        .prop_map(|(id, agent, agent_name, role, resources, devices, attributes, mode, expires_in)| Offer {
+            id,
+            agent,
+            agent_name,
+            role,
+            resources,
+            devices,
+            attributes: Arc::new(attributes),
+            mode,
+            expires_in,
+        })
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    let rejection = (0..1000_usize, vec(task_id(), 0..2), reject()).prop_map(|(operation, tasks, reject)| Rejection {
+        operation,
+        tasks,
+        reject,
+    });
+    (any::<u64>(), vec(rejection, 0..2)).prop_map(|(call, rejected)| Outcome { call: CallId(call), rejected })
+}
+
+pub(crate) fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (framework_id(), any::<u128>(), any::<u64>(), any::<u32>()).prop_map(
+            |(framework, cluster, term, agents_missing)| {
+                Event::Subscribed { framework, cluster: ClusterId(cluster), term: Term(term), agents_missing }
+            }
+        ),
+        vec(offer(), 0..2).prop_map(Event::Offers),
+        vec(offer_id(), 0..3).prop_map(Event::Rescind),
+        status().prop_map(Event::Update),
+        outcome().prop_map(Event::Outcome),
+        (agent_id(), executor_id(), data()).prop_map(|(agent, executor, data)| Event::Message {
+            agent,
+            executor,
+            data
+        }),
+        agent_id().prop_map(Event::AgentLost),
+        reject().prop_map(Event::Error),
+    ]
+}
+
+fn device_reports() -> impl Strategy<Value = Vec<DeviceReport>> {
+    let report =
+        (device(), device_state()).prop_map(|(device, state)| DeviceReport { device: Arc::new(device), state });
+    vec(report, 0..3)
+}
+
+fn agent_report() -> impl Strategy<Value = AgentReport> {
+    let identity = option::of((agent_id(), any::<u128>().prop_map(ClusterId)));
+    let task = (framework_id(), task(), task_state()).prop_map(|(framework, task, state)| TaskReport {
+        framework,
+        task,
+        state,
+    });
+    (
+        identity,
+        any::<u128>(),
+        prose(),
+        resources(),
+        attributes(),
+        device_reports(),
+        vec(task, 0..2),
+        vec(gang_id(), 0..2),
+    )
+        .prop_map(|(agent, client, name, resources, attributes, devices, tasks, held)| AgentReport {
+            agent,
+            client: ClientId(client),
+            name,
+            resources,
+            attributes,
+            devices,
+            tasks,
+            held,
+        })
+}
+
+pub(crate) fn from_agent() -> impl Strategy<Value = FromAgent> {
+    prop_oneof![
+        agent_report().prop_map(|report| FromAgent::Register(Box::new(report))),
+        (framework_id(), status(), task_state()).prop_map(|(framework, status, latest)| FromAgent::Update {
+            framework,
+            status,
+            latest
+        }),
+        vec((device_id(), any::<u64>()), 0..3).prop_map(FromAgent::DevicesFree),
+        device_reports().prop_map(FromAgent::Devices),
+        gang_id().prop_map(FromAgent::Held),
+        (gang_id(), reject()).prop_map(|(gang, reject)| FromAgent::NotHeld(gang, reject)),
+        any::<bool>().prop_map(|degraded| FromAgent::Journal { degraded }),
+        (framework_id(), executor_id(), data()).prop_map(|(framework, executor, data)| FromAgent::Message {
+            framework,
+            executor,
+            data
+        }),
+    ]
+}
+
+pub(crate) fn launch() -> impl Strategy<Value = Launch> {
+    (framework_id(), group(), prose(), duration()).prop_map(|(framework, group, user, remember)| Launch {
+        framework,
+        group,
+        user,
+        remember,
+    })
+}
+
+pub(crate) fn to_agent() -> impl Strategy<Value = ToAgent> {
+    prop_oneof![
+        (agent_id(), any::<u128>())
+            .prop_map(|(agent, cluster)| ToAgent::Registered { agent, cluster: ClusterId(cluster) }),
+        launch().prop_map(ToAgent::Launch),
+        (task_key(), option::of(duration())).prop_map(|(task, grace)| ToAgent::Kill { task, grace }),
+        (task_key(), any::<u128>()).prop_map(|(task, uuid)| ToAgent::Acknowledge { task, uuid: UpdateId(uuid) }),
+        (gang_id(), vec(launch(), 0..2)).prop_map(|(gang, groups)| ToAgent::Hold { gang, groups }),
+        gang_id().prop_map(ToAgent::Start),
+        gang_id().prop_map(ToAgent::Release),
+        framework_id().prop_map(ToAgent::RemoveFramework),
+        (framework_id(), executor_id(), data()).prop_map(|(framework, executor, data)| ToAgent::Message {
+            framework,
+            executor,
+            data
+        }),
+        reject().prop_map(ToAgent::Shutdown),
+    ]
+}

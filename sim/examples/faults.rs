@@ -1,0 +1,19 @@
+//! `faults FIRST [LAST [MINUTES]]`: runs seeds and prints what came of them; with one seed, its trace.
+
+use rialto_sim::{Options, run_faults};
+
+fn main() {
+    let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
+    let first = numbers.first().copied().unwrap_or(1);
+    let last = numbers.get(1).copied().unwrap_or(first);
+    let minutes = numbers.get(2).copied().unwrap_or(Options::MINUTES);
+    let alone = first == last;
+    for seed in first..=last {
+        match run_faults(Options { seed, minutes, whole_trace: alone }) {
+            Ok(report) if alone => println!("{}{}\n{report}", report.parameters, report.trace.join("\n")),
+            Ok(report) => println!("{report}"),
+            Err(failure) if alone => println!("{failure}"),
+            Err(failure) => println!("FAIL seed {} at {}: {}", failure.seed, failure.at, failure.message),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! After the faults: everything heals, and everything must come to rest within a bound.
+
+use std::time::Duration;
+
+use rialto_core::master::view::AgentStatus;
+use rialto_core::model::DeviceState;
+
+use crate::master_node::difference;
+use crate::workload::Order;
+use crate::world::{CONVERGENCE, Event, Node, World};
+
+impl World {
+    /// Nothing fails from now on, and what is down comes back.
+    pub(crate) fn heal(&mut self) {
+        self.say(format_args!("all heals"));
+        self.healed = Some(self.now);
+        self.network.heal();
+        let old: Vec<_> = self.masters.keys().copied().filter(|life| Some(*life) != self.leader).collect();
+        for life in old {
+            self.crash_master(life);
+        }
+        if self.leader.is_none() {
+            self.after(Duration::from_secs(1), Event::Start(Node::Master));
+        }
+        for at in 0..self.agents.len() {
+            self.agents[at].disk_fails = false;
+            self.after(Duration::from_secs(1), Event::Start(Node::Agent(at)));
+            for device in self.agents[at].plan.devices.clone() {
+                self.after(Duration::from_secs(2), Event::DeviceWorks(at, device.id));
+            }
+        }
+        for at in 0..self.frameworks.len() {
+            self.after(Duration::from_secs(1), Event::Start(Node::Framework(at)));
+        }
+        self.look_later();
+    }
+
+    /// Looks whether all is at rest; what should end is told so again, for a crash may have swallowed it.
+    pub(crate) fn look(&mut self) {
+        let healed = self.healed.expect("it is looked for after the faults only");
+        let Some(unrest) = self.unrest() else {
+            self.say(format_args!("all has converged"));
+            self.converged = true;
+            return self.check_rest();
+        };
+        if self.now.since(healed) > CONVERGENCE {
+            return self.checks.fail(format!("not at rest {CONVERGENCE:?} after the last fault: {unrest}"));
+        }
+        if self.now.since(healed) > Duration::from_secs(60) {
+            for at in 0..self.frameworks.len() {
+                let busy = self.frameworks[at].life.as_ref().is_some_and(|node| !node.driver.policy().is_done(|_| true));
+                if busy && self.now.since(healed).as_secs() < 300 {
+                    self.order(at, Order::Stop);
+                }
+            }
+        }
+        self.look_later();
+    }
+
+    /// What is not at rest yet.
+    fn unrest(&self) -> Option<String> {
+        let agents = (0..self.agents.len()).find_map(|at| self.agent_unrest(at));
+        let frameworks = (0..self.frameworks.len()).find_map(|at| self.framework_unrest(at));
+        agents.or(frameworks).or_else(|| self.master_unrest())
+    }
+
+    fn master_unrest(&self) -> Option<String> {
+        let Some(node) = self.leader.and_then(|life| self.masters.get(&life)) else { return Some("no master leads".to_owned()) };
+        if !node.gate.is_idle() {
+            return Some("the master writes".to_owned());
+        }
+        let view = node.core.view();
+        if let Some((key, row)) = view.tasks.iter().next() {
+            return Some(format!("the master still has {key}, {}", row.state));
+        }
+        let away = view.agents.iter().find(|(_, row)| !matches!(row.status, AgentStatus::Active | AgentStatus::Gone));
+        if let Some((agent, row)) = away {
+            return Some(format!("{agent} ({}) is {}", row.name, row.status.as_str()));
+        }
+        let gone = |agent: &_| view.agents.get(agent).is_none_or(|row| row.status == AgentStatus::Gone);
+        let settled = |state: &DeviceState| matches!(state, DeviceState::Free | DeviceState::Quarantined { .. });
+        let stuck = view.devices.iter().find(|((agent, _), row)| !gone(agent) && !settled(&row.state));
+        if let Some(((agent, device), row)) = stuck {
+            return Some(format!("{device} of {agent} is {:?}", row.state));
+        }
+        let waiting = view.frameworks.iter().find(|(_, row)| !row.connected);
+        waiting.map(|(framework, row)| format!("{framework} ({}) is not connected", row.name))
+    }
+
+    /// What must hold at rest, beyond that nothing is under way.
+    fn check_rest(&mut self) {
+        let live: Vec<_> = self
+            .frameworks
+            .iter()
+            .filter(|node| !node.over)
+            .filter_map(|node| node.life.as_ref()?.driver.framework())
+            .collect();
+        let unfinished = self.checks.unfinished(|framework| live.contains(&framework) && !self.checks.removed.contains(&framework));
+        if let Some(unfinished) = unfinished {
+            self.checks.fail(unfinished);
+        }
+        let kills = self.registry.kills.len();
+        self.checks.require(kills == 0, || format!("{kills} kills are still to be carried out, by the registry: {:?}", self.registry.kills));
+        let Some(node) = self.leader.and_then(|life| self.masters.get(&life)) else { return };
+        if let Some(difference) = difference(&node.core, &node.view) {
+            self.checks.fail(format!("at rest the view is not what the core is: {difference}"));
+        }
+        self.counts.conflicts = node.core.stats().offer_conflicts;
+        self.check_capacity();
+    }
+
+    /// Nothing runs, so everything is free and nothing is held by anybody.
+    fn check_capacity(&mut self) {
+        let Some(view) = self.leading_view() else { return };
+        for (id, row) in &view.agents {
+            let held = !row.allocated.is_empty();
+            self.checks.require(!held, || format!("I2: {id} has no task and {:?} of it is allocated", row.allocated));
+        }
+        for (id, row) in &view.frameworks {
+            let held = row.allocated.iter().next().is_some() && !view.offers.values().any(|offer| offer.framework == *id);
+            self.checks.require(!held, || format!("{id} has no task and is charged {:?}", row.allocated));
+        }
+        for at in 0..self.agents.len() {
+            let machine = &self.agents[at].machine;
+            let known = self.agents[at].life.as_ref().and_then(|node| node.core.journal().agent());
+            for (device, tenant) in &machine.dirty {
+                let row = known.and_then(|agent| view.devices.get(&(agent, device.clone())));
+                let offered = row.is_some_and(|row| row.state == DeviceState::Free);
+                self.checks.require(!offered, || format!("I1: {device} of a{} is free and was not cleaned after {tenant}", at + 1));
+            }
+        }
+    }
+
+    /// Whether every device of the cluster is quarantined, so that who needs one waits for a person.
+    pub(crate) fn no_device_left(&self) -> bool {
+        self.leading_view().is_some_and(|view| {
+            view.devices.values().all(|row| matches!(row.state, DeviceState::Quarantined { .. }) || !row.device.health.is_usable())
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! What may go wrong.
+
+/// A kind of fault; where and for how long is drawn when it strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    /// The leading master crashes and another starts.
+    CrashMaster,
+    /// Another master is elected while the old one still runs.
+    ReplaceMaster,
+    /// An agent crashes; its machine and the processes on it live on.
+    CrashAgent,
+    /// A machine is started anew: its processes are gone.
+    RebootMachine,
+    /// A framework crashes.
+    CrashFramework,
+    /// A connection is reset; what is on its way is lost.
+    ResetConnection,
+    /// A node can't be reached for a while, in one direction or both.
+    Partition,
+    /// An agent's journal can't be written for a while.
+    FailDisk,
+    /// A device's source says that it is unhealthy, or not there, for a while.
+    FailDevice,
+    /// Somebody kills a task.
+    KillTask,
+    /// An operator declares an agent gone.
+    LoseAgent,
+    /// An operator removes a framework.
+    RemoveFramework,
+    /// A framework never comes back.
+    AbandonFramework,
+    /// An operator changes a weight.
+    SetWeight,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 14] = [
+        Self::CrashMaster,
+        Self::ReplaceMaster,
+        Self::CrashAgent,
+        Self::RebootMachine,
+        Self::CrashFramework,
+        Self::ResetConnection,
+        Self::Partition,
+        Self::FailDisk,
+        Self::FailDevice,
+        Self::KillTask,
+        Self::LoseAgent,
+        Self::RemoveFramework,
+        Self::AbandonFramework,
+        Self::SetWeight,
+    ];
+}

@@ -1,0 +1,27 @@
+//! The simulator: one more shell around the machines of `rialto-core`, in virtual time.
+//!
+//! [`run_faults`] runs a whole cluster from one seed: masters, agents on virtual machines, frameworks, and a network and stores that
+//! delay, lose and break. Every parameter is drawn from the seed. Anything may fail for a while; then everything heals and must come to
+//! rest within a bound. Checkers that know what really happened watch the invariants of `semantics`, section 11, after every event.
+//!
+//! The same seed gives the same run, byte for byte: a failure carries its seed, and the last lines of its trace.
+//!
+//! Start reading at `world` (the heap of events), then `checks`.
+
+mod agent_node;
+mod checks;
+mod converge;
+mod dice;
+mod fault;
+mod framework_node;
+mod machine;
+mod master_node;
+mod network;
+mod plan;
+mod run;
+mod strike;
+mod trace;
+mod workload;
+mod world;
+
+pub use run::{Failure, FaultsArgs, Options, Report, main, run_faults};

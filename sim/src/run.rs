@@ -1,0 +1,185 @@
+use std::any::Any;
+use std::fmt;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rialto_core::model::Time;
+
+use crate::plan::Plan;
+use crate::world::World;
+
+/// What to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// For how many virtual minutes anything may fail.
+    pub minutes: u64,
+    /// Whether the trace is kept whole, and not only its end.
+    pub whole_trace: bool,
+}
+
+impl Options {
+    /// How long anything may fail unless something else is asked for, in virtual minutes.
+    pub const MINUTES: u64 = 10;
+    /// The longest that may be asked for, in virtual minutes: a week.
+    pub const MINUTES_MAX: u64 = 7 * 24 * 60;
+
+    /// A run of `seed` with the usual length.
+    pub const fn of(seed: u64) -> Self {
+        Self { seed, minutes: Self::MINUTES, whole_trace: false }
+    }
+}
+
+/// What a run that went well has counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Its seed.
+    pub seed: u64,
+    /// The parameters that were drawn from the seed, as text.
+    pub parameters: String,
+    /// Steps of masters, agents and frameworks.
+    pub steps: u64,
+    /// Tasks that were launched.
+    pub tasks: u64,
+    /// Processes that were started.
+    pub processes: u64,
+    /// Faults that struck, operators' commands among them.
+    pub faults: u64,
+    /// Crashes of masters, agents and frameworks.
+    pub crashes: u64,
+    /// Launches that the last master refused because others were faster.
+    pub conflicts: u64,
+    /// How long it took, in virtual time.
+    pub virtual_time: Duration,
+    /// How long after the last fault everything was at rest, in virtual time.
+    pub converged_in: Duration,
+    /// Lines of the trace.
+    pub lines: u64,
+    /// The hash over the whole trace: equal for equal runs.
+    pub trace_hash: u64,
+    /// The trace, or the end of it.
+    pub trace: Vec<String>,
+}
+
+/// Something did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The seed that shows it.
+    pub seed: u64,
+    /// The parameters that were drawn from the seed, as text.
+    pub parameters: String,
+    /// When, in virtual time.
+    pub at: Time,
+    /// What did not hold.
+    pub message: String,
+    /// The trace, or the end of it.
+    pub trace: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.parameters)?;
+        self.trace.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        write!(f, "seed {} failed at {}: {}", self.seed, self.at, self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "seed {}: {} steps, {} tasks, {} faults, {} crashes, {} conflicts in {} virtual minutes; at rest after {} s; trace {:016x}",
+            self.seed,
+            self.steps,
+            self.tasks,
+            self.faults,
+            self.crashes,
+            self.conflicts,
+            self.virtual_time.as_secs() / 60,
+            self.converged_in.as_secs(),
+            self.trace_hash
+        )
+    }
+}
+
+/// Runs a cluster through faults until it has come to rest.
+///
+/// # Errors
+/// If an invariant does not hold, a machine of the core panics, or the cluster does not come to rest.
+pub fn run_faults(options: Options) -> Result<Report, Box<Failure>> {
+    let minutes = options.minutes.clamp(1, Options::MINUTES_MAX);
+    let plan = Arc::new(Plan::draw(options.seed, minutes));
+    let parameters = plan.to_string();
+    let mut world = World::new(plan, options.whole_trace);
+    // An invariant of a machine is an assertion: it is one more way for a run to fail.
+    let result = catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|panic| Err(panic_text(&*panic)));
+    match result {
+        Ok(()) => Ok(report(options.seed, parameters, world)),
+        Err(message) => {
+            let (at, trace) = (world.now, world.trace.into_tail());
+            Err(Box::new(Failure { seed: options.seed, parameters, at, message, trace }))
+        }
+    }
+}
+
+fn report(seed: u64, parameters: String, world: World) -> Report {
+    let healed = world.healed.unwrap_or_default();
+    Report {
+        seed,
+        parameters,
+        steps: world.counts.steps,
+        tasks: world.checks.tasks.len() as u64,
+        processes: world.counts.processes,
+        faults: world.counts.faults,
+        crashes: world.counts.crashes,
+        conflicts: world.counts.conflicts,
+        virtual_time: world.now.since(Time::ZERO),
+        converged_in: world.now.since(healed),
+        lines: world.trace.lines(),
+        trace_hash: world.trace.hash(),
+        trace: world.trace.into_tail(),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without a message").to_owned()
+}
+
+/// What `rialto sim faults` is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultsArgs {
+    /// The seeds to run, one after the other; the first that fails ends it.
+    pub seeds: Range<u64>,
+    /// For how many virtual minutes anything may fail.
+    pub minutes: u64,
+    /// Whether to print the whole trace of every run.
+    pub trace: bool,
+}
+
+/// Runs the seeds, each twice, and says in a text what came of them.
+///
+/// # Errors
+/// The text of the first failure, with all that is needed to look at it.
+pub fn main(args: &FaultsArgs) -> Result<String, String> {
+    let mut lines = Vec::new();
+    for seed in args.seeds.clone() {
+        let options = Options { seed, minutes: args.minutes, whole_trace: args.trace };
+        let report = run_faults(options).map_err(|failure| failure.to_string())?;
+        let again = run_faults(options).map_err(|failure| failure.to_string())?;
+        if report.trace_hash != again.trace_hash {
+            return Err(format!("seed {seed}: two runs of it differ: {:016x} and {:016x}", report.trace_hash, again.trace_hash));
+        }
+        if args.trace {
+            lines.push(report.parameters.trim_end().to_owned());
+            lines.extend(report.trace.iter().cloned());
+        }
+        lines.push(report.to_string());
+    }
+    Ok(lines.join("\n"))
+}

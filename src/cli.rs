@@ -1,0 +1,500 @@
+//! The command line: what can be said, and what it means by default.
+//!
+//! Every option can also be given as an environment variable, and in a TOML file (see [`crate::config`]); the command line wins over the
+//! environment, the environment over the file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A two-level cluster manager: offers, exclusive devices, and frameworks that schedule for themselves.
+#[derive(Debug, Parser)]
+#[command(name = "rialto", version, max_term_width = 110, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// A TOML file with options, one table a command: [master], [agent], [run], …; [client] for all that talk to a master.
+    #[arg(long, global = true, env = "RIALTO_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Try it on this machine:
+  rialto dev                                   a master and three agents; Ctrl-C ends them
+  rialto run -- echo hello                     in another terminal: run a task, follow it
+  rialto run --device gpu -- env               with an exclusive device
+  rialto agents; rialto devices; rialto tasks  what there is
+  rialto why last                              why it waits";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a whole cluster on this machine, for trying things out.
+    Dev(Dev),
+    /// Run a master.
+    Master(Master),
+    /// Run an agent.
+    Agent(Agent),
+    /// Run a command on the cluster and follow it.
+    Run(Run),
+    /// Continuous integration: run pipelines.
+    #[command(subcommand)]
+    Ci(Ci),
+    /// Analytics: run stages over partitions of files.
+    #[command(subcommand)]
+    Analytics(Analytics),
+    /// Web serving: keep servers up, roll out versions.
+    #[command(subcommand)]
+    Web(Web),
+    /// The machines.
+    Agents(Query),
+    /// The frameworks, and what they wait for.
+    Frameworks(Query),
+    /// The tasks.
+    Tasks(TasksQuery),
+    /// The offers that stand.
+    Offers(Query),
+    /// The devices: what they are, who holds them.
+    Devices(Query),
+    /// What a task printed.
+    Logs(Logs),
+    /// Why a task or a framework waits.
+    Why(Why),
+    /// End a task.
+    Kill(Kill),
+    /// Measure this build on this machine.
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Simulate: the production code in virtual time.
+    #[command(subcommand)]
+    Sim(Sim),
+    /// Inside a task: fetch its inputs, run a command, store its outputs.
+    #[command(hide = true)]
+    TaskIo {
+        /// The command.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+}
+
+/// How to reach the master.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Connect {
+    /// The master: HOST:PORT, or a URL.
+    #[arg(long, env = "RIALTO_MASTER", default_value = "127.0.0.1:7070", value_name = "ADDR")]
+    pub master: String,
+    /// A file with the token to present; the one beside a local work dir is found by itself.
+    #[arg(long, env = "RIALTO_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// A certificate (PEM) that the master's is signed by.
+    #[arg(long, env = "RIALTO_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+}
+
+/// `rialto dev`.
+#[derive(Debug, Args)]
+pub struct Dev {
+    /// Where the master listens; port 0 means any free one.
+    #[arg(long, env = "RIALTO_DEV_LISTEN", default_value = "127.0.0.1:7070", value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// Where all state is kept.
+    #[arg(long, env = "RIALTO_DEV_WORK_DIR", default_value = ".rialto", value_name = "DIR")]
+    pub work_dir: PathBuf,
+}
+
+/// `rialto master`.
+#[derive(Debug, Args)]
+pub struct Master {
+    /// Where to listen: gRPC, the API, the web page and metrics on one port.
+    #[arg(long, env = "RIALTO_LISTEN", default_value = "127.0.0.1:7070", value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// Where the registry and the token are kept.
+    #[arg(long, env = "RIALTO_MASTER_WORK_DIR", default_value = "rialto-master", value_name = "DIR")]
+    pub work_dir: PathBuf,
+    /// Where the registry lives.
+    #[arg(long, env = "RIALTO_STORE", value_enum, default_value_t = Store::Redb)]
+    pub store: Store,
+    /// The token that clients must present; without it one is made in the work dir at the first start.
+    #[arg(long, env = "RIALTO_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The certificate chain to serve with (PEM, leaf first).
+    #[arg(long, env = "RIALTO_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[arg(long, env = "RIALTO_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Serve an address other than loopback without TLS.
+    #[arg(long, env = "RIALTO_INSECURE")]
+    pub insecure: bool,
+    /// How long an agent may be silent before its tasks are unreachable, in seconds.
+    #[arg(long, env = "RIALTO_AGENT_TIMEOUT", default_value_t = 45, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub agent_timeout: u64,
+    /// In how many offers one resource may be at once.
+    #[arg(long, env = "RIALTO_OFFER_FANOUT", default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub offer_fanout: u16,
+}
+
+/// Where a registry lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Store {
+    /// In a file in the work dir.
+    Redb,
+    /// In memory: it ends with the process.
+    Memory,
+}
+
+/// `rialto agent`.
+#[derive(Debug, Args)]
+pub struct Agent {
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// Where its id, its journal and the sandboxes are kept.
+    #[arg(long, env = "RIALTO_AGENT_WORK_DIR", default_value = "rialto-agent", value_name = "DIR")]
+    pub work_dir: PathBuf,
+    /// Its name, for people; the host's name by default.
+    #[arg(long, env = "RIALTO_AGENT_NAME", value_name = "NAME")]
+    pub name: Option<String>,
+    /// What to offer instead of what is detected, such as "cpus:4;mem:8192;ports:[31000-32000]".
+    #[arg(long, env = "RIALTO_RESOURCES", value_name = "LIST")]
+    pub resources: Option<String>,
+    /// What it is like, NAME=VALUE; for constraints. May be repeated.
+    #[arg(long = "attribute", env = "RIALTO_ATTRIBUTES", value_name = "NAME=VALUE", value_delimiter = ';')]
+    pub attributes: Vec<String>,
+    /// Where its devices come from: "glob:/dev/ttyUSB*,kind=dongle", or "fake:gpu,model=T4,memory=16GiB,count=2". May be repeated.
+    #[arg(long = "device-source", env = "RIALTO_DEVICE_SOURCES", value_name = "SPEC", value_delimiter = ';')]
+    pub device_sources: Vec<String>,
+}
+
+/// `rialto run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// Cores; 0.001 at least.
+    #[arg(long, env = "RIALTO_RUN_CPUS", default_value = "0.1", value_name = "CORES")]
+    pub cpus: String,
+    /// Memory, in MiB.
+    #[arg(long, env = "RIALTO_RUN_MEM", default_value = "64", value_name = "MIB")]
+    pub mem: String,
+    /// A device to hold, such as gpu, "2 gpu: memory >= 40GiB", "gpu: model == T4 | fpga". May be repeated.
+    #[arg(long = "device", env = "RIALTO_RUN_DEVICES", value_name = "SELECTOR", value_delimiter = ';')]
+    pub devices: Vec<String>,
+    /// A variable of the environment, NAME=VALUE. May be repeated.
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// The role to charge.
+    #[arg(long, env = "RIALTO_ROLE", default_value = "*", value_name = "ROLE")]
+    pub role: String,
+    /// A name for people.
+    #[arg(long, env = "RIALTO_RUN_NAME", value_name = "NAME")]
+    pub name: Option<String>,
+    /// How many to run.
+    #[arg(long, env = "RIALTO_RUN_INSTANCES", default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub instances: u32,
+    /// What the machine must be like, such as "zone == a".
+    #[arg(long, env = "RIALTO_RUN_CONSTRAINT", default_value = "", value_name = "SELECTOR")]
+    pub constraint: String,
+    /// The command and its arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+/// `rialto ci`.
+#[derive(Debug, Subcommand)]
+pub enum Ci {
+    /// Run a pipeline file against a commit; the exit code is the pipeline's.
+    Run(CiRun),
+}
+
+/// `rialto ci run`.
+#[derive(Debug, Args)]
+pub struct CiRun {
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// The pipeline file.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The repository: a path or a URL; the current folder by default.
+    #[arg(long, env = "RIALTO_CI_REPO", default_value = ".", value_name = "PATH|URL")]
+    pub repo: String,
+    /// The branch, tag or commit.
+    #[arg(long = "ref", env = "RIALTO_CI_REF", default_value = "HEAD", value_name = "REF")]
+    pub reference: String,
+    /// A variable, NAME=VALUE. May be repeated.
+    #[arg(long = "var", value_name = "NAME=VALUE")]
+    pub variables: Vec<String>,
+    /// Start this manual job. May be repeated.
+    #[arg(long = "play", value_name = "JOB")]
+    pub play: Vec<String>,
+    /// The role to charge.
+    #[arg(long, env = "RIALTO_ROLE", default_value = "*", value_name = "ROLE")]
+    pub role: String,
+    /// Print the plan and run nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `rialto analytics`.
+#[derive(Debug, Subcommand)]
+pub enum Analytics {
+    /// Run a job file.
+    Run(AnalyticsRun),
+}
+
+/// `rialto analytics run`.
+#[derive(Debug, Args)]
+pub struct AnalyticsRun {
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// The job file.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The role to charge.
+    #[arg(long, env = "RIALTO_ROLE", default_value = "*", value_name = "ROLE")]
+    pub role: String,
+}
+
+/// `rialto web`.
+#[derive(Debug, Subcommand)]
+pub enum Web {
+    /// Run the framework that keeps servers up.
+    Serve(WebServe),
+    /// Deploy an application and follow the roll-out.
+    Deploy(WebDeploy),
+    /// The applications, or the instances and endpoints of one.
+    Status(WebStatus),
+    /// Change the number of instances.
+    Scale(WebScale),
+    /// Restart every instance, a few at a time.
+    Restart(WebApp),
+    /// End an application.
+    Remove(WebApp),
+    /// A server that shows a page: what the example deploys.
+    #[command(hide = true)]
+    DemoServer(DemoServer),
+}
+
+/// `rialto web serve`.
+#[derive(Debug, Args)]
+pub struct WebServe {
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// Where its own API listens.
+    #[arg(long, env = "RIALTO_WEB_LISTEN", default_value = "127.0.0.1:7071", value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// Where its state is kept.
+    #[arg(long, env = "RIALTO_WEB_WORK_DIR", default_value = "rialto-web", value_name = "DIR")]
+    pub work_dir: PathBuf,
+    /// The role to charge.
+    #[arg(long, env = "RIALTO_ROLE", default_value = "*", value_name = "ROLE")]
+    pub role: String,
+}
+
+/// `rialto web deploy`.
+#[derive(Debug, Args)]
+pub struct WebDeploy {
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// The application file.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Return at once instead of following the roll-out.
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// `rialto web status`.
+#[derive(Debug, Args)]
+pub struct WebStatus {
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// The application; all of them without it.
+    #[arg(value_name = "APP")]
+    pub app: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `rialto web scale`.
+#[derive(Debug, Args)]
+pub struct WebScale {
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// The application.
+    #[arg(value_name = "APP")]
+    pub app: String,
+    /// How many instances there are to be.
+    #[arg(value_name = "INSTANCES")]
+    pub instances: u32,
+}
+
+/// One application.
+#[derive(Debug, Args)]
+pub struct WebApp {
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// The application.
+    #[arg(value_name = "APP")]
+    pub app: String,
+}
+
+/// `rialto web demo-server`.
+#[derive(Debug, Args)]
+pub struct DemoServer {
+    /// Where to listen on loopback.
+    #[arg(long, env = "PORT", value_name = "PORT")]
+    pub port: u16,
+    /// What it calls itself.
+    #[arg(long, default_value = "v1", value_name = "TEXT")]
+    pub version: String,
+}
+
+/// A list.
+#[derive(Debug, Args)]
+pub struct Query {
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `rialto tasks`.
+#[derive(Debug, Args)]
+pub struct TasksQuery {
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// Only this framework's; an id, or the beginning of one.
+    #[arg(long, value_name = "FRAMEWORK")]
+    pub framework: Option<String>,
+    /// Only those in this state, such as running.
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<String>,
+    /// At most so many, newest first.
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub limit: u32,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `rialto logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// The task: its id, the beginning of it, FRAMEWORK/TASK, or last.
+    #[arg(value_name = "TASK")]
+    pub task: String,
+    /// Go on until the task ends.
+    #[arg(long, short)]
+    pub follow: bool,
+    /// What it wrote to stderr instead of stdout.
+    #[arg(long)]
+    pub stderr: bool,
+}
+
+/// `rialto why`.
+#[derive(Debug, Args)]
+pub struct Why {
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// A task that runs or waits, a framework, or last.
+    #[arg(value_name = "TASK-OR-FRAMEWORK")]
+    pub target: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `rialto kill`.
+#[derive(Debug, Args)]
+pub struct Kill {
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// The task: its id, the beginning of it, FRAMEWORK/TASK, or last.
+    #[arg(value_name = "TASK")]
+    pub task: String,
+    /// How long it gets after SIGTERM, in seconds; what the task says by default.
+    #[arg(long, value_name = "SECONDS")]
+    pub grace: Option<u32>,
+}
+
+/// `rialto bench`.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// A real master process, with emulated agents over real sockets.
+    Master(BenchMaster),
+    /// A real agent that runs real processes.
+    Agent(BenchAgent),
+}
+
+/// `rialto bench master`.
+#[derive(Debug, Args)]
+pub struct BenchMaster {
+    /// How many agents are emulated.
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub agents: u32,
+    /// How many frameworks launch tasks.
+    #[arg(long, default_value_t = 2, value_name = "M", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub frameworks: u32,
+    /// For how long tasks are launched.
+    #[arg(long, default_value_t = 10, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub seconds: u32,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `rialto bench agent`.
+#[derive(Debug, Args)]
+pub struct BenchAgent {
+    /// How many short tasks are run.
+    #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub tasks: u32,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `rialto sim`.
+#[derive(Debug, Subcommand)]
+pub enum Sim {
+    /// Run whole clusters under faults drawn from a seed.
+    Faults(SimFaults),
+}
+
+/// `rialto sim faults`.
+#[derive(Debug, Args)]
+pub struct SimFaults {
+    /// One seed.
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    pub seed: Option<u64>,
+    /// Every seed from A up to, and without, B.
+    #[arg(long, value_name = "A..B")]
+    pub seeds: Option<String>,
+    /// How much virtual time each seed gets before the faults end.
+    #[arg(long, default_value_t = 10, value_name = "MINUTES")]
+    pub minutes: u64,
+    /// Print every message.
+    #[arg(long)]
+    pub trace: bool,
+}

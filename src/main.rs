@@ -1,0 +1,90 @@
+//! Rialto, a two-level cluster manager: one binary for master, agent, frameworks and all commands.
+//!
+//! `rialto supervise`, the small process that watches over a task, is taken first, before the command line is parsed and before anything
+//! is allocated that a thousand of them would cost.
+
+#![expect(unreachable_pub, reason = "a binary has no outside: pub marks what its modules show each other")]
+
+mod cli;
+mod config;
+mod connect;
+mod dev;
+mod explain;
+mod explain_json;
+mod output;
+mod query;
+mod run;
+mod serve;
+mod web;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|arg| arg == "supervise") {
+        return rialto_agent::supervisor::main();
+    }
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let cli = match parse(&args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            eprintln!("rialto: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    log();
+    match start(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("rialto: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The command line over the environment over the configuration file. Usage errors end the process here, as `--help` does.
+fn parse(args: &[OsString]) -> anyhow::Result<Cli> {
+    let mut command = Cli::command();
+    if let Some(path) = config::path(args, std::env::var_os("RIALTO_CONFIG")) {
+        command = config::apply(command, &path)?;
+    }
+    let matches = command.get_matches_from(args);
+    Ok(Cli::from_arg_matches(&matches)?)
+}
+
+/// Logs go to stderr: warnings, or what `RIALTO_LOG` asks for.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("RIALTO_LOG").unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn start(cli: Cli) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(dispatch(cli.command));
+    // Output that nobody reads any more must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Dev(args) => dev::dev(args).await?,
+        Command::Master(args) => serve::master(args).await?,
+        Command::Agent(args) => serve::agent(args).await?,
+        Command::Run(args) => return run::run(args).await,
+        Command::Agents(query) => query::agents(query).await?,
+        Command::Frameworks(query) => query::frameworks(query).await?,
+        Command::Tasks(query) => query::tasks(query).await?,
+        Command::Offers(query) => query::offers(query).await?,
+        Command::Devices(query) => query::devices(query).await?,
+        Command::Logs(query) => query::logs(query).await?,
+        Command::Why(query) => query::why(query).await?,
+        Command::Kill(query) => query::kill(query).await?,
+        _ => anyhow::bail!("not yet"),
+    }
+    Ok(0)
+}

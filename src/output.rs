@@ -1,0 +1,49 @@
+//! Tables and JSON.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use comfy_table::{ContentArrangement, Table};
+use serde::Serialize;
+
+/// Prints rows as a table without lines, or a word that there are none.
+pub fn table(header: &[&str], rows: Vec<Vec<String>>, none: &str) {
+    if rows.is_empty() {
+        println!("{none}");
+        return;
+    }
+    let mut table = Table::new();
+    table.load_style(comfy_table::TableStyle::new()).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header.iter().map(|title| title.to_uppercase()));
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    for line in table.to_string().lines() {
+        println!("{}", line.trim_end());
+    }
+}
+
+/// Prints `value` as JSON, indented.
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// How long ago that was, in one unit: `5 s`, `3 min`, `2 h`, `4 d`.
+pub fn ago(unix_ms: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let then = Duration::from_millis(u64::try_from(unix_ms).unwrap_or(0));
+    let seconds = now.saturating_sub(then).as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// An amount with no more decimals than it has, thousandths at most.
+pub fn amount(value: f64) -> String {
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}

@@ -1,0 +1,249 @@
+//! The commands that look: agents, frameworks, tasks, offers, devices, logs, why; and kill.
+
+use std::io::Write;
+
+use anyhow::{Context, bail};
+use rialto_master::api;
+use rialto_proto::logs::{Follow, LogFile, ReadLog, Start};
+use rialto_sdk::MasterClient;
+use rialto_sdk::core::master::{Command, Reply, Target};
+use rialto_sdk::core::model::{FrameworkId, TaskId, TaskKey};
+use tokio_stream::StreamExt;
+
+use crate::cli::{Kill, Logs, Query, TasksQuery, Why};
+use crate::explain;
+use crate::output::{ago, amount, json, table};
+
+/// `rialto agents`.
+pub async fn agents(query: Query) -> anyhow::Result<()> {
+    let client = query.connect.client().await?;
+    let found: api::Agents = client.get_json("/api/agents").await?;
+    if query.json {
+        return json(&found);
+    }
+    let of = |used: f64, total: f64| format!("{} / {}", amount(used), amount(total));
+    let rows = found.agents.iter().map(|agent| {
+        vec![
+            agent.id.clone(),
+            agent.name.clone(),
+            agent.status.clone(),
+            of(agent.allocated.cpus, agent.total.cpus),
+            of(agent.allocated.mem_mib, agent.total.mem_mib),
+            of(agent.allocated.disk_mib, agent.total.disk_mib),
+        ]
+    });
+    table(&["id", "name", "status", "cpus", "mem MiB", "disk MiB"], rows.collect(), "no agents");
+    Ok(())
+}
+
+/// `rialto frameworks`.
+pub async fn frameworks(query: Query) -> anyhow::Result<()> {
+    let client = query.connect.client().await?;
+    let found: api::Frameworks = client.get_json("/api/frameworks").await?;
+    if query.json {
+        return json(&found);
+    }
+    let rows = found.frameworks.iter().map(|framework| {
+        let waits: u32 = framework.demand.iter().map(|demand| demand.count).sum();
+        vec![
+            framework.id.clone(),
+            framework.name.clone(),
+            if framework.connected { "connected" } else { "away" }.to_owned(),
+            framework.roles.join(","),
+            amount(framework.allocated.cpus),
+            amount(framework.allocated.mem_mib),
+            waits.to_string(),
+            framework.url.clone().unwrap_or_default(),
+        ]
+    });
+    table(&["id", "name", "state", "roles", "cpus", "mem MiB", "waiting", "url"], rows.collect(), "no frameworks");
+    Ok(())
+}
+
+/// `rialto tasks`.
+pub async fn tasks(query: TasksQuery) -> anyhow::Result<()> {
+    let client = query.connect.client().await?;
+    let mut path = format!("/api/tasks?limit={}", query.limit);
+    if let Some(framework) = &query.framework {
+        path.push_str(&format!("&framework={}", find_framework(&client, framework).await?));
+    }
+    if let Some(state) = &query.state {
+        let state = state.to_uppercase();
+        let state = if state.starts_with("TASK_") { state } else { format!("TASK_{state}") };
+        path.push_str(&format!("&state={state}"));
+    }
+    let found: api::Tasks = client.get_json(&path).await?;
+    if query.json {
+        return json(&found);
+    }
+    let rows = found.tasks.iter().map(|task| {
+        vec![
+            task.id.clone(),
+            task.framework.clone(),
+            task.state.trim_start_matches("TASK_").to_lowercase(),
+            task.agent.clone(),
+            amount(task.given.cpus),
+            amount(task.given.mem_mib),
+            task.devices.join(","),
+            ago(task.changed_ms),
+            task.message.clone(),
+        ]
+    });
+    table(&["task", "framework", "state", "agent", "cpus", "mem MiB", "devices", "since", "why"], rows.collect(), "no tasks");
+    if found.total > found.tasks.len() as u64 {
+        println!("{} of {}; --limit shows more", found.tasks.len(), found.total);
+    }
+    Ok(())
+}
+
+/// `rialto offers`.
+pub async fn offers(query: Query) -> anyhow::Result<()> {
+    let client = query.connect.client().await?;
+    let found: api::Offers = client.get_json("/api/offers").await?;
+    if query.json {
+        return json(&found);
+    }
+    let rows = found.offers.iter().map(|offer| {
+        let (id, framework, agent) = (offer.id.clone(), offer.framework.clone(), offer.agent.clone());
+        vec![id, framework, agent, offer.role.clone(), offer.mode.clone(), offer.resources.clone(), ago(offer.since_ms)]
+    });
+    table(&["id", "framework", "agent", "role", "mode", "resources", "since"], rows.collect(), "no offers stand");
+    Ok(())
+}
+
+/// `rialto devices`.
+pub async fn devices(query: Query) -> anyhow::Result<()> {
+    let client = query.connect.client().await?;
+    let found: api::Devices = client.get_json("/api/devices").await?;
+    if query.json {
+        return json(&found);
+    }
+    let rows = found.devices.iter().map(|device| {
+        let holders: Vec<String> = device.holders.iter().map(|holder| format!("{}/{}", holder.framework, holder.task)).collect();
+        vec![
+            device.id.clone(),
+            device.agent.clone(),
+            device.kind.clone(),
+            device.model.clone(),
+            device.health.clone(),
+            device.state.clone(),
+            holders.join(","),
+            ago(device.since_ms),
+            device.reason.clone().unwrap_or_default(),
+        ]
+    });
+    let header = ["device", "agent", "kind", "model", "health", "state", "holder", "since", "why"];
+    table(&header, rows.collect(), "no devices");
+    Ok(())
+}
+
+/// `rialto logs`.
+pub async fn logs(query: Logs) -> anyhow::Result<()> {
+    let client = query.connect.client().await?;
+    let task = find_task(&client, &query.task).await?;
+    let file = if query.stderr { LogFile::Stderr } else { LogFile::Stdout };
+    let follow = if query.follow { Follow::UntilTaskEnds } else { Follow::No };
+    let mut bytes = client.logs(&ReadLog { task, file, start: Start::Offset(0), follow, limit: None }).await?;
+    let mut stdout = std::io::stdout();
+    while let Some(chunk) = bytes.next().await {
+        stdout.write_all(&chunk?)?;
+        stdout.flush()?;
+    }
+    Ok(())
+}
+
+/// `rialto why`.
+pub async fn why(query: Why) -> anyhow::Result<()> {
+    let client = query.connect.client().await?;
+    let target = find_target(&client, &query.target).await?;
+    let Reply::Why(explanation) = client.command(&Command::Why(target)).await? else {
+        bail!("the master gave another answer than was asked for");
+    };
+    if query.json {
+        return json(&crate::explain_json::document(&explanation));
+    }
+    print!("{}", explain::render(&explanation, &ToString::to_string));
+    Ok(())
+}
+
+/// `rialto kill`.
+pub async fn kill(query: Kill) -> anyhow::Result<()> {
+    let client = query.connect.client().await?;
+    let task = find_task(&client, &query.task).await?;
+    let grace = query.grace.map(|seconds| std::time::Duration::from_secs(seconds.into()));
+    client.command(&Command::Kill { task: task.clone(), grace }).await?;
+    println!("{task} is being ended");
+    Ok(())
+}
+
+/// The framework whose id or name begins with `text`.
+async fn find_framework(client: &MasterClient, text: &str) -> anyhow::Result<FrameworkId> {
+    let found: api::Frameworks = client.get_json("/api/frameworks").await?;
+    let rows: Vec<(&str, &str)> = found.frameworks.iter().map(|one| (one.id.as_str(), one.name.as_str())).collect();
+    let chosen = if text == "last" { rows.iter().map(|(id, _)| *id).max_by_key(|id| newest(id)) } else { choose(text, &rows)? };
+    let chosen = chosen.with_context(|| format!("framework {text}: none of that id or name"))?;
+    Ok(chosen.parse()?)
+}
+
+/// Ids in the order in which they were given out.
+fn newest(id: &str) -> Option<FrameworkId> {
+    id.parse().ok()
+}
+
+/// The one whose first or second text is `text`, else begins with it; `None` if there is none.
+fn choose<'a>(text: &str, rows: &[(&'a str, &str)]) -> anyhow::Result<Option<&'a str>> {
+    let exact: Vec<&str> = rows.iter().filter(|(id, name)| *id == text || *name == text).map(|(id, _)| *id).collect();
+    let begins = || rows.iter().filter(|(id, name)| id.starts_with(text) || name.starts_with(text)).map(|(id, _)| *id).collect();
+    let mut found = if exact.is_empty() { begins() } else { exact };
+    found.dedup();
+    match found.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some(one)),
+        many => bail!("{text} is not clear: {}{}", many[..many.len().min(5)].join(", "), if many.len() > 5 { ", …" } else { "" }),
+    }
+}
+
+/// The task called `text`: its id, the beginning of it, `FRAMEWORK/TASK`, or `last`.
+async fn find_task(client: &MasterClient, text: &str) -> anyhow::Result<TaskKey> {
+    if let Some((framework, task)) = text.split_once('/') {
+        return Ok(TaskKey::new(framework.parse()?, TaskId::new(task)?));
+    }
+    let limit = if text == "last" { 1 } else { 10_000 };
+    let found: api::Tasks = client.get_json(&format!("/api/tasks?limit={limit}")).await?;
+    if text == "last" {
+        let task = found.tasks.first().context("last: there are no tasks")?;
+        return Ok(TaskKey::new(task.framework.parse()?, TaskId::new(&task.id)?));
+    }
+    let keys: Vec<String> = found.tasks.iter().map(|task| format!("{}/{}", task.framework, task.id)).collect();
+    let rows: Vec<(&str, &str)> = keys.iter().zip(&found.tasks).map(|(key, task)| (key.as_str(), task.id.as_str())).collect();
+    let key = choose(text, &rows)?.with_context(|| format!("task {text}: no task of that id is known"))?;
+    let (framework, task) = key.split_once('/').context("a key holds a slash")?;
+    Ok(TaskKey::new(framework.parse()?, TaskId::new(task)?))
+}
+
+/// What `why` is to be asked about: something that waits, a task, or a framework. What waits comes first: it is why one asks.
+async fn find_target(client: &MasterClient, text: &str) -> anyhow::Result<Target> {
+    let found: api::Frameworks = client.get_json("/api/frameworks").await?;
+    let mut waiting: Vec<(FrameworkId, &str)> = Vec::new();
+    for framework in &found.frameworks {
+        let id = framework.id.parse()?;
+        waiting.extend(framework.demand.iter().map(|demand| (id, demand.name.as_str())));
+    }
+    waiting.sort_unstable();
+    if text == "last" && let Some((id, name)) = waiting.last() {
+        return Ok(Target::Shape(*id, (*name).to_owned()));
+    }
+    let named = |exact: bool| {
+        waiting.iter().rev().find(|(_, name)| if exact { *name == text } else { name.starts_with(text) }).copied()
+    };
+    if let Some((id, name)) = named(true).or_else(|| named(false)) {
+        return Ok(Target::Shape(id, name.to_owned()));
+    }
+    match find_task(client, text).await {
+        Ok(key) => Ok(Target::Task(key)),
+        Err(no_task) => match find_framework(client, text).await {
+            Ok(id) => Ok(Target::Framework(id)),
+            Err(_) => Err(no_task.context(format!("{text}: nothing that waits, no task and no framework is called that"))),
+        },
+    }
+}

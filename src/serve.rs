@@ -1,0 +1,103 @@
+//! `rialto master` and `rialto agent`: the parts of a real cluster, each a process of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rialto_agent::DeviceSource;
+use rialto_master::{Auth, StoreKind, TlsFiles, Token};
+use rialto_sdk::core::model::Attribute;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::{Agent, Master, Store};
+
+/// `rialto master`.
+pub async fn master(args: Master) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
+    let options = master_options(&args)?;
+    let listener = rialto_master::bind(&options).await?;
+    eprintln!("rialto master: {} (API, web page and metrics)", listener.url());
+    rialto_master::serve(options, listener, stop).await?;
+    Ok(())
+}
+
+fn master_options(args: &Master) -> anyhow::Result<rialto_master::Options> {
+    let auth = match &args.token_file {
+        Some(path) => Auth::Token(Token::read(path)?),
+        None => Auth::Bootstrap,
+    };
+    let tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(cert, key)| TlsFiles { cert, key });
+    let mut options = rialto_master::Options {
+        listen: args.listen,
+        work_dir: Some(args.work_dir.clone()),
+        store: if args.store == Store::Redb { StoreKind::Redb } else { StoreKind::Memory },
+        auth,
+        tls,
+        insecure: args.insecure,
+        ..rialto_master::Options::development()
+    };
+    options.core.agent_timeout = Duration::from_secs(args.agent_timeout);
+    options.core.offer_fanout = args.offer_fanout.into();
+    Ok(options)
+}
+
+/// `rialto agent`.
+pub async fn agent(args: Agent) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
+    let options = agent_options(&args)?;
+    eprintln!("rialto agent: {} with the master at {}; work dir {}", options.name, options.master, options.work_dir.display());
+    rialto_agent::run(options, stop).await?;
+    Ok(())
+}
+
+fn agent_options(args: &Agent) -> anyhow::Result<rialto_agent::Options> {
+    let exe = std::env::current_exe().context("the path of this program")?;
+    let mut options = rialto_agent::Options::new(&args.connect.master, &args.work_dir, exe);
+    if let Some(name) = &args.name {
+        options.name.clone_from(name);
+    }
+    if let Some(resources) = &args.resources {
+        options.resources = resources.parse().context("--resources")?;
+    }
+    options.attributes = attributes(&args.attributes)?;
+    options.device_sources = device_sources(&args.device_sources)?;
+    if let Some(path) = args.connect.token() {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("token file {}", path.display()))?;
+        options.token = Some(text.trim().to_owned());
+    }
+    if let Some(path) = &args.connect.tls_ca {
+        options.tls_ca = Some(std::fs::read(path).with_context(|| format!("--tls-ca {}", path.display()))?);
+    }
+    Ok(options)
+}
+
+fn attributes(texts: &[String]) -> anyhow::Result<BTreeMap<Arc<str>, Attribute>> {
+    let mut attributes = BTreeMap::new();
+    for text in texts {
+        let (name, value) = text.split_once('=').with_context(|| format!("--attribute {text}: expected NAME=VALUE"))?;
+        let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.is_empty() || !name.chars().all(good) {
+            bail!("--attribute {text}: expected a name of letters, digits and '_'");
+        }
+        attributes.insert(Arc::from(name), Attribute::parse(value));
+    }
+    Ok(attributes)
+}
+
+/// The device sources of a command line.
+pub fn device_sources(texts: &[String]) -> anyhow::Result<Vec<DeviceSource>> {
+    texts.iter().map(|text| DeviceSource::parse(text).context("--device-source")).collect()
+}
+
+/// Ready at SIGINT or SIGTERM.
+pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
