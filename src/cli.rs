@@ -70,18 +70,14 @@ pub enum Command {
     /// Simulate: the production code in virtual time.
     #[command(subcommand)]
     Sim(Sim),
-    /// Inside a task: fetch its inputs, run a command, store its outputs.
-    #[command(hide = true)]
-    TaskIo {
-        /// The command.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        command: Vec<String>,
-    },
 }
+
+/// The heading of the options of [`Connect`], by which they are known apart from a command's own.
+pub const CONNECTION_HEADING: &str = "Connection";
 
 /// How to reach the master.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Connection")]
+#[command(next_help_heading = CONNECTION_HEADING)]
 pub struct Connect {
     /// The master: HOST:PORT, or a URL.
     #[arg(long, env = "RIALTO_MASTER", default_value = "127.0.0.1:7070", value_name = "ADDR")]
@@ -129,8 +125,8 @@ pub struct Master {
     /// Serve an address other than loopback without TLS.
     #[arg(long, env = "RIALTO_INSECURE")]
     pub insecure: bool,
-    /// How long an agent may be silent before its tasks are unreachable, in seconds.
-    #[arg(long, env = "RIALTO_AGENT_TIMEOUT", default_value_t = 45, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    /// How long an agent whose connection is lost has to come back before its tasks are unreachable, in seconds.
+    #[arg(long, env = "RIALTO_AGENT_TIMEOUT", default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub agent_timeout: u64,
     /// In how many offers one resource may be at once.
     #[arg(long, env = "RIALTO_OFFER_FANOUT", default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -161,7 +157,8 @@ pub struct Agent {
     /// What to offer instead of what is detected, such as "cpus:4;mem:8192;ports:[31000-32000]".
     #[arg(long, env = "RIALTO_RESOURCES", value_name = "LIST")]
     pub resources: Option<String>,
-    /// What it is like, NAME=VALUE; for constraints. May be repeated.
+    /// What it is like, NAME=VALUE; for constraints. May be repeated. host=… is the name by which its tasks' ports are reached; the
+    /// machine's name by default.
     #[arg(long = "attribute", env = "RIALTO_ATTRIBUTES", value_name = "NAME=VALUE", value_delimiter = ';')]
     pub attributes: Vec<String>,
     /// Where its devices come from: "glob:/dev/ttyUSB*,kind=dongle", or "fake:gpu,model=T4,memory=16GiB,count=2". May be repeated.
@@ -200,7 +197,7 @@ pub struct Run {
     #[arg(long, env = "RIALTO_RUN_CONSTRAINT", default_value = "", value_name = "SELECTOR")]
     pub constraint: String,
     /// The command and its arguments.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     pub command: Vec<String>,
 }
 
@@ -232,12 +229,32 @@ pub struct CiRun {
     /// Start this manual job. May be repeated.
     #[arg(long = "play", value_name = "JOB")]
     pub play: Vec<String>,
+    /// Only this job and what it needs. May be repeated.
+    #[arg(long = "job", value_name = "JOB")]
+    pub jobs: Vec<String>,
+    /// Keep each job's artefacts here, as JOB.tar.
+    #[arg(long, value_name = "DIR")]
+    pub artifacts: Option<PathBuf>,
+    /// How tasks reach the files that this program serves.
+    #[command(flatten)]
+    pub serve: Serve,
     /// The role to charge.
     #[arg(long, env = "RIALTO_ROLE", default_value = "*", value_name = "ROLE")]
     pub role: String,
     /// Print the plan and run nothing.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Where a framework that runs in the command serves its tasks' files.
+#[derive(Clone, Debug, Args)]
+pub struct Serve {
+    /// Where to serve the tasks' files; agents on other machines need an address that they can reach.
+    #[arg(long = "serve", env = "RIALTO_SERVE", default_value = "127.0.0.1:0", value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// The address by which agents reach it, if it is another: HOST or HOST:PORT.
+    #[arg(long, env = "RIALTO_ADVERTISE", value_name = "HOST")]
+    pub advertise: Option<String>,
 }
 
 /// `rialto analytics`.
@@ -256,6 +273,9 @@ pub struct AnalyticsRun {
     /// The job file.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// How tasks reach the files that this program serves.
+    #[command(flatten)]
+    pub serve: Serve,
     /// The role to charge.
     #[arg(long, env = "RIALTO_ROLE", default_value = "*", value_name = "ROLE")]
     pub role: String,
@@ -459,6 +479,9 @@ pub struct BenchMaster {
     /// For how long tasks are launched.
     #[arg(long, default_value_t = 10, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=600))]
     pub seconds: u32,
+    /// How many tasks each framework keeps in flight.
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    pub in_flight: u32,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, Command};
 
+use crate::cli::CONNECTION_HEADING;
+
 /// The table that every command with a `--master` reads as well.
 const CLIENT: &str = "client";
 
@@ -99,6 +101,7 @@ pub fn apply(mut root: Command, path: &Path) -> Result<Command, ConfigError> {
         };
         let names: Vec<String> = root.get_subcommands().map(|command| command.get_name().to_owned()).collect();
         if table == CLIENT {
+            check_client(&root, path, values)?;
             for name in names {
                 root = root.mut_subcommand(name, |command| apply_client(command, values));
             }
@@ -118,6 +121,34 @@ pub fn apply(mut root: Command, path: &Path) -> Result<Command, ConfigError> {
         }
     }
     Ok(root)
+}
+
+/// What [client] may say is what any command asks about the way to the master.
+fn check_client(root: &Command, path: &Path, values: &toml::Table) -> Result<(), ConfigError> {
+    let some = root.get_subcommands().find(|command| connection(command).next().is_some());
+    let command = some.expect("commands that talk to a master say how to reach it");
+    for (key, value) in values {
+        if !connection(command).any(|known| known == key) {
+            let known = connection(command).collect::<Vec<_>>().join(", ");
+            return Err(ConfigError::Key { path: path.to_owned(), table: CLIENT.to_owned(), key: key.clone(), known });
+        }
+        if texts(value).is_none_or(|texts| texts.len() != 1) {
+            let expected = "a text";
+            return Err(ConfigError::Value {
+                path: path.to_owned(),
+                table: CLIENT.to_owned(),
+                key: key.clone(),
+                expected,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The options of a command that say how to reach the master.
+fn connection(command: &Command) -> impl Iterator<Item = &str> {
+    let ours = |arg: &&Arg| arg.get_help_heading() == Some(CONNECTION_HEADING);
+    command.get_arguments().filter(ours).filter_map(Arg::get_long)
 }
 
 /// Sets what the command has of the connection's options, its own subcommands' too.
@@ -149,7 +180,8 @@ fn apply_table(mut command: Command, path: &Path, table: &str, values: &toml::Ta
         let arg = command.get_arguments().find(|arg| arg.get_long() == Some(key)).cloned();
         let arg = arg.ok_or_else(|| unknown_key(&command, path, table, key))?;
         let expected = expected_kind(&arg);
-        let wrong = || ConfigError::Value { path: path.to_owned(), table: table.to_owned(), key: key.clone(), expected };
+        let wrong =
+            || ConfigError::Value { path: path.to_owned(), table: table.to_owned(), key: key.clone(), expected };
         let texts = texts(value).filter(|texts| texts.len() == 1 || is_list(&arg)).ok_or_else(wrong)?;
         let id = arg.get_id().to_string();
         command = command.mut_arg(id, |arg| arg.default_values(texts));

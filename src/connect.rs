@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use rialto_sdk::blobs::ServeOptions;
 use rialto_sdk::{Access, AccessError, ClientError, MasterClient};
 
-use crate::cli::Connect;
+use crate::cli::{Connect, Serve};
 
 /// Where a master that was started here keeps its token, relative to the current folder.
 const TOKENS_NEARBY: [&str; 2] = [".rialto/master/token", "rialto-master/token"];
@@ -31,5 +32,12 @@ impl Connect {
     pub fn token(&self) -> Option<PathBuf> {
         let nearby = || TOKENS_NEARBY.iter().map(Path::new).find(|path| path.is_file()).map(Path::to_owned);
         self.token_file.clone().or_else(nearby)
+    }
+}
+
+impl Serve {
+    /// Where a framework serves its tasks' files.
+    pub fn options(&self) -> ServeOptions {
+        ServeOptions { listen: self.listen, advertise: self.advertise.clone() }
     }
 }

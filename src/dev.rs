@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use rialto_agent::OnStop;
 use rialto_master::{Auth, StoreKind, api};
+use rialto_sdk::model::Attribute;
 use rialto_sdk::{Access, MasterClient};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,22 +20,22 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// An agent of the cluster.
 struct Member {
     name: &'static str,
-    /// Ports are one space on a machine: each agent has its own part.
+    /// Ports are one space on a machine: each agent has its own part, below those that the kernel gives to outgoing connections.
     resources: &'static str,
     devices: &'static [&'static str],
 }
 
 /// A plain one, one with two fake GPUs, and one with what the machine really has and this user may open.
 const MEMBERS: [Member; 3] = [
-    Member { name: "alpha", resources: "ports:[31000-31999]", devices: &[] },
+    Member { name: "alpha", resources: "ports:[31000-31499]", devices: &[] },
     Member {
         name: "beta",
-        resources: "ports:[32000-32999]",
+        resources: "ports:[31500-31999]",
         devices: &["fake:gpu,model=T4,generation=7,memory=16GiB", "fake:gpu,model=G2,generation=9,memory=40GiB"],
     },
     Member {
         name: "gamma",
-        resources: "ports:[33000-33999]",
+        resources: "ports:[32000-32499]",
         devices: &["glob:/dev/loop[0-9]*,kind=loop", "glob:/dev/kvm,kind=kvm"],
     },
 ];
@@ -46,10 +47,10 @@ pub async fn dev(args: Dev) -> anyhow::Result<()> {
     let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let (master, address) = start_master(&args, ended.clone()).await?;
     parts.spawn(master);
-    for member in MEMBERS {
+    for member in &MEMBERS {
         parts.spawn(start_agent(member, &args.work_dir, &address, ended.clone())?);
     }
-    let web = crate::web::host(&args.work_dir, &address, ended.clone())?;
+    let web = crate::web::host(&args.work_dir, &address, ended.clone()).await?;
     parts.spawn(web);
     let result = tokio::select! {
         ready = welcome(&address) => match ready {
@@ -89,7 +90,10 @@ async fn start_master(
     ended: watch::Receiver<Phase>,
 ) -> anyhow::Result<(impl Future<Output = anyhow::Result<()>> + Send + 'static, String)> {
     if !args.listen.ip().is_loopback() {
-        bail!("--listen {}: dev asks for no token, so it listens on loopback only; use rialto master for others", args.listen);
+        bail!(
+            "--listen {}: dev asks for no token, so it listens on loopback only; use rialto master for others",
+            args.listen
+        );
     }
     let options = rialto_master::Options {
         listen: args.listen,
@@ -108,7 +112,7 @@ async fn start_master(
 }
 
 fn start_agent(
-    member: Member,
+    member: &Member,
     work_dir: &Path,
     master: &str,
     ended: watch::Receiver<Phase>,
@@ -118,6 +122,7 @@ fn start_agent(
     member.name.clone_into(&mut options.name);
     options.resources = member.resources.parse().expect("the members' resources parse");
     options.device_sources = device_sources(&member.devices.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    options.attributes.insert("host".into(), Attribute::text("127.0.0.1"));
     options.on_stop = OnStop::EndTasks;
     let name = member.name;
     Ok(async move {

@@ -1,10 +1,13 @@
 //! Rialto, a two-level cluster manager: one binary for master, agent, frameworks and all commands.
 //!
 //! `rialto supervise`, the small process that watches over a task, is taken first, before the command line is parsed and before anything
-//! is allocated that a thousand of them would cost.
+//! is allocated that a thousand of them would cost. So is `rialto task-io`, which moves a task's files on behalf of its framework.
 
 #![expect(unreachable_pub, reason = "a binary has no outside: pub marks what its modules show each other")]
 
+mod analytics;
+mod bench;
+mod ci;
 mod cli;
 mod config;
 mod connect;
@@ -15,6 +18,7 @@ mod output;
 mod query;
 mod run;
 mod serve;
+mod sim;
 mod web;
 
 use std::ffi::OsString;
@@ -24,9 +28,17 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::cli::{Cli, Command};
 
+/// An agent prepares each launch on such a thread; the runtime's own limit of 512 would cost more memory than it saves time.
+const BLOCKING_THREADS_MAX: usize = 64;
+
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|arg| arg == "supervise") {
+    let first = std::env::args_os().nth(1);
+    if first.as_ref().is_some_and(|arg| arg == "supervise") {
         return rialto_agent::supervisor::main();
+    }
+    if first.is_some_and(|arg| arg == "task-io") {
+        let code = rialto_sdk::blobs::task_io::main(std::env::args_os().skip(2));
+        return ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX));
     }
     let args: Vec<OsString> = std::env::args_os().collect();
     let cli = match parse(&args) {
@@ -39,6 +51,7 @@ fn main() -> ExitCode {
     log();
     match start(cli) {
         Ok(code) => ExitCode::from(code),
+        Err(error) if output::nobody_reads(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rialto: {error:#}");
             ExitCode::FAILURE
@@ -63,7 +76,8 @@ fn log() {
 }
 
 fn start(cli: Cli) -> anyhow::Result<u8> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
     let code = runtime.block_on(dispatch(cli.command));
     // Output that nobody reads any more must not keep the process.
     runtime.shutdown_background();
@@ -84,7 +98,11 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Logs(query) => query::logs(query).await?,
         Command::Why(query) => query::why(query).await?,
         Command::Kill(query) => query::kill(query).await?,
-        _ => anyhow::bail!("not yet"),
+        Command::Ci(cli::Ci::Run(args)) => return ci::run(args).await,
+        Command::Analytics(cli::Analytics::Run(args)) => return analytics::run(args).await,
+        Command::Web(command) => return web::run(command).await,
+        Command::Bench(which) => bench::bench(which).await?,
+        Command::Sim(cli::Sim::Faults(args)) => return sim::faults(&args),
     }
     Ok(0)
 }

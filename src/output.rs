@@ -1,15 +1,16 @@
 //! Tables and JSON.
 
+use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
 /// Prints rows as a table without lines, or a word that there are none.
-pub fn table(header: &[&str], rows: Vec<Vec<String>>, none: &str) {
+pub fn table(header: &[&str], rows: Vec<Vec<String>>, none: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
     if rows.is_empty() {
-        println!("{none}");
-        return;
+        return writeln!(stdout, "{none}");
     }
     let mut table = Table::new();
     table.load_style(comfy_table::TableStyle::new()).set_content_arrangement(ContentArrangement::Dynamic);
@@ -19,14 +20,21 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>, none: &str) {
         column.set_padding((0, 2));
     }
     for line in table.to_string().lines() {
-        println!("{}", line.trim_end());
+        writeln!(stdout, "{}", line.trim_end())?;
     }
+    Ok(())
 }
 
 /// Prints `value` as JSON, indented.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    writeln!(io::stdout(), "{}", serde_json::to_string_pretty(value)?)?;
     Ok(())
+}
+
+/// Whether the command failed only because nobody reads its output any more, as in `rialto tasks | head -1`.
+pub fn nobody_reads(error: &anyhow::Error) -> bool {
+    let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    error.downcast_ref().is_some_and(broken)
 }
 
 /// How long ago that was, in one unit: `5 s`, `3 min`, `2 h`, `4 d`.

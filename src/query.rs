@@ -5,9 +5,10 @@ use std::io::Write;
 use anyhow::{Context, bail};
 use rialto_master::api;
 use rialto_proto::logs::{Follow, LogFile, ReadLog, Start};
-use rialto_sdk::MasterClient;
+use rialto_sdk::core::allocator::explain::Explanation;
 use rialto_sdk::core::master::{Command, Reply, Target};
-use rialto_sdk::core::model::{FrameworkId, TaskId, TaskKey};
+use rialto_sdk::core::model::{FrameworkId, Reject, TaskId, TaskKey, TaskState};
+use rialto_sdk::{ClientError, MasterClient};
 use tokio_stream::StreamExt;
 
 use crate::cli::{Kill, Logs, Query, TasksQuery, Why};
@@ -32,7 +33,7 @@ pub async fn agents(query: Query) -> anyhow::Result<()> {
             of(agent.allocated.disk_mib, agent.total.disk_mib),
         ]
     });
-    table(&["id", "name", "status", "cpus", "mem MiB", "disk MiB"], rows.collect(), "no agents");
+    table(&["id", "name", "status", "cpus", "mem MiB", "disk MiB"], rows.collect(), "no agents")?;
     Ok(())
 }
 
@@ -56,7 +57,7 @@ pub async fn frameworks(query: Query) -> anyhow::Result<()> {
             framework.url.clone().unwrap_or_default(),
         ]
     });
-    table(&["id", "name", "state", "roles", "cpus", "mem MiB", "waiting", "url"], rows.collect(), "no frameworks");
+    table(&["id", "name", "state", "roles", "cpus", "mem MiB", "waiting", "url"], rows.collect(), "no frameworks")?;
     Ok(())
 }
 
@@ -89,9 +90,13 @@ pub async fn tasks(query: TasksQuery) -> anyhow::Result<()> {
             task.message.clone(),
         ]
     });
-    table(&["task", "framework", "state", "agent", "cpus", "mem MiB", "devices", "since", "why"], rows.collect(), "no tasks");
+    table(
+        &["task", "framework", "state", "agent", "cpus", "mem MiB", "devices", "since", "why"],
+        rows.collect(),
+        "no tasks",
+    )?;
     if found.total > found.tasks.len() as u64 {
-        println!("{} of {}; --limit shows more", found.tasks.len(), found.total);
+        writeln!(std::io::stdout(), "{} of {}; --limit shows more", found.tasks.len(), found.total)?;
     }
     Ok(())
 }
@@ -107,7 +112,7 @@ pub async fn offers(query: Query) -> anyhow::Result<()> {
         let (id, framework, agent) = (offer.id.clone(), offer.framework.clone(), offer.agent.clone());
         vec![id, framework, agent, offer.role.clone(), offer.mode.clone(), offer.resources.clone(), ago(offer.since_ms)]
     });
-    table(&["id", "framework", "agent", "role", "mode", "resources", "since"], rows.collect(), "no offers stand");
+    table(&["id", "framework", "agent", "role", "mode", "resources", "since"], rows.collect(), "no offers stand")?;
     Ok(())
 }
 
@@ -119,7 +124,8 @@ pub async fn devices(query: Query) -> anyhow::Result<()> {
         return json(&found);
     }
     let rows = found.devices.iter().map(|device| {
-        let holders: Vec<String> = device.holders.iter().map(|holder| format!("{}/{}", holder.framework, holder.task)).collect();
+        let holders: Vec<String> =
+            device.holders.iter().map(|holder| format!("{}/{}", holder.framework, holder.task)).collect();
         vec![
             device.id.clone(),
             device.agent.clone(),
@@ -133,7 +139,7 @@ pub async fn devices(query: Query) -> anyhow::Result<()> {
         ]
     });
     let header = ["device", "agent", "kind", "model", "health", "state", "holder", "since", "why"];
-    table(&header, rows.collect(), "no devices");
+    table(&header, rows.collect(), "no devices")?;
     Ok(())
 }
 
@@ -143,7 +149,8 @@ pub async fn logs(query: Logs) -> anyhow::Result<()> {
     let task = find_task(&client, &query.task).await?;
     let file = if query.stderr { LogFile::Stderr } else { LogFile::Stdout };
     let follow = if query.follow { Follow::UntilTaskEnds } else { Follow::No };
-    let mut bytes = client.logs(&ReadLog { task, file, start: Start::Offset(0), follow, limit: None }).await?;
+    let read = ReadLog { task: task.clone(), file, start: Start::Offset(0), follow, limit: None };
+    let mut bytes = client.logs(&read).await.with_context(|| format!("task {task}"))?;
     let mut stdout = std::io::stdout();
     while let Some(chunk) = bytes.next().await {
         stdout.write_all(&chunk?)?;
@@ -156,14 +163,27 @@ pub async fn logs(query: Logs) -> anyhow::Result<()> {
 pub async fn why(query: Why) -> anyhow::Result<()> {
     let client = query.connect.client().await?;
     let target = find_target(&client, &query.target).await?;
-    let Reply::Why(explanation) = client.command(&Command::Why(target)).await? else {
-        bail!("the master gave another answer than was asked for");
+    let explanation = match client.command(&Command::Why(target.clone())).await {
+        Ok(Reply::Why(explanation)) => *explanation,
+        Ok(_) => bail!("the master gave another answer than was asked for"),
+        Err(ClientError::Rejected(Reject::UnknownTask(_))) => ended(&client, &target).await?,
+        Err(error) => return Err(error.into()),
     };
     if query.json {
         return json(&crate::explain_json::document(&explanation));
     }
-    print!("{}", explain::render(&explanation, &ToString::to_string));
+    write!(std::io::stdout(), "{}", explain::render(&explanation))?;
     Ok(())
+}
+
+/// A task that ended is no longer known to who decides; it is still to be seen.
+async fn ended(client: &MasterClient, target: &Target) -> anyhow::Result<Explanation> {
+    let Target::Task(key) = target else { bail!("only a task can have ended") };
+    let task: api::Task = client.get_json(&format!("/api/tasks/{}/{}", key.framework, key.task)).await?;
+    let state = TaskState::ALL.into_iter().find(|state| state.as_str() == task.state).context("a state of a task")?;
+    let reason = task.reason.map(|reason| format!("{reason}: ")).unwrap_or_default();
+    let message = format!("{reason}{}", task.message).into();
+    Ok(Explanation { subject: format!("task {key}"), waits: Vec::new(), task: Some((key.clone(), state, message)) })
 }
 
 /// `rialto kill`.
@@ -171,8 +191,9 @@ pub async fn kill(query: Kill) -> anyhow::Result<()> {
     let client = query.connect.client().await?;
     let task = find_task(&client, &query.task).await?;
     let grace = query.grace.map(|seconds| std::time::Duration::from_secs(seconds.into()));
-    client.command(&Command::Kill { task: task.clone(), grace }).await?;
-    println!("{task} is being ended");
+    let kill = Command::Kill { task: task.clone(), grace };
+    client.command(&kill).await.with_context(|| format!("task {task}"))?;
+    writeln!(std::io::stdout(), "{task} is being ended")?;
     Ok(())
 }
 
@@ -180,7 +201,8 @@ pub async fn kill(query: Kill) -> anyhow::Result<()> {
 async fn find_framework(client: &MasterClient, text: &str) -> anyhow::Result<FrameworkId> {
     let found: api::Frameworks = client.get_json("/api/frameworks").await?;
     let rows: Vec<(&str, &str)> = found.frameworks.iter().map(|one| (one.id.as_str(), one.name.as_str())).collect();
-    let chosen = if text == "last" { rows.iter().map(|(id, _)| *id).max_by_key(|id| newest(id)) } else { choose(text, &rows)? };
+    let chosen =
+        if text == "last" { rows.iter().map(|(id, _)| *id).max_by_key(|id| newest(id)) } else { choose(text, &rows)? };
     let chosen = chosen.with_context(|| format!("framework {text}: none of that id or name"))?;
     Ok(chosen.parse()?)
 }
@@ -193,13 +215,18 @@ fn newest(id: &str) -> Option<FrameworkId> {
 /// The one whose first or second text is `text`, else begins with it; `None` if there is none.
 fn choose<'a>(text: &str, rows: &[(&'a str, &str)]) -> anyhow::Result<Option<&'a str>> {
     let exact: Vec<&str> = rows.iter().filter(|(id, name)| *id == text || *name == text).map(|(id, _)| *id).collect();
-    let begins = || rows.iter().filter(|(id, name)| id.starts_with(text) || name.starts_with(text)).map(|(id, _)| *id).collect();
+    let begins =
+        || rows.iter().filter(|(id, name)| id.starts_with(text) || name.starts_with(text)).map(|(id, _)| *id).collect();
     let mut found = if exact.is_empty() { begins() } else { exact };
     found.dedup();
     match found.as_slice() {
         [] => Ok(None),
         [one] => Ok(Some(one)),
-        many => bail!("{text} is not clear: {}{}", many[..many.len().min(5)].join(", "), if many.len() > 5 { ", …" } else { "" }),
+        many => bail!(
+            "{text} is not clear: {}{}",
+            many[..many.len().min(5)].join(", "),
+            if many.len() > 5 { ", …" } else { "" }
+        ),
     }
 }
 
@@ -215,7 +242,8 @@ async fn find_task(client: &MasterClient, text: &str) -> anyhow::Result<TaskKey>
         return Ok(TaskKey::new(task.framework.parse()?, TaskId::new(&task.id)?));
     }
     let keys: Vec<String> = found.tasks.iter().map(|task| format!("{}/{}", task.framework, task.id)).collect();
-    let rows: Vec<(&str, &str)> = keys.iter().zip(&found.tasks).map(|(key, task)| (key.as_str(), task.id.as_str())).collect();
+    let rows: Vec<(&str, &str)> =
+        keys.iter().zip(&found.tasks).map(|(key, task)| (key.as_str(), task.id.as_str())).collect();
     let key = choose(text, &rows)?.with_context(|| format!("task {text}: no task of that id is known"))?;
     let (framework, task) = key.split_once('/').context("a key holds a slash")?;
     Ok(TaskKey::new(framework.parse()?, TaskId::new(task)?))
@@ -230,7 +258,9 @@ async fn find_target(client: &MasterClient, text: &str) -> anyhow::Result<Target
         waiting.extend(framework.demand.iter().map(|demand| (id, demand.name.as_str())));
     }
     waiting.sort_unstable();
-    if text == "last" && let Some((id, name)) = waiting.last() {
+    if text == "last"
+        && let Some((id, name)) = waiting.last()
+    {
         return Ok(Target::Shape(*id, (*name).to_owned()));
     }
     let named = |exact: bool| {
@@ -243,7 +273,9 @@ async fn find_target(client: &MasterClient, text: &str) -> anyhow::Result<Target
         Ok(key) => Ok(Target::Task(key)),
         Err(no_task) => match find_framework(client, text).await {
             Ok(id) => Ok(Target::Framework(id)),
-            Err(_) => Err(no_task.context(format!("{text}: nothing that waits, no task and no framework is called that"))),
+            Err(_) => {
+                Err(no_task.context(format!("{text}: nothing that waits, no task and no framework is called that")))
+            }
         },
     }
 }

@@ -17,7 +17,12 @@ pub async fn master(args: Master) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     let options = master_options(&args)?;
     let listener = rialto_master::bind(&options).await?;
-    eprintln!("rialto master: {} (API, web page and metrics)", listener.url());
+    let url = listener.url();
+    let stop = async move {
+        // Said only now that the token is made and connections are served: who starts an agent at this line finds both.
+        eprintln!("rialto master: {url} (API, web page and metrics)");
+        stop.await;
+    };
     rialto_master::serve(options, listener, stop).await?;
     Ok(())
 }
@@ -46,7 +51,12 @@ fn master_options(args: &Master) -> anyhow::Result<rialto_master::Options> {
 pub async fn agent(args: Agent) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     let options = agent_options(&args)?;
-    eprintln!("rialto agent: {} with the master at {}; work dir {}", options.name, options.master, options.work_dir.display());
+    eprintln!(
+        "rialto agent: {} with the master at {}; work dir {}",
+        options.name,
+        options.master,
+        options.work_dir.display()
+    );
     rialto_agent::run(options, stop).await?;
     Ok(())
 }
@@ -54,6 +64,7 @@ pub async fn agent(args: Agent) -> anyhow::Result<()> {
 fn agent_options(args: &Agent) -> anyhow::Result<rialto_agent::Options> {
     let exe = std::env::current_exe().context("the path of this program")?;
     let mut options = rialto_agent::Options::new(&args.connect.master, &args.work_dir, exe);
+    let host = Attribute::text(&options.name); // The host's own name, until --name says otherwise.
     if let Some(name) = &args.name {
         options.name.clone_from(name);
     }
@@ -61,6 +72,7 @@ fn agent_options(args: &Agent) -> anyhow::Result<rialto_agent::Options> {
         options.resources = resources.parse().context("--resources")?;
     }
     options.attributes = attributes(&args.attributes)?;
+    options.attributes.entry("host".into()).or_insert(host);
     options.device_sources = device_sources(&args.device_sources)?;
     if let Some(path) = args.connect.token() {
         let text = std::fs::read_to_string(&path).with_context(|| format!("token file {}", path.display()))?;

@@ -24,6 +24,9 @@ const WAITING: usize = 4;
 /// Between looks at a file that is followed.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// How long the master may take to close a stream on which everything was sent.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The files that can be read, and the tasks that still write them.
 #[derive(Debug)]
 pub(crate) struct Files {
@@ -102,8 +105,11 @@ impl Files {
         }
         drop(sender);
         // What was sent is on its way as long as the stream lives: until the master has closed its side.
-        while incoming.message().await?.is_some() {}
-        Ok(())
+        let closed = async {
+            while incoming.message().await?.is_some() {}
+            Ok(())
+        };
+        tokio::time::timeout(CLOSE_TIMEOUT, closed).await.unwrap_or(Ok(()))
     }
 
     async fn send(&self, read: &ReadLog, sender: &mpsc::Sender<v1::BulkUp>) -> Result<(), Stop> {
@@ -132,7 +138,8 @@ impl Files {
         loop {
             let live = self.is_live(&read.task);
             let (sandbox, file, start) = (sandbox.clone(), read.file.clone(), read.start);
-            let opened = tokio::task::spawn_blocking(move || open(&sandbox, &file, start)).await.map_err(|_| Stop::Cancelled)?;
+            let opened =
+                tokio::task::spawn_blocking(move || open(&sandbox, &file, start)).await.map_err(|_| Stop::Cancelled)?;
             match opened {
                 Ok(reader) => return Ok(Some(reader)),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -142,10 +149,15 @@ impl Files {
                     } else if live && is_output {
                         return Ok(None);
                     } else {
-                        return Err(Stop::Error(BulkErrorKind::NotFound, format!("{} of {}: not found", read.file, read.task)));
+                        return Err(Stop::Error(
+                            BulkErrorKind::NotFound,
+                            format!("{} of {}: not found", read.file, read.task),
+                        ));
                     }
                 }
-                Err(error) => return Err(Stop::Error(kind_of(&error), format!("{} of {}: {error}", read.file, read.task))),
+                Err(error) => {
+                    return Err(Stop::Error(kind_of(&error), format!("{} of {}: {error}", read.file, read.task)));
+                }
             }
         }
     }

@@ -21,7 +21,9 @@ pub(crate) fn host_name() -> String {
 pub(crate) fn resources(work_dir: &Path, given: &Resources) -> Resources {
     let mut sum = given.clone();
     let mut quantities = Quantities::new();
-    for (name, amount) in [(ResourceName::Cpus, cpus()), (ResourceName::Mem, memory()), (ResourceName::Disk, disk(work_dir))] {
+    for (name, amount) in
+        [(ResourceName::Cpus, cpus()), (ResourceName::Mem, memory()), (ResourceName::Disk, disk(work_dir))]
+    {
         if given.quantities().get(&name).is_zero() {
             quantities.set(&name, amount);
         }
@@ -40,7 +42,8 @@ fn cpus() -> Milli {
 
 /// All but a gigabyte; half on a small machine.
 fn memory() -> Milli {
-    let total_mib = fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_total_mib(&text)).unwrap_or(RESERVED_MEM_MIB);
+    let total_mib =
+        fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_total_mib(&text)).unwrap_or(RESERVED_MEM_MIB);
     Milli::from_whole(leave(total_mib, RESERVED_MEM_MIB))
 }
 
@@ -50,8 +53,12 @@ fn mem_total_mib(meminfo: &str) -> Option<u64> {
 }
 
 fn disk(work_dir: &Path) -> Milli {
-    let total_mib = rustix::fs::statvfs(work_dir).map_or(0, |stat| (u128::from(stat.f_blocks) * u128::from(stat.f_frsize)) >> 20);
-    Milli::from_whole(leave(u64::try_from(total_mib).unwrap_or(u64::MAX / 2000).min(Milli::MAX.0 / 1000), RESERVED_DISK_MIB))
+    let total_mib =
+        rustix::fs::statvfs(work_dir).map_or(0, |stat| (u128::from(stat.f_blocks) * u128::from(stat.f_frsize)) >> 20);
+    Milli::from_whole(leave(
+        u64::try_from(total_mib).unwrap_or(u64::MAX / 2000).min(Milli::MAX.0 / 1000),
+        RESERVED_DISK_MIB,
+    ))
 }
 
 fn leave(total: u64, reserved: u64) -> u64 {

@@ -16,14 +16,19 @@ pub(crate) async fn remove_run(directory: PathBuf) {
 }
 
 /// Removes the folders of groups that the journal does not know: they were forgotten, and a crash came before their folders were removed.
-pub(crate) async fn remove_strays(layout: Layout, known: BTreeSet<TaskKey>) {
+pub(crate) async fn remove_strays(strays: Vec<PathBuf>) {
     blocking(move || {
-        for leader in layout.runs().unwrap_or_default().into_iter().filter(|leader| !known.contains(leader)) {
-            let directory = layout.run(&leader);
+        for directory in strays {
             match client::terminate(&directory) {
-                Ok(Liveness::Alive { pid }) => tracing::warn!(%leader, pid, "it runs and the journal does not know it; it is ended"),
+                Ok(Liveness::Alive { pid }) => {
+                    tracing::warn!(
+                        pid,
+                        "{} has a supervisor that the journal does not know; it is ended",
+                        directory.display()
+                    );
+                }
                 Ok(Liveness::Dead | Liveness::Never) => log_failure(&directory, remove(&directory)),
-                Err(error) => tracing::warn!(%leader, "{error}"),
+                Err(error) => tracing::warn!("{error}"),
             }
         }
     })
@@ -46,7 +51,10 @@ pub(crate) async fn collect(layout: Layout, known: BTreeSet<TaskKey>, retention:
 /// The time since the folder or what the task wrote last was changed.
 fn age(sandbox: &Path) -> Option<Duration> {
     let changed = |path: &Path| std::fs::symlink_metadata(path).and_then(|metadata| metadata.modified()).ok();
-    let last = [sandbox.to_owned(), sandbox.join("stdout"), sandbox.join("stderr")].iter().filter_map(|path| changed(path)).max()?;
+    let last = [sandbox.to_owned(), sandbox.join("stdout"), sandbox.join("stderr")]
+        .iter()
+        .filter_map(|path| changed(path))
+        .max()?;
     SystemTime::now().duration_since(last).ok()
 }
 

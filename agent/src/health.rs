@@ -101,7 +101,8 @@ async fn connect(plan: &Plan, port_index: u32) -> Result<TcpStream, Failed> {
 }
 
 async fn get(mut stream: TcpStream, path: &str) -> Result<(), Failed> {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: rialto-health\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: rialto-health\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     let mut limited = stream.take(MAX_STATUS_LINE);

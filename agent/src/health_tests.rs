@@ -71,7 +71,9 @@ fn plan(check: Check, ports: Vec<u16>) -> Plan {
 
 #[tokio::test]
 async fn an_http_answer_below_400_is_healthy() {
-    for (answer, healthy) in [(&b"HTTP/1.1 200 OK\r\n\r\n"[..], true), (b"HTTP/1.1 503 No\r\n\r\n", false), (b"what?", false)] {
+    for (answer, healthy) in
+        [(&b"HTTP/1.1 200 OK\r\n\r\n"[..], true), (b"HTTP/1.1 503 No\r\n\r\n", false), (b"what?", false)]
+    {
         let (port, served) = serve(answer);
         let http = Check::Http { port_index: 1, path: "/health".to_owned() };
         assert_eq!(attempt(&plan(http, vec![1, port])).await.is_ok(), healthy);
@@ -98,14 +100,25 @@ async fn a_command_is_run_with_the_tasks_environment() {
 async fn a_check_that_hangs_is_a_failure_and_leaves_no_process() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let pid = folder.path().join("pid");
-    let mut plan = plan(Check::Command(CommandSpec::Shell(format!("echo $$ > {}; exec sleep 1000", pid.display()))), Vec::new());
+    let mut plan =
+        plan(Check::Command(CommandSpec::Shell(format!("echo $$ > {}; exec sleep 1000", pid.display()))), Vec::new());
     plan.check.timeout = Duration::from_millis(500);
     let (sender, mut events) = mpsc::channel(8);
     let task = TaskKey::new("F1-1".parse().expect("a good id"), "t1".parse().expect("a good name"));
-    tokio::time::timeout(Duration::from_secs(30), watch(task, plan, sender)).await.expect("it ends once the task is condemned");
+    tokio::time::timeout(Duration::from_secs(30), watch(task, plan, sender))
+        .await
+        .expect("it ends once the task is condemned");
     assert!(matches!(events.recv().await, Some(Event::Input(Input::Health { finding: Finding::Unhealthy, .. }))));
     assert!(matches!(events.recv().await, Some(Event::Input(Input::Health { finding: Finding::Condemned, .. }))));
     let pid = std::fs::read_to_string(pid).expect("the check was started");
-    let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    assert!(status.is_empty() || status.contains(") Z "), "{status}");
+    let gone = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    };
+    let wait = async {
+        while !gone() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it was killed");
 }

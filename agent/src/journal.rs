@@ -66,7 +66,8 @@ impl Writer {
     /// Starts the thread on a file that was [loaded](load). `tell` is called on that thread.
     pub(crate) fn start(file: JournalFile, tell: impl Fn(Written) + Send + 'static) -> io::Result<Self> {
         let (jobs, received) = sync_channel(1);
-        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || work(file, &received, tell))?;
+        let thread =
+            std::thread::Builder::new().name("journal".to_owned()).spawn(move || work(file, &received, tell))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
@@ -114,7 +115,10 @@ pub(crate) fn load(path: &Path) -> Result<(Journal, JournalFile), AgentError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(AgentError::io(path)(error)),
     };
-    let bad = |error: rialto_proto::journal::JournalError| AgentError::Journal { path: path.to_owned(), message: error.to_string() };
+    let bad = |error: rialto_proto::journal::JournalError| AgentError::Journal {
+        path: path.to_owned(),
+        message: error.to_string(),
+    };
     let mut reader = JournalReader::new(&bytes).map_err(bad)?;
     let mut journal = Journal::default();
     for record in reader.by_ref() {

@@ -16,7 +16,8 @@ fn batch(records: Vec<Record>) -> (BatchId, Vec<Record>) {
 fn write(path: &Path, jobs: Vec<Job>) -> Vec<Written> {
     let (_, file) = load(path).expect("it can be loaded");
     let (tell, told) = channel();
-    let writer = Writer::start(file, move |written| tell.send(written).expect("the test listens")).expect("threads can be started");
+    let writer = Writer::start(file, move |written| tell.send(written).expect("the test listens"))
+        .expect("threads can be started");
     let mut heard = Vec::new();
     for job in jobs {
         writer.submit(job);
@@ -101,11 +102,13 @@ fn a_failed_write_is_said_and_tried_again() {
     let (_, file) = load(&path).expect("it can be loaded");
     fs::create_dir(&obstacle).expect("it can be made");
     let (tell, told) = channel();
-    let writer = Writer::start(file, move |written| tell.send(written).expect("the test listens")).expect("threads can be started");
+    let writer = Writer::start(file, move |written| tell.send(written).expect("the test listens"))
+        .expect("threads can be started");
     writer.submit(rewrite(vec![Record::Term(Term(5))]));
     assert!(matches!(told.recv_timeout(TIMEOUT), Ok(Written::Degraded(_))));
     fs::remove_dir(&obstacle).expect("it can be removed");
-    let last = std::iter::from_fn(|| told.recv_timeout(TIMEOUT).ok()).find(|written| !matches!(written, Written::Degraded(_)));
+    let last =
+        std::iter::from_fn(|| told.recv_timeout(TIMEOUT).ok()).find(|written| !matches!(written, Written::Degraded(_)));
     assert_eq!(last, Some(Written::Recovered));
     assert!(matches!(told.recv_timeout(TIMEOUT), Ok(Written::Durable { .. })));
     assert_eq!(load(&path).expect("it can be loaded").0, state(&[Record::Term(Term(5))]));

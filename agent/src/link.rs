@@ -27,6 +27,8 @@ const MAX_FRAME: usize = 512;
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a master that has taken the connection may take to say hello.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often a quiet connection is probed, and how long the answer may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -76,8 +78,10 @@ impl Dialer {
             return Err(bad("host and port are needed".to_owned()));
         }
         if url.starts_with("https://") {
-            let tls = ClientTlsConfig::new().with_enabled_roots();
-            let tls = options.tls_ca.as_ref().map_or(tls.clone(), |pem| tls.ca_certificate(Certificate::from_pem(pem)));
+            let mut tls = ClientTlsConfig::new().with_enabled_roots();
+            if let Some(pem) = &options.tls_ca {
+                tls = tls.ca_certificate(Certificate::from_pem(pem));
+            }
             endpoint = endpoint.tls_config(tls).map_err(|error| bad(error.to_string()))?;
         }
         let endpoint = endpoint
@@ -86,7 +90,8 @@ impl Dialer {
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
-        let header = |token: &String| MetadataValue::try_from(format!("Bearer {}", token.trim())).map_err(|_| AgentError::Token);
+        let header =
+            |token: &String| MetadataValue::try_from(format!("Bearer {}", token.trim())).map_err(|_| AgentError::Token);
         let mut token = options.token.as_ref().map(header).transpose()?;
         if let Some(token) = &mut token {
             token.set_sensitive(true);
@@ -145,35 +150,43 @@ impl Link {
         let hello = v1::FromAgentFrame { hello: Some(Hello::client(self.cluster).to_wire()), messages: Vec::new() };
         frames.try_send(hello).expect("the channel is new and has room");
         let mut client = self.dialer.client();
-        let incoming = match client.connect(ReceiverStream::new(outgoing)).await {
-            Ok(response) => response.into_inner(),
-            Err(status) => return failed(words(&status)),
+        let mut incoming =
+            match tokio::time::timeout(ANSWER_TIMEOUT, client.connect(ReceiverStream::new(outgoing))).await {
+                Ok(Ok(response)) => response.into_inner(),
+                Ok(Err(status)) => return failed(words(&status)),
+                Err(_) => return failed(format!("no answer within {ANSWER_TIMEOUT:?}")),
+            };
+        let first = match tokio::time::timeout(ANSWER_TIMEOUT, incoming.message()).await {
+            Ok(Ok(Some(frame))) => frame,
+            Ok(Ok(None)) => return failed("the master has closed it".to_owned()),
+            Ok(Err(status)) => return failed(words(&status)),
+            Err(_) => return failed(format!("no hello within {ANSWER_TIMEOUT:?}")),
         };
-        let (sender, messages) = mpsc::channel(MAX_WAITING);
-        tokio::select! {
-            () = send(messages, &frames) => Ended { connected: true, why: "it did not take what the agent said".to_owned() },
-            ended = self.listen(epoch, incoming, sender) => ended,
+        if let Err(error) = Hello::expect(first.hello.clone()) {
+            return failed(error.to_string());
         }
+        let (sender, messages) = mpsc::channel(MAX_WAITING);
+        let _stopped = self.events.send(Event::Link(epoch, LinkEvent::Up(sender))).await;
+        let why = tokio::select! {
+            () = send(messages, &frames) => "the master did not take what the agent said".to_owned(),
+            why = self.listen(epoch, first, incoming) => why,
+        };
+        Ended { connected: true, why }
     }
 
-    async fn listen(&self, epoch: Epoch, mut incoming: Streaming<v1::ToAgentFrame>, sender: mpsc::Sender<FromAgent>) -> Ended {
-        let mut sender = Some(sender);
+    /// Hears the master out, beginning with the first frame; says why it ended.
+    async fn listen(&self, epoch: Epoch, first: v1::ToAgentFrame, mut incoming: Streaming<v1::ToAgentFrame>) -> String {
+        let mut frame = first;
         loop {
-            let frame = match incoming.message().await {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return Ended { connected: sender.is_none(), why: "the master has closed it".to_owned() },
-                Err(status) => return Ended { connected: sender.is_none(), why: words(&status) },
-            };
-            if let Some(sender) = sender.take() {
-                if let Err(error) = Hello::expect(frame.hello.clone()) {
-                    return Ended { connected: false, why: error.to_string() };
-                }
-                let _stopped = self.events.send(Event::Link(epoch, LinkEvent::Up(sender))).await;
-            }
             match frames::to_agent(frame) {
                 Ok(frame) => self.take(epoch, frame).await,
-                Err(error) => return Ended { connected: true, why: format!("the master says what can't be understood: {error}") },
+                Err(error) => return format!("the master says what can't be understood: {error}"),
             }
+            frame = match incoming.message().await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return "the master has closed it".to_owned(),
+                Err(status) => return words(&status),
+            };
         }
     }
 

@@ -16,7 +16,10 @@ async fn an_address_with_or_without_a_scheme_is_taken() {
 #[tokio::test]
 async fn what_is_no_address_says_what_was_expected() {
     let error = dialer("master", None).expect_err("it has no port").to_string();
-    assert_eq!(error, "master address \"master\": expected host:port or a URL with http or https (host and port are needed)");
+    assert_eq!(
+        error,
+        "master address \"master\": expected host:port or a URL with http or https (host and port are needed)"
+    );
 }
 
 #[tokio::test]

@@ -101,7 +101,8 @@ impl LogReader {
     /// The file after this one; none if this is the newest. One that was started over is its own next.
     fn next_file(&mut self) -> io::Result<Option<File>> {
         let here = self.file.metadata()?;
-        let is_here = |file: &File| file.metadata().is_ok_and(|other| (other.dev(), other.ino()) == (here.dev(), here.ino()));
+        let is_here =
+            |file: &File| file.metadata().is_ok_and(|other| (other.dev(), other.ino()) == (here.dev(), here.ino()));
         let mut newer = None;
         for number in 0..=MAX_KEPT_FILES {
             let file = match open_below(&self.sandbox, &numbered(&self.name, number)) {
@@ -131,7 +132,8 @@ fn numbered(name: &str, number: u32) -> String {
 /// Opens a regular file below `root` for reading, following no link.
 fn open_below(root: &Path, path: &str) -> io::Result<File> {
     let mut parts = path.split('/').peekable();
-    let mut folder: OwnedFd = rustix::fs::openat(CWD, root, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY, Mode::empty())?;
+    let mut folder: OwnedFd =
+        rustix::fs::openat(CWD, root, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY, Mode::empty())?;
     while let Some(part) = parts.next() {
         if part.is_empty() || part == "." || part == ".." {
             return Err(io::Error::new(ErrorKind::InvalidInput, "expected a path below the sandbox"));
@@ -145,7 +147,11 @@ fn open_below(root: &Path, path: &str) -> io::Result<File> {
         })?;
     }
     let file = File::from(folder);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::new(ErrorKind::InvalidInput, "expected a regular file")) }
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(ErrorKind::InvalidInput, "expected a regular file"))
+    }
 }
 
 #[cfg(test)]

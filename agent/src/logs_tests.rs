@@ -95,7 +95,8 @@ fn nothing_outside_the_sandbox_is_read() {
 #[test]
 fn a_pipe_does_not_block() {
     let folder = sandbox(&[]);
-    rustix::fs::mknodat(CWD, folder.path().join("pipe"), rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("it can be made");
+    rustix::fs::mknodat(CWD, folder.path().join("pipe"), rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+        .expect("it can be made");
     let error = LogReader::plain(folder.path(), "pipe", Start::Offset(0)).expect_err("it is no file");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }

@@ -1,9 +1,9 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::model::{Attribute, Resources};
-use std::collections::BTreeMap;
 
 use crate::sources::DeviceSource;
 
@@ -24,7 +24,7 @@ pub struct Options {
     pub device_sources: Vec<DeviceSource>,
     /// Presented to the master.
     pub token: Option<String>,
-    /// A certificate (PEM) that the master's is signed by, for `https`; none means the master's certificate is not of a private authority.
+    /// Certificates (PEM) of the authorities that may have signed the master's; needed for `https`.
     pub tls_ca: Option<Vec<u8>>,
     /// The `rialto` binary, for `supervise` and for tasks.
     pub supervisor_exe: PathBuf,

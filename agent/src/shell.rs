@@ -45,6 +45,12 @@ pub(crate) enum Event {
     Link(Epoch, LinkEvent),
 }
 
+/// A group that is not forgotten.
+struct Handle {
+    kills: mpsc::Sender<Kill>,
+    members: Vec<TaskKey>,
+}
+
 /// Why the loop is to end.
 #[derive(Debug)]
 enum Stopping {
@@ -91,7 +97,7 @@ struct Shell {
     launcher: Arc<Launcher>,
     files: Arc<Files>,
     /// By leader.
-    groups: HashMap<TaskKey, mpsc::Sender<Kill>>,
+    groups: HashMap<TaskKey, Handle>,
     /// Of each member: its leader, and its index.
     members: HashMap<TaskKey, (TaskKey, usize)>,
     devices: BTreeMap<Arc<str>, Vec<Device>>,
@@ -175,7 +181,8 @@ impl Shell {
         let live: BTreeSet<TaskKey> = self.core.journal().live_tasks().cloned().collect();
         for launch in launches {
             let leader = TaskKey::new(launch.framework, launch.group.leader().clone());
-            let lives = launch.group.tasks.iter().any(|task| live.contains(&TaskKey::new(launch.framework, task.id.clone())));
+            let lives =
+                launch.group.tasks.iter().any(|task| live.contains(&TaskKey::new(launch.framework, task.id.clone())));
             if lives {
                 let devices = self.devices_of(&launch);
                 self.add_group(launch, devices, move |group| group.resume(boot));
@@ -183,9 +190,17 @@ impl Shell {
                 tracing::debug!(%leader, "ended before; its updates wait to be acknowledged");
             }
         }
-        let known: BTreeSet<TaskKey> =
-            self.core.journal().launches().map(|launch| TaskKey::new(launch.framework, launch.group.leader().clone())).collect();
-        self.jobs.spawn(gc::remove_strays(self.launcher.layout.clone(), known));
+        // Looked for now: a moment later there may be new ones, which the journal knows only then.
+        let known: BTreeSet<TaskKey> = self
+            .core
+            .journal()
+            .launches()
+            .map(|launch| TaskKey::new(launch.framework, launch.group.leader().clone()))
+            .collect();
+        let runs = self.launcher.layout.runs().unwrap_or_default();
+        let strays =
+            runs.into_iter().filter(|leader| !known.contains(leader)).map(|leader| self.launcher.layout.run(&leader));
+        self.jobs.spawn(gc::remove_strays(strays.collect()));
     }
 
     fn devices_of(&self, launch: &Launch) -> BTreeMap<TaskId, Vec<Arc<Device>>> {
@@ -349,7 +364,11 @@ impl Shell {
         }
         let Some((batch, records)) = self.gate.take_batch() else { return };
         // A snapshot taken now holds these records' effects too, and nothing later.
-        let job = if std::mem::take(&mut self.compact) { Job::Rewrite(batch, self.core.snapshot()) } else { Job::Append(batch, records) };
+        let job = if std::mem::take(&mut self.compact) {
+            Job::Rewrite(batch, self.core.snapshot())
+        } else {
+            Job::Append(batch, records)
+        };
         self.writer.submit(job);
         self.writing = true;
     }
@@ -370,7 +389,7 @@ impl Shell {
             Effect::Start { launch, devices } => self.add_group(launch, devices, Group::start),
             Effect::Kill { task, grace } => self.kill(&task, grace),
             Effect::Release { device, generation } => self.release(device, generation),
-            Effect::Forget { task } => self.forget(task),
+            Effect::Forget { task } => self.forget(&task),
             Effect::Shutdown(reject) => self.refused = Some(reject),
             Effect::Notice(text) => tracing::info!("{text}"),
         }
@@ -391,21 +410,22 @@ impl Shell {
         life: impl FnOnce(Group) -> F,
     ) {
         let leader = TaskKey::new(launch.framework, launch.group.leader().clone());
-        for (index, task) in launch.group.tasks.iter().enumerate() {
-            let key = TaskKey::new(launch.framework, task.id.clone());
+        let members: Vec<TaskKey> =
+            launch.group.tasks.iter().map(|task| TaskKey::new(launch.framework, task.id.clone())).collect();
+        for (index, key) in members.iter().enumerate() {
             self.files.begin(key.clone());
-            self.members.insert(key, (leader.clone(), index));
+            self.members.insert(key.clone(), (leader.clone(), index));
         }
         let (kills, received) = mpsc::channel(MAX_KILLS);
-        self.groups.insert(leader, kills);
+        self.groups.insert(leader, Handle { kills, members });
         let order = Order { launch, devices, agent: self.core.journal().agent() };
         self.jobs.spawn(life(Group::new(self.launcher.clone(), order, received)));
     }
 
     fn kill(&mut self, task: &TaskKey, grace: Duration) {
         let Some((leader, member)) = self.members.get(task) else { return };
-        let Some(kills) = self.groups.get(leader) else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = kills.try_send(Kill { member: *member, grace }) {
+        let Some(group) = self.groups.get(leader) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = group.kills.try_send(Kill { member: *member, grace }) {
             tracing::debug!(%task, "its supervisor has been told often enough");
         }
     }
@@ -417,7 +437,8 @@ impl Shell {
             let result = match device.nodes.is_empty() {
                 true => Ok(()),
                 false => {
-                    let released = tokio::task::spawn_blocking(move || sources::release(&cleaned, RELEASE_TIMEOUT)).await;
+                    let released =
+                        tokio::task::spawn_blocking(move || sources::release(&cleaned, RELEASE_TIMEOUT)).await;
                     released.unwrap_or_else(|_| Err("the release step was cut short".into()))
                 }
             };
@@ -426,10 +447,12 @@ impl Shell {
         });
     }
 
-    fn forget(&mut self, leader: TaskKey) {
-        self.groups.remove(&leader);
-        self.members.retain(|_, (other, _)| *other != leader);
-        let directory = self.launcher.layout.run(&leader);
+    fn forget(&mut self, leader: &TaskKey) {
+        let members = self.groups.remove(leader).map(|group| group.members).unwrap_or_default();
+        for member in members {
+            self.members.remove(&member);
+        }
+        let directory = self.launcher.layout.run(leader);
         self.jobs.spawn(gc::remove_run(directory));
     }
 

@@ -37,7 +37,8 @@ impl WorkDir {
         fs::create_dir_all(root).map_err(AgentError::io(root))?;
         let root = root.canonicalize().map_err(AgentError::io(root))?;
         let path = root.join("lock");
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(AgentError::io(&path))?;
+        let lock =
+            OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(AgentError::io(&path))?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(AgentError::InUse(root)),

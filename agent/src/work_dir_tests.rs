@@ -31,7 +31,7 @@ fn what_lies_in_it_is_found_again() {
     fs::create_dir_all(layout.run(&task)).expect("it can be made");
     fs::create_dir_all(layout.sandbox(&task)).expect("it can be made");
     fs::create_dir_all(folder.path().join("runs/stray")).expect("it can be made");
-    assert_eq!(layout.runs().expect("it can be read"), [task.clone()]);
+    assert_eq!(layout.runs().expect("it can be read"), std::slice::from_ref(&task));
     assert_eq!(layout.sandboxed().expect("it can be read"), [task]);
 }
 

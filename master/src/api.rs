@@ -23,7 +23,7 @@ pub struct Amounts {
     pub mem_mib: f64,
     /// Disk, in MiB.
     pub disk_mib: f64,
-    /// Any other scalar, by name, in its own unit.
+    /// Any other scalar, by name, in its own unit. In sums of what is held, `device/KIND` counts devices.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub other: BTreeMap<String, f64>,
 }

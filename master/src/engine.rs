@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use rialto_core::gate::{BatchId, Gate};
@@ -25,7 +26,9 @@ use crate::reads::Feed;
 use crate::store::Store;
 
 /// How many messages to the core may wait; a connection whose message finds no room stops reading.
-pub(crate) const INBOX_MAX: usize = 1024;
+const INBOX_MAX: usize = 1024;
+/// How many KiB of frames may wait, as they were on the wire. A larger frame waits until it is alone.
+const INBOX_KIB: u32 = 256 << 10;
 /// How many of them are taken at once, at most.
 const TURN_MAX: usize = 256;
 /// How soon the read model is tried again when it had no room.
@@ -36,8 +39,8 @@ const FEED_RETRY: Duration = Duration::from_millis(2);
 pub(crate) enum ToCore {
     /// A connection begins.
     Open(PeerId, Outgoing),
-    /// What came in one frame.
-    Inputs(Vec<Input>),
+    /// What came in one frame, with its part of the inbox's bytes.
+    Inputs(Vec<Input>, OwnedSemaphorePermit),
     /// A connection is over.
     Closed(PeerId),
     /// An operator's command.
@@ -228,9 +231,12 @@ impl Engine {
         for message in messages {
             match message {
                 ToCore::Open(id, outgoing) => drop(self.peers.insert(id, Peer::new(outgoing))),
-                ToCore::Inputs(batch) => {
+                ToCore::Inputs(batch, _room) => {
                     inputs += batch.len();
-                    batch.into_iter().for_each(|input| self.step(input));
+                    // Shown at the end of the turn, or before the answer to a command.
+                    batch
+                        .into_iter()
+                        .for_each(|input| self.master.step_unshown(self.clock.now(), input, &mut self.outbox));
                 }
                 ToCore::Closed(id) => self.closed(id),
                 ToCore::Command { principal, command, reply } => self.command(principal, command, reply),
@@ -238,6 +244,7 @@ impl Engine {
                 ToCore::Status(answer) => drop(answer.send(self.status())),
             }
         }
+        self.master.show(&mut self.outbox);
         self.metrics.turned(inputs);
     }
 
@@ -395,9 +402,18 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// The core's inbox, as its clients hold it.
+/// The core's inbox, as its clients hold it. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Core(pub(crate) mpsc::Sender<ToCore>);
+pub(crate) struct Core {
+    inbox: mpsc::Sender<ToCore>,
+    room_kib: Arc<Semaphore>,
+}
+
+/// The core's inbox, with both its ends.
+pub(crate) fn inbox() -> (Core, mpsc::Receiver<ToCore>) {
+    let (inbox, messages) = mpsc::channel(INBOX_MAX);
+    (Core { inbox, room_kib: Arc::new(Semaphore::new(INBOX_KIB as usize)) }, messages)
+}
 
 /// The core's task has ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -407,7 +423,14 @@ pub(crate) struct Stopping;
 impl Core {
     /// Tells the core; waits while it has too much to do.
     pub(crate) async fn tell(&self, message: ToCore) -> Result<(), Stopping> {
-        self.0.send(message).await.map_err(|_| Stopping)
+        self.inbox.send(message).await.map_err(|_| Stopping)
+    }
+
+    /// Hands over the inputs of a frame of `bytes`; waits while there is no room for it.
+    pub(crate) async fn input(&self, inputs: Vec<Input>, bytes: usize) -> Result<(), Stopping> {
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(INBOX_KIB);
+        let room = self.room_kib.clone().acquire_many_owned(kib).await.map_err(|_| Stopping)?;
+        self.tell(ToCore::Inputs(inputs, room)).await
     }
 
     /// Carries an operator's command out.
@@ -430,6 +453,9 @@ impl Core {
 
     /// How many messages wait for the core.
     pub(crate) fn backlog(&self) -> usize {
-        self.0.max_capacity() - self.0.capacity()
+        self.inbox.max_capacity() - self.inbox.capacity()
     }
 }
+
+#[cfg(test)]
+mod tests;

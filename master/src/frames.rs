@@ -121,3 +121,6 @@ impl Frame for v1::ToAgentFrame {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -208,11 +208,12 @@ impl<T: Weighed + Send + 'static> Connection<T> {
                     frame.len()
                 ));
             }
+            let bytes = frame.encoded_len();
             let inputs = match frame.inputs(self) {
                 Ok(inputs) => inputs,
                 Err(reason) => return reason,
             };
-            if !inputs.is_empty() && self.core.tell(ToCore::Inputs(inputs)).await.is_err() {
+            if !inputs.is_empty() && self.core.input(inputs, bytes).await.is_err() {
                 return Closed::Stopping;
             }
         }

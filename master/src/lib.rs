@@ -33,6 +33,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use axum::Router;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{mpsc, watch};
 
@@ -47,18 +48,19 @@ pub use crate::store::{REGISTRY_FILE, StoreError};
 
 use crate::auth::{Guard, Reach};
 use crate::bulk::Bulk;
-use crate::engine::{Clock, Core, Engine, INBOX_MAX};
+use crate::engine::{Clock, Engine, ToCore};
 use crate::grpc::Services;
 use crate::http::{App, Transport};
 use crate::links::AgentLinks;
 use crate::lock::WorkDir;
 use crate::metrics::Metrics;
+use crate::reads::Feed;
 use crate::store::{Medium, Store};
 
 /// Runs a master on `listener` until `shutdown`, or until it can't go on.
 ///
 /// The work dir is locked, the registry loaded and the new term on disk before the first connection is served. At the end every stream is
-/// closed, the store is flushed and the lock released.
+/// closed, the store is flushed and the lock released. `shutdown` is first polled once connections are served.
 ///
 /// # Errors
 ///
@@ -69,26 +71,48 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), MasterError> {
     let work_dir = options.work_dir.as_deref().map(WorkDir::lock).transpose()?;
-    let guard = guard(&options, work_dir.as_ref(), &listener)?;
-    let mut medium = medium(options.store, work_dir.as_ref())?;
-    let registry = medium.load()?;
-    let metrics = Metrics::default();
-    let store = Store::start(medium, metrics.clone())?;
+    let guard = Arc::new(guard(&options, work_dir.as_ref(), &listener)?);
+    let medium = medium(options.store, work_dir.as_ref())?;
+    let (metrics, links) = (Metrics::default(), AgentLinks::default());
     let (feed, reads, reader) = reads::start()?;
-    let links = AgentLinks::default();
-    let config = drawn(options.core)?;
-    let mut engine = Engine::new(config, registry, store, feed, links.clone(), metrics.clone(), Clock::start());
-    engine.settle().await?;
+    let engine = lead(medium, options.core, feed, links.clone(), metrics.clone()).await?;
     let (cluster, term) = (engine.master().cluster(), engine.master().term());
     tracing::info!(url = listener.url(), term = term.0, cluster = format!("{:032x}", cluster.0), "master leads");
 
-    let (inbox, messages) = mpsc::channel(INBOX_MAX);
-    let (core, bulk) = (Core(inbox), Bulk::new(reads.clone(), links));
+    let (core, messages) = engine::inbox();
+    let bulk = Bulk::new(reads.clone(), links);
     let services = Services::new(core.clone(), bulk.clone(), cluster, term, metrics.clone());
     let transport = if listener.is_tls() { Transport::Tls } else { Transport::Plain };
-    let app = App { core, reads, bulk, metrics, guard: Arc::new(guard), cluster, term, transport };
+    let app = App { core, reads, bulk, metrics, guard, cluster, term, transport };
     let router = http::router(app, services.routes().into_axum_router());
+    let ended = run(engine, messages, listener, router, shutdown).await;
+    let read = tokio::task::spawn_blocking(move || reader.join()).await;
+    ended.and_then(|()| read.ok().and_then(Result::ok).ok_or(MasterError::PartEnded("read model")))
+}
 
+/// An engine over what `medium` holds, whose term is on disk.
+async fn lead(
+    mut medium: Medium,
+    config: Config,
+    feed: Feed,
+    links: AgentLinks,
+    metrics: Metrics,
+) -> Result<Engine, MasterError> {
+    let registry = medium.load()?;
+    let store = Store::start(medium, metrics.clone())?;
+    let mut engine = Engine::new(drawn(config)?, registry, store, feed, links, metrics, Clock::start());
+    engine.settle().await?;
+    Ok(engine)
+}
+
+/// Serves until `shutdown`, or until the core ends; then ends both.
+async fn run(
+    engine: Engine,
+    messages: mpsc::Receiver<ToCore>,
+    listener: Listener,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), MasterError> {
     let (stop, stopping) = watch::channel(false);
     let mut stopped = stopping.clone();
     let server = tokio::spawn(listener.serve(router, async move { engine::told(&mut stopped).await }));
@@ -102,10 +126,9 @@ pub async fn serve(
         Some(ended) => ended,
         None => core.await,
     };
-    let served = server.await.map_err(|_| MasterError::PartEnded("listener"));
-    let read = tokio::task::spawn_blocking(move || reader.join()).await;
-    let read = read.ok().and_then(Result::ok).ok_or(MasterError::PartEnded("read model"));
-    ended.map_err(|_| MasterError::PartEnded("core"))?.and(served).and(read)
+    let served = server.await;
+    ended.map_err(|_| MasterError::PartEnded("core"))??;
+    served.map_err(|_| MasterError::PartEnded("listener"))
 }
 
 fn guard(options: &Options, work_dir: Option<&WorkDir>, listener: &Listener) -> Result<Guard, MasterError> {

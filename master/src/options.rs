@@ -10,6 +10,11 @@ use crate::listen::TlsError;
 use crate::lock::WorkDirError;
 use crate::store::StoreError;
 
+/// How long changes are gathered before a round of offers: a burst of tasks that end is one larger offer and not many.
+const ALLOCATION_DELAY: Duration = Duration::from_millis(1);
+/// How long an offer that would do stands before a larger one replaces it.
+const OFFER_GROWTH_DELAY: Duration = Duration::from_millis(100);
+
 /// What a master is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -42,7 +47,11 @@ impl Options {
             tls: None,
             insecure: false,
             keep_alive: KeepAlive::default(),
-            core: rialto_core::master::Config::default(),
+            core: rialto_core::master::Config {
+                allocation_delay: ALLOCATION_DELAY,
+                offer_growth_delay: OFFER_GROWTH_DELAY,
+                ..Default::default()
+            },
         }
     }
 
@@ -90,9 +99,9 @@ pub struct KeepAlive {
 }
 
 impl Default for KeepAlive {
-    /// Noticed after 45 s: three times the interval of 15 s.
+    /// Noticed after 15 s; with the 30 s that an agent has to come back, one that is cut off is unreachable after 45 s.
     fn default() -> Self {
-        Self { interval: Duration::from_secs(15), timeout: Duration::from_secs(30) }
+        Self { interval: Duration::from_secs(10), timeout: Duration::from_secs(5) }
     }
 }
 

@@ -55,7 +55,15 @@ pub enum StoreError {
 #[derive(Debug)]
 pub(crate) enum Medium {
     Memory(BTreeMap<Vec<u8>, Vec<u8>>),
-    Redb { path: PathBuf, database: Database },
+    Redb {
+        path: PathBuf,
+        database: Database,
+    },
+    /// Fails from some write on, as a full disk does.
+    #[cfg(test)]
+    Failing {
+        writes_left: usize,
+    },
 }
 
 impl Medium {
@@ -90,6 +98,8 @@ impl Medium {
         match self {
             Self::Memory(map) => Ok(map.clone().into_iter().collect()),
             Self::Redb { path, database } => read_all(database).map_err(|error| redb_error(path, error)),
+            #[cfg(test)]
+            Self::Failing { .. } => Ok(Vec::new()),
         }
     }
 
@@ -105,6 +115,15 @@ impl Medium {
                 Ok(())
             }
             Self::Redb { path, database } => write_all(database, &entries).map_err(|error| redb_error(path, error)),
+            #[cfg(test)]
+            Self::Failing { writes_left: 0 } => {
+                Err(redb_error(Path::new("test"), redb::Error::Io(std::io::Error::other("no space left"))))
+            }
+            #[cfg(test)]
+            Self::Failing { writes_left } => {
+                *writes_left -= 1;
+                Ok(())
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rialto_core::agent::{Agent, Config, Effect, End, Input, Journal, Out, Record};
 use rialto_core::gate::{BatchId, Gate};
-use rialto_core::model::{Device, DeviceId, Exit, Launch, Reject, TaskKey, Term, Time, ToAgent, WallTime};
+use rialto_core::model::{Device, DeviceId, Exit, Launch, Reject, Resources, TaskKey, Term, Time, ToAgent, WallTime};
 
 use crate::machine::{Machine, Phase, Process};
 use crate::master_node::{WALL, global, local};
@@ -18,6 +18,8 @@ use crate::world::{Event, Node, World};
 #[derive(Debug)]
 pub(crate) struct AgentNode {
     pub(crate) plan: AgentPlan,
+    /// What it has now.
+    pub(crate) resources: Resources,
     pub(crate) machine: Machine,
     pub(crate) boot: u32,
     pub(crate) disk_fails: bool,
@@ -42,7 +44,15 @@ pub(crate) struct AgentLife {
 
 impl AgentNode {
     pub(crate) fn new(plan: AgentPlan) -> Self {
-        Self { plan, machine: Machine::default(), boot: 0, disk_fails: false, life: None, durable: Vec::new() }
+        Self {
+            resources: plan.resources.clone(),
+            plan,
+            machine: Machine::default(),
+            boot: 0,
+            disk_fails: false,
+            life: None,
+            durable: Vec::new(),
+        }
     }
 
     fn alive(&mut self, life: Life) -> Option<&mut AgentLife> {
@@ -69,16 +79,27 @@ impl World {
         let node = &mut self.agents[at];
         let config = Config {
             name: format!("a{}", at + 1).into(),
-            resources: node.plan.resources.clone(),
+            resources: node.resources.clone(),
             attributes: [].into(),
             origin: WallTime(WALL + self.now.0.cast_signed() + skew),
             seed,
         };
         let core = Agent::recover(local(self.now, epoch), config, journal);
-        core.check_invariants();
         let gate = Gate::default();
-        node.life = Some(AgentLife { life, core, gate, conn: None, in_flight: None, degraded: false, epoch, tick: None, dials: 0 });
+        node.life = Some(AgentLife {
+            life,
+            core,
+            gate,
+            conn: None,
+            in_flight: None,
+            degraded: false,
+            epoch,
+            tick: None,
+            dials: 0,
+        });
         self.say(format_args!("a{} starts", at + 1));
+        // What a torn journal leaves half done is settled by the first step.
+        self.agent_step(at, life, Input::Tick);
         self.report_processes(at, life);
         let (dial, discover) = (self.fault_dice.between(0, 1_000), self.fault_dice.between(0, 3_000));
         self.after(Duration::from_millis(dial), Event::Dial(Dialer::Agent(at), life));
@@ -95,7 +116,8 @@ impl World {
             node.durable = journal.snapshot();
             let again = replay(&node.durable);
             let same = again == journal;
-            self.checks.require(same, || format!("a{}: a compacted journal differs: {journal:?} and {again:?}", at + 1));
+            self.checks
+                .require(same, || format!("a{}: a compacted journal differs: {journal:?} and {again:?}", at + 1));
         }
         journal
     }
@@ -116,7 +138,8 @@ impl World {
                 }
             }
         }
-        let known: Vec<TaskKey> = self.agents[at].machine.processes.iter().filter(|(_, p)| p.is_live()).map(|(key, _)| key.clone()).collect();
+        let known: Vec<TaskKey> =
+            self.agents[at].machine.processes.iter().filter(|(_, p)| p.is_live()).map(|(key, _)| key.clone()).collect();
         for task in known {
             let Some(node) = self.agents[at].alive(life) else { return };
             let journaled = node.core.journal().live_tasks().any(|live| *live == task);
@@ -305,13 +328,16 @@ impl World {
         for (task, devices) in launch.group.tasks.iter().zip(given) {
             let key = TaskKey::new(launch.framework, task.id.clone());
             let asked = task.resources.device_shares().count();
-            self.checks.require(asked == devices.len(), || format!("{key} asks for {asked} devices and is shown {devices:?}"));
+            self.checks
+                .require(asked == devices.len(), || format!("{key} asks for {asked} devices and is shown {devices:?}"));
             self.counts.processes += 1;
             self.checks.started(&key);
             let machine = &mut self.agents[at].machine;
             for device in &devices {
                 let holder = machine.holder(device, None).or_else(|| machine.dirty.get(device));
-                self.checks.require(holder.is_none(), || format!("I1: {key} gets {device} of a{}, which {holder:?} holds or left dirty", at + 1));
+                self.checks.require(holder.is_none(), || {
+                    format!("I1: {key} gets {device} of a{}, which {holder:?} holds or left dirty", at + 1)
+                });
                 machine.dirty.insert(device.clone(), key.clone());
             }
             let behaviour = Behaviour::read(&task.body).expect("every task of a simulation says what it does");
@@ -398,7 +424,9 @@ impl World {
 
     fn release_device(&mut self, at: usize, life: Life, device: &DeviceId, generation: u64) {
         let holder = self.agents[at].machine.holder(device, None);
-        self.checks.require(holder.is_none(), || format!("I1: {device} of a{} is to be cleaned while {holder:?} holds it", at + 1));
+        self.checks.require(holder.is_none(), || {
+            format!("I1: {device} of a{} is to be cleaned while {holder:?} holds it", at + 1)
+        });
         let delay = self.machine_dice.duration(self.plan.release);
         self.after(delay, Event::Released(at, life, device.clone(), generation));
     }
@@ -427,7 +455,8 @@ impl World {
         self.say(format_args!("a{} shuts down: {reject}", at + 1));
         let Some(node) = self.agents[at].life.take() else { return };
         let is_gone = node.core.journal().agent().is_some_and(|agent| self.checks.gone.contains(&agent));
-        self.checks.require(is_gone, || format!("I7: a{} is told to shut down and was not declared gone: {reject}", at + 1));
+        self.checks
+            .require(is_gone, || format!("I7: a{} is told to shut down and was not declared gone: {reject}", at + 1));
         if let Some(conn) = node.conn {
             self.hang_up(conn);
         }

@@ -80,8 +80,12 @@ impl Checks {
         let facts = self.tasks.entry(key.clone()).or_default();
         let before = std::mem::replace(facts, Facts { started: true, alive: true, ..facts.clone() });
         self.require(!before.started, || format!("{key} is started twice"));
-        self.require(!before.ended || excused, || format!("I3: {key} is started after its framework was told {}", before.state));
-        self.require(!before.rejected, || format!("I3: {key} is started after its framework was told that it was not launched"));
+        self.require(!before.ended || excused, || {
+            format!("I3: {key} is started after its framework was told {}", before.state)
+        });
+        self.require(!before.rejected, || {
+            format!("I3: {key} is started after its framework was told that it was not launched")
+        });
     }
 
     pub(crate) fn died(&mut self, key: &TaskKey) {
@@ -102,9 +106,12 @@ impl Checks {
         let alive = self.tasks.get(&key).is_some_and(|facts| facts.alive);
         let excused = self.is_given_up(&key);
         if status.state.is_terminal() {
-            self.require(!alive || excused, || format!("I3: {key} lives, and its framework is told {} by {:?}", status.state, status.source));
+            self.require(!alive || excused, || {
+                format!("I3: {key} lives, and its framework is told {} by {:?}", status.state, status.source)
+            });
         }
-        let known = self.tasks.contains_key(&key);
+        // A launch that was saved and not sent is answered with its end by the master.
+        let known = self.tasks.contains_key(&key) || status.source == Source::Master;
         self.require(known, || format!("the policy of {framework} is told of {key}, which it never launched"));
     }
 
@@ -113,7 +120,9 @@ impl Checks {
         match seen {
             Seen::Update(status) => self.knows_update(framework, status),
             Seen::Rejected(tasks, reject) => {
-                self.require(reject.is_transient(), || format!("{framework}: a launch of {tasks:?} is refused for good: {reject}"));
+                self.require(reject.is_transient(), || {
+                    format!("{framework}: a launch of {tasks:?} is refused for good: {reject}")
+                });
                 tasks.iter().for_each(|task| self.knows_rejected(framework, task));
             }
             Seen::Refused(_) => {}
@@ -140,10 +149,15 @@ impl Checks {
 
     fn knows_rejected(&mut self, framework: FrameworkId, task: &TaskId) {
         let key = TaskKey::new(framework, task.clone());
+        let excused = self.is_given_up(&key);
         let facts = self.tasks.entry(key.clone()).or_default();
         let before = std::mem::replace(facts, Facts { rejected: true, ..facts.clone() });
-        self.require(!before.ended && !before.rejected, || format!("I3: {key} had ended, and is told that it was not launched"));
-        self.require(!before.started, || format!("I3: {key} was started, and is told that it was not launched"));
+        self.require(!before.ended && !before.rejected, || {
+            format!("I3: {key} had ended, and is told that it was not launched")
+        });
+        self.require(!before.started || excused, || {
+            format!("I3: {key} was started, and is told that it was not launched")
+        });
     }
 
     /// At the end every task that was launched has ended, for its framework and in fact.
@@ -154,7 +168,10 @@ impl Checks {
             }
             let launched = facts.agent.is_some() && is_live(key.framework);
             if launched && !facts.ended && !facts.rejected {
-                return Some(format!("I3: {key} was launched and its framework knows no end of it, only {}", facts.state));
+                return Some(format!(
+                    "I3: {key} was launched and its framework knows no end of it, only {}",
+                    facts.state
+                ));
             }
         }
         None

@@ -24,6 +24,10 @@ impl World {
         }
         for at in 0..self.agents.len() {
             self.agents[at].disk_fails = false;
+            if self.agents[at].resources != self.agents[at].plan.resources {
+                self.agents[at].resources = self.agents[at].plan.resources.clone();
+                self.crash_agent(at);
+            }
             self.after(Duration::from_secs(1), Event::Start(Node::Agent(at)));
             for device in self.agents[at].plan.devices.clone() {
                 self.after(Duration::from_secs(2), Event::DeviceWorks(at, device.id));
@@ -48,7 +52,8 @@ impl World {
         }
         if self.now.since(healed) > Duration::from_secs(60) {
             for at in 0..self.frameworks.len() {
-                let busy = self.frameworks[at].life.as_ref().is_some_and(|node| !node.driver.policy().is_done(|_| true));
+                let busy =
+                    self.frameworks[at].life.as_ref().is_some_and(|node| !node.driver.policy().is_done(|_| false));
                 if busy && self.now.since(healed).as_secs() < 300 {
                     self.order(at, Order::Stop);
                 }
@@ -65,7 +70,9 @@ impl World {
     }
 
     fn master_unrest(&self) -> Option<String> {
-        let Some(node) = self.leader.and_then(|life| self.masters.get(&life)) else { return Some("no master leads".to_owned()) };
+        let Some(node) = self.leader.and_then(|life| self.masters.get(&life)) else {
+            return Some("no master leads".to_owned());
+        };
         if !node.gate.is_idle() {
             return Some("the master writes".to_owned());
         }
@@ -95,12 +102,15 @@ impl World {
             .filter(|node| !node.over)
             .filter_map(|node| node.life.as_ref()?.driver.framework())
             .collect();
-        let unfinished = self.checks.unfinished(|framework| live.contains(&framework) && !self.checks.removed.contains(&framework));
+        let unfinished =
+            self.checks.unfinished(|framework| live.contains(&framework) && !self.checks.removed.contains(&framework));
         if let Some(unfinished) = unfinished {
             self.checks.fail(unfinished);
         }
         let kills = self.registry.kills.len();
-        self.checks.require(kills == 0, || format!("{kills} kills are still to be carried out, by the registry: {:?}", self.registry.kills));
+        self.checks.require(kills == 0, || {
+            format!("{kills} kills are still to be carried out, by the registry: {:?}", self.registry.kills)
+        });
         let Some(node) = self.leader.and_then(|life| self.masters.get(&life)) else { return };
         if let Some(difference) = difference(&node.core, &node.view) {
             self.checks.fail(format!("at rest the view is not what the core is: {difference}"));
@@ -117,7 +127,8 @@ impl World {
             self.checks.require(!held, || format!("I2: {id} has no task and {:?} of it is allocated", row.allocated));
         }
         for (id, row) in &view.frameworks {
-            let held = row.allocated.iter().next().is_some() && !view.offers.values().any(|offer| offer.framework == *id);
+            let held =
+                row.allocated.iter().next().is_some() && !view.offers.values().any(|offer| offer.framework == *id);
             self.checks.require(!held, || format!("{id} has no task and is charged {:?}", row.allocated));
         }
         for at in 0..self.agents.len() {
@@ -126,7 +137,9 @@ impl World {
             for (device, tenant) in &machine.dirty {
                 let row = known.and_then(|agent| view.devices.get(&(agent, device.clone())));
                 let offered = row.is_some_and(|row| row.state == DeviceState::Free);
-                self.checks.require(!offered, || format!("I1: {device} of a{} is free and was not cleaned after {tenant}", at + 1));
+                self.checks.require(!offered, || {
+                    format!("I1: {device} of a{} is free and was not cleaned after {tenant}", at + 1)
+                });
             }
         }
     }
@@ -134,7 +147,9 @@ impl World {
     /// Whether every device of the cluster is quarantined, so that who needs one waits for a person.
     pub(crate) fn no_device_left(&self) -> bool {
         self.leading_view().is_some_and(|view| {
-            view.devices.values().all(|row| matches!(row.state, DeviceState::Quarantined { .. }) || !row.device.health.is_usable())
+            view.devices
+                .values()
+                .all(|row| matches!(row.state, DeviceState::Quarantined { .. }) || !row.device.health.is_usable())
         })
     }
 }

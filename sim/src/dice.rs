@@ -12,7 +12,9 @@ pub(crate) struct Dice(Pcg64Mcg);
 impl Dice {
     /// The child generator called `name` of `seed`.
     pub(crate) fn child(seed: u64, name: &str) -> Self {
-        let salt = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let salt = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         Self(Pcg64Mcg::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ salt))
     }
 

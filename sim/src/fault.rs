@@ -11,6 +11,8 @@ pub(crate) enum Fault {
     CrashAgent,
     /// A machine is started anew: its processes are gone.
     RebootMachine,
+    /// An agent comes back with fewer or more resources.
+    ResizeMachine,
     /// A framework crashes.
     CrashFramework,
     /// A connection is reset; what is on its way is lost.
@@ -34,11 +36,12 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::CrashMaster,
         Self::ReplaceMaster,
         Self::CrashAgent,
         Self::RebootMachine,
+        Self::ResizeMachine,
         Self::CrashFramework,
         Self::ResetConnection,
         Self::Partition,

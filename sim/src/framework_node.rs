@@ -263,7 +263,8 @@ impl World {
                 }
                 DriverEffect::App(()) => {}
                 DriverEffect::Ended(ending) => {
-                    let removed = node.driver.framework().is_some_and(|framework| self.checks.removed.contains(&framework));
+                    let removed =
+                        node.driver.framework().is_some_and(|framework| self.checks.removed.contains(&framework));
                     self.say(format_args!("f{} ends: {ending:?}", at + 1));
                     self.checks.require(removed, || format!("f{} ends, and nobody has removed it: {ending:?}", at + 1));
                     let node = self.frameworks[at].life.take().expect("it was found above");

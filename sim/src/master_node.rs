@@ -30,7 +30,9 @@ pub(crate) struct MasterNode {
 impl World {
     /// A new leader: from now on the registry takes its writes only.
     pub(crate) fn start_master(&mut self) {
-        if self.leader.is_some_and(|life| self.fence == life && self.masters.contains_key(&life)) && self.healed.is_some() {
+        if self.leader.is_some_and(|life| self.fence == life && self.masters.contains_key(&life))
+            && self.healed.is_some()
+        {
             return;
         }
         let life = self.new_life();
@@ -78,7 +80,8 @@ impl World {
     /// What a master's process had open is closed by its kernel, or its machine falls silent.
     fn drop_master_ends(&mut self, life: Life) {
         let silent = self.fault_dice.chance(300);
-        let its: Vec<ConnId> = self.network.conns.iter().filter(|(_, conn)| conn.master == life).map(|(id, _)| *id).collect();
+        let its: Vec<ConnId> =
+            self.network.conns.iter().filter(|(_, conn)| conn.master == life).map(|(id, _)| *id).collect();
         for id in its {
             let wait = if silent { Duration::from_secs(45) } else { Duration::from_secs(2) };
             let delay = self.network.dice.duration((Duration::ZERO, wait));
@@ -181,7 +184,8 @@ impl World {
         for record in records {
             if let Record::Term(term) = &record {
                 let newer = *term > self.registry.term;
-                self.checks.require(newer, || format!("I5: term {} is written after term {}", term.0, self.registry.term.0));
+                self.checks
+                    .require(newer, || format!("I5: term {} is written after term {}", term.0, self.registry.term.0));
             }
             self.registry.apply(record);
         }

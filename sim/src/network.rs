@@ -74,6 +74,8 @@ pub(crate) struct Conn {
     pub(crate) master: Life,
     pub(crate) dialer_open: bool,
     pub(crate) master_open: bool,
+    /// Whether the master has heard of it.
+    pub(crate) heard: bool,
     up: Stream,
     down: Stream,
 }
@@ -107,9 +109,16 @@ impl Network {
         }
         self.last += 1;
         let (up, down) = (Stream::default(), Stream::default());
-        let conn = Conn { dialer, dialer_life, master, dialer_open: true, master_open: true, up, down };
+        let conn = Conn { dialer, dialer_life, master, dialer_open: true, master_open: true, heard: false, up, down };
         self.conns.insert(self.last, conn);
         Some(self.last)
+    }
+
+    /// The dialer has given the connection up. If nothing of it has arrived by then nothing will: it was never established.
+    pub(crate) fn give_up(&mut self, id: ConnId) {
+        if self.conns.get(&id).is_some_and(|conn| !conn.heard) {
+            self.cut(id, Way::Up);
+        }
     }
 
     /// When what is sent now arrives; none if it is lost.

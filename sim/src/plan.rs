@@ -41,6 +41,8 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug)]
 pub(crate) struct AgentPlan {
     pub(crate) resources: Resources,
+    /// What it has after somebody took memory out of it, so that its tasks may not fit any more.
+    pub(crate) small: Resources,
     pub(crate) devices: Vec<Device>,
 }
 
@@ -94,7 +96,9 @@ impl Plan {
         let dice = &mut Dice::child(seed, "plan");
         let unsafe_for = SEC(minutes * 60);
         let agents: Vec<AgentPlan> = (0..dice.count(1, 5)).map(|at| draw_agent(dice, at)).collect();
-        let frameworks = (0..dice.count(1, 4)).map(|at| draw_framework(dice, at, unsafe_for)).collect();
+        let mut frameworks: Vec<FrameworkPlan> =
+            (0..dice.count(1, 4)).map(|at| draw_framework(dice, at, unsafe_for)).collect();
+        unlock_hoarders(&mut frameworks);
         let fast = dice.chance(500);
         let long = SEC(dice.between(2, 40));
         Self {
@@ -121,6 +125,14 @@ impl Plan {
     }
 }
 
+/// Who does not say what it waits for has no right against one that locks all there is; so there is none such beside it.
+fn unlock_hoarders(frameworks: &mut [FrameworkPlan]) {
+    let all_declare = frameworks.iter().all(|plan| plan.declares || plan.jobs.is_empty());
+    for hoarder in frameworks.iter_mut().filter(|plan| plan.manner == Manner::Hoarder && !all_declare) {
+        hoarder.mode = OfferMode::Optimistic;
+    }
+}
+
 /// Each kind of fault is on or off in a run, so that some runs see one kind only, and often.
 fn draw_faults(dice: &mut Dice) -> Vec<(Fault, u64)> {
     let share = *dice.pick(&[0, 200, 500, 900]).expect("four shares");
@@ -135,7 +147,8 @@ fn draw_agent(dice: &mut Dice, at: usize) -> AgentPlan {
     let mem = Milli::from_whole(dice.between(8 + least * 24, 64) * 128);
     let kinds = dice.count(usize::from(at == 0), 3);
     let devices = (0..kinds).map(|at| device(at, dice.chance(500))).collect();
-    AgentPlan { resources: Resources::of(cpus, mem), devices }
+    let small = Resources::of(Milli(cpus.0 / 2), Milli(mem.0 / 4));
+    AgentPlan { resources: Resources::of(cpus, mem), small, devices }
 }
 
 fn device(at: usize, is_large: bool) -> Device {
@@ -162,7 +175,7 @@ fn draw_framework(dice: &mut Dice, at: usize, unsafe_for: Duration) -> Framework
         _ => Manner::Decliner,
     };
     let jobs = match manner {
-        Manner::Batch => dice.count(3, 25),
+        Manner::Batch => dice.count(5, 40),
         Manner::Service => dice.count(1, 5),
         Manner::Hoarder | Manner::Decliner => 0,
     };
@@ -207,7 +220,12 @@ impl fmt::Display for Plan {
         writeln!(
             f,
             "agent timeout {:?}, recovery {:?}, offers {:?} in {} at once, rounds gathered for {:?}, {} ended tasks remembered",
-            self.agent_timeout, self.recovery_timeout, self.offer_timeout, self.offer_fanout, self.allocation_delay, self.completed_max
+            self.agent_timeout,
+            self.recovery_timeout,
+            self.offer_timeout,
+            self.offer_fanout,
+            self.allocation_delay,
+            self.completed_max
         )?;
         writeln!(f, "a fault every {:?} to {:?}: {:?}", self.fault_every.0, self.fault_every.1, self.faults)?;
         for (at, agent) in self.agents.iter().enumerate() {
@@ -217,7 +235,13 @@ impl fmt::Display for Plan {
             writeln!(
                 f,
                 "f{}: {:?} for {}, {:?} offers, {} jobs, declares {}, suppresses {}",
-                at + 1, plan.manner, plan.role, plan.mode, plan.jobs.len(), plan.declares, plan.suppresses
+                at + 1,
+                plan.manner,
+                plan.role,
+                plan.mode,
+                plan.jobs.len(),
+                plan.declares,
+                plan.suppresses
             )?;
         }
         Ok(())

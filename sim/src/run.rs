@@ -173,7 +173,10 @@ pub fn main(args: &FaultsArgs) -> Result<String, String> {
         let report = run_faults(options).map_err(|failure| failure.to_string())?;
         let again = run_faults(options).map_err(|failure| failure.to_string())?;
         if report.trace_hash != again.trace_hash {
-            return Err(format!("seed {seed}: two runs of it differ: {:016x} and {:016x}", report.trace_hash, again.trace_hash));
+            return Err(format!(
+                "seed {seed}: two runs of it differ: {:016x} and {:016x}",
+                report.trace_hash, again.trace_hash
+            ));
         }
         if args.trace {
             lines.push(report.parameters.trim_end().to_owned());

@@ -41,6 +41,7 @@ impl World {
         let at_agent = self.fault_dice.count(0, self.agents.len() - 1);
         let at_framework = self.fault_dice.count(0, self.frameworks.len() - 1);
         let down = self.fault_dice.span(DOWN);
+        let plan = self.agents[at_agent].plan.clone();
         match fault {
             Fault::CrashMaster => {
                 if let Some(life) = self.leader {
@@ -59,6 +60,13 @@ impl World {
             }
             Fault::RebootMachine => {
                 self.reboot(at_agent);
+                self.after(down, Event::Start(Node::Agent(at_agent)));
+            }
+            Fault::ResizeMachine => {
+                let (small, large) = (&plan.small, &plan.resources);
+                let now = if self.fault_dice.chance(500) { small } else { large };
+                self.agents[at_agent].resources = now.clone();
+                self.crash_agent(at_agent);
                 self.after(down, Event::Start(Node::Agent(at_agent)));
             }
             Fault::CrashFramework => {
@@ -97,9 +105,11 @@ impl World {
 
     /// A short partition delays; a long one breaks the connections.
     fn partition(&mut self, at_agent: usize, at_framework: usize) {
-        let dialer = if self.fault_dice.chance(500) { Dialer::Agent(at_agent) } else { Dialer::Framework(at_framework) };
+        let dialer =
+            if self.fault_dice.chance(500) { Dialer::Agent(at_agent) } else { Dialer::Framework(at_framework) };
         let length = self.fault_dice.span((SECOND, Duration::from_secs(120)));
-        let ways: &[Way] = self.fault_dice.pick(&[&[Way::Up][..], &[Way::Down], &[Way::Up, Way::Down]]).expect("three ways to part");
+        let ways: &[Way] =
+            self.fault_dice.pick(&[&[Way::Up][..], &[Way::Down], &[Way::Up, Way::Down]]).expect("three ways to part");
         self.say(format_args!("{dialer} is cut off for {length:?}, {ways:?}"));
         for way in ways {
             self.network.block(dialer, *way, self.now + length);
@@ -139,7 +149,8 @@ impl World {
             return;
         }
         let Some(view) = self.leading_view() else { return };
-        let live: Vec<_> = view.tasks.iter().filter(|(_, row)| !row.state.is_terminal()).map(|(key, _)| key.clone()).collect();
+        let live: Vec<_> =
+            view.tasks.iter().filter(|(_, row)| !row.state.is_terminal()).map(|(key, _)| key.clone()).collect();
         if let Some(task) = self.fault_dice.pick(&live).cloned() {
             self.checks.kill_asked(task.clone());
             self.operate(Command::Kill { task, grace: None });
@@ -148,7 +159,8 @@ impl World {
 
     fn lose_agent(&mut self, at: usize) {
         let known = self.agents[at].life.as_ref().and_then(|node| node.core.journal().agent());
-        let listed = self.leading_view().is_some_and(|view| known.is_some_and(|agent| view.agents.contains_key(&agent)));
+        let listed =
+            self.leading_view().is_some_and(|view| known.is_some_and(|agent| view.agents.contains_key(&agent)));
         // Rare, or no machine keeps a name for long.
         if let Some(agent) = known.filter(|_| listed && self.fault_dice.chance(200)) {
             self.checks.gone.insert(agent);
@@ -158,7 +170,8 @@ impl World {
 
     fn remove_framework(&mut self, at: usize) {
         let known = self.frameworks[at].life.as_ref().and_then(|node| node.driver.framework());
-        if let Some(framework) = known.filter(|_| self.leader.is_some() && self.fault_dice.chance(100)) {
+        // The first framework stays, so that there is something to do.
+        if let Some(framework) = known.filter(|_| at > 0 && self.leader.is_some() && self.fault_dice.chance(100)) {
             self.checks.removed.insert(framework);
             self.operate(Command::Teardown(framework));
         }
@@ -166,7 +179,7 @@ impl World {
 
     fn abandon(&mut self, at: usize) {
         let known = self.frameworks[at].life.as_ref().and_then(|node| node.driver.framework());
-        if let Some(framework) = known.filter(|_| self.fault_dice.chance(100)) {
+        if let Some(framework) = known.filter(|_| at > 0 && self.fault_dice.chance(100)) {
             self.say(format_args!("f{} will not come back", at + 1));
             self.checks.removed.insert(framework);
             self.crash_framework(at);

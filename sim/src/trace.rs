@@ -20,7 +20,12 @@ pub(crate) struct Trace {
 impl Trace {
     /// A trace that keeps every line if `whole`, else the last ones.
     pub(crate) fn new(whole: bool) -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, lines: 0, tail: VecDeque::new(), keep: if whole { usize::MAX } else { TAIL } }
+        Self {
+            hash: 0xcbf2_9ce4_8422_2325,
+            lines: 0,
+            tail: VecDeque::new(),
+            keep: if whole { usize::MAX } else { TAIL },
+        }
     }
 
     pub(crate) fn line(&mut self, now: Time, what: fmt::Arguments<'_>) {
@@ -57,8 +62,17 @@ impl fmt::Display for Short<'_, FromAgent> {
         match self.0 {
             FromAgent::Register(report) => {
                 let id = report.agent.map_or_else(|| "new".to_owned(), |(id, _)| id.to_string());
-                write!(f, "register {id}: {} tasks {} devices", report.tasks.len(), report.devices.len())?;
-                report.tasks.iter().try_for_each(|task| write!(f, " {}/{}={}", task.framework, task.task.id, task.state))
+                write!(
+                    f,
+                    "register {id} ({:08x}): {} tasks {} devices",
+                    report.client.0 >> 96,
+                    report.tasks.len(),
+                    report.devices.len()
+                )?;
+                report
+                    .tasks
+                    .iter()
+                    .try_for_each(|task| write!(f, " {}/{}={}", task.framework, task.task.id, task.state))
             }
             FromAgent::Update { framework, status, latest } => {
                 write!(f, "update {framework}/{}", Short(status))?;
@@ -136,7 +150,9 @@ impl fmt::Display for Short<'_, Call> {
                 })
             }
             Call::Decline { offers, refusal } => write!(f, "decline {offers:?} for {:?}", refusal.duration),
-            Call::Demand { demand, .. } => write!(f, "demand {:?} shapes", demand.as_ref().map(|demand| demand.shapes.len())),
+            Call::Demand { demand, .. } => {
+                write!(f, "demand {:?} shapes", demand.as_ref().map(|demand| demand.shapes.len()))
+            }
             Call::Suppress(_) => write!(f, "suppress"),
             Call::Revive(_) => write!(f, "revive"),
             Call::Kill { id, task, .. } => write!(f, "kill {} {task}", id.0),
@@ -151,7 +167,9 @@ impl fmt::Display for Short<'_, Call> {
 impl fmt::Display for Short<'_, Event> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Event::Subscribed { framework, agents_missing, .. } => write!(f, "subscribed {framework}, {agents_missing} agents missing"),
+            Event::Subscribed { framework, agents_missing, .. } => {
+                write!(f, "subscribed {framework}, {agents_missing} agents missing")
+            }
             Event::Offers(offers) => {
                 write!(f, "offers")?;
                 offers.iter().try_for_each(|offer| write!(f, " {} of {} ({})", offer.id, offer.agent, offer.resources))
@@ -160,7 +178,10 @@ impl fmt::Display for Short<'_, Event> {
             Event::Update(status) => write!(f, "update {}", Short(status)),
             Event::Outcome(outcome) => {
                 write!(f, "outcome {}", outcome.call.0)?;
-                outcome.rejected.iter().try_for_each(|rejection| write!(f, " {:?}: {}", rejection.tasks, rejection.reject))
+                outcome
+                    .rejected
+                    .iter()
+                    .try_for_each(|rejection| write!(f, " {:?}: {}", rejection.tasks, rejection.reject))
             }
             Event::Message { .. } => write!(f, "message"),
             Event::AgentLost(agent) => write!(f, "agent lost {agent}"),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::model::{
-    Body, Demand, ExecutorRef, OfferMode, Refusal, Reject, Resources, Shape, Status, Task, TaskGroup, TaskId, TaskState, Time,
+    Body, Demand, ExecutorRef, OfferMode, Reason, Refusal, Reject, Resources, Shape, Status, Task, TaskGroup, TaskId,
+    TaskState, Time,
 };
 use rialto_core::scheduler::placement::{Needs, Packer, Strategy};
 use rialto_core::scheduler::{Happening, Out, Scheduler};
@@ -53,7 +54,10 @@ struct Job {
 enum JobState {
     Waiting,
     /// Members that have not ended, as bits; whether one of them was lost through no fault of its own.
-    Launched { alive: u8, lost: bool },
+    Launched {
+        alive: u8,
+        lost: bool,
+    },
     Done,
 }
 
@@ -83,7 +87,9 @@ impl Player {
     /// What is not done, for people.
     pub(crate) fn describe(&self) -> String {
         let open = self.jobs.iter().filter(|(_, job)| job.state != JobState::Done);
-        open.map(|(number, job)| format!("job {number} attempt {}: {:?}", job.attempt, job.state)).collect::<Vec<_>>().join("; ")
+        open.map(|(number, job)| format!("job {number} attempt {}: {:?}", job.attempt, job.state))
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 
     /// The jobs that run.
@@ -191,16 +197,18 @@ impl Player {
     }
 
     /// Tells the master what is waited for.
-    fn ask(&mut self, out: &mut Out<()>) {
+    fn ask(&mut self, changed: Changed, out: &mut Out<()>) {
         let waiting = self.waiting();
         if self.plan.declares {
             let shape = |number: &usize| self.plan.jobs[*number].shape(*number);
             out.demand(&self.plan.role, Demand { shapes: waiting.iter().map(shape).collect() });
         }
-        if self.plan.suppresses && waiting.is_empty() != self.suppressed {
-            self.suppressed = waiting.is_empty();
+        // Who suppresses while launches are unanswered may have to revive for their rejection, and loses the offers in between.
+        let idle = waiting.is_empty() && self.running().is_empty();
+        if self.plan.suppresses && idle != self.suppressed {
+            self.suppressed = idle;
             if self.suppressed { out.suppress(&self.plan.role) } else { out.revive(&self.plan.role) }
-        } else if !waiting.is_empty() && !self.plan.declares {
+        } else if changed == Changed::Yes && !waiting.is_empty() && !self.plan.declares {
             out.revive(&self.plan.role);
         }
     }
@@ -216,7 +224,8 @@ impl Scheduler for Player {
         match event {
             Happening::Update(status) => {
                 if status.state.is_terminal() {
-                    let lost = status.state != TaskState::Finished && status.reason.is_some_and(|reason| reason.is_infrastructure());
+                    let lost =
+                        status.state != TaskState::Finished && status.reason.is_some_and(Reason::is_infrastructure);
                     self.ended(&status.task, lost, out);
                 }
                 self.seen.push(Seen::Update(status));
@@ -231,10 +240,18 @@ impl Scheduler for Player {
             _ => return,
         }
         self.place(out);
-        if subscribed || self.waiting() != before {
-            self.ask(out);
+        let changed = if subscribed || self.waiting() != before { Changed::Yes } else { Changed::No };
+        if changed == Changed::Yes || self.plan.suppresses {
+            self.ask(changed, out);
         }
     }
+}
+
+/// Whether what waits has changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Changed {
+    Yes,
+    No,
 }
 
 impl JobPlan {

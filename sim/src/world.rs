@@ -235,6 +235,9 @@ impl World {
         if matches!(message, Message::End) {
             return self.notice(id, way);
         }
+        if let Some(conn) = self.network.conns.get_mut(&id).filter(|_| way == Way::Up) {
+            conn.heard = true;
+        }
         match way {
             Way::Up => self.say(format_args!("{dialer} -> M{master} #{id}: {message}")),
             Way::Down => self.say(format_args!("M{master} -> {dialer} #{id}: {message}")),
@@ -267,6 +270,7 @@ impl World {
                 self.master_loses(master, id);
             }
             Way::Down => {
+                self.network.give_up(id);
                 self.send(id, Way::Up, Message::End);
                 self.network.tidy(id);
                 self.say(format_args!("{dialer} sees #{id} closed"));
@@ -285,6 +289,7 @@ impl World {
         if let Some(conn) = self.network.conns.get_mut(&id) {
             conn.dialer_open = false;
         }
+        self.network.give_up(id);
         if silent && self.healed.is_none() {
             self.network.cut(id, Way::Up);
             self.after(delay, Event::Notice(id, Way::Up));

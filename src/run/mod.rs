@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rialto_proto::logs::{Follow, LogFile, ReadLog, Start};
+use rialto_sdk::core::allocator::explain::Wait;
 use rialto_sdk::core::master::{Command as OperatorCommand, Reply, Target};
 use rialto_sdk::core::model::{Exit, FrameworkId, Role, Status, TaskId, TaskKey, TaskState};
 use rialto_sdk::{Command, Framework, MasterClient, Options};
@@ -64,7 +65,8 @@ pub async fn run(args: Run) -> anyhow::Result<u8> {
 fn command(args: &Run) -> anyhow::Result<Command> {
     let mut command = Command::argv(args.command.iter().cloned()).cpus(&args.cpus)?.scalar("mem", &args.mem)?;
     for variable in &args.env {
-        let (name, value) = variable.split_once('=').with_context(|| format!("--env {variable}: expected NAME=VALUE"))?;
+        let (name, value) =
+            variable.split_once('=').with_context(|| format!("--env {variable}: expected NAME=VALUE"))?;
         if name.is_empty() {
             bail!("--env {variable}: expected a name before '='");
         }
@@ -83,7 +85,8 @@ fn command(args: &Run) -> anyhow::Result<Command> {
 fn job_id(args: &Run) -> anyhow::Result<String> {
     let program = args.command.first().map_or("task", |program| program.rsplit('/').next().unwrap_or(program));
     let name = args.name.as_deref().unwrap_or(program);
-    let clean: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).take(100).collect();
+    let clean: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).take(100).collect();
     let id = format!("{clean}-{:06x}", rialto_sdk::random()? & 0xff_ffff);
     TaskId::new(&id).context("--name")?;
     Ok(id)
@@ -174,12 +177,12 @@ impl Session {
         };
         let why = OperatorCommand::Why(Target::Shape(framework, self.id.clone()));
         let Reply::Why(explanation) = self.client.command(&why).await? else { return Ok(false) };
-        let text = explain::render(&explanation, &ToString::to_string);
+        let text = explain::render(&explanation);
         if self.told.as_ref() != Some(&text) {
             eprint!("{text}");
             self.told = Some(text);
         }
-        Ok(explanation.waits.iter().any(explain::is_hopeless))
+        Ok(explanation.waits.iter().any(Wait::is_hopeless))
     }
 
     /// The rest of the output, then the exit code.
@@ -211,7 +214,13 @@ async fn stream(client: MasterClient, task: TaskKey, file: LogFile, many: bool) 
 }
 
 async fn copy(client: &MasterClient, task: &TaskKey, file: &LogFile, many: bool) -> anyhow::Result<()> {
-    let read = ReadLog { task: task.clone(), file: file.clone(), start: Start::Offset(0), follow: Follow::UntilTaskEnds, limit: None };
+    let read = ReadLog {
+        task: task.clone(),
+        file: file.clone(),
+        start: Start::Offset(0),
+        follow: Follow::UntilTaskEnds,
+        limit: None,
+    };
     let mut bytes = client.logs(&read).await?;
     let mut lines = Lines { prefix: if many { format!("{}| ", task.task) } else { String::new() }, at_start: true };
     while let Some(chunk) = bytes.next().await {

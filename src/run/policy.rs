@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rialto_sdk::core::model::{Demand, Exit, FrameworkId, Reason, Refusal, Role, Status, Task, TaskId, TaskState, Time};
+use rialto_sdk::core::model::{
+    Demand, Exit, FrameworkId, Reason, Refusal, Role, Status, Task, TaskId, TaskState, Time,
+};
 use rialto_sdk::core::scheduler::placement::{Needs, Packer, Placement, Strategy};
 use rialto_sdk::core::scheduler::{Happening, Out, Scheduler};
 
@@ -188,7 +190,8 @@ impl Policy {
 
     /// Says how it ended, once everything has.
     fn finish(&self, out: &mut Out<Effect>) {
-        let ended = self.tasks.is_empty() && (self.cancelled || self.instances.iter().all(|one| one.state == State::Done));
+        let ended =
+            self.tasks.is_empty() && (self.cancelled || self.instances.iter().all(|one| one.state == State::Done));
         if !ended {
             return;
         }

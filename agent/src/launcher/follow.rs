@@ -8,7 +8,9 @@ use tokio::net::UnixStream;
 
 use super::{Group, Kill, blocking, remains};
 use crate::supervisor::client::{self, Liveness};
-use crate::supervisor::protocol::{Command, Frame, KillCause, Outcome, Snapshot, TaskEnd, TaskState, TaskStatus, Terminal};
+use crate::supervisor::protocol::{
+    Command, Frame, KillCause, Outcome, Snapshot, TaskEnd, TaskState, TaskStatus, Terminal,
+};
 use crate::supervisor::{FrameDecoder, encode_command};
 
 /// Between two attempts to reach a supervisor that lives.
@@ -166,7 +168,10 @@ impl Group {
     }
 }
 
-fn look(directory: &std::path::Path, mut child: Option<std::process::Child>) -> (Option<std::process::Child>, Result<Found, String>) {
+fn look(
+    directory: &std::path::Path,
+    mut child: Option<std::process::Child>,
+) -> (Option<std::process::Child>, Result<Found, String>) {
     let found = find(directory, child.as_mut()).map_err(|error| error.to_string());
     (child, found)
 }

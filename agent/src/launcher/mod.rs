@@ -23,7 +23,7 @@ use tokio::task::AbortHandle;
 use crate::health;
 use crate::shell::Event;
 use crate::supervisor::client::{self, Liveness};
-use crate::supervisor::protocol;
+use crate::supervisor::{protocol, resolve_user};
 use crate::work_dir::{Boot, Layout};
 
 /// Asks a group's supervisor to end the group because of one member.
@@ -92,28 +92,35 @@ impl Group {
             self.end_all(&End::Killed(None)).await;
             return;
         }
-        match self.spawn(Some(spec)).await {
-            Ok(stream) => self.stay(Some(stream)).await,
-            Err(message) => self.end_all(&End::LaunchFailed(message.into())).await,
-        }
+        self.spawn_and_stay(Some(spec)).await;
     }
 
     /// Takes up a group that an earlier agent started, or was about to.
     pub(crate) async fn resume(mut self, boot: Boot) {
         let directory = self.directory.clone();
-        let found = blocking(move || Ok((client::terminal(&directory)?, client::liveness(&directory)?, directory.exists()))).await;
+        let found =
+            blocking(move || Ok((client::terminal(&directory)?, client::liveness(&directory)?, directory.exists())))
+                .await;
         let Some(spec) = self.plan().await else { return };
         match found {
-            Err(error) => self.end_all(&End::LaunchFailed(format!("its supervisor's folder can't be read: {error}").into())).await,
+            Err(error) => self.launch_failed(format!("its supervisor's folder can't be read: {error}")).await,
             Ok((Some(terminal), _, _)) => self.finished(terminal).await,
             Ok((None, _, _)) if boot == Boot::New => self.end_all(&End::Rebooted).await,
             Ok((None, Liveness::Alive { .. } | Liveness::Dead, _)) => self.stay(None).await,
             // It was never started. Should a supervisor be about to claim the folder, only one of the two can.
-            Ok((None, Liveness::Never, exists)) => match self.spawn((!exists).then_some(spec)).await {
-                Ok(stream) => self.stay(Some(stream)).await,
-                Err(message) => self.end_all(&End::LaunchFailed(message.into())).await,
-            },
+            Ok((None, Liveness::Never, exists)) => self.spawn_and_stay((!exists).then_some(spec)).await,
         }
+    }
+
+    async fn spawn_and_stay(&mut self, spec: Option<protocol::Spec>) {
+        match self.spawn(spec).await {
+            Ok(stream) => self.stay(Some(stream)).await,
+            Err(message) => self.launch_failed(message).await,
+        }
+    }
+
+    async fn launch_failed(&mut self, message: String) {
+        self.end_all(&End::LaunchFailed(message.into())).await;
     }
 
     /// What is to be run. A description that can't be run ends the group.
@@ -194,11 +201,20 @@ fn spawn(exe: &Path, directory: &Path, spec: Option<&protocol::Spec>) -> Result<
 
 fn prepare(directory: &Path, spec: &protocol::Spec) -> Result<(), String> {
     for task in &spec.tasks {
-        std::fs::create_dir_all(&task.sandbox).map_err(|error| format!("sandbox {}: {error}", task.sandbox.display()))?;
+        sandbox(task).map_err(|error| format!("sandbox {}: {error}", task.sandbox.display()))?;
     }
     let parent = directory.parent().expect("it lies below the work directory");
     std::fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
     client::prepare(directory, spec).map_err(|error| error.to_string())
+}
+
+/// Makes a task's sandbox, its user's own.
+fn sandbox(task: &protocol::TaskSpec) -> std::io::Result<()> {
+    std::fs::create_dir_all(&task.sandbox)?;
+    let Some(user) = &task.user else { return Ok(()) };
+    // A user that is not known fails the start of the command, with the name in the message.
+    let Ok((uid, gid)) = resolve_user(user) else { return Ok(()) };
+    std::os::unix::fs::chown(&task.sandbox, Some(uid), Some(gid))
 }
 
 /// Reads or writes files where waiting for them holds nobody up.

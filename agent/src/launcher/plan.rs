@@ -30,7 +30,8 @@ pub(super) struct PlanError {
 }
 
 pub(super) fn plan(launcher: &Launcher, order: &Order, keys: &[TaskKey]) -> Result<Plan, PlanError> {
-    let mut spec = protocol::Spec { version: protocol::VERSION, durability: Durability::ProcessLoss, tasks: Vec::new() };
+    let mut spec =
+        protocol::Spec { version: protocol::VERSION, durability: Durability::ProcessLoss, tasks: Vec::new() };
     let mut checks = Vec::new();
     for (member, (task, key)) in order.launch.group.tasks.iter().zip(keys).enumerate() {
         let planned = member_plan(launcher, order, task, key, member);
@@ -125,11 +126,12 @@ fn identity_variables(launcher: &Launcher, order: &Order, key: &TaskKey, sandbox
 }
 
 fn device_variables(devices: &[Arc<Device>]) -> Vec<(String, String)> {
-    let ids = |devices: &mut dyn Iterator<Item = &Arc<Device>>| devices.map(|device| device.id.to_string()).collect::<Vec<_>>().join(",");
+    let ids = |devices: &mut dyn Iterator<Item = &Arc<Device>>| {
+        devices.map(|device| device.id.to_string()).collect::<Vec<_>>().join(",")
+    };
     let nodes: Vec<&str> = devices.iter().flat_map(|device| device.nodes.iter().map(|node| &**node)).collect();
     let gpus = ids(&mut devices.iter().filter(|device| &*device.kind == "gpu"));
-    let mut variables =
-        named([("RIALTO_DEVICES", ids(&mut devices.iter())), ("RIALTO_DEVICE_NODES", nodes.join(","))]);
+    let mut variables = named([("RIALTO_DEVICES", ids(&mut devices.iter())), ("RIALTO_DEVICE_NODES", nodes.join(","))]);
     // Said of tasks without a GPU too: "none" keeps the vendor's libraries from taking what others hold.
     variables.push(("CUDA_VISIBLE_DEVICES".to_owned(), gpus.clone()));
     variables.push(("NVIDIA_VISIBLE_DEVICES".to_owned(), if gpus.is_empty() { "none".to_owned() } else { gpus }));
@@ -137,7 +139,8 @@ fn device_variables(devices: &[Arc<Device>]) -> Vec<(String, String)> {
 }
 
 fn port_variables(ports: &[u64]) -> Vec<(String, String)> {
-    let mut variables: Vec<_> = ports.iter().enumerate().map(|(index, port)| (format!("RIALTO_PORT{index}"), port.to_string())).collect();
+    let mut variables: Vec<_> =
+        ports.iter().enumerate().map(|(index, port)| (format!("RIALTO_PORT{index}"), port.to_string())).collect();
     if !ports.is_empty() {
         let all: Vec<String> = ports.iter().map(u64::to_string).collect();
         variables.push(("RIALTO_PORTS".to_owned(), all.join(",")));

@@ -62,7 +62,9 @@ fn a_body_that_is_no_specification_names_the_field() {
 #[test]
 fn a_folder_outside_the_sandbox_is_not_made() {
     let shell = CommandSpec::Shell("pwd".to_owned());
-    let CommandLine::Argv(args) = command(shell.clone(), Path::new("/sandbox"), "/srv") else { panic!("expected a program") };
+    let CommandLine::Argv(args) = command(shell.clone(), Path::new("/sandbox"), "/srv") else {
+        panic!("expected a program")
+    };
     assert_eq!(args, ["/bin/sh", "-c", "cd -- \"$0\" && exec \"$@\"", "/srv", "/bin/sh", "-c", "pwd"]);
     let CommandLine::Argv(args) = command(shell, Path::new("/sandbox"), "build") else { panic!("expected a program") };
     assert_eq!(args[2..4], ["mkdir -p -- \"$0\" && cd -- \"$0\" && exec \"$@\"", "/sandbox/build"]);

@@ -46,7 +46,8 @@ impl Fake {
             "generation" => self.generation = number(name, value, u32::MAX)?,
             "vendor" => self.vendor = value.into(),
             "model" => {
-                check_kind(&format!("m{value}")).map_err(|_| format!("model: expected letters, digits, '-', '_' or '.', got {value:?}"))?;
+                check_kind(&format!("m{value}"))
+                    .map_err(|_| format!("model: expected letters, digits, '-', '_' or '.', got {value:?}"))?;
                 self.model = value.into();
             }
             "mode" => {
@@ -66,7 +67,11 @@ impl Fake {
     }
 
     fn device(&self, index: u32) -> Device {
-        let id = if self.model.is_empty() { format!("{}-{index}", self.kind) } else { format!("{}-{}-{index}", self.kind, self.model) };
+        let id = if self.model.is_empty() {
+            format!("{}-{index}", self.kind)
+        } else {
+            format!("{}-{}-{index}", self.kind, self.model)
+        };
         Device {
             id: DeviceId::new(&id),
             kind: self.kind.clone(),
@@ -84,5 +89,9 @@ impl Fake {
 }
 
 fn number(name: &str, value: &str, max: u32) -> Result<u32, String> {
-    value.parse().ok().filter(|number| *number <= max).ok_or_else(|| format!("{name}: expected a number up to {max}, got {value:?}"))
+    value
+        .parse()
+        .ok()
+        .filter(|number| *number <= max)
+        .ok_or_else(|| format!("{name}: expected a number up to {max}, got {value:?}"))
 }

@@ -69,7 +69,10 @@ impl Glob {
             vendor: "".into(),
             model: "".into(),
             generation: 0,
-            attributes: BTreeMap::from([("node".into(), Attribute::text(node)), ("class".into(), Attribute::text(class))]),
+            attributes: BTreeMap::from([
+                ("node".into(), Attribute::text(node)),
+                ("class".into(), Attribute::text(class)),
+            ]),
             topology: Topology::default(),
             mode: DeviceMode::Exclusive,
             health: Health::Healthy,
@@ -125,10 +128,14 @@ pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
         None => name.is_empty(),
         Some(b'*') => (0..=name.len()).any(|skip| matches(&pattern[1..], &name[skip..])),
         Some(b'[') => {
-            let (Some(end), Some(first)) = (pattern.iter().position(|byte| *byte == b']'), name.first()) else { return false };
+            let (Some(end), Some(first)) = (pattern.iter().position(|byte| *byte == b']'), name.first()) else {
+                return false;
+            };
             in_class(&pattern[1..end], *first) && matches(&pattern[end + 1..], &name[1..])
         }
-        Some(wanted) => name.first().is_some_and(|byte| *wanted == b'?' || wanted == byte) && matches(&pattern[1..], &name[1..]),
+        Some(wanted) => {
+            name.first().is_some_and(|byte| *wanted == b'?' || wanted == byte) && matches(&pattern[1..], &name[1..])
+        }
     }
 }
 

@@ -37,7 +37,8 @@ fn holder(node: &Path) -> Option<String> {
     let number = fs::metadata(node).ok()?.rdev();
     let own = std::process::id();
     let processes = fs::read_dir("/proc").ok()?.flatten();
-    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).filter(|pid| *pid != own);
+    let mut pids =
+        processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).filter(|pid| *pid != own);
     let pid = pids.find(|pid| has_open(*pid, number))?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(format!("process {pid} ({}) has {} open", name.trim(), node.display()))

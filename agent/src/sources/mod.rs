@@ -46,7 +46,12 @@ impl DeviceSource {
         let kind = match text.split_once(':') {
             Some(("fake", rest)) => Kind::Fake(fake::Fake::parse(rest).map_err(error)?),
             Some(("glob", rest)) => Kind::Glob(glob::Glob::parse(rest).map_err(error)?),
-            _ => return Err(error("expected fake:KIND or glob:PATTERN, as in fake:gpu,model=G2,count=2 or glob:/dev/loop[0-9]*".to_owned())),
+            _ => {
+                return Err(error(
+                    "expected fake:KIND or glob:PATTERN, as in fake:gpu,model=G2,count=2 or glob:/dev/loop[0-9]*"
+                        .to_owned(),
+                ));
+            }
         };
         Ok(Self { text: text.to_owned(), kind })
     }
@@ -94,7 +99,11 @@ fn check_kind(kind: &str) -> Result<(), String> {
     let good = kind.starts_with(|c: char| c.is_ascii_alphabetic())
         && kind.len() <= 64
         && kind.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if good { Ok(()) } else { Err(format!("expected a kind such as gpu (letters, digits, '-', '_', '.'), got {kind:?}")) }
+    if good {
+        Ok(())
+    } else {
+        Err(format!("expected a kind such as gpu (letters, digits, '-', '_', '.'), got {kind:?}"))
+    }
 }
 
 #[cfg(test)]

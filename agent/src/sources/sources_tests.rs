@@ -12,7 +12,8 @@ fn error(text: &str) -> String {
 
 #[test]
 fn fake_devices_have_what_is_asked_for() {
-    let source = DeviceSource::parse("fake:gpu,model=G2,memory=40GiB,count=2,generation=8,mode=shared").expect("it is well formed");
+    let source = DeviceSource::parse("fake:gpu,model=G2,memory=40GiB,count=2,generation=8,mode=shared")
+        .expect("it is well formed");
     let devices = source.discover();
     let ids: Vec<&str> = devices.iter().map(|device| device.id.as_str()).collect();
     assert_eq!(ids, ["gpu-G2-0", "gpu-G2-1"]);
@@ -50,7 +51,13 @@ fn a_glob_finds_devices_that_may_be_opened_and_nothing_else() {
 #[test]
 fn the_kind_is_what_the_file_name_begins_with() {
     let source = DeviceSource::parse("glob:/dev/null[0-9]*").expect("it is well formed");
-    assert_eq!(source, DeviceSource { kind: Kind::Glob(glob::Glob::parse("/dev/null[0-9]*,kind=null").expect("it is well formed")), ..source.clone() });
+    assert_eq!(
+        source,
+        DeviceSource {
+            kind: Kind::Glob(glob::Glob::parse("/dev/null[0-9]*,kind=null").expect("it is well formed")),
+            ..source.clone()
+        }
+    );
 }
 
 #[test]

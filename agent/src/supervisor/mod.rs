@@ -54,3 +54,4 @@ mod sys;
 
 pub use codec::{DecodeError, FrameDecoder, encode_command};
 pub use run::main;
+pub(crate) use spawn::resolve_user;

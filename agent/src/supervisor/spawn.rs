@@ -67,7 +67,7 @@ fn command(spec: &TaskSpec) -> Result<Command, Outcome> {
 }
 
 /// `UID`, `UID:GID`, or a name of `/etc/passwd`; an id without a group gets the group of the same number.
-fn resolve_user(user: &str) -> io::Result<(u32, u32)> {
+pub(crate) fn resolve_user(user: &str) -> io::Result<(u32, u32)> {
     let (uid, gid) = user.split_once(':').unwrap_or((user, user));
     if let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse()) {
         return Ok((uid, gid));

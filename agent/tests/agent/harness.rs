@@ -7,10 +7,11 @@ use std::pin::Pin;
 use std::sync::Once;
 use std::time::Duration;
 
+use rialto_agent::supervisor::client::{self, Liveness};
 use rialto_agent::{AgentError, DeviceSource, OnStop, Options};
 use rialto_core::model::{
-    AgentReport, ClusterId, DeviceId, ExecutorRef, FrameworkId, FromAgent, Launch, Resources, Role, Status, Task, TaskGroup, TaskId,
-    TaskKey, TaskState, Term, ToAgent, UpdateId,
+    AgentReport, ClusterId, DeviceId, ExecutorRef, FrameworkId, FromAgent, Launch, Resources, Role, Status, Task,
+    TaskGroup, TaskId, TaskKey, TaskState, Term, ToAgent, UpdateId,
 };
 use rialto_proto::hello::Hello;
 use rialto_proto::logs::OpenBulk;
@@ -93,7 +94,10 @@ impl Agents for Service {
     type ConnectStream = Outgoing<v1::ToAgentFrame>;
     type BulkStream = Outgoing<v1::BulkDown>;
 
-    async fn connect(&self, request: Request<Streaming<v1::FromAgentFrame>>) -> Result<Response<Self::ConnectStream>, tonic::Status> {
+    async fn connect(
+        &self,
+        request: Request<Streaming<v1::FromAgentFrame>>,
+    ) -> Result<Response<Self::ConnectStream>, tonic::Status> {
         let (to, outgoing) = mpsc::channel(1024);
         let connection = Connection { from: request.into_inner(), to };
         self.connections.send(connection).await.map_err(|_| tonic::Status::unavailable("the test is over"))?;
@@ -158,7 +162,17 @@ impl World {
         let mut options = Options::new(address.to_string(), folder.path().join("work"), supervisor_exe());
         options.resources = "cpus:8;mem:8192".parse().expect("they are well formed");
         change(&mut options);
-        Self { _folder: folder, options, agent: None, connections, bulks, connection: None, heard: VecDeque::new(), term: 1, acknowledged: BTreeSet::new() }
+        Self {
+            _folder: folder,
+            options,
+            agent: None,
+            connections,
+            bulks,
+            connection: None,
+            heard: VecDeque::new(),
+            term: 1,
+            acknowledged: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn start(&mut self) {
@@ -202,7 +216,8 @@ impl World {
     /// Takes the next connection and its registration, and answers it.
     pub(crate) async fn register(&mut self) -> AgentReport {
         let mut connection = within("a connection", self.connections.recv()).await.expect("the service runs");
-        let first = within("the first frame", connection.from.message()).await.expect("it is sent").expect("it is not the end");
+        let first =
+            within("the first frame", connection.from.message()).await.expect("it is sent").expect("it is not the end");
         Hello::expect(first.hello.clone()).expect("a good hello");
         let hello = Hello::master(CLUSTER, Term(self.term)).to_wire();
         let frame = v1::ToAgentFrame { hello: Some(hello), term: self.term, messages: Vec::new(), open: Vec::new() };
@@ -234,7 +249,8 @@ impl World {
         frame.open = vec![open.to_wire()];
         self.send(frame).await;
         let mut bulk = within("a bulk stream", self.bulks.recv()).await.expect("the service runs");
-        let first = within("its first message", bulk.from.message()).await.expect("it is sent").expect("it is not the end");
+        let first =
+            within("its first message", bulk.from.message()).await.expect("it is sent").expect("it is not the end");
         assert_eq!(first.message, Some(v1::bulk_up::Message::StreamId(open.stream_id)));
         bulk
     }
@@ -245,8 +261,12 @@ impl World {
     }
 
     pub(crate) async fn launch(&mut self, tasks: Vec<Task>) {
-        let launch =
-            Launch { framework: FRAMEWORK, group: TaskGroup { tasks }, user: "".into(), remember: Duration::from_secs(600) };
+        let launch = Launch {
+            framework: FRAMEWORK,
+            group: TaskGroup { tasks },
+            user: "".into(),
+            remember: Duration::from_secs(600),
+        };
         self.say(ToAgent::Launch(launch)).await;
     }
 
@@ -269,7 +289,8 @@ impl World {
         loop {
             let frame = within(what, connection.from.message()).await;
             let frame = frame.unwrap_or_else(|status| panic!("waiting for {what}: {status}"));
-            let messages = frames::from_agent(frame.unwrap_or_else(|| panic!("hung up instead of {what}"))).expect("well formed");
+            let messages =
+                frames::from_agent(frame.unwrap_or_else(|| panic!("hung up instead of {what}"))).expect("well formed");
             self.heard.extend(messages);
             if let Some(at) = self.heard.iter().position(|message| pick(message).is_some()) {
                 return pick(&self.heard.remove(at).expect("it is there")).expect("it was picked before");
@@ -281,7 +302,9 @@ impl World {
     pub(crate) async fn update(&mut self, id: &str) -> Status {
         let wanted = key(id);
         let of_task = |message: &FromAgent| match message {
-            FromAgent::Update { framework, status, .. } if wanted.framework == *framework && wanted.task == status.task => {
+            FromAgent::Update { framework, status, .. }
+                if wanted.framework == *framework && wanted.task == status.task =>
+            {
                 Some(status.clone())
             }
             _ => None,
@@ -360,15 +383,17 @@ fn is_stale(exe: &Path) -> bool {
 }
 
 impl Drop for World {
-    /// Ends what the test has left running, supervisors first told, so that nothing outlives it.
+    /// Ends what the test has left running, and waits until it is gone: a supervisor needs its folder to the end.
     fn drop(&mut self) {
         if let Some(running) = self.agent.take() {
             running.ended.abort();
         }
         let runs = self.options.work_dir.join("runs").join(FRAMEWORK.to_string());
-        for run in std::fs::read_dir(runs).into_iter().flatten().flatten() {
-            // What has ended needs no telling.
-            let _ended = rialto_agent::supervisor::client::terminate(&run.path());
+        let end = std::time::Instant::now() + TIMEOUT;
+        for run in std::fs::read_dir(runs).into_iter().flatten().flatten().map(|run| run.path()) {
+            while matches!(client::terminate(&run), Ok(Liveness::Alive { .. })) && std::time::Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
     }
 }

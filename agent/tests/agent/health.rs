@@ -34,7 +34,8 @@ async fn a_command_that_begins_to_fail_ends_the_task() {
 #[tokio::test]
 async fn a_port_that_nobody_listens_on_is_unhealthy() {
     let mut world = World::new().await;
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free").local_addr().expect("it is bound").port();
+    let free =
+        std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free").local_addr().expect("it is bound").port();
     let mut task = checked("t1", "sleep 1000", Check::Tcp { port_index: 0 });
     task.resources.add(&format!("ports:[{free}]").parse().expect("they are well formed"));
     world.options.resources = "cpus:8;mem:8192;ports:[1-65535]".parse().expect("they are well formed");

@@ -7,7 +7,10 @@ use crate::harness::{Bulk, World, key, within};
 
 fn read(id: &str, file: &str, start: Start, follow: Follow) -> OpenBulk {
     let file = file.parse::<LogFile>().expect("a good path");
-    OpenBulk { stream_id: 42, request: BulkRequest::ReadLog(ReadLog { task: key(id), file, start, follow, limit: None }) }
+    OpenBulk {
+        stream_id: 42,
+        request: BulkRequest::ReadLog(ReadLog { task: key(id), file, start, follow, limit: None }),
+    }
 }
 
 async fn next(bulk: &mut Bulk) -> Message {
@@ -64,7 +67,12 @@ async fn a_file_of_the_sandbox_is_read_and_nothing_outside() {
     world.expect("t1", TaskState::Finished).await;
     let mut bulk = world.open(&read("t1", "out/file", Start::Offset(0), Follow::No)).await;
     assert_eq!(rest(&mut bulk).await, b"result\n");
-    for (path, kind) in [("passwd", BulkErrorKind::Invalid), ("out/link/passwd", BulkErrorKind::Invalid), ("out", BulkErrorKind::Invalid), ("none", BulkErrorKind::NotFound)] {
+    for (path, kind) in [
+        ("passwd", BulkErrorKind::Invalid),
+        ("out/link/passwd", BulkErrorKind::Invalid),
+        ("out", BulkErrorKind::Invalid),
+        ("none", BulkErrorKind::NotFound),
+    ] {
         let mut bulk = world.open(&read("t1", path, Start::Offset(0), Follow::No)).await;
         match next(&mut bulk).await {
             Message::Error(error) => assert_eq!(error.kind(), kind, "{path}: {}", error.message),

@@ -88,7 +88,7 @@ async fn a_supervisor_that_dies_while_the_agent_is_gone_is_noticed() {
 #[tokio::test]
 async fn after_a_reboot_the_tasks_have_failed() {
     let mut world = World::new().await;
-    world.run("t1", "sleep 1000").await;
+    world.run("t1", "exec sleep 1000").await;
     world.crash().await;
     kill_supervisor(&world, "t1");
     std::fs::write(world.options.work_dir.join("boot_id"), "another").expect("it can be written");
@@ -152,6 +152,7 @@ async fn an_agent_that_is_not_wanted_ends_its_tasks_and_forgets_its_id() {
 fn kill_supervisor(world: &World, id: &str) {
     let identity = std::fs::read_to_string(world.run_dir(id).join("pid")).expect("a supervisor runs");
     let identity: serde_json::Value = serde_json::from_str(&identity).expect("it is JSON");
-    let pid = identity["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw).expect("a process id");
+    let pid =
+        identity["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw).expect("a process id");
     kill_process(pid, Signal::KILL).expect("it lives");
 }

@@ -134,7 +134,8 @@ async fn a_removed_frameworks_tasks_end() {
 
 #[tokio::test]
 async fn many_tasks_at_once_all_run_and_finish() {
-    let mut world = World::with(|options| options.resources = "cpus:100;mem:100000".parse().expect("they are well formed")).await;
+    let mut world =
+        World::with(|options| options.resources = "cpus:100;mem:100000".parse().expect("they are well formed")).await;
     let ids: Vec<String> = (0..40).map(|number| format!("t{number}")).collect();
     for id in &ids {
         world.launch(vec![task(id, "echo $RIALTO_TASK_ID")]).await;
@@ -155,4 +156,22 @@ async fn a_launch_that_does_not_fit_is_dropped() {
     assert_eq!(world.expect("t1", TaskState::Dropped).await.reason, Some(Reason::LaunchFailed));
     let quiet = |message: &FromAgent| matches!(message, FromAgent::Devices(_)).then_some(());
     assert!(tokio::time::timeout(std::time::Duration::from_millis(1), world.hear("nothing", quiet)).await.is_err());
+}
+
+/// Only root can choose who runs a task; others have nothing to test here but that they are refused.
+#[tokio::test]
+async fn a_task_runs_as_the_user_that_it_asks_for_in_a_sandbox_of_its_own() {
+    let mut world = World::new().await;
+    let mut spec = TaskSpec::shell("id -u > own && cat own");
+    spec.user = "65534:65534".to_owned();
+    world.launch(vec![spec_task("t1", &spec)]).await;
+    if rustix::process::geteuid().is_root() {
+        // The way to the sandbox must be open to that user too; a temporary folder is not.
+        world.expect("t1", TaskState::Running).await;
+        let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(world.sandbox("t1")).expect("it is there"));
+        assert_eq!(owner, 65534);
+    } else {
+        let status = world.expect("t1", TaskState::Failed).await;
+        assert!(status.message.contains("user: "), "{}", status.message);
+    }
 }

@@ -75,7 +75,7 @@ impl Entry {
     }
 
     /// Ended, and nobody needs to hear of it any more.
-    fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         self.is_terminal() && self.pending.is_empty()
     }
 
@@ -161,6 +161,11 @@ impl Journal {
     /// The cluster that it has registered in, if it ever has.
     pub fn cluster(&self) -> Option<ClusterId> {
         self.identity.map(|(_, cluster)| cluster)
+    }
+
+    /// Whether the framework is removed and has tasks here that have not ended.
+    pub(super) fn is_removed(&self, framework: FrameworkId) -> bool {
+        self.removed.contains(&framework)
     }
 
     fn launched(&mut self, launch: &Launch) {

@@ -188,8 +188,9 @@ impl Agent {
     fn connected(&mut self, out: &mut Out) {
         self.link = Link::Greeting { stale: false };
         self.resends.clear();
-        let is_new = self.journal.client.is_none();
-        if is_new {
+        // Before the first registration was answered, the number by which it is recognised may not be durable yet.
+        let is_new = self.journal.identity.is_none();
+        if self.journal.client.is_none() {
             let client = ClientId(self.draw());
             self.persist(Record::Client(client), out);
         }
@@ -255,7 +256,8 @@ impl Agent {
             return;
         }
         self.degraded = degraded;
-        if self.link != Link::Down {
+        // Before the registration it would be the first word on the connection; it is said after it.
+        if self.link == Link::Up {
             out.push(Output::Ungated(Effect::ToMaster(FromAgent::Journal { degraded })));
         }
     }
@@ -285,7 +287,8 @@ impl Agent {
             resources: self.config.resources.clone(),
             attributes: self.config.attributes.clone(),
             devices: self.device_reports(),
-            tasks: self.journal.tasks.iter().map(task).collect(),
+            // Of those that ended and were acknowledged nobody needs to hear again; they wait for others of their group.
+            tasks: self.journal.tasks.iter().filter(|(_, entry)| !entry.is_settled()).map(task).collect(),
             held: self.journal.gangs.keys().copied().collect(),
         }
     }

@@ -36,11 +36,16 @@ impl Agent {
         }
         if tasks.iter().any(|task| self.knows(&TaskKey::new(launch.framework, task.id.clone()))) {
             self.launched_again(now, &launch, out);
+            self.correct_devices(&launch.group.resources(), out);
             return;
         }
         match self.check(&launch) {
             Ok(()) => self.accept(launch, out),
-            Err(refusal) => self.refuse(now, launch, &refusal, out),
+            Err(refusal) => {
+                let resources = launch.group.resources();
+                self.refuse(now, launch, &refusal, out);
+                self.correct_devices(&resources, out);
+            }
         }
     }
 
@@ -233,6 +238,13 @@ impl Agent {
             self.persist(Record::Finished { framework, status: status.clone(), remember }, out);
             self.remember(now, task, out);
             out.push(Output::Ungated(Effect::ToMaster(FromAgent::Update { framework, status, latest })));
+        }
+    }
+
+    /// The master has given these devices to tasks that did not get them here, and takes them for soiled when it hears of their end.
+    fn correct_devices(&mut self, resources: &Resources, out: &mut Out) {
+        if resources.device_shares().next().is_some() {
+            self.tell(FromAgent::Devices(self.device_reports()), out);
         }
     }
 

@@ -64,7 +64,12 @@ impl Agent {
         status.uuid = Some(self.draw_update_id());
         status.agent = self.journal.agent();
         status.at = self.wall(now);
+        let unheard = self.journal.is_removed(task.framework).then(|| status.clone());
         self.persist(Record::Update { framework: task.framework, status }, out);
+        if let Some(status) = unheard {
+            // Nobody acknowledges it; the master frees what the task held, now or when it misses it in the next report.
+            self.answer(now, task.framework, status, out);
+        }
         let pending = self.journal.tasks.get(task).map_or(0, |entry| entry.pending.len());
         if pending == 1 {
             self.send_oldest(now, task, RESEND_FIRST, out);

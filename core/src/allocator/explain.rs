@@ -1,5 +1,6 @@
 //! "Why does it wait?", answered with every reason that holds and how often, never with one of them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::model::{AgentId, FrameworkId, TaskKey, TaskState};
@@ -110,4 +111,56 @@ pub enum CauseKind {
     Suppressed,
     /// The framework is not connected.
     FrameworkAway,
+}
+
+impl Wait {
+    /// Whether waiting is of no use unless the cluster changes.
+    pub fn is_hopeless(&self) -> bool {
+        self.agents > 0 && self.reasons.iter().any(|cause| cause.kind.is_never())
+    }
+}
+
+impl CauseKind {
+    /// Whether it holds for agents, some of them; the others hold for the whole cluster or for the framework.
+    pub const fn is_about_agents(&self) -> bool {
+        !self.is_never() && !matches!(self, Self::Suppressed | Self::FrameworkAway)
+    }
+
+    /// Whether it holds until the cluster changes.
+    const fn is_never(&self) -> bool {
+        matches!(self, Self::NeverFits { .. } | Self::NoSuchDevice { .. } | Self::NoDeviceMatches { .. })
+    }
+}
+
+impl fmt::Display for CauseKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeverFits { nearest } => {
+                write!(f, "never fits: no agent is large enough even when empty; closest: {nearest}")
+            }
+            Self::NoSuchDevice { kind } => write!(f, "never fits: no agent has a device of kind {kind}"),
+            Self::NoDeviceMatches { nearest } => write!(f, "never fits: no device matches; closest: {nearest}"),
+            Self::NoDeviceHere { claim } => write!(f, "no device there for {claim}"),
+            Self::DevicesHeld { held } => {
+                let held: Vec<String> = held.iter().map(|(device, holder)| format!("{device} by {holder}")).collect();
+                write!(f, "matching devices are held: {}", held.join(", "))
+            }
+            Self::DevicesCleaning { devices } => write!(f, "devices are being cleaned: {}", devices.join(", ")),
+            Self::DevicesBroken { devices } => write!(f, "devices are out of order: {}", devices.join(", ")),
+            Self::NotEnoughFree { missing } => write!(f, "too little is free; at best {missing}"),
+            Self::ConstraintNotMet { nearest } => write!(f, "the constraint is not met: {nearest}"),
+            Self::AgentAway => write!(f, "not connected"),
+            Self::Filtered { seconds, reason } => {
+                let why = reason.as_ref().map(|reason| format!(", because: {reason}")).unwrap_or_default();
+                write!(f, "the framework refused it, for {seconds} s more at most{why}")
+            }
+            Self::Offered { .. } => write!(f, "on offer to the framework right now"),
+            Self::OfferedToOthers { frameworks } => {
+                let names: Vec<String> = frameworks.iter().map(ToString::to_string).collect();
+                write!(f, "locked by offers to {}", names.join(", "))
+            }
+            Self::Suppressed => write!(f, "the framework wants no offers for this role now"),
+            Self::FrameworkAway => write!(f, "the framework is not connected"),
+        }
+    }
 }

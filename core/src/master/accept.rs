@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::view::AgentStatus;
 use super::{Master, Outbox};
 use crate::model::{
-    Accept, AgentId, Amounts, Body, Flavor, FrameworkId, OfferId, Operation, Refusal, Reject, Rejection, Resources, Role, Task,
-    TaskGroup, TaskKey, TaskState, ToAgent,
+    Accept, AgentId, Amounts, Body, Flavor, FrameworkId, OfferId, Operation, Reason, Refusal, Reject, Rejection,
+    Resources, Role, Task, TaskGroup, TaskKey, TaskState, ToAgent,
 };
 
 /// The most offers, and the most operations, that one accept may name.
@@ -25,16 +25,42 @@ struct Taken {
 impl Master {
     pub(super) fn accept(&mut self, framework: FrameworkId, accept: Accept, out: &mut Outbox) {
         let earlier_term = accept.offers.iter().any(|offer| offer.term < self.term);
-        let recovering = self.agents.get(&accept.agent).is_some_and(|agent| agent.status == AgentStatus::Recovering);
-        if earlier_term && recovering {
-            let agent = self.agents.get_mut(&accept.agent).expect("it was found above");
-            agent.parked.push((framework, accept));
-            return;
+        let unheard = self.agents.get_mut(&accept.agent).filter(|agent| earlier_term && !agent.heard);
+        match unheard.map(|agent| (agent.status, agent)) {
+            Some((AgentStatus::Recovering, agent)) => {
+                agent.parked.retain(|(other, parked)| (*other, parked.id) != (framework, accept.id));
+                return agent.parked.push((framework, accept));
+            }
+            Some((AgentStatus::Unreachable, _)) => return self.doubt(framework, accept, out),
+            _ => {}
         }
         let rejected = match self.take_offers(framework, &accept) {
             Ok(taken) => self.operate(framework, accept.agent, taken, accept.operations, &accept.refusal, out),
             Err(reject) => self.reject_all(framework, &accept, &reject),
         };
+        self.outcome(framework, accept.id, rejected, out);
+    }
+
+    /// The agent may have got these launches from an earlier master, and is away: until it is back, the tasks are unreachable.
+    fn doubt(&mut self, framework: FrameworkId, accept: Accept, out: &mut Outbox) {
+        let mut rejected = Vec::new();
+        for (operation, what) in accept.operations.into_iter().enumerate() {
+            let Operation::Launch(group) = what else {
+                rejected.push(Rejection { operation, tasks: Vec::new(), reject: Reject::AgentAway(accept.agent) });
+                continue;
+            };
+            for task in group.tasks.iter().filter(|task| !task.resources.is_empty()) {
+                let key = TaskKey::new(framework, task.id.clone());
+                if self.tasks.contains_key(&key) || self.frameworks[&framework].completed.contains(&task.id) {
+                    continue;
+                }
+                self.insert_task(&key, group.leader(), task.clone(), accept.agent, TaskState::Unreachable);
+                let status = self.master_status(&key, TaskState::Unreachable);
+                let status =
+                    status.because(Reason::AgentDisconnected, "its agent is away, and may have got the launch");
+                self.notify(&key, status, out);
+            }
+        }
         self.outcome(framework, accept.id, rejected, out);
     }
 
@@ -59,9 +85,13 @@ impl Master {
             accept.offers.iter().map(|id| self.replaced.get(id).copied().unwrap_or(*id)).collect();
         let mut taken: Option<Taken> = None;
         for id in &current {
-            let entry = self.offers.get(id).filter(|entry| entry.framework == framework).ok_or(Reject::OfferGone(*id))?;
+            let entry =
+                self.offers.get(id).filter(|entry| entry.framework == framework).ok_or(Reject::OfferGone(*id))?;
             if entry.offer.agent != accept.agent {
-                return Err(Reject::invalid("accept.agent", format!("expected {}, the agent of offer {id}", entry.offer.agent)));
+                return Err(Reject::invalid(
+                    "accept.agent",
+                    format!("expected {}, the agent of offer {id}", entry.offer.agent),
+                ));
             }
             let offer = &entry.offer;
             let taken = taken.get_or_insert_with(|| Taken {
@@ -74,9 +104,13 @@ impl Master {
             }
             taken.offered.add(&offer.resources);
         }
-        for id in current {
-            self.remove_offer(id);
+        for id in &accept.offers {
             self.stats.offers_accepted += 1;
+            // The offer that replaced an accepted one has reached the framework meanwhile, or will: it stands, and is judged in its turn.
+            match self.replaced.remove(id).and_then(|current| self.offers.get_mut(&current)) {
+                Some(current) => current.replaces.retain(|old| old != id),
+                None => drop(self.remove_offer(*id)),
+            }
         }
         let mut taken = taken.expect("at least one offer is named");
         taken.left = taken.offered.clone();
@@ -132,7 +166,13 @@ impl Master {
                         rejected.push(self.refuse_launch(operation, &tasks, reject));
                     }
                 }
-                other => rejected.push(Rejection { operation, tasks: Vec::new(), reject: Reject::Unsupported(other.name()) }),
+                other => {
+                    rejected.push(Rejection {
+                        operation,
+                        tasks: Vec::new(),
+                        reject: Reject::Unsupported(other.name()),
+                    });
+                }
             }
         }
         let used_nothing = taken.left == taken.offered;
@@ -180,7 +220,10 @@ impl Master {
                 return Err(Reject::DuplicateTask(task.id.clone()));
             }
             if task.role != *role {
-                return Err(Reject::invalid(format!("task {}: role", task.id), format!("expected {role}, the role of the offer")));
+                return Err(Reject::invalid(
+                    format!("task {}: role", task.id),
+                    format!("expected {role}, the role of the offer"),
+                ));
             }
             if task.resources.is_empty() {
                 return Err(Reject::invalid(format!("task {}: resources", task.id), "expected some"));
@@ -202,11 +245,15 @@ impl Master {
         let mut left = taken.left.clone();
         let mut resolved = group.clone();
         for task in &mut resolved.tasks {
-            let conflict = Reject::OfferConflict { left: free.clone() };
+            let conflict = |free: &Resources| Reject::OfferConflict { left: free.clone() };
             if task.resources.device_shares().next().is_none() && !task.claims.is_empty() {
                 let offered_and_free = common_devices(&left, &free);
                 let devices = state.resolve(&task.claims, &offered_and_free).map_err(|unmet| {
-                    if state.resolve(&task.claims, &left).is_ok() { conflict.clone() } else { Reject::ClaimNotMet(unmet.to_string()) }
+                    if state.resolve(&task.claims, &left).is_ok() {
+                        conflict(&free)
+                    } else {
+                        Reject::ClaimNotMet(unmet.to_string())
+                    }
                 })?;
                 task.resources.add(&Resources::flavored(Flavor::default(), Amounts { devices, ..Amounts::default() }));
             }
@@ -215,7 +262,7 @@ impl Master {
                 return Err(Reject::ExceedsOffer { asked, offered: left });
             }
             if !free.subtract(&task.resources) {
-                return Err(conflict);
+                return Err(conflict(&free));
             }
         }
         taken.left = left;

@@ -10,8 +10,8 @@ use super::view::AgentStatus;
 use super::{Effect, Master, Outbox};
 use crate::gate::Output;
 use crate::model::{
-    AgentId, AgentReport, DeviceId, DeviceReport, DeviceState, Event, FrameworkId, FromAgent, Launch, PeerId, Principal, Reason,
-    Reject, Resources, Status, TaskGroup, TaskKey, TaskReport, TaskState, ToAgent,
+    AgentId, AgentReport, DeviceId, DeviceReport, DeviceState, Event, FrameworkId, FromAgent, Launch, PeerId,
+    Principal, Reason, Reject, Resources, Status, TaskGroup, TaskKey, TaskReport, TaskState, ToAgent,
 };
 
 impl Master {
@@ -41,7 +41,9 @@ impl Master {
 
     pub(super) fn on_agent(&mut self, peer: PeerId, principal: Principal, message: FromAgent, out: &mut Outbox) {
         let id = match (self.peers.get(&peer), message) {
-            (None | Some(PeerOf::Agent(_)), FromAgent::Register(report)) => return self.register(peer, principal, *report, out),
+            (None | Some(PeerOf::Agent(_)), FromAgent::Register(report)) => {
+                return self.register(peer, principal, *report, out);
+            }
             (Some(PeerOf::Agent(id)), message) => {
                 let id = *id;
                 return self.on_agent_message(id, message, out);
@@ -56,7 +58,7 @@ impl Master {
             FromAgent::Register(_) => unreachable!("on_agent() takes registrations out"),
             FromAgent::Update { framework, status, latest } => self.on_update(id, framework, status, latest, out),
             FromAgent::DevicesFree(devices) => self.on_devices_free(id, devices),
-            FromAgent::Devices(reports) => self.on_devices(id, reports),
+            FromAgent::Devices(reports) => self.on_devices(id, reports, out),
             FromAgent::Journal { degraded } => {
                 let agent = self.agents.get_mut(&id).expect("a peer's agent is known");
                 agent.journal_degraded = degraded;
@@ -83,6 +85,7 @@ impl Master {
     fn register(&mut self, peer: PeerId, principal: Principal, report: AgentReport, out: &mut Outbox) {
         match self.admit_agent(principal, &report, out) {
             Ok(id) => self.connect_agent(id, peer, report, out),
+            Err(reject @ Reject::OldTerm(_)) => out.push(Output::Effect(Effect::Close(peer, reject))),
             Err(reject) => {
                 out.push(Output::Effect(Effect::ToAgent(peer, ToAgent::Shutdown(reject.clone()))));
                 out.push(Output::Effect(Effect::Close(peer, reject)));
@@ -93,6 +96,8 @@ impl Master {
     fn admit_agent(&mut self, principal: Principal, report: &AgentReport, out: &mut Outbox) -> Result<AgentId, Reject> {
         let known = match report.agent {
             Some((id, cluster)) if cluster != self.cluster => return Err(Reject::UnknownAgent(id)),
+            // Given out by a later master: this one has been replaced and is about to hear of it.
+            Some((id, _)) if id.term > self.term => return Err(Reject::OldTerm(self.term)),
             Some((id, _)) => match self.agents.get(&id) {
                 Some(agent) if agent.record.admission != Admission::Gone => Some(id),
                 _ => return Err(Reject::UnknownAgent(id)),
@@ -111,7 +116,10 @@ impl Master {
         };
         match self.agents.get_mut(&id) {
             Some(agent) if agent.record.principal != record.principal => {
-                return Err(Reject::Forbidden { principal: record.principal.to_string(), action: "register as this agent" });
+                return Err(Reject::Forbidden {
+                    principal: record.principal.to_string(),
+                    action: "register as this agent",
+                });
             }
             Some(agent) => {
                 let unchanged = AgentRecord { since: agent.record.since, ..record.clone() } == agent.record;
@@ -150,8 +158,12 @@ impl Master {
         agent.record.admission = Admission::Admitted;
         agent.attributes = Arc::new(report.attributes);
         agent.status = AgentStatus::Active;
+        agent.heard = true;
+        // It says so after this if its journal can't be written now; what it said in an earlier life is void.
+        agent.journal_degraded = false;
         self.peers.insert(peer, PeerOf::Agent(id));
-        self.set_devices(id, report.devices);
+        let told = report.tasks.iter().map(|task| TaskKey::new(task.framework, task.task.id.clone())).collect();
+        self.set_devices(id, report.devices, &told);
         self.count(id);
         self.touched.agents.insert(id);
         self.to_agent(id, ToAgent::Registered { agent: id, cluster: self.cluster }, out);
@@ -199,7 +211,9 @@ impl Master {
         } else if entry.state == TaskState::Staging {
             self.launch_again(id, key, out);
         } else {
-            let gone = self.master_status(key, TaskState::Gone).because(Reason::UnknownToAgent, "the agent came back without it");
+            let gone = self
+                .master_status(key, TaskState::Gone)
+                .because(Reason::UnknownToAgent, "the agent came back without it");
             self.set_state(key, gone.clone(), TaskState::Gone);
             self.notify(key, gone, out);
         }
@@ -269,13 +283,49 @@ impl Master {
             out.push(Output::Effect(Effect::Close(peer, Reject::UnknownAgent(id))));
         }
         self.touched.agents.insert(id);
-        self.lose_tasks(id, TaskState::GoneByOperator, Reason::AgentRemoved, "an operator declared the agent gone", out);
+        self.tell_last_words(id, out);
+        self.lose_tasks(
+            id,
+            TaskState::GoneByOperator,
+            Reason::AgentRemoved,
+            "an operator declared the agent gone",
+            out,
+        );
+        self.drop_vain_kills(out);
         self.settle_parked(id, out);
         let frameworks: Vec<FrameworkId> = self.frameworks.keys().copied().collect();
         for framework in frameworks {
             self.tell(framework, Event::AgentLost(id), out);
         }
         Ok(())
+    }
+
+    /// Ends that the agent can't tell in full any more are told as far as they are known.
+    fn tell_last_words(&mut self, id: AgentId, out: &mut Outbox) {
+        let unsaid = |key: &&TaskKey| {
+            let entry = &self.tasks[*key];
+            let said = entry.outstanding.iter().chain(&entry.notice).any(|status| status.state.is_terminal());
+            entry.state.is_terminal() && !said
+        };
+        let unsaid: Vec<TaskKey> = self.agents[&id].known.iter().filter(unsaid).cloned().collect();
+        for key in unsaid {
+            let state = self.tasks[&key].state;
+            let status = self
+                .master_status(&key, state)
+                .because(Reason::AgentRemoved, "its agent was declared gone before it told more");
+            self.notify(&key, status, out);
+        }
+    }
+
+    /// Kills that can't be carried out any more, because their agents are gone.
+    pub(super) fn drop_vain_kills(&mut self, out: &mut Outbox) {
+        let gone = |id: &AgentId| self.agents.get(id).is_none_or(|agent| agent.status == AgentStatus::Gone);
+        let vain = self.kills.iter().filter(|(_, kill)| kill.agent.as_ref().is_some_and(gone));
+        let vain: Vec<TaskKey> = vain.map(|(key, _)| key.clone()).collect();
+        for key in vain {
+            self.kills.remove(&key);
+            out.push(Output::Persist(Record::Kill(key, None)));
+        }
     }
 
     fn lose_tasks(&mut self, id: AgentId, state: TaskState, reason: Reason, message: &str, out: &mut Outbox) {
@@ -304,18 +354,19 @@ impl Master {
         }
     }
 
-    fn on_devices(&mut self, id: AgentId, reports: Vec<DeviceReport>) {
+    fn on_devices(&mut self, id: AgentId, reports: Vec<DeviceReport>, out: &mut Outbox) {
         self.uncount(id);
-        self.set_devices(id, reports);
+        self.set_devices(id, reports, &BTreeSet::new());
         self.count(id);
         self.recompute_free(id);
+        self.unlock_lost(id, out);
         self.want_agent_round(id);
     }
 
     /// The agent owns the state of its devices: what it reports is taken over. A launch that is on its way to it is not yet in its report.
-    fn set_devices(&mut self, id: AgentId, reports: Vec<DeviceReport>) {
+    fn set_devices(&mut self, id: AgentId, reports: Vec<DeviceReport>, told: &BTreeSet<TaskKey>) {
         let since = self.wall();
-        let staged = self.staged_devices(id);
+        let staged = self.staged_devices(id, told);
         let agent = self.agents.get_mut(&id).expect("the caller has found it");
         let mut old = std::mem::take(&mut agent.devices);
         self.touched.devices.extend(old.keys().map(|device| (id, device.clone())));
@@ -331,9 +382,12 @@ impl Master {
         }
     }
 
-    /// Devices of tasks whose launch the agent has not confirmed.
-    fn staged_devices(&self, id: AgentId) -> BTreeMap<DeviceId, TaskKey> {
-        let staged = self.agents[&id].tasks.iter().filter(|key| self.tasks[*key].state == TaskState::Staging);
+    /// Devices of tasks whose launch the agent has not confirmed, be it by an update or by having `told` of them.
+    fn staged_devices(&self, id: AgentId, told: &BTreeSet<TaskKey>) -> BTreeMap<DeviceId, TaskKey> {
+        let staged = self.agents[&id]
+            .tasks
+            .iter()
+            .filter(|key| self.tasks[*key].state == TaskState::Staging && !told.contains(*key));
         let devices = staged.flat_map(|key| {
             self.tasks[key].task.resources.device_shares().map(|(device, _)| (device.clone(), key.clone()))
         });

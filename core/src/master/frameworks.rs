@@ -9,8 +9,8 @@ use super::timers::Timer;
 use super::{Effect, Master, Outbox};
 use crate::gate::Output;
 use crate::model::{
-    Call, CallId, Demand, Event, FrameworkId, FrameworkInfo, Outcome, PeerId, Principal, Reject, Rejection, Role, Subscribe, TaskKey,
-    ToAgent,
+    Call, CallId, Demand, Event, FrameworkId, FrameworkInfo, Outcome, PeerId, Principal, Reject, Rejection, Role,
+    Subscribe, TaskKey, ToAgent,
 };
 
 /// The most roles that a framework may subscribe to.
@@ -92,6 +92,8 @@ impl Master {
         check_info(&subscribe.info, self.config.failover_timeout_max)?;
         let known = match subscribe.framework {
             Some(id) if self.frameworks.contains_key(&id) => Some(id),
+            // Given out by a later master: this one has been replaced and is about to hear of it.
+            Some(id) if id.term > self.term => return Err(Reject::OldTerm(self.term)),
             Some(_) => return Err(Reject::UnknownFramework),
             None => self.framework_clients.get(&subscribe.client).copied(),
         };
@@ -108,7 +110,10 @@ impl Master {
         };
         let framework = self.frameworks.get_mut(&id).expect("it was found above");
         if framework.record.principal != record.principal {
-            return Err(Reject::Forbidden { principal: record.principal.to_string(), action: "subscribe as this framework" });
+            return Err(Reject::Forbidden {
+                principal: record.principal.to_string(),
+                action: "subscribe as this framework",
+            });
         }
         let dropped: Vec<Role> = framework.record.info.roles.difference(&record.info.roles).cloned().collect();
         for role in &dropped {
@@ -139,7 +144,8 @@ impl Master {
         self.touched.frameworks.insert(id);
         self.update_activity(id);
         let missing = u32::try_from(self.agents_missing()).unwrap_or(u32::MAX);
-        let subscribed = Event::Subscribed { framework: id, cluster: self.cluster, term: self.term, agents_missing: missing };
+        let subscribed =
+            Event::Subscribed { framework: id, cluster: self.cluster, term: self.term, agents_missing: missing };
         self.tell(id, subscribed, out);
         self.resend_updates(id, out);
         self.dirty_frameworks.insert(id);
@@ -201,7 +207,8 @@ impl Master {
                 self.forget_task(&key, out);
             }
         }
-        for key in self.kills.range(TaskKey::new(id, first_task_id())..).map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+        for key in self.kills.range(TaskKey::new(id, first_task_id())..).map(|(key, _)| key.clone()).collect::<Vec<_>>()
+        {
             if key.framework == id {
                 self.kills.remove(&key);
                 out.push(Output::Persist(Record::Kill(key, None)));
@@ -221,7 +228,10 @@ impl Master {
             Some(demand) => framework.demand.insert(role, demand),
             None => framework.demand.remove(&role),
         };
-        let rows = framework.demand.iter().flat_map(|(role, demand)| demand.shapes.iter().map(|shape| (role.clone(), shape.clone())));
+        let rows = framework
+            .demand
+            .iter()
+            .flat_map(|(role, demand)| demand.shapes.iter().map(|shape| (role.clone(), shape.clone())));
         framework.waiting = rows.collect();
         self.prune_framework_offers(id, out);
         self.touched.frameworks.insert(id);

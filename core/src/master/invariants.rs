@@ -16,8 +16,12 @@ impl Master {
         }
         for (key, entry) in &self.tasks {
             assert!(self.agents.contains_key(&entry.agent), "{key}: its agent {} is known", entry.agent);
-            assert_eq!(entry.charged, self.agents[&entry.agent].tasks.contains(key), "{key}: charged where it runs");
-            assert!(!(entry.charged && entry.state.is_terminal()), "{key}: charged although it ended");
+            assert_eq!(
+                entry.charged.is_some(),
+                self.agents[&entry.agent].tasks.contains(key),
+                "{key}: charged where it runs"
+            );
+            assert!(!(entry.charged.is_some() && entry.state.is_terminal()), "{key}: charged although it ended");
             if let Some(framework) = self.frameworks.get(&key.framework) {
                 assert!(framework.tasks.contains(&key.task), "{key}: its framework knows it");
             }
@@ -25,7 +29,10 @@ impl Master {
         for (id, entry) in &self.offers {
             assert_eq!(entry.offer.id.term, self.term, "{id}: an offer is of this term");
             let framework = &self.frameworks[&entry.framework];
-            assert!(framework.offers.contains(id) && self.agents[&entry.offer.agent].offers.contains(id), "{id}: known to both");
+            assert!(
+                framework.offers.contains(id) && self.agents[&entry.offer.agent].offers.contains(id),
+                "{id}: known to both"
+            );
             assert!(framework.takes_offers(&entry.offer.role), "{id}: I8, no offer to who wants none");
             assert_eq!(self.agents[&entry.offer.agent].status, AgentStatus::Active, "{id}: its agent is there");
         }
@@ -45,7 +52,12 @@ impl Master {
             assert_eq!(sum, agent.record.resources, "{id}: I2, total = free + held");
         }
         let mut locked = Resources::new();
-        for offer in agent.offers.iter().map(|offer| &self.offers[offer]).filter(|entry| entry.offer.mode == OfferMode::Exclusive) {
+        for offer in agent
+            .offers
+            .iter()
+            .map(|offer| &self.offers[offer])
+            .filter(|entry| entry.offer.mode == OfferMode::Exclusive)
+        {
             locked.add(&offer.offer.resources);
         }
         assert_eq!(agent.locked, locked, "{id}: what is locked is what exclusive offers hold");
@@ -68,10 +80,15 @@ impl Master {
                 // The agent may have said that the device is gone or broken while the task holds it.
                 let Some(entry) = agent.devices.get(device) else { continue };
                 let others = match &entry.state {
-                    DeviceState::Allocated(holders) => holders.keys().any(|holder| holder != key && self.is_live(holder)),
+                    DeviceState::Allocated(holders) => {
+                        holders.keys().any(|holder| holder != key && self.is_live(holder))
+                    }
                     _ => false,
                 };
-                assert!(!others || entry.device.mode == crate::model::DeviceMode::Shared, "{id} {device}: I1, one tenant at a time");
+                assert!(
+                    !others || entry.device.mode == crate::model::DeviceMode::Shared,
+                    "{id} {device}: I1, one tenant at a time"
+                );
             }
         }
     }

@@ -31,8 +31,8 @@ use self::timers::{Timer, Timers};
 use crate::allocator::sorter::Sorter;
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Call, ClientId, ClusterId, Event, FrameworkId, FromAgent, OfferId, PeerId, Principal, Reject, RequestId, Role, TaskKey, Term, Time,
-    ToAgent, WallTime,
+    AgentId, Call, ClientId, ClusterId, Event, FrameworkId, FromAgent, OfferId, PeerId, Principal, Reject, RequestId,
+    Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
 
 /// What a step of the master yields.
@@ -45,7 +45,7 @@ pub struct Config {
     pub origin: WallTime,
     /// Seeds the generator of update ids; drawn by the shell.
     pub seed: u64,
-    /// How long an agent may be silent before its tasks are unreachable.
+    /// How long an agent whose connection is lost has to come back before its tasks are unreachable.
     pub agent_timeout: Duration,
     /// How long after a failover the known agents have to come back before they are unreachable.
     pub recovery_timeout: Duration,
@@ -59,6 +59,9 @@ pub struct Config {
     pub offer_fanout: usize,
     /// How long changes are gathered before a round of offers; zero means every step ends with one.
     pub allocation_delay: Duration,
+    /// How long an optimistic offer stands before a larger one of the same agent replaces it, unless only the larger one meets a demand.
+    /// A framework that uses its offer is offered all that is left at once; this is for those that let it stand on a busy agent.
+    pub offer_growth_delay: Duration,
     /// The kinds of device that count in the dominant share.
     pub fair_share_kinds: Vec<std::sync::Arc<str>>,
     /// How many tasks that ended people may still see.
@@ -72,13 +75,14 @@ impl Default for Config {
         Self {
             origin: WallTime::default(),
             seed: 0,
-            agent_timeout: Duration::from_secs(45),
+            agent_timeout: Duration::from_secs(30),
             recovery_timeout: Duration::from_secs(60),
             failover_timeout_max: Duration::from_secs(14 * 24 * 3600),
             offer_timeout: Duration::from_secs(30),
             offer_timeout_max: Duration::from_secs(600),
             offer_fanout: 4,
             allocation_delay: Duration::ZERO,
+            offer_growth_delay: Duration::ZERO,
             fair_share_kinds: vec!["gpu".into()],
             history_max: 1000,
             completed_ids_max: 200,
@@ -254,12 +258,20 @@ impl Master {
         }
         master.recover_frameworks(registry.frameworks);
         master.recover_agents(registry.agents);
+        master.drop_vain_kills(out);
         master.show(out);
         master
     }
 
     /// Fires what is due, then applies the input.
     pub fn step(&mut self, now: Time, input: Input, out: &mut Outbox) {
+        self.step_unshown(now, input, out);
+        self.show(out);
+    }
+
+    /// The same, but the rows that have changed are left for a later step, or for [`Master::show`]. For shells that take many inputs at a
+    /// time: a row that changes with each of them is shown once.
+    pub fn step_unshown(&mut self, now: Time, input: Input, out: &mut Outbox) {
         self.now = self.now.max(now);
         self.fire_timers(out);
         match input {
@@ -270,7 +282,6 @@ impl Master {
             Input::PeerClosed(peer) => self.on_peer_closed(peer, out),
         }
         self.maybe_round(out);
-        self.show(out);
         self.stats.steps += 1;
     }
 

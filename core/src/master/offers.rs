@@ -11,8 +11,8 @@ use super::timers::Timer;
 use super::{Master, Outbox};
 use crate::allocator::claims;
 use crate::model::{
-    AgentId, Attribute, Attributes, Claim, Device, DeviceId, Event, Filter, FrameworkId, Milli, Offer, OfferId, OfferMode, Quantities, Refusal, ResourceName,
-    Resources, Role, Shape, Share, Time,
+    AgentId, Attribute, Attributes, Claim, Device, DeviceId, Event, Filter, FrameworkId, Milli, Offer, OfferId,
+    OfferMode, Quantities, Refusal, ResourceName, Resources, Role, Shape, Share, Time,
 };
 
 /// The smallest amounts that are worth an offer, as in Mesos: so many cpus, or so much memory. A device always is.
@@ -67,44 +67,120 @@ impl Master {
         if !self.agents.get(&id).is_some_and(|agent| agent.is_usable() && !agent.free.is_empty()) {
             return;
         }
-        for (role, framework) in self.sorter.order().iter() {
-            if among.is_some_and(|among| !among.contains(framework)) {
+        let mut gathering = false;
+        // Those who have an offer, once it is known that nobody makes way for one more.
+        let mut holders: Option<Vec<FrameworkId>> = None;
+        let mut known: Option<(Role, Resources)> = None;
+        for (role, framework) in self.candidates(id, among).iter() {
+            gathering = gathering || self.waits_for_locked(id, *framework, role);
+            let asked = among.is_none_or(|among| among.contains(framework));
+            if !asked || holders.as_ref().is_some_and(|holders| !holders.contains(framework)) {
                 continue;
             }
-            let available = self.agents[&id].available(role);
-            if !is_worth_offering(&available) {
+            if gathering && self.frameworks.get(framework).is_some_and(|client| client.mode() == OfferMode::Exclusive) {
                 continue;
             }
-            let Some(wanted) = self.wanted(id, *framework, role, available) else { continue };
+            let (_, available) = match known.take().filter(|(known, _)| known == role) {
+                Some(same) => known.insert(same),
+                None => known.insert((role.clone(), self.agents[&id].available(role))),
+            };
+            if !is_worth_offering(available)
+                || !self.wants(id, *framework, role, available)
+                || self.grows_later(id, *framework, role, available)
+            {
+                continue;
+            }
             if self.make_room(id, *framework, role, out) {
-                self.make_offer(id, *framework, role, wanted, out);
+                known = None;
+                let available = self.agents[&id].available(role);
+                self.make_offer(id, *framework, role, available, out);
+            } else if self.frameworks[framework].mode() == OfferMode::Optimistic {
+                let offers = self.agents[&id].offers.iter();
+                holders = Some(offers.map(|offer| self.offers[offer].framework).collect());
             }
         }
     }
 
-    /// What of `available` the framework should be offered; none if it wants, or may have, nothing of it now.
-    fn wanted(&self, agent: AgentId, framework: FrameworkId, role: &Role, available: Resources) -> Option<Resources> {
-        let client = self.frameworks.get(&framework).filter(|client| client.takes_offers(role))?;
+    /// Those who may be offered something of the agent, who comes first first. Of all that is asked about a single framework in a single
+    /// role the order says nothing, unless exclusive offers are to be gathered for those before it.
+    fn candidates(&mut self, id: AgentId, among: Option<&BTreeSet<FrameworkId>>) -> Arc<[(Role, FrameworkId)]> {
+        let single = among.filter(|among| among.len() == 1 && self.agents[&id].locked.is_empty()).and_then(BTreeSet::first);
+        if let Some(framework) = single
+            && let Some(client) = self.frameworks.get(framework).filter(|client| client.record.info.roles.len() == 1)
+        {
+            return client.record.info.roles.iter().map(|role| (role.clone(), *framework)).collect();
+        }
+        self.sorter.order()
+    }
+
+    /// Whether what the framework says it waits for would fit the agent if no exclusive offer locked a part of it. Then no more is locked
+    /// for those who come after it, or the parts would never be free together.
+    fn waits_for_locked(&self, agent: AgentId, framework: FrameworkId, role: &Role) -> bool {
         let state = &self.agents[&agent];
-        if self.is_filtered(client, agent, role, &available) {
-            return None;
+        if state.locked.is_empty() {
+            return false;
+        }
+        let Some(client) = self.frameworks.get(&framework).filter(|client| client.takes_offers(role)) else {
+            return false;
+        };
+        let Some(demand) = client.demand.get(role) else { return false };
+        let (free, available) = (state.free.for_role(role), state.available(role));
+        let only_unlocked = |shape: &Shape| state.fits(shape, &free) && !state.fits(shape, &available);
+        demand.shapes.iter().any(only_unlocked) && !self.is_filtered(client, agent, role, &free)
+    }
+
+    /// Whether the framework wants, and may have, an offer of `available` now.
+    fn wants(&self, agent: AgentId, framework: FrameworkId, role: &Role, available: &Resources) -> bool {
+        let Some(client) = self.frameworks.get(&framework).filter(|client| client.takes_offers(role)) else {
+            return false;
+        };
+        let state = &self.agents[&agent];
+        if self.is_filtered(client, agent, role, available) {
+            return false;
         }
         match client.demand.get(role) {
-            Some(demand) if !demand.shapes.iter().any(|shape| state.fits(shape, &available)) => return None,
+            Some(demand) if !demand.shapes.iter().any(|shape| state.fits(shape, available)) => return false,
             _ => {}
         }
         // An exclusive framework gets what is new beside what it has; an optimistic one gets a larger offer for the one it has.
         let standing = self.standing_offer(agent, framework, role);
-        if client.mode() == OfferMode::Optimistic && standing.is_some_and(|entry| entry.offer.resources.contains(&available)) {
-            return None;
+        client.mode() == OfferMode::Exclusive || standing.is_none_or(|entry| !entry.offer.resources.contains(available))
+    }
+
+    /// Whether the framework's optimistic offer of the agent is left to stand for now, although it could be a larger one.
+    fn grows_later(&mut self, agent: AgentId, framework: FrameworkId, role: &Role, available: &Resources) -> bool {
+        let client = &self.frameworks[&framework];
+        let Some(standing) =
+            self.standing_offer(agent, framework, role).filter(|_| client.mode() == OfferMode::Optimistic)
+        else {
+            return false;
+        };
+        let due = standing.issued + self.config.offer_growth_delay;
+        let (state, offered) = (&self.agents[&agent], &standing.offer.resources);
+        let only_larger = |shape: &Shape| state.fits(shape, available) && !state.fits(shape, offered);
+        let demand = client.demand.get(role);
+        if due <= self.now || demand.is_some_and(|demand| demand.shapes.iter().any(only_larger)) {
+            return false;
         }
-        Some(available)
+        self.look_again(agent, due);
+        true
+    }
+
+    /// A round for the agent at `due` at the latest.
+    fn look_again(&mut self, agent: AgentId, due: Time) {
+        let state = self.agents.get_mut(&agent).expect("the caller has found it");
+        match state.turn {
+            Some(set) if set.at() <= due => return,
+            Some(set) => self.timers.cancel(set),
+            None => {}
+        }
+        state.turn = Some(self.timers.set(due, Timer::Turn(agent)));
     }
 
     fn is_filtered(&self, framework: &Framework, agent: AgentId, role: &Role, available: &Resources) -> bool {
         let filters = framework.filters.get(&(agent, role.clone()));
         filters.is_some_and(|filters| {
-            filters.iter().any(|(filter, _)| filter.until > self.now && filter.resources.contains(available))
+            filters.iter().any(|filter| filter.until > self.now && filter.resources.contains(available))
         })
     }
 
@@ -132,9 +208,7 @@ impl Master {
         let state = self.agents.get_mut(&agent).expect("the caller has found it");
         let turn_ends = made.max(state.turned) + TURN;
         if self.now < turn_ends {
-            if state.turn.is_none() {
-                state.turn = Some(self.timers.set(turn_ends, Timer::Turn(agent)));
-            }
+            self.look_again(agent, turn_ends);
             return false;
         }
         state.turned = self.now;
@@ -154,7 +228,14 @@ impl Master {
         }
     }
 
-    fn make_offer(&mut self, agent: AgentId, framework: FrameworkId, role: &Role, resources: Resources, out: &mut Outbox) {
+    fn make_offer(
+        &mut self,
+        agent: AgentId,
+        framework: FrameworkId,
+        role: &Role,
+        resources: Resources,
+        out: &mut Outbox,
+    ) {
         let (made, replaces) = self.replace_standing(agent, framework, role, out);
         let id = OfferId::new(self.term, self.next_seq());
         let info = &self.frameworks[&framework].record.info;
@@ -174,10 +255,11 @@ impl Master {
             expires_in,
         };
         state.offers.insert(id);
+        let mut charged = Quantities::new();
         if mode == OfferMode::Exclusive {
             state.locked.add(&offer.resources);
-            let quantities = state.quantities(&offer.resources);
-            self.sorter.charge(role, framework, &quantities);
+            charged = state.quantities(&offer.resources);
+            self.sorter.charge(role, framework, &charged);
             self.touched.agents.insert(agent);
         }
         self.sorter.served(role, framework);
@@ -185,7 +267,16 @@ impl Master {
             self.replaced.insert(*old, id);
         }
         let expiry = expires_in.map(|timeout| self.timers.set(self.now + timeout, Timer::Offer(id)));
-        let entry = OfferEntry { offer: offer.clone(), framework, made, since: self.wall(), expiry, replaces };
+        let entry = OfferEntry {
+            offer: offer.clone(),
+            framework,
+            made,
+            issued: self.now,
+            since: self.wall(),
+            expiry,
+            charged,
+            replaces,
+        };
         self.offers.insert(id, entry);
         let client = self.frameworks.get_mut(&framework).expect("the caller has found it");
         client.offers.insert(id);
@@ -234,8 +325,7 @@ impl Master {
         if entry.offer.mode == OfferMode::Exclusive {
             let unlocked = agent.locked.subtract(&entry.offer.resources);
             debug_assert!(unlocked, "an exclusive offer is locked while it stands");
-            let quantities = agent.quantities(&entry.offer.resources);
-            self.sorter.credit(&entry.offer.role, entry.framework, &quantities);
+            self.sorter.credit(&entry.offer.role, entry.framework, &entry.charged);
             self.touched.agents.insert(entry.offer.agent);
             self.touched.frameworks.insert(entry.framework);
         }
@@ -253,7 +343,8 @@ impl Master {
     }
 
     fn rescind_where(&mut self, agent: AgentId, which: impl Fn(&OfferEntry) -> bool, out: &mut Outbox) {
-        let ids: Vec<OfferId> = self.agents[&agent].offers.iter().copied().filter(|id| which(&self.offers[id])).collect();
+        let ids: Vec<OfferId> =
+            self.agents[&agent].offers.iter().copied().filter(|id| which(&self.offers[id])).collect();
         for id in ids {
             self.rescind(id, out);
         }
@@ -294,10 +385,25 @@ impl Master {
         }
     }
 
+    /// What exclusive offers lock has changed under them, devices mostly: those that hold what is no longer free are taken back.
+    pub(super) fn unlock_lost(&mut self, id: AgentId, out: &mut Outbox) {
+        let agent = &self.agents[&id];
+        if agent.free.contains(&agent.locked) {
+            return;
+        }
+        let free = agent.free.clone();
+        self.rescind_where(
+            id,
+            |entry| entry.offer.mode == OfferMode::Exclusive && !free.contains(&entry.offer.resources),
+            out,
+        );
+    }
+
     /// Optimistic offers of which nothing useful is left are taken back.
     fn prune_offers(&mut self, id: AgentId, out: &mut Outbox) {
         let Some(agent) = self.agents.get(&id) else { return };
-        let useless: Vec<OfferId> = agent.offers.iter().copied().filter(|offer| !self.is_useful(agent, &self.offers[offer])).collect();
+        let useless: Vec<OfferId> =
+            agent.offers.iter().copied().filter(|offer| !self.is_useful(agent, &self.offers[offer])).collect();
         for offer in useless {
             self.rescind(offer, out);
         }
@@ -337,7 +443,14 @@ impl Master {
     }
 
     /// The framework does not want `resources` of that agent for a while.
-    pub(super) fn refuse(&mut self, framework: FrameworkId, agent: AgentId, role: Role, resources: Resources, refusal: &Refusal) {
+    pub(super) fn refuse(
+        &mut self,
+        framework: FrameworkId,
+        agent: AgentId,
+        role: Role,
+        resources: Resources,
+        refusal: &Refusal,
+    ) {
         if refusal.duration.is_zero() || resources.is_empty() {
             return;
         }
@@ -345,8 +458,8 @@ impl Master {
         let Some(client) = self.frameworks.get_mut(&framework) else { return };
         let filters = client.filters.entry((agent, role.clone())).or_default();
         // A wider and longer refusal says all that a narrower one did.
-        filters.retain(|(filter, _)| !(filter.until <= until && resources.contains(&filter.resources)));
-        filters.push((Filter { resources, until }, refusal.reason.clone()));
+        filters.retain(|filter| !(filter.until <= until && resources.contains(&filter.resources)));
+        filters.push(Filter { resources, until, reason: refusal.reason.clone() });
         self.timers.set(until, Timer::Filter(framework, agent, role));
     }
 
@@ -355,7 +468,7 @@ impl Master {
         let Some(client) = self.frameworks.get_mut(&framework) else { return };
         let key = (agent, role.clone());
         let Some(filters) = client.filters.get_mut(&key) else { return };
-        filters.retain(|(filter, _)| filter.until > now);
+        filters.retain(|filter| filter.until > now);
         if filters.is_empty() {
             client.filters.remove(&key);
         }
@@ -371,7 +484,11 @@ impl Agent {
     }
 
     /// The devices in `available` that meet the claims.
-    pub(super) fn resolve(&self, wanted: &[Claim], available: &Resources) -> Result<BTreeMap<DeviceId, Share>, claims::Unmet> {
+    pub(super) fn resolve(
+        &self,
+        wanted: &[Claim],
+        available: &Resources,
+    ) -> Result<BTreeMap<DeviceId, Share>, claims::Unmet> {
         let free: BTreeMap<&DeviceId, Share> = available.device_shares().collect();
         let share = |id: &DeviceId| free.get(id).copied().unwrap_or(Share(0));
         claims::resolve(wanted, self.devices.iter().map(|(id, entry)| (&*entry.device, share(id))))

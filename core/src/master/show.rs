@@ -1,5 +1,7 @@
 //! What has changed is shown to the read model, once a step.
 
+use std::sync::Arc;
+
 use super::state::{Agent, Framework, OfferEntry, TaskEntry};
 use super::view::{AgentView, Change, DeviceView, FrameworkView, OfferView, TaskView, View};
 use super::{Effect, Master, Outbox};
@@ -7,18 +9,21 @@ use crate::gate::Output;
 use crate::model::{AgentId, DeviceId, FrameworkId, Quantities};
 
 impl Master {
-    /// Pushes the rows that this step touched.
-    pub(super) fn show(&mut self, out: &mut Outbox) {
+    /// Pushes the rows that were touched since this was last called.
+    pub fn show(&mut self, out: &mut Outbox) {
         let touched = std::mem::take(&mut self.touched);
         let mut push = |change| out.push(Output::Effect(Effect::Changed(change)));
         for id in touched.agents {
             push(Change::Agent(id, self.agents.get(&id).map(|agent| Box::new(self.agent_view(agent)))));
         }
         for id in touched.frameworks {
-            push(Change::Framework(id, self.frameworks.get(&id).map(|framework| Box::new(self.framework_view(id, framework)))));
+            push(Change::Framework(
+                id,
+                self.frameworks.get(&id).map(|framework| Box::new(self.framework_view(id, framework))),
+            ));
         }
         for key in touched.tasks {
-            let row = self.tasks.get(&key).map(|entry| Box::new(task_view(entry)));
+            let row = self.tasks.get(&key).map(|entry| Arc::new(task_view(entry)));
             push(Change::Task(key, row));
         }
         for id in touched.offers {
@@ -32,11 +37,16 @@ impl Master {
 
     /// The whole view, made from the state: what applying every change must have led to, ended tasks excepted.
     pub fn view(&self) -> View {
-        let devices = self.agents.iter().flat_map(|(agent, state)| state.devices.keys().map(move |id| (*agent, id.clone())));
+        let devices =
+            self.agents.iter().flat_map(|(agent, state)| state.devices.keys().map(move |id| (*agent, id.clone())));
         View {
             agents: self.agents.iter().map(|(id, agent)| (*id, self.agent_view(agent))).collect(),
-            frameworks: self.frameworks.iter().map(|(id, framework)| (*id, self.framework_view(*id, framework))).collect(),
-            tasks: self.tasks.iter().map(|(key, entry)| (key.clone(), task_view(entry))).collect(),
+            frameworks: self
+                .frameworks
+                .iter()
+                .map(|(id, framework)| (*id, self.framework_view(*id, framework)))
+                .collect(),
+            tasks: self.tasks.iter().map(|(key, entry)| (key.clone(), Arc::new(task_view(entry)))).collect(),
             offers: self.offers.iter().map(|(id, entry)| (*id, offer_view(entry))).collect(),
             devices: devices
                 .filter_map(|(agent, id)| self.device_view(agent, &id).map(|row| ((agent, id), row)))

@@ -8,8 +8,9 @@ use super::timers::TimerKey;
 use super::view::AgentStatus;
 use crate::allocator::sorter::kind_quantity;
 use crate::model::{
-    Accept, AgentId, Attribute, Demand, Device, DeviceId, DeviceState, Filter, FrameworkId, Milli, Offer, OfferId, OfferMode, PeerId,
-    Quantities, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time, WallTime,
+    Accept, AgentId, Attribute, Demand, Device, DeviceId, DeviceState, Filter, FrameworkId, Milli, Offer, OfferId,
+    OfferMode, PeerId, Quantities, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time,
+    WallTime,
 };
 
 /// An agent that was admitted.
@@ -19,6 +20,8 @@ pub(super) struct Agent {
     pub(super) attributes: Arc<BTreeMap<Arc<str>, Attribute>>,
     pub(super) peer: Option<PeerId>,
     pub(super) status: AgentStatus,
+    /// Whether it has registered with this master: then what runs on it is known.
+    pub(super) heard: bool,
     /// What it has and no task holds; devices that may be given out among it.
     pub(super) free: Resources,
     /// What exclusive offers lock of that.
@@ -58,6 +61,7 @@ impl Agent {
             record,
             peer: None,
             status,
+            heard: false,
             locked: Resources::new(),
             overcommitted: false,
             devices: BTreeMap::new(),
@@ -90,7 +94,8 @@ impl Agent {
 
     /// The devices that may be given out, with how much of each.
     pub(super) fn free_devices(&self) -> Resources {
-        let whole = self.devices.values().filter(|entry| entry.state == DeviceState::Free && entry.device.health.is_usable());
+        let whole =
+            self.devices.values().filter(|entry| entry.state == DeviceState::Free && entry.device.health.is_usable());
         Resources::devices(whole.map(|entry| entry.device.id.clone()))
     }
 
@@ -139,7 +144,7 @@ pub(super) struct Framework {
     pub(super) waiting: Arc<[(Role, Shape)]>,
     pub(super) tasks: BTreeSet<TaskId>,
     pub(super) offers: BTreeSet<OfferId>,
-    pub(super) filters: BTreeMap<(AgentId, Role), Vec<(Filter, Option<Arc<str>>)>>,
+    pub(super) filters: BTreeMap<(AgentId, Role), Vec<Filter>>,
     /// Tasks that ended and were acknowledged, oldest first.
     pub(super) completed: VecDeque<TaskId>,
     pub(super) away: Option<TimerKey>,
@@ -186,8 +191,8 @@ pub(super) struct TaskEntry {
     pub(super) state: TaskState,
     /// The status that gave it, for people.
     pub(super) status: Status,
-    /// Whether it is charged to its agent and role.
-    pub(super) charged: bool,
+    /// What it is charged to its agent and role as, if it is; kept, because how devices count changes with what their agent reports.
+    pub(super) charged: Option<Quantities>,
     /// The agent's update that its framework has not acknowledged.
     pub(super) outstanding: Option<Status>,
     /// The master's own update that its framework has not acknowledged.
@@ -202,9 +207,14 @@ pub(super) struct TaskEntry {
 pub(super) struct OfferEntry {
     pub(super) offer: Offer,
     pub(super) framework: FrameworkId,
+    /// When the framework's turn began: when the first of those that this one replaced was made.
     pub(super) made: Time,
+    /// When this very offer was made.
+    pub(super) issued: Time,
     pub(super) since: WallTime,
     pub(super) expiry: Option<TimerKey>,
+    /// What it is charged as, if it locks.
+    pub(super) charged: Quantities,
     /// Offers that this one replaced, whose acceptance may be on its way.
     pub(super) replaces: Vec<OfferId>,
 }

@@ -1,19 +1,20 @@
 //! Tasks: their states, updates and acknowledgements, kills and reconciliation.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::Rng;
 
 use super::registry::{KillRecord, Record};
-use super::state::{TaskEntry, without_devices};
 use super::show::task_view;
+use super::state::{TaskEntry, without_devices};
 use super::view::{AgentStatus, Change};
 use super::{Effect, Master, Outbox};
 use crate::gate::Output;
 use crate::model::{
-    AgentId, DeviceState, Event, FrameworkId, Reason, Reject, Resources, Source, Status, Task, TaskId, TaskKey, TaskReport,
-    TaskState, ToAgent, UpdateId,
+    AgentId, Asked, DeviceState, Event, FrameworkId, Reason, Reject, Resources, Source, Status, Task, TaskId, TaskKey,
+    TaskReport, TaskState, ToAgent, UpdateId,
 };
 
 impl Master {
@@ -28,7 +29,7 @@ impl Master {
             leader: leader.clone(),
             state,
             status,
-            charged: false,
+            charged: None,
             outstanding: None,
             notice: None,
             kill: self.kills.remove(key),
@@ -46,12 +47,13 @@ impl Master {
     /// The task's resources count as held, by its agent and its role.
     pub(super) fn charge(&mut self, key: &TaskKey) {
         let entry = self.tasks.get_mut(key).expect("the caller has found it");
-        if std::mem::replace(&mut entry.charged, true) {
+        if entry.charged.is_some() {
             return;
         }
         let agent = self.agents.get_mut(&entry.agent).expect("a task's agent is known");
         agent.tasks.insert(key.clone());
         let quantities = agent.quantities(&entry.task.resources);
+        entry.charged = Some(quantities.clone());
         self.sorter.charge(&entry.task.role, key.framework, &quantities);
         self.touched.agents.insert(entry.agent);
         self.touched.frameworks.insert(key.framework);
@@ -60,13 +62,10 @@ impl Master {
     /// The task's resources are free again; its devices only once its agent has cleaned them.
     pub(super) fn release(&mut self, key: &TaskKey) {
         let entry = self.tasks.get_mut(key).expect("the caller has found it");
-        if !std::mem::replace(&mut entry.charged, false) {
-            return;
-        }
+        let Some(quantities) = entry.charged.take() else { return };
         let id = entry.agent;
         let agent = self.agents.get_mut(&id).expect("a task's agent is known");
         agent.tasks.remove(key);
-        let quantities = agent.quantities(&entry.task.resources);
         self.sorter.credit(&entry.task.role, key.framework, &quantities);
         let gone = !self.frameworks.contains_key(&key.framework);
         if gone && self.sorter.held(&entry.task.role, key.framework).is_empty() {
@@ -117,7 +116,7 @@ impl Master {
         let state = entry.state;
         if !state.is_terminal() {
             self.charge(key);
-        } else if self.tasks[key].charged {
+        } else if self.tasks[key].charged.is_some() {
             self.release(key);
         }
         self.touched.tasks.insert(key.clone());
@@ -144,12 +143,20 @@ impl Master {
         self.frameworks.get(&key.framework).is_some_and(|framework| framework.completed.contains(&key.task))
     }
 
-    pub(super) fn on_update(&mut self, id: AgentId, framework: FrameworkId, mut status: Status, latest: TaskState, out: &mut Outbox) {
+    pub(super) fn on_update(
+        &mut self,
+        id: AgentId,
+        framework: FrameworkId,
+        mut status: Status,
+        latest: TaskState,
+        out: &mut Outbox,
+    ) {
         self.stats.updates_received += 1;
         status.agent = Some(id);
         let key = TaskKey::new(framework, status.task.clone());
         if self.tasks.contains_key(&key) {
-            let newest = if latest == status.state { status.clone() } else { Status { state: latest, ..status.clone() } };
+            let newest =
+                if latest == status.state { status.clone() } else { Status { state: latest, ..status.clone() } };
             self.set_state(&key, newest, latest);
         }
         if !self.frameworks.contains_key(&framework) {
@@ -163,6 +170,10 @@ impl Master {
         if let Some(entry) = self.tasks.get_mut(&key) {
             if status.uuid.is_some() {
                 entry.outstanding = Some(status.clone());
+            } else if status.state.is_terminal() && entry.notice.is_none() {
+                // The agent won't say it again, so this master sees to it that the framework hears of it.
+                status.uuid = Some(self.draw_update_id());
+                return self.notify(&key, status, out);
             }
         }
         self.stats.updates_sent += 1;
@@ -206,8 +217,12 @@ impl Master {
         let mut status = Status::new(key.task.clone(), state, Source::Master);
         status.agent = self.tasks.get(key).map(|entry| entry.agent);
         status.at = self.wall();
-        status.uuid = Some(UpdateId(u128::from(self.random.next_u64()) << 64 | u128::from(self.random.next_u64())));
+        status.uuid = Some(self.draw_update_id());
         status
+    }
+
+    fn draw_update_id(&mut self) -> UpdateId {
+        UpdateId(u128::from(self.random.next_u64()) << 64 | u128::from(self.random.next_u64()))
     }
 
     /// Tells the framework, again on every subscription until it has acknowledged.
@@ -222,7 +237,8 @@ impl Master {
     pub(super) fn resend_updates(&mut self, id: FrameworkId, out: &mut Outbox) {
         let framework = &self.frameworks[&id];
         let entries = framework.tasks.iter().filter_map(|task| self.tasks.get(&TaskKey::new(id, task.clone())));
-        let updates: Vec<Status> = entries.flat_map(|entry| entry.outstanding.iter().chain(&entry.notice).cloned()).collect();
+        let updates: Vec<Status> =
+            entries.flat_map(|entry| entry.outstanding.iter().chain(&entry.notice).cloned()).collect();
         for status in updates {
             self.stats.updates_sent += 1;
             self.tell(id, Event::Update(status), out);
@@ -280,7 +296,7 @@ impl Master {
             return show(key.clone(), None);
         }
         if touched {
-            show(key.clone(), Some(Box::new(task_view(entry))));
+            show(key.clone(), Some(Arc::new(task_view(entry))));
         }
         self.history.push_back(key.clone());
         if self.history.len() > self.config.history_max {
@@ -295,7 +311,7 @@ impl Master {
             return Err(Reject::UnknownFramework);
         }
         let Some(entry) = self.tasks.get_mut(key) else {
-            if self.is_completed(key) || self.agents_missing() == 0 {
+            if self.is_completed(key) || !self.may_be_elsewhere() {
                 let status = self.unknown_status(&key.task);
                 self.tell(key.framework, Event::Update(status), out);
                 return Err(Reject::UnknownTask(key.task.clone()));
@@ -318,7 +334,8 @@ impl Master {
 
     /// Kills that waited for the agent: sent for what it reports, forgotten for what it does not.
     pub(super) fn settle_kills(&mut self, id: AgentId, reported: &BTreeSet<TaskKey>, out: &mut Outbox) {
-        for key in reported {
+        // Those whose launch was sent again just now are not reported, and are to be killed all the same.
+        for key in &self.agents[&id].known {
             let Some(entry) = self.tasks.get_mut(key) else { continue };
             if entry.kill.is_none() {
                 entry.kill = self.kills.remove(key);
@@ -326,19 +343,22 @@ impl Master {
             let Some(kill) = entry.kill.clone().filter(|_| !entry.state.is_terminal()) else { continue };
             self.to_agent(id, ToAgent::Kill { task: key.clone(), grace: kill.grace }, out);
         }
-        let all_back = self.agents_missing() == 0;
-        let done = |key: &TaskKey, kill: &KillRecord| (kill.agent == Some(id) && !reported.contains(key)) || (kill.agent.is_none() && all_back);
-        let done: Vec<TaskKey> = self.kills.iter().filter(|(key, kill)| done(key, kill)).map(|(key, _)| key.clone()).collect();
+        let all_back = !self.may_be_elsewhere();
+        let done = |key: &TaskKey, kill: &KillRecord| {
+            (kill.agent == Some(id) && !reported.contains(key)) || (kill.agent.is_none() && all_back)
+        };
+        let done: Vec<TaskKey> =
+            self.kills.iter().filter(|(key, kill)| done(key, kill)).map(|(key, _)| key.clone()).collect();
         for key in done {
             self.kills.remove(&key);
             out.push(Output::Persist(Record::Kill(key, None)));
         }
     }
 
-    pub(super) fn reconcile(&mut self, id: FrameworkId, tasks: Vec<TaskId>, out: &mut Outbox) {
-        let asked = if tasks.is_empty() { self.frameworks[&id].tasks.iter().cloned().collect() } else { tasks };
-        let implicit = asked.is_empty();
-        for task in asked {
+    pub(super) fn reconcile(&mut self, id: FrameworkId, asked: Vec<Asked>, out: &mut Outbox) {
+        let all = || self.frameworks[&id].tasks.iter().map(|task| Asked { task: task.clone(), agent: None }).collect();
+        let asked: Vec<Asked> = if asked.is_empty() { all() } else { asked };
+        for Asked { task, agent } in asked {
             let key = TaskKey::new(id, task);
             match self.tasks.get(&key) {
                 // What is outstanding tells more, and is to be acknowledged.
@@ -348,20 +368,42 @@ impl Master {
                         self.tell(id, Event::Update(status), out);
                     }
                 }
+                // Its end was reported by an agent that is to send the update itself, with all that belongs to it.
+                Some(entry) if entry.state.is_terminal() => {}
                 Some(entry) => {
                     let mut status = Status { uuid: None, ..entry.status.clone() };
                     status.state = entry.state;
                     status.reason = Some(Reason::Reconciliation);
                     self.tell(id, Event::Update(status), out);
                 }
-                // It may run on an agent that is still to come back.
-                None if self.agents_missing() > 0 || implicit => {}
                 None => {
-                    let status = self.unknown_status(&key.task);
-                    self.tell(id, Event::Update(status), out);
+                    if let Some(status) = self.absent_status(&key.task, agent) {
+                        self.tell(id, Event::Update(status), out);
+                    }
                 }
             }
         }
+    }
+
+    /// The answer for a task without an entry, last on that agent; none while it may run on one that is still to come back.
+    fn absent_status(&self, task: &TaskId, agent: Option<AgentId>) -> Option<Status> {
+        let whereabouts = agent.and_then(|agent| self.agents.get(&agent));
+        let state = match whereabouts.map(|agent| (agent.status, agent.heard)) {
+            Some((AgentStatus::Gone, _)) => TaskState::GoneByOperator,
+            Some((AgentStatus::Unreachable, false)) => TaskState::Unreachable,
+            Some((_, false)) => return None,
+            Some((_, true)) => return Some(self.unknown_status(task)),
+            None if agent.is_none() && self.may_be_elsewhere() => return None,
+            None => return Some(self.unknown_status(task)),
+        };
+        let mut status = Status::new(task.clone(), state, Source::Master);
+        (status.agent, status.at) = (agent, self.wall());
+        Some(status.because(Reason::Reconciliation, "its agent is away"))
+    }
+
+    /// Whether a task that this master does not know may run on an agent that it has not heard of in its term.
+    fn may_be_elsewhere(&self) -> bool {
+        self.agents.values().any(|agent| !agent.heard && agent.status != AgentStatus::Gone)
     }
 
     fn unknown_status(&self, task: &TaskId) -> Status {

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use crate::model::{AgentId, Call, OfferMode, Operation, Role, TaskGroup, TaskState, Term};
+use crate::model::{AgentId, Asked, Call, OfferMode, Operation, Role, TaskGroup, TaskId, TaskState, Term};
 use crate::testing::{Market, device, shape, task};
 
-use super::Command;
+use super::{Command, Config};
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -184,7 +184,11 @@ fn a_claim_is_resolved_to_a_device_that_matches() {
 fn a_device_is_not_handed_on_before_it_is_clean() {
     let mut market = with_gpus();
     market.launch_with("ci", "a", "t1", "cpus:1", &["gpu: model == G2"]);
-    market.update("a", "ci", "t1", TaskState::Running).update("a", "ci", "t1", TaskState::Finished).acknowledge("ci").lines();
+    market
+        .update("a", "ci", "t1", TaskState::Running)
+        .update("a", "ci", "t1", TaskState::Finished)
+        .acknowledge("ci")
+        .lines();
     market.launch_with("ci", "a", "t2", "cpus:1", &["gpu: model == G2"]);
     assert_eq!(market.lines()[0], "rejected t2 claim_not_met -> ci");
     market.cleaned("a", "g1", 1);
@@ -226,7 +230,7 @@ fn why_says_at_once_what_never_fits() {
 fn an_agent_that_is_away_keeps_its_tasks_and_then_they_are_unreachable() {
     let mut market = small();
     market.launch("ci", "a", "t1", "cpus:1").update("a", "ci", "t1", TaskState::Running).acknowledge("ci").lines();
-    market.agent_leaves("a").wait(secs(44)).expect("rescind a from ci");
+    market.agent_leaves("a").wait(secs(29)).expect("rescind a from ci");
     market.wait(secs(2)).expect("update t1 TASK_UNREACHABLE AGENT_DISCONNECTED -> ci");
     market.acknowledge("ci").register("a");
     market.expect(
@@ -338,16 +342,31 @@ fn reconciliation_tells_what_is_known() {
     let mut market = small();
     market.launch("ci", "a", "t1", "cpus:1").update("a", "ci", "t1", TaskState::Running).acknowledge("ci").lines();
     market.call("ci", Call::Reconcile(Vec::new())).expect("update t1 TASK_RUNNING RECONCILIATION -> ci");
-    let ids = ["t1", "t2"].map(|id| crate::model::TaskId::new(id).expect("an id"));
-    market.call("ci", Call::Reconcile(ids.into()));
+    market.call("ci", Call::Reconcile(vec![asked("t1"), asked("t2")]));
     market.expect("update t1 TASK_RUNNING RECONCILIATION -> ci\nupdate t2 TASK_UNKNOWN RECONCILIATION -> ci");
+}
+
+fn asked(task: &str) -> Asked {
+    Asked { task: TaskId::new(task).expect("an id"), agent: None }
+}
+
+#[test]
+fn a_task_on_an_agent_that_is_away_since_a_failover_is_unreachable_and_not_gone() {
+    let mut market = small();
+    market.launch("ci", "a", "t1", "cpus:1").update("a", "ci", "t1", TaskState::Running).acknowledge("ci").lines();
+    let agent = Some(AgentId::new(Term(1), 1));
+    market.failover().subscribe("ci").wait(secs(61)).lines();
+    market.call("ci", Call::Reconcile(vec![Asked { agent, ..asked("t1") }]));
+    market.expect("update t1 TASK_UNREACHABLE RECONCILIATION -> ci");
+    market.register("a");
+    assert_eq!(market.master.view().tasks[&market.key("ci", "t1")].state, TaskState::Running);
 }
 
 #[test]
 fn reconciliation_is_silent_while_agents_are_missing() {
     let mut market = small();
     market.failover().subscribe("ci").lines();
-    market.call("ci", Call::Reconcile(vec![crate::model::TaskId::new("t2").expect("an id")])).expect("");
+    market.call("ci", Call::Reconcile(vec![asked("t2")])).expect("");
 }
 
 #[test]
@@ -397,4 +416,21 @@ fn a_quiet_cluster_has_no_deadline() {
     let mut market = small();
     market.wait(secs(10));
     assert_eq!(market.master.next_deadline(), None);
+}
+
+#[test]
+fn an_offer_that_would_do_stands_for_a_while_before_it_grows() {
+    let config = Config { offer_growth_delay: Duration::from_millis(100), ..Config::default() };
+    let mut market = Market::with(config);
+    market.agent("a", "cpus:4;mem:1024").framework("ci", "*");
+    market.demand("ci", vec![shape("small", "cpus:1", &[], 9), shape("large", "cpus:4", &[], 1)]);
+    market.launch("ci", "a", "t1", "cpus:1").launch("ci", "a", "t2", "cpus:1").launch("ci", "a", "t3", "cpus:1");
+    market.lines();
+    market.update("a", "ci", "t1", TaskState::Finished).expect("update t1 TASK_FINISHED -> ci");
+    market.wait(Duration::from_millis(100));
+    market.expect("rescind a from ci\noffer a cpus:2 mem:1024 -> ci");
+    market.update("a", "ci", "t2", TaskState::Finished).expect("update t2 TASK_FINISHED -> ci");
+    // Now only a larger one is of use to the large task.
+    market.update("a", "ci", "t3", TaskState::Finished);
+    market.expect("update t3 TASK_FINISHED -> ci\nrescind a from ci\noffer a cpus:4 mem:1024 -> ci");
 }

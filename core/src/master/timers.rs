@@ -21,6 +21,13 @@ pub(super) enum Timer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TimerKey(Time, u64);
 
+impl TimerKey {
+    /// When it is due.
+    pub(super) const fn at(self) -> Time {
+        self.0
+    }
+}
+
 /// All that is due some time, earliest first.
 #[derive(Debug, Default)]
 pub(super) struct Timers {

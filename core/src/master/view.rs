@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::{
-    AgentId, Attribute, Device, DeviceId, DeviceState, Exit, FrameworkId, OfferId, OfferMode, Quantities, Reason, Resources, Role,
-    Shape, TaskHealth, TaskKey, TaskState, WallTime,
+    AgentId, Attribute, Device, DeviceId, DeviceState, Exit, FrameworkId, OfferId, OfferMode, Quantities, Reason,
+    Resources, Role, Shape, TaskHealth, TaskKey, TaskState, WallTime,
 };
 
 /// All rows.
@@ -19,7 +19,7 @@ pub struct View {
     /// Frameworks.
     pub frameworks: BTreeMap<FrameworkId, FrameworkView>,
     /// Tasks, ended ones among them for a while.
-    pub tasks: BTreeMap<TaskKey, TaskView>,
+    pub tasks: BTreeMap<TaskKey, Arc<TaskView>>,
     /// Offers that stand.
     pub offers: BTreeMap<OfferId, OfferView>,
     /// Devices by agent.
@@ -32,7 +32,8 @@ impl View {
         match change {
             Change::Agent(id, agent) => put(&mut self.agents, id, agent),
             Change::Framework(id, framework) => put(&mut self.frameworks, id, framework),
-            Change::Task(key, task) => put(&mut self.tasks, key, task),
+            Change::Task(key, Some(task)) => drop(self.tasks.insert(key, task)),
+            Change::Task(key, None) => drop(self.tasks.remove(&key)),
             Change::Offer(id, offer) => put(&mut self.offers, id, offer),
             Change::Device(agent, id, device) => put(&mut self.devices, (agent, id), device),
         }
@@ -53,8 +54,8 @@ pub enum Change {
     Agent(AgentId, Option<Box<AgentView>>),
     /// A framework.
     Framework(FrameworkId, Option<Box<FrameworkView>>),
-    /// A task.
-    Task(TaskKey, Option<Box<TaskView>>),
+    /// A task. Shared, because these are most of all changes, and readers keep the last ones.
+    Task(TaskKey, Option<Arc<TaskView>>),
     /// An offer.
     Offer(OfferId, Option<Box<OfferView>>),
     /// A device.

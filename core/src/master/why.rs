@@ -27,12 +27,17 @@ impl Master {
             Some(reason) => Arc::from(format!("{reason}: {}", entry.status.message)),
             None => entry.status.message.clone(),
         };
-        Ok(Explanation { subject: format!("task {key}"), waits: Vec::new(), task: Some((key.clone(), entry.state, message)) })
+        Ok(Explanation {
+            subject: format!("task {key}"),
+            waits: Vec::new(),
+            task: Some((key.clone(), entry.state, message)),
+        })
     }
 
     fn why_framework(&self, id: FrameworkId, name: Option<&str>) -> Result<Explanation, Reject> {
         let framework = self.frameworks.get(&id).ok_or(Reject::UnknownFramework)?;
-        let shapes = framework.demand.iter().flat_map(|(role, demand)| demand.shapes.iter().map(move |shape| (role, shape)));
+        let shapes =
+            framework.demand.iter().flat_map(|(role, demand)| demand.shapes.iter().map(move |shape| (role, shape)));
         let asked = shapes.filter(|(_, shape)| name.is_none_or(|name| *shape.name == *name));
         let waits: Vec<Wait> = asked.map(|(role, shape)| self.why_shape(id, framework, role, shape)).collect();
         Ok(Explanation { subject: format!("framework {id} ({})", framework.record.info.name), waits, task: None })
@@ -56,7 +61,13 @@ impl Master {
                 }
             }
         }
-        Wait { shape: shape.name.clone(), asks: asks(shape), count: shape.count, agents: agents.len(), reasons: tally.causes() }
+        Wait {
+            shape: shape.name.clone(),
+            asks: asks(shape),
+            count: shape.count,
+            agents: agents.len(),
+            reasons: tally.causes(),
+        }
     }
 
     /// Every reason why this agent does not run one of the shape now.
@@ -73,7 +84,9 @@ impl Master {
             return vec![CauseKind::AgentAway];
         }
         if !shape.constraint.is_any() && !shape.constraint.matches(&AgentAttributes(agent)) {
-            return vec![CauseKind::ConstraintNotMet { nearest: shape.constraint.unmet(&AgentAttributes(agent)).join(", ") }];
+            return vec![CauseKind::ConstraintNotMet {
+                nearest: shape.constraint.unmet(&AgentAttributes(agent)).join(", "),
+            }];
         }
         let mut causes = device_causes(agent, shape);
         let free = agent.free.for_role(role);
@@ -84,8 +97,11 @@ impl Master {
         if !agent.locked.is_empty() && !others.is_empty() && !agent.fits(shape, &agent.available(role)) {
             causes.push(CauseKind::OfferedToOthers { frameworks: others });
         }
-        if let Some((filter, reason)) = framework.filters.get(&(agent_id, role.clone())).and_then(|filters| filters.last()) {
-            causes.push(CauseKind::Filtered { seconds: filter.until.since(self.now).as_secs() + 1, reason: reason.clone() });
+        if let Some(filter) = framework.filters.get(&(agent_id, role.clone())).and_then(|filters| filters.last()) {
+            causes.push(CauseKind::Filtered {
+                seconds: filter.until.since(self.now).as_secs() + 1,
+                reason: filter.reason.clone(),
+            });
         }
         let offered = agent.offers.iter().any(|offer| self.offers[offer].framework == id);
         if causes.is_empty() && offered {
@@ -137,12 +153,18 @@ fn merge(into: &mut CauseKind, from: CauseKind) {
     match (into, from) {
         (CauseKind::DevicesHeld { held: into }, CauseKind::DevicesHeld { held: from }) => extend(into, from),
         (CauseKind::DevicesCleaning { devices: into }, CauseKind::DevicesCleaning { devices: from })
-        | (CauseKind::DevicesBroken { devices: into }, CauseKind::DevicesBroken { devices: from }) => extend(into, from),
+        | (CauseKind::DevicesBroken { devices: into }, CauseKind::DevicesBroken { devices: from }) => {
+            extend(into, from);
+        }
         (CauseKind::Offered { agents: into }, CauseKind::Offered { agents: from }) => extend(into, from),
-        (CauseKind::NotEnoughFree { missing: into }, CauseKind::NotEnoughFree { missing: from }) if from.len() < into.len() => {
+        (CauseKind::NotEnoughFree { missing: into }, CauseKind::NotEnoughFree { missing: from })
+            if from.len() < into.len() =>
+        {
             *into = from;
         }
-        (CauseKind::Filtered { seconds: into, .. }, CauseKind::Filtered { seconds: from, .. }) => *into = (*into).max(from),
+        (CauseKind::Filtered { seconds: into, .. }, CauseKind::Filtered { seconds: from, .. }) => {
+            *into = (*into).max(from);
+        }
         _ => {}
     }
 }
@@ -163,12 +185,14 @@ fn never_fits(agents: &[&Agent], shape: &Shape) -> Option<CauseKind> {
     if agents.iter().any(|agent| could(&agent)) {
         return None;
     }
-    let device = shape.claims.iter().flat_map(|claim| claim.alternatives.first()).find_map(|wanted| no_device(agents, wanted));
+    let device =
+        shape.claims.iter().flat_map(|claim| claim.alternatives.first()).find_map(|wanted| no_device(agents, wanted));
     Some(device.unwrap_or_else(|| CauseKind::NeverFits { nearest: nearest(agents, shape) }))
 }
 
 fn no_device(agents: &[&Agent], wanted: &Alternative) -> Option<CauseKind> {
-    let of_kind = || agents.iter().flat_map(|agent| agent.devices.values()).filter(|entry| entry.device.kind == wanted.kind);
+    let of_kind =
+        || agents.iter().flat_map(|agent| agent.devices.values()).filter(|entry| entry.device.kind == wanted.kind);
     if of_kind().next().is_none() {
         return Some(CauseKind::NoSuchDevice { kind: wanted.kind.clone() });
     }
@@ -230,9 +254,10 @@ fn device_causes(agent: &Agent, shape: &Shape) -> Vec<CauseKind> {
             }
             let name = format!("{} on {}", entry.device.id, agent.record.name);
             let (order, cause) = match &entry.state {
-                DeviceState::Allocated(holders) => {
-                    (0, CauseKind::DevicesHeld { held: holders.keys().map(|key| (name.clone(), key.clone())).collect() })
-                }
+                DeviceState::Allocated(holders) => (
+                    0,
+                    CauseKind::DevicesHeld { held: holders.keys().map(|key| (name.clone(), key.clone())).collect() },
+                ),
                 DeviceState::Cleaning { .. } => (1, CauseKind::DevicesCleaning { devices: vec![name] }),
                 DeviceState::Quarantined { reason } => {
                     (2, CauseKind::DevicesBroken { devices: vec![format!("{name} (quarantined: {reason})")] })
@@ -258,12 +283,22 @@ fn device_causes(agent: &Agent, shape: &Shape) -> Vec<CauseKind> {
 /// Devices are free here, or none are here at all: too few, or none that matches.
 fn missing_here(agent: &Agent, shape: &Shape) -> CauseKind {
     let wanted = first_alternative(shape);
-    let matches = agent.devices.values().any(|entry| entry.device.kind == wanted.kind && wanted.selector.matches(&*entry.device));
-    if matches { CauseKind::NotEnoughFree { missing: too_few(shape) } } else { CauseKind::NoDeviceHere { claim: wanted.to_string() } }
+    let matches =
+        agent.devices.values().any(|entry| entry.device.kind == wanted.kind && wanted.selector.matches(&*entry.device));
+    if matches {
+        CauseKind::NotEnoughFree { missing: too_few(shape) }
+    } else {
+        CauseKind::NoDeviceHere { claim: wanted.to_string() }
+    }
 }
 
 fn first_alternative(shape: &Shape) -> &Alternative {
-    shape.claims.iter().flat_map(|claim| &claim.alternatives).next().expect("the caller has seen a claim, and a claim has one")
+    shape
+        .claims
+        .iter()
+        .flat_map(|claim| &claim.alternatives)
+        .next()
+        .expect("the caller has seen a claim, and a claim has one")
 }
 
 fn too_few(shape: &Shape) -> String {

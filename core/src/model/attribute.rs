@@ -2,6 +2,11 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use super::from_digits;
+
+#[cfg(test)]
+mod tests;
+
 /// A typed property of a device or an agent, that selectors compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attribute {
@@ -31,7 +36,10 @@ impl Attribute {
         if let Ok(number) = text.parse() {
             return Self::Int(number);
         }
-        parse_quantity(text).map(Self::Quantity).or_else(|| parse_version(text).map(Self::Version)).unwrap_or_else(|| Self::text(text))
+        parse_quantity(text)
+            .map(Self::Quantity)
+            .or_else(|| parse_version(text).map(Self::Version))
+            .unwrap_or_else(|| Self::text(text))
     }
 
     /// How this compares with `other`; `None` if the two are of kinds that have no order between them.
@@ -41,8 +49,8 @@ impl Attribute {
             (Self::Text(a), Self::Text(b)) => Some(a.cmp(b)),
             (Self::Bool(a), Self::Bool(b)) => Some(a.cmp(b)),
             (Self::Version(a), Self::Version(b)) => Some(compare_versions(a, b)),
-            (Self::Version(a), Self::Int(b)) => u32::try_from(*b).ok().map(|b| compare_versions(a, &[b])),
-            (Self::Int(_), Self::Version(_)) => other.compare(self).map(Ordering::reverse),
+            (Self::Version(a), Self::Int(b)) => Some(compare_version_with(a, *b)),
+            (Self::Int(a), Self::Version(b)) => Some(compare_version_with(b, *a).reverse()),
             (Self::Quantity(a), Self::Quantity(b)) => Some(a.cmp(b)),
             (Self::Quantity(a), Self::Int(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
             (Self::Int(a), Self::Quantity(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
@@ -53,7 +61,18 @@ impl Attribute {
 
 fn compare_versions(a: &[u32], b: &[u32]) -> Ordering {
     let part = |version: &[u32], at: usize| version.get(at).copied().unwrap_or(0);
-    (0..a.len().max(b.len())).map(|at| part(a, at).cmp(&part(b, at))).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    (0..a.len().max(b.len()))
+        .map(|at| part(a, at).cmp(&part(b, at)))
+        .find(|order| order.is_ne())
+        .unwrap_or(Ordering::Equal)
+}
+
+/// A whole number is the version that has no further parts, also one that is too small or too large to be a part.
+fn compare_version_with(version: &[u32], number: i64) -> Ordering {
+    match u32::try_from(number) {
+        Ok(number) => compare_versions(version, &[number]),
+        Err(_) => 0.cmp(&number),
+    }
 }
 
 /// The quantity that `text` spells with a unit: `40GiB`, `16GB`, `900MHz`; `None` without one.
@@ -81,7 +100,7 @@ fn unit_factor(unit: &str) -> Option<u64> {
 /// The version that `text` spells: at least two numbers with dots between, with or without a leading `v`.
 pub(super) fn parse_version(text: &str) -> Option<Vec<u32>> {
     let digits = text.strip_prefix('v').unwrap_or(text);
-    let parts: Option<Vec<u32>> = digits.split('.').map(|part| part.parse().ok()).collect();
+    let parts: Option<Vec<u32>> = digits.split('.').map(from_digits).collect();
     parts.filter(|parts| parts.len() >= 2)
 }
 
@@ -102,7 +121,7 @@ impl fmt::Display for Attribute {
 
 fn write_quantity(f: &mut fmt::Formatter<'_>, amount: u64) -> fmt::Result {
     for (unit, factor) in [("TiB", 1_u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
-        if amount >= factor && amount % factor == 0 {
+        if amount >= factor && amount.is_multiple_of(factor) {
             return write!(f, "{}{unit}", amount / factor);
         }
     }

@@ -6,7 +6,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{Selector, SelectorError, Share};
+use super::{Selector, SelectorError, Share, from_digits};
+
+#[cfg(test)]
+mod tests;
 
 /// Devices that a task asks for and holds while it lives. The first alternative that can be met is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +68,14 @@ pub enum ClaimError {
     /// No kind of device is named.
     #[error("device claim {0:?}: expected a kind of device such as gpu, or 2 gpu: memory >= 40GiB")]
     NoKind(String),
+    /// More ways to meet it than are accepted.
+    #[error("device claim {text:?}: expected at most {max} alternatives, got {got}", max = Claim::MAX_ALTERNATIVES)]
+    TooMany {
+        /// The whole claim.
+        text: String,
+        /// How many there are.
+        got: usize,
+    },
     /// The count is not a number from 1, or `all`.
     #[error("device claim {text:?}: expected a count from 1 to {max} or 'all', got {count:?}", max = Claim::MAX_COUNT)]
     BadCount {
@@ -106,7 +117,11 @@ impl FromStr for Claim {
     type Err = ClaimError;
 
     fn from_str(text: &str) -> Result<Self, ClaimError> {
-        let alternatives: Result<Vec<_>, _> = split_alternatives(text).into_iter().map(|part| parse_alternative(text, part)).collect();
+        let parts = split_alternatives(text);
+        if parts.len() > Self::MAX_ALTERNATIVES {
+            return Err(ClaimError::TooMany { text: text.to_owned(), got: parts.len() });
+        }
+        let alternatives: Result<Vec<_>, _> = parts.into_iter().map(|part| parse_alternative(text, part)).collect();
         Ok(Self { alternatives: alternatives? })
     }
 }
@@ -140,7 +155,8 @@ fn parse_alternative(text: &str, part: &str) -> Result<Alternative, ClaimError> 
     let is_kind = kind.starts_with(|c: char| c.is_ascii_alphabetic())
         && kind.len() <= 64
         && kind.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if !is_kind {
+    // `all` is a count; alone it asks for all of nothing.
+    if !is_kind || kind == "all" {
         return Err(ClaimError::NoKind(text.to_owned()));
     }
     Ok(Alternative { kind: Arc::from(kind), count, selector, share: Share::WHOLE, constraints: Vec::new() })
@@ -150,7 +166,7 @@ fn parse_count(text: &str, count: &str) -> Result<Count, ClaimError> {
     if count == "all" {
         return Ok(Count::All);
     }
-    let number = count.parse::<u16>().ok().filter(|number| (1..=Claim::MAX_COUNT).contains(number));
+    let number = from_digits::<u16>(count).filter(|number| (1..=Claim::MAX_COUNT).contains(number));
     number.map(Count::Exactly).ok_or_else(|| ClaimError::BadCount { text: text.to_owned(), count: count.to_owned() })
 }
 

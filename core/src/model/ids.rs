@@ -2,6 +2,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::from_digits;
+
+#[cfg(test)]
+mod tests;
+
 /// The master's start number. Every start of a master is a new term; the registry and the agents refuse an older one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Term(pub u64);
@@ -64,7 +69,7 @@ macro_rules! counter_id {
             fn from_str(text: &str) -> Result<Self, IdError> {
                 let bad = || IdError::NotAnId { expected: $example, got: text.to_owned() };
                 let (term, seq) = text.strip_prefix($letter).and_then(|rest| rest.split_once('-')).ok_or_else(bad)?;
-                let number = |part: &str| part.parse::<u64>().map_err(|_| bad());
+                let number = |part: &str| from_digits::<u64>(part).ok_or_else(bad);
                 Ok(Self { term: Term(number(term)?), seq: number(seq)? })
             }
         }

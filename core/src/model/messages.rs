@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    AgentId, Attribute, CallId, ClientId, ClusterId, Demand, DeviceId, DeviceReport, ExecutorId, FrameworkId, GangId, Offer,
-    OfferId, OfferMode, Reject, Resources, Role, Status, Task, TaskGroup, TaskId, TaskKey, TaskState, Term, UpdateId,
+    AgentId, Attribute, CallId, ClientId, ClusterId, Demand, DeviceId, DeviceReport, ExecutorId, FrameworkId, GangId,
+    Offer, OfferId, OfferMode, Reject, Resources, Role, Status, Task, TaskGroup, TaskId, TaskKey, TaskState, Term,
+    UpdateId,
 };
 
 /// What a framework says of itself.
@@ -87,7 +88,7 @@ pub enum Call {
         uuid: UpdateId,
     },
     /// What is the state of these tasks? Of all of mine, if none is named.
-    Reconcile(Vec<TaskId>),
+    Reconcile(Vec<Asked>),
     /// Bytes for one of my executors.
     Message {
         /// Where it runs.
@@ -99,6 +100,15 @@ pub enum Call {
     },
     /// I am done: remove me, kill my tasks.
     Teardown,
+}
+
+/// A task whose state is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Which.
+    pub task: TaskId,
+    /// Where it was last, if that is known: then the answer can tell "its agent is away" from "nobody knows it".
+    pub agent: Option<AgentId>,
 }
 
 /// An acceptance: offers of one agent, and what to do with them, in order.

@@ -1,6 +1,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(test)]
+mod tests;
+
 /// An amount in thousandths of its unit: cpus in cores, mem and disk in MiB. `Milli(1500)` cpus are one and a half cores.
 ///
 /// Integers keep the algebra exact: `a - b + b == a`, always.
@@ -27,9 +30,9 @@ impl Milli {
     /// The largest amount that is accepted; sums of a million of them still fit.
     pub const MAX: Self = Self(1_000_000_000_000);
 
-    /// `whole` units.
+    /// `whole` units, at most `u64::MAX` thousandths.
     pub const fn from_whole(whole: u64) -> Self {
-        Self(whole * 1000)
+        Self(whole.saturating_mul(1000))
     }
 
     /// Whether this is nothing.

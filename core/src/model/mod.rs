@@ -22,23 +22,28 @@ pub use attribute::Attribute;
 pub use claim::{Alternative, Claim, ClaimError, Count, DeviceConstraint, Strength};
 pub use device::{Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Proof, Topology};
 pub use ids::{
-    AgentId, CallId, ClientId, ClusterId, ExecutorId, FrameworkId, GangId, IdError, OfferId, PeerId, Principal, RequestId, TaskId,
-    TaskKey, Term, UpdateId,
+    AgentId, CallId, ClientId, ClusterId, ExecutorId, FrameworkId, GangId, IdError, OfferId, PeerId, Principal,
+    RequestId, TaskId, TaskKey, Term, UpdateId,
 };
 pub use messages::{
-    Accept, AgentReport, Call, Event, FrameworkInfo, FromAgent, Launch, Operation, Outcome, Refusal, Rejection, Subscribe, TaskReport,
-    ToAgent,
+    Accept, AgentReport, Asked, Call, Event, FrameworkInfo, FromAgent, Launch, Operation, Outcome, Refusal, Rejection,
+    Subscribe, TaskReport, ToAgent,
 };
 pub use milli::{Milli, MilliError};
 pub use offer::{Demand, Filter, Offer, OfferMode, Shape};
 pub use ranges::{Range, Ranges, RangesError};
 pub use reject::Reject;
 pub use resources::{
-    Access, Amounts, Flavor, Guarantee, Quantities, Reservation, ReservationKind, ResourceName, Resources, ResourcesError, Share,
+    Access, Amounts, Flavor, Guarantee, Quantities, Reservation, ReservationKind, ResourceName, Resources,
+    ResourcesError, Share,
 };
 pub use role::{Role, RoleError};
 pub use selector::{Attributes, Selector, SelectorError};
-pub use task::{
-    Body, ExecutorRef, Exit, Reason, Source, Status, Task, TaskGroup, TaskHealth, TaskState,
-};
+pub use task::{Body, ExecutorRef, Exit, Reason, Source, Status, Task, TaskGroup, TaskHealth, TaskState};
 pub use time::{Time, WallTime};
+
+/// The number that `text` spells with digits and nothing else; the standard parser takes a leading `+` as well.
+fn from_digits<T: std::str::FromStr>(text: &str) -> Option<T> {
+    let all_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    if all_digits { text.parse().ok() } else { None }
+}

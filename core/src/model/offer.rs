@@ -83,4 +83,6 @@ pub struct Filter {
     pub resources: Resources,
     /// Until when.
     pub until: Time,
+    /// Why, as the framework says.
+    pub reason: Option<Arc<str>>,
 }

@@ -1,6 +1,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::from_digits;
+
+#[cfg(test)]
+mod tests;
+
 /// A closed interval, `first..=last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Range {
@@ -50,9 +55,10 @@ impl Ranges {
         self.0.is_empty()
     }
 
-    /// How many numbers are in it.
+    /// How many numbers are in it; `u64::MAX` also for all of them, which are one more.
     pub fn len(&self) -> u64 {
-        self.0.iter().map(|range| range.last - range.first + 1).sum()
+        let lens = self.0.iter().map(|range| (range.last - range.first).saturating_add(1));
+        lens.fold(0, u64::saturating_add)
     }
 
     /// The intervals, ascending.
@@ -96,8 +102,8 @@ impl Ranges {
 fn without(range: Range, hole: Range) -> impl Iterator<Item = Range> {
     let below = (range.first < hole.first)
         .then(|| Range { first: range.first, last: range.last.min(hole.first.saturating_sub(1)) });
-    let above =
-        (range.last > hole.last).then(|| Range { first: range.first.max(hole.last.saturating_add(1)), last: range.last });
+    let above = (range.last > hole.last)
+        .then(|| Range { first: range.first.max(hole.last.saturating_add(1)), last: range.last });
     below.into_iter().chain(above).filter(|part| part.first <= part.last)
 }
 
@@ -110,7 +116,7 @@ impl FromStr for Ranges {
         let mut ranges = Vec::new();
         for part in inner.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
-            let number = |digits: &str| digits.trim().parse::<u64>().map_err(|_| form());
+            let number = |digits: &str| from_digits::<u64>(digits.trim()).ok_or_else(form);
             let (first, last) = (number(first)?, number(last)?);
             if first > last {
                 return Err(RangesError::Backwards(first, last));

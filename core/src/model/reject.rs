@@ -84,8 +84,8 @@ pub enum Reject {
 
 impl Reject {
     /// A field that holds what it must not.
-    pub fn invalid(field: impl Into<String>, message: impl ToString) -> Self {
-        Self::Invalid { field: field.into(), message: message.to_string() }
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), message: message.into() }
     }
 
     /// The stable code, for programs.

@@ -10,6 +10,9 @@ use smallvec::SmallVec;
 
 use super::{DeviceId, Milli, MilliError, Ranges, RangesError, Role, RoleError, WallTime};
 
+#[cfg(test)]
+mod tests;
+
 /// The name of a scalar, a set of ranges or a set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResourceName {
@@ -24,6 +27,9 @@ pub enum ResourceName {
 }
 
 impl ResourceName {
+    /// The longest that is accepted, in bytes.
+    pub const MAX_LEN: usize = 64;
+
     /// The name of the port ranges.
     pub fn ports() -> Self {
         Self::new("ports")
@@ -236,7 +242,22 @@ impl Amounts {
             && other.devices.iter().all(|(id, part)| self.devices.get(id).is_some_and(|whole| whole >= part))
     }
 
-    fn add(&mut self, other: &Self) {
+    fn is_disjoint(&self, other: &Self) -> bool {
+        let apart = |(name, part): (_, &Ranges)| self.ranges.get(name).is_none_or(|here| here.intersection(part).is_empty());
+        let fits = |(id, part): (_, &Share)| self.devices.get(id).is_none_or(|here| here.0.saturating_add(part.0) <= Share::WHOLE.0);
+        other.ranges.iter().all(apart)
+            && other.sets.iter().all(|(name, part)| self.sets.get(name).is_none_or(|here| here.is_disjoint(part)))
+            && other.devices.iter().all(fits)
+    }
+
+    fn without_empty(mut self) -> Self {
+        self.ranges.retain(|_, ranges| !ranges.is_empty());
+        self.sets.retain(|_, items| !items.is_empty());
+        self.devices.retain(|_, share| share.0 > 0);
+        self
+    }
+
+    fn merge(&mut self, other: &Self) {
         self.scalars.add(&other.scalars);
         for (name, part) in &other.ranges {
             let whole = self.ranges.entry(name.clone()).or_default();
@@ -247,7 +268,7 @@ impl Amounts {
         }
         for (id, part) in &other.devices {
             let whole = self.devices.entry(id.clone()).or_insert(Share(0));
-            *whole = Share(whole.0.saturating_add(part.0));
+            *whole = Share(whole.0.saturating_add(part.0)).min(Share::WHOLE);
         }
     }
 
@@ -285,8 +306,8 @@ pub enum ResourcesError {
     /// An entry has no colon.
     #[error("expected NAME:AMOUNT, as in cpus:4;mem:8192;ports:[31000-32000], got {0:?}")]
     Form(String),
-    /// A name that is empty or holds other than letters, digits, '_', '-' and '.'.
-    #[error("resource name: expected letters, digits, '_', '-' or '.', got {0:?}")]
+    /// A name that is empty, too long, or holds other than letters, digits, '_', '-' and '.'.
+    #[error("resource name: expected 1 to {max} letters, digits, '_', '-' or '.', got {0:?}", max = ResourceName::MAX_LEN)]
     Name(String),
     /// An amount that does not parse.
     #[error("resource {name}: {error}")]
@@ -339,8 +360,9 @@ impl Resources {
         Self::flavored(Flavor::default(), Amounts { devices, ..Amounts::default() })
     }
 
-    /// `amounts` of one flavor.
+    /// `amounts` of one flavor. Entries that hold nothing are left out.
     pub fn flavored(flavor: Flavor, amounts: Amounts) -> Self {
+        let amounts = amounts.without_empty();
         if amounts.is_empty() { Self::new() } else { Self(vec![(flavor, amounts)]) }
     }
 
@@ -364,17 +386,32 @@ impl Resources {
         other.iter().all(|(flavor, part)| self.get(flavor).is_some_and(|whole| whole.contains(part)))
     }
 
-    /// Adds all of `other`.
+    /// Adds all of `other`, which must be [disjoint](Self::is_disjoint) from this: then `a + b - b == a`.
+    ///
+    /// It is, for what was taken with [`subtract`](Self::subtract) and is given back. A port that is added twice can be taken only once,
+    /// so whoever adds up what others ask for must have subtracted each from what there is before.
     pub fn add(&mut self, other: &Self) {
+        debug_assert!(self.is_disjoint(other), "{other} is added to {self}, which has a part of it already");
+        self.merge(other);
+    }
+
+    /// Whether the two can be parts of one whole: no number of a range and no item of a set is in both, and no device is in both with
+    /// more than the whole of it together. Scalars have no identity and never stand in the way.
+    pub fn is_disjoint(&self, other: &Self) -> bool {
+        other.iter().all(|(flavor, part)| self.get(flavor).is_none_or(|here| here.is_disjoint(part)))
+    }
+
+    /// The least that contains each of the two as for identity, and the sum of their scalars and shares.
+    pub(super) fn merge(&mut self, other: &Self) {
         for (flavor, part) in other.iter() {
             match self.find(flavor) {
-                Ok(at) => self.0[at].1.add(part),
+                Ok(at) => self.0[at].1.merge(part),
                 Err(at) => self.0.insert(at, (flavor.clone(), part.clone())),
             }
         }
     }
 
-    /// The sum.
+    /// The sum with `other`, which must be [disjoint](Self::is_disjoint) from this.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         let mut sum = self.clone();
@@ -434,11 +471,11 @@ impl FromStr for Resources {
 
     /// `cpus:4;mem:8192;ports:[31000-32000];disk(eng):1024`.
     fn from_str(text: &str) -> Result<Self, ResourcesError> {
-        let mut resources = Self::new();
+        let (mut resources, mut seen) = (Self::new(), BTreeSet::new());
         for entry in text.split(';').map(str::trim).filter(|entry| !entry.is_empty()) {
             let (flavor, name, value) = split_entry(entry)?;
             let amounts = parse_amounts(&name, value)?;
-            if resources.get(&flavor).is_some_and(|here| holds(here, &name)) {
+            if !seen.insert((flavor.clone(), name.clone())) {
                 return Err(ResourcesError::Twice(name.as_str().to_owned()));
             }
             resources.add(&Self::flavored(flavor, amounts));
@@ -457,14 +494,19 @@ fn split_entry(entry: &str) -> Result<(Flavor, ResourceName, &str), ResourcesErr
     };
     let name = name.trim();
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if name.is_empty() || name.len() > 64 || !name.chars().all(good) {
+    if name.is_empty() || name.len() > ResourceName::MAX_LEN || !name.chars().all(good) {
         return Err(ResourcesError::Name(name.to_owned()));
     }
     let mut flavor = Flavor::default();
     if let Some(role) = role.filter(|role| *role != "*") {
         let role = Role::new(role).map_err(|error| ResourcesError::Role { name: name.to_owned(), error })?;
-        let reservation =
-            Reservation { role, kind: ReservationKind::Static, principal: None, labels: BTreeMap::new(), expires: None };
+        let reservation = Reservation {
+            role,
+            kind: ReservationKind::Static,
+            principal: None,
+            labels: BTreeMap::new(),
+            expires: None,
+        };
         flavor.reservations.push(reservation);
     }
     Ok((flavor, ResourceName::new(name), value.trim()))
@@ -473,26 +515,20 @@ fn split_entry(entry: &str) -> Result<(Flavor, ResourceName, &str), ResourcesErr
 fn parse_amounts(name: &ResourceName, value: &str) -> Result<Amounts, ResourcesError> {
     let mut amounts = Amounts::default();
     let named = || name.as_str().to_owned();
-    if value.starts_with('[') {
+    // What everybody knows can't be of another kind: `cpus:[1-4]` would be an agent without any.
+    let known_scalar = !matches!(name, ResourceName::Other(_));
+    if *name == ResourceName::ports() || (value.starts_with('[') && !known_scalar) {
         let ranges: Ranges = value.parse().map_err(|error| ResourcesError::Ranges { name: named(), error })?;
-        if !ranges.is_empty() {
-            amounts.ranges.insert(name.clone(), ranges);
-        }
-    } else if let Some(inner) = value.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        amounts.ranges.insert(name.clone(), ranges);
+    } else if let Some(inner) = value.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).filter(|_| !known_scalar) {
         let items: BTreeSet<Arc<str>> =
             inner.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Arc::from).collect();
-        if !items.is_empty() {
-            amounts.sets.insert(name.clone(), items);
-        }
+        amounts.sets.insert(name.clone(), items);
     } else {
         let amount = value.parse().map_err(|error| ResourcesError::Amount { name: named(), error })?;
         amounts.scalars.set(name, amount);
     }
     Ok(amounts)
-}
-
-fn holds(amounts: &Amounts, name: &ResourceName) -> bool {
-    !amounts.scalars.get(name).is_zero() || amounts.ranges.contains_key(name) || amounts.sets.contains_key(name)
 }
 
 impl fmt::Display for Quantities {

@@ -2,13 +2,18 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+#[cfg(test)]
+mod tests;
+
 /// A name in the tree that resources are shared between: `eng/ci` lies below `eng`. `*` is the root of those who name none.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Role(Arc<str>);
 
 /// Why a text is not a role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a role such as eng/ci (parts of letters, digits, '_', '-', '.', not starting with '-' or '.'), got {0:?}")]
+#[error(
+    "expected a role such as eng/ci (parts of letters, digits, '_', '-', '.', not starting with '-' or '.'), got {0:?}"
+)]
 pub struct RoleError(String);
 
 impl Role {
@@ -20,7 +25,9 @@ impl Role {
     /// Checks and takes `text`.
     pub fn new(text: &str) -> Result<Self, RoleError> {
         let good = text == "*"
-            || (text.len() <= Self::MAX_LEN && text.split('/').count() <= Self::MAX_DEPTH && text.split('/').all(is_part));
+            || (text.len() <= Self::MAX_LEN
+                && text.split('/').count() <= Self::MAX_DEPTH
+                && text.split('/').all(is_part));
         if good { Ok(Self(Arc::from(text))) } else { Err(RoleError(text.to_owned())) }
     }
 

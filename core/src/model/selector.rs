@@ -20,6 +20,9 @@ use std::sync::Arc;
 use super::Attribute;
 use super::attribute::{parse_quantity, parse_version};
 
+#[cfg(test)]
+mod tests;
+
 /// Something that has attributes: a device, an agent.
 pub trait Attributes {
     /// The attribute called `name`, if there is one.
@@ -48,9 +51,9 @@ pub struct SelectorError {
 #[derive(Debug)]
 enum Node {
     Any,
-    All(Vec<Node>),
-    Either(Vec<Node>),
-    Not(Box<Node>),
+    All(Vec<Self>),
+    Either(Vec<Self>),
+    Not(Box<Self>),
     Compare { name: Arc<str>, operator: Operator, literal: Attribute },
     In { name: Arc<str>, literals: Vec<Attribute> },
     True { name: Arc<str> },
@@ -110,9 +113,10 @@ impl Node {
             Self::Either(parts) => parts.iter().any(|part| part.holds(thing)),
             Self::Not(part) => !part.holds(thing),
             Self::True { name } => thing.attribute(name) == Some(Attribute::Bool(true)),
-            Self::Compare { name, operator, literal } => {
-                thing.attribute(name).and_then(|value| value.compare(literal)).is_some_and(|order| operator.accepts(order))
-            }
+            Self::Compare { name, operator, literal } => thing
+                .attribute(name)
+                .and_then(|value| value.compare(literal))
+                .is_some_and(|order| operator.accepts(order)),
             Self::In { name, literals } => thing
                 .attribute(name)
                 .is_some_and(|value| literals.iter().any(|literal| value.compare(literal) == Some(Ordering::Equal))),
@@ -124,7 +128,7 @@ impl Node {
             return self.to_string();
         };
         match thing.attribute(name) {
-            Some(value) => format!("{self} (it is {value})"),
+            Some(value) => format!("{self} (it is {})", spelled(&value)),
             None => format!("{self} (it has none)"),
         }
     }
@@ -166,13 +170,22 @@ impl fmt::Display for Node {
             Self::Either(parts) => list(f, parts, " || "),
             Self::Not(part) => write!(f, "!{part}"),
             Self::True { name } => write!(f, "{name}"),
-            Self::Compare { name, operator, literal } => write!(f, "{name} {} {literal}", operator.symbol()),
+            Self::Compare { name, operator, literal } => {
+                write!(f, "{name} {} {}", operator.symbol(), spelled(literal))
+            }
             Self::In { name, literals } => {
-                let literals: Vec<String> = literals.iter().map(Attribute::to_string).collect();
+                let literals: Vec<String> = literals.iter().map(spelled).collect();
                 write!(f, "{name} in [{}]", literals.join(", "))
             }
         }
     }
+}
+
+/// The literal for `value`: a text is in quotes if it would be read as something else without them.
+fn spelled(value: &Attribute) -> String {
+    let Attribute::Text(text) = value else { return value.to_string() };
+    let is_word = text.starts_with(starts_word) && token_len(text) == text.len();
+    if is_word && plain_literal(text).as_ref() == Some(value) { text.to_string() } else { format!("\"{text}\"") }
 }
 
 impl fmt::Display for Selector {
@@ -239,10 +252,10 @@ impl<'a> Parser<'a> {
     }
 
     fn not(&mut self) -> Result<Node, SelectorError> {
-        self.depth += 1;
         if self.depth > Selector::MAX_DEPTH {
-            return Err(self.error(format!("expected at most {} nested parentheses", Selector::MAX_DEPTH)));
+            return Err(self.error(format!("expected at most {} nested parentheses or '!'", Selector::MAX_DEPTH)));
         }
+        self.depth += 1;
         let node = if self.take("!") {
             Node::Not(Box::new(self.not()?))
         } else if self.take("(") {
@@ -306,7 +319,7 @@ impl<'a> Parser<'a> {
                 return Err(self.error("expected a closing '\"'".to_owned()));
             };
             Attribute::text(inner)
-        } else if token.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
+        } else if token.starts_with(starts_word) {
             plain_literal(token).ok_or_else(|| self.expected("a number, a version, or a quantity such as 40GiB"))?
         } else {
             return Err(self.expected("a value such as 8, 40GiB, 550.54, true or \"text\""));
@@ -356,7 +369,13 @@ fn plain_literal(token: &str) -> Option<Attribute> {
         return Some(Attribute::parse(token));
     }
     let number = token.parse().ok().map(Attribute::Int);
-    number.or_else(|| parse_quantity(token).map(Attribute::Quantity)).or_else(|| parse_version(token).map(Attribute::Version))
+    number
+        .or_else(|| parse_quantity(token).map(Attribute::Quantity))
+        .or_else(|| parse_version(token).map(Attribute::Version))
+}
+
+fn starts_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 }
 
 fn token_len(rest: &str) -> usize {
@@ -365,7 +384,7 @@ fn token_len(rest: &str) -> usize {
     if first == '"' {
         return chars.find(|(_, c)| *c == '"').map_or(rest.len(), |(at, _)| at + 1);
     }
-    if first.is_ascii_alphanumeric() || matches!(first, '_' | '-') {
+    if starts_word(first) {
         let more = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ':');
         return chars.find(|(_, c)| !more(*c)).map_or(rest.len(), |(at, _)| at);
     }

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::{AgentId, Claim, ExecutorId, Resources, Role, TaskId, UpdateId, WallTime};
 
+#[cfg(test)]
+mod tests;
+
 /// A task's specification as its framework wrote it, opaque to the core: each API echoes it exactly.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Body(Arc<[u8]>);
@@ -79,11 +82,11 @@ impl TaskGroup {
         Self { tasks: vec![task] }
     }
 
-    /// What all of them ask for together.
+    /// What all of them ask for together. Two of a group that was not checked yet may ask for the same port: here it is there once.
     pub fn resources(&self) -> Resources {
         let mut sum = Resources::new();
         for task in &self.tasks {
-            sum.add(&task.resources);
+            sum.merge(&task.resources);
         }
         sum
     }
@@ -168,7 +171,7 @@ impl TaskState {
             Self::Starting => !matches!(next, Self::Unknown | Self::Staging),
             Self::Running => !matches!(next, Self::Unknown | Self::Staging | Self::Starting),
             Self::Killing => !matches!(next, Self::Unknown | Self::Staging | Self::Starting | Self::Running),
-            Self::Unreachable => !matches!(next, Self::Unknown | Self::Staging),
+            Self::Unreachable => !matches!(next, Self::Unknown),
             _ => false,
         }
     }
@@ -374,7 +377,8 @@ impl Status {
     /// The same, because of `reason`.
     #[must_use]
     pub fn because(mut self, reason: Reason, message: &str) -> Self {
-        let end = (0..=message.len().min(Self::MAX_MESSAGE)).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+        let end =
+            (0..=message.len().min(Self::MAX_MESSAGE)).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
         self.reason = Some(reason);
         self.message = Arc::from(&message[..end]);
         self

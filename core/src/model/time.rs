@@ -2,6 +2,9 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+#[cfg(test)]
+mod tests;
+
 /// A moment of one process's monotonic clock: microseconds since an epoch that its shell picks.
 ///
 /// It never leaves the process. What is durable or travels is a [`Duration`] or a [`WallTime`].

@@ -31,6 +31,7 @@ pub struct Bench<S: Scheduler> {
     config: DriverConfig,
     connection: u64,
     counter: u64,
+    term: u64,
 }
 
 /// The task id called `name`.
@@ -111,6 +112,7 @@ impl<S: Scheduler> Bench<S> {
             config,
             connection: 0,
             counter: 0,
+            term: 1,
         }
     }
 
@@ -157,6 +159,7 @@ impl<S: Scheduler> Bench<S> {
 
     /// Connects and confirms the subscription, in the master's term `term`.
     pub fn connect_in(&mut self, term: u64) {
+        self.term = term;
         self.dial();
         let is_subscribe = matches!(self.calls.as_slice(), [Call::Subscribe(_)]);
         assert!(is_subscribe, "expected a subscription first, got {:?}", self.calls);
@@ -165,9 +168,9 @@ impl<S: Scheduler> Bench<S> {
         self.event(Event::Subscribed { framework, cluster, term: Term(term), agents_missing: 0 });
     }
 
-    /// Connects and confirms the subscription.
+    /// Connects and confirms the subscription, in the last term that there was.
     pub fn connect(&mut self) {
-        self.connect_in(1);
+        self.connect_in(self.term);
     }
 
     /// The connection is lost.

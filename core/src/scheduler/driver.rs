@@ -17,13 +17,13 @@ use self::calls::Calls;
 use self::market::Market;
 use self::reconcile::Reconcile;
 use self::saved::Identity;
-use self::tasks::Tracked;
+use self::tasks::{Ended, Tracked};
 use super::out::Wish;
 use super::{Happening, Out, Scheduler};
 use crate::gate::{Outbox, Output};
 use crate::model::{
-    Accept, AgentId, Call, ClusterId, FrameworkId, Offer, OfferId, Operation, Refusal, Reject, Role, Task, TaskId,
-    TaskState, Time,
+    Accept, AgentId, Asked, Call, ClusterId, FrameworkId, Offer, OfferId, Operation, Refusal, Reject, Role, Task,
+    TaskId, TaskState, Term, Time,
 };
 
 /// The most offers that stand in the book; more are declined.
@@ -41,9 +41,12 @@ pub struct Driver<S: Scheduler> {
     standing: BTreeMap<(AgentId, Role), OfferId>,
     identity: Identity,
     identity_saved: bool,
+    /// The highest term that was heard of.
+    term: Term,
     connection: u64,
     link: Link,
     tasks: BTreeMap<TaskId, Tracked>,
+    ended: Ended,
     calls: Calls,
     market: Market,
     reconcile: Reconcile,
@@ -75,6 +78,7 @@ impl<S: Scheduler> Driver<S> {
     /// If a record of the driver's own does not read.
     pub fn new(config: DriverConfig, policy: S, saved: &BTreeMap<String, Vec<u8>>) -> Result<Self, SavedError> {
         let (earlier, tasks) = saved::read(saved)?;
+        let term = saved::read_term(saved)?;
         let identity = match earlier {
             Some(earlier) => Identity { life: earlier.life.wrapping_add(1), ..earlier },
             None => Identity { life: 0, client: config.client, framework: None, cluster: None },
@@ -87,9 +91,11 @@ impl<S: Scheduler> Driver<S> {
             standing: BTreeMap::new(),
             identity,
             identity_saved: false,
+            term,
             connection: 0,
             link: Link::Down,
             tasks,
+            ended: Ended::default(),
             market: Market::default(),
             reconcile: Reconcile::default(),
             refused: Vec::new(),
@@ -230,14 +236,19 @@ impl<S: Scheduler> Driver<S> {
         if self.link == Link::Subscribed
             && let Some(batch) = self.reconcile.next_batch(now)
         {
-            self.call(Call::Reconcile(batch), out);
+            let asked =
+                batch.into_iter().map(|task| Asked { agent: self.tasks.get(&task).map(|known| known.agent), task });
+            self.call(Call::Reconcile(asked.collect()), out);
         }
     }
 
     /// Hands `happening` to the policy and does what it wants.
     fn tell(&mut self, now: Time, happening: Happening<S::Command>, out: &mut Outputs<S>) {
         self.policy.on_event(now, happening, &mut self.out);
-        for wish in std::mem::take(&mut self.out.wishes) {
+        // Demands come last: the master takes offers back that no demand is left for, and an accept in the same breath may need them.
+        let is_demand = |wish: &Wish<S::Effect>| matches!(wish, Wish::Demand { .. });
+        let (demands, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.out.wishes).into_iter().partition(is_demand);
+        for wish in others.into_iter().chain(demands) {
             self.grant(now, wish, out);
         }
     }
@@ -334,6 +345,7 @@ impl<S: Scheduler> Driver<S> {
             let ids: Vec<TaskId> = self.tasks.keys().cloned().collect();
             self.forget_tasks(&ids, out);
             self.save(Identity::forget(), out);
+            self.save(saved::forget_term(), out);
         }
         self.life = Life::Ended;
         self.link = Link::Down;

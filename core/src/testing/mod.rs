@@ -20,10 +20,11 @@ use crate::master::registry::{Record, Registry};
 use crate::master::view::View;
 use crate::master::{Command, Config, Effect, Input, Master, Outbox, Reply, Target};
 use crate::model::{
-    Accept, AgentId, AgentReport, Body, Call, CallId, Claim, ClientId, ClusterId, Demand, Device, DeviceId, DeviceMode, DeviceReport,
-    DeviceState, Event, ExecutorRef, FrameworkId, FrameworkInfo, FromAgent, Health, Offer, OfferId, OfferMode, Operation, PeerId,
-    Principal, Proof, Refusal, RequestId, Resources, Role, Selector, Shape, Source, Status, Subscribe, Task, TaskGroup,
-    TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time, ToAgent, Topology, UpdateId,
+    Accept, AgentId, AgentReport, Body, Call, CallId, Claim, ClientId, ClusterId, Demand, Device, DeviceId, DeviceMode,
+    DeviceReport, DeviceState, Event, ExecutorRef, FrameworkId, FrameworkInfo, FromAgent, Health, Offer, OfferId,
+    OfferMode, Operation, PeerId, Principal, Proof, Refusal, RequestId, Resources, Role, Selector, Shape, Source,
+    Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time, ToAgent, Topology,
+    UpdateId,
 };
 
 /// A device of `kind` and `model`, healthy and exclusive.
@@ -150,9 +151,8 @@ impl Market {
     pub fn agent_with(&mut self, name: &str, resources: &str, devices: Vec<Device>) -> &mut Self {
         let client = ClientId(u128::from(self.next()));
         let peer = PeerId(self.next());
-        let report = |device: Device| {
-            (device.id.clone(), DeviceReport { device: Arc::new(device), state: DeviceState::Free })
-        };
+        let report =
+            |device: Device| (device.id.clone(), DeviceReport { device: Arc::new(device), state: DeviceState::Free });
         let side = AgentSide {
             id: None,
             peer,
@@ -220,8 +220,14 @@ impl Market {
             labels: BTreeMap::new(),
         };
         let client = ClientId(u128::from(self.next()));
-        let side =
-            FrameworkSide { id: None, peer: PeerId(0), info, client, offers: BTreeMap::new(), unacknowledged: Vec::new() };
+        let side = FrameworkSide {
+            id: None,
+            peer: PeerId(0),
+            info,
+            client,
+            offers: BTreeMap::new(),
+            unacknowledged: Vec::new(),
+        };
         self.frameworks.insert(name.to_owned(), side);
         self.subscribe(name)
     }
@@ -255,7 +261,14 @@ impl Market {
     }
 
     /// The same, with device claims.
-    pub fn launch_with(&mut self, framework: &str, agent: &str, id: &str, resources: &str, devices: &[&str]) -> &mut Self {
+    pub fn launch_with(
+        &mut self,
+        framework: &str,
+        agent: &str,
+        id: &str,
+        resources: &str,
+        devices: &[&str],
+    ) -> &mut Self {
         let offer = self.offer_of(framework, agent);
         let task = task(id, offer.role.as_str(), resources, devices);
         self.accept(framework, &offer, vec![Operation::Launch(TaskGroup::single(task))])
@@ -266,14 +279,20 @@ impl Market {
         let id = CallId(self.next());
         self.frameworks.get_mut(framework).expect("a framework of that name").offers.remove(&offer.id);
         let refusal = Refusal::default();
-        self.call(framework, Call::Accept(Accept { id, agent: offer.agent, offers: vec![offer.id], operations, refusal }))
+        self.call(
+            framework,
+            Call::Accept(Accept { id, agent: offer.agent, offers: vec![offer.id], operations, refusal }),
+        )
     }
 
     /// The framework declines what it is offered of the agent, for `seconds`.
     pub fn decline(&mut self, framework: &str, agent: &str, seconds: u64) -> &mut Self {
         let offer = self.offer_of(framework, agent);
         self.frameworks.get_mut(framework).expect("a framework of that name").offers.remove(&offer.id);
-        self.call(framework, Call::Decline { offers: vec![offer.id], refusal: Refusal::of(Duration::from_secs(seconds)) })
+        self.call(
+            framework,
+            Call::Decline { offers: vec![offer.id], refusal: Refusal::of(Duration::from_secs(seconds)) },
+        )
     }
 
     /// The newest offer of the agent that the framework has.
@@ -350,7 +369,11 @@ impl Market {
             _ => None,
         });
         let waits = waits.expect("why is answered");
-        waits.into_iter().flat_map(|wait| wait.reasons).map(|cause| format!("{} {:?}", cause.agents, cause.kind)).collect()
+        waits
+            .into_iter()
+            .flat_map(|wait| wait.reasons)
+            .map(|cause| format!("{} {:?}", cause.agents, cause.kind))
+            .collect()
     }
 
     /// Time passes; what is due happens when it is due.
@@ -440,8 +463,8 @@ impl Market {
     fn happen(&mut self, effect: Effect) {
         match effect {
             Effect::Changed(change) => self.view.apply(change),
-            Effect::ToAgent(peer, message) => self.to_agent(peer, message),
-            Effect::ToFramework(peer, event) => self.to_framework(peer, event),
+            Effect::ToAgent(peer, message) => self.on_agent_message(peer, message),
+            Effect::ToFramework(peer, event) => self.on_framework_event(peer, event),
             Effect::Close(peer, reject) => {
                 let line = format!("close {}: {}", self.peer_name(peer), reject.code());
                 self.trace.push(line);
@@ -453,8 +476,10 @@ impl Market {
         }
     }
 
-    fn to_agent(&mut self, peer: PeerId, message: ToAgent) {
-        let Some(name) = self.agents.iter().find(|(_, side)| side.peer == peer).map(|(name, _)| name.clone()) else { return };
+    fn on_agent_message(&mut self, peer: PeerId, message: ToAgent) {
+        let Some(name) = self.agents.iter().find(|(_, side)| side.peer == peer).map(|(name, _)| name.clone()) else {
+            return;
+        };
         let line = match message {
             ToAgent::Registered { agent, .. } => {
                 self.agents.get_mut(&name).expect("it was found").id = Some(agent);
@@ -488,13 +513,14 @@ impl Market {
         format!("launch {} on {name}", parts.join(" + "))
     }
 
-    fn to_framework(&mut self, peer: PeerId, event: Event) {
+    fn on_framework_event(&mut self, peer: PeerId, event: Event) {
         let name = self.peer_name(peer);
         let Some(side) = self.frameworks.get_mut(&name) else { return };
         match event {
             Event::Subscribed { framework, agents_missing, .. } => {
                 side.id = Some(framework);
-                let missing = if agents_missing == 0 { String::new() } else { format!(", {agents_missing} agents missing") };
+                let missing =
+                    if agents_missing == 0 { String::new() } else { format!(", {agents_missing} agents missing") };
                 self.trace.push(format!("subscribed {name}{missing}"));
             }
             Event::Offers(offers) => {

@@ -101,7 +101,8 @@ impl Import<'_> {
             message: error.kind().to_string(),
         };
         let matcher = GlobBuilder::new(&text).literal_separator(true).build().map_err(bad)?.compile_matcher();
-        let is_plain = |part: &std::path::Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']);
+        let is_plain =
+            |part: &std::path::Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']);
         let start: PathBuf = full.components().take_while(is_plain).collect();
         let mut found = Vec::new();
         self.walk(&start, &mut |path| {
@@ -179,7 +180,8 @@ impl Lines<'_> {
     /// The next line; empty at the end of the file.
     fn next(&mut self) -> Result<Vec<u8>, FilesError> {
         let mut line = Vec::new();
-        let count = (&mut self.reader).take(MAX_LINE).read_until(b'\n', &mut line).map_err(self.import.at(self.path))?;
+        let count =
+            (&mut self.reader).take(MAX_LINE).read_until(b'\n', &mut line).map_err(self.import.at(self.path))?;
         if count as u64 == MAX_LINE && line.last() != Some(&b'\n') {
             return Err(FilesError::LongLine { stage: self.import.stage.clone(), path: self.path.to_owned() });
         }

@@ -8,6 +8,7 @@ mod plan;
 pub mod policy;
 mod shell;
 pub mod spec;
+mod why;
 
 pub use plan::{FilePart, Plan, PlanError};
 pub use shell::{JobError, JobLine, JobOptions, JobSummary, run_job};

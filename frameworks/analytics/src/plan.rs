@@ -93,7 +93,8 @@ fn count(job: &Job, at: usize, before: &[u32], files: &BTreeMap<usize, Vec<FileP
             if from.iter().all(|read| before[*read] == first) {
                 return Ok(first);
             }
-            let counts: Vec<String> = from.iter().map(|read| format!("{} with {}", job.stages[*read].name, before[*read])).collect();
+            let counts: Vec<String> =
+                from.iter().map(|read| format!("{} with {}", job.stages[*read].name, before[*read])).collect();
             Err(PlanError::Uneven { stage: stage.name.clone(), counts: counts.join(", ") })
         }
     }

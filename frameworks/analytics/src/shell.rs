@@ -11,7 +11,7 @@ use std::time::Duration;
 use rialto_sdk::blobs::{
     BlobServer, BlobStore, Digest, Grants, Limits, Report, ServeError, ServeOptions, StoreError, TokenKey,
 };
-use rialto_sdk::core::model::Role;
+use rialto_sdk::core::model::{FrameworkId, Role};
 use rialto_sdk::{Access, ClientError, Commands, FrameworkEnd, MasterClient, Options, RunError, StartError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,6 +19,7 @@ use crate::files::{self, FilesError};
 use crate::plan::{Plan, PlanError};
 use crate::policy::{Command, Config, Effect, JobFailure, Policy, Progress};
 use crate::spec::{self, Job, MAX_FILE_BYTES, SpecError};
+use crate::why;
 
 /// How many lines may wait to be printed; more are dropped, as later ones say more.
 const MAX_LINES_WAITING: usize = 4096;
@@ -142,7 +143,7 @@ pub async fn run_job(
 ) -> Result<JobSummary, JobError> {
     let job = read_job(&options.file)?;
     let dir = options.file.parent().unwrap_or_else(|| Path::new("")).to_owned();
-    drop(MasterClient::connect(options.access.clone()).await?);
+    let master = MasterClient::connect(options.access.clone()).await?;
     let scratch = tempfile::Builder::new().prefix("rialto-analytics-").tempdir().map_err(at(&std::env::temp_dir()))?;
     let store = Arc::new(BlobStore::open(scratch.path(), options.limits)?);
     let plan = plan(job, &dir, store.clone()).await?;
@@ -150,7 +151,7 @@ pub async fn run_job(
     print(&JobLine::Planned(stages));
     let (name, result_path) = (plan.job.name.clone(), dir.join(&*plan.job.result_path));
     let stages = plan.job.stages.iter().map(|stage| stage.name.clone()).zip(plan.partitions.iter().copied()).collect();
-    let digests = run_plan(options, plan, store.clone(), &mut print, interrupt).await?;
+    let digests = run_plan(options, master, plan, store.clone(), &mut print, interrupt).await?;
     let bytes = write_result(&store, &digests, &result_path)?;
     Ok(JobSummary { name, result: result_path, bytes, stages })
 }
@@ -175,6 +176,7 @@ async fn plan(job: Job, dir: &Path, store: Arc<BlobStore>) -> Result<Plan, JobEr
 
 async fn run_plan(
     options: JobOptions,
+    master: MasterClient,
     plan: Plan,
     store: Arc<BlobStore>,
     print: &mut (impl FnMut(&JobLine) + Send),
@@ -191,12 +193,17 @@ async fn run_plan(
     let (lines_in, mut lines) = mpsc::channel(MAX_LINES_WAITING);
     let (ended_in, mut ended) = oneshot::channel();
     let name = format!("analytics: {}", plan.job.name);
+    if let Some(warning) = unreachable_store(&options.access.address().to_string(), server.url()) {
+        print(&JobLine::Note(warning));
+    }
     let sdk_options = Options::new(options.access, &name, [options.role]);
-    let effects = Effects { grants: server.grants().clone(), lines: lines_in, ended: Some(ended_in) };
+    let (waits_in, waits) = mpsc::channel(1);
+    let effects = Effects { grants: server.grants().clone(), lines: lines_in, waits: waits_in, ended: Some(ended_in) };
     let policy = Policy::new(plan, config);
     let framework = rialto_sdk::start(sdk_options, move |_| Ok(policy), effects.into_fn())?;
     let commands = framework.commands();
-    let forwarding = tokio::spawn(forward(reports, commands.clone()));
+    let forwarding =
+        [tokio::spawn(forward(reports, commands.clone())), tokio::spawn(ask_why(waits, master, commands.clone()))];
     let mut running = std::pin::pin!(framework.wait());
     let mut interrupt = std::pin::pin!(interrupt);
     let mut interrupted = false;
@@ -215,7 +222,7 @@ async fn run_plan(
     if tokio::time::timeout(GOODBYE, running).await.is_err() {
         tracing::warn!("the master did not confirm the end of the job");
     }
-    forwarding.abort();
+    forwarding.iter().for_each(tokio::task::JoinHandle::abort);
     while let Ok(line) = lines.try_recv() {
         print(&line);
     }
@@ -237,10 +244,34 @@ async fn forward(mut reports: mpsc::Receiver<Report>, commands: Commands<Command
     }
 }
 
+/// Asks the master why the job waits, each time that the policy wonders.
+async fn ask_why(mut waits: mpsc::Receiver<FrameworkId>, master: MasterClient, commands: Commands<Command>) {
+    while let Some(framework) = waits.recv().await {
+        if let Some(reason) = why::never_fits(&master, framework).await {
+            commands.send(Command::NeverFits(reason)).await;
+        }
+    }
+}
+
+/// A warning, if the master is on another machine and the store is for this one alone.
+fn unreachable_store(master: &str, store: &str) -> Option<String> {
+    let is_local = |url: &str| {
+        let host = url.rsplit_once("://").map_or(url, |(_, host)| host);
+        ["127.", "localhost", "[::1]"].iter().any(|local| host.starts_with(local))
+    };
+    let text = || {
+        format!(
+            "the job's files are served at {store}, which agents on other machines can't reach; choose another address to listen on"
+        )
+    };
+    (is_local(store) && !is_local(master)).then(text)
+}
+
 /// Carries out what the policy does to the outside.
 struct Effects {
     grants: Grants,
     lines: mpsc::Sender<JobLine>,
+    waits: mpsc::Sender<FrameworkId>,
     ended: Option<oneshot::Sender<Result<Vec<Digest>, JobFailure>>>,
 }
 
@@ -251,6 +282,11 @@ impl Effects {
             Effect::Revoke(token) => self.grants.revoke(&token),
             Effect::Progress(progress) => self.print(JobLine::Progress(progress)),
             Effect::Note(text) => self.print(JobLine::Note(text)),
+            Effect::Waiting(framework) => {
+                if self.waits.try_send(framework).is_err() {
+                    tracing::debug!("the master is being asked already");
+                }
+            }
             Effect::Ended(outcome) => {
                 // Nobody waits any more if the caller has given up; then nobody misses it.
                 drop(self.ended.take().map(|ended| ended.send(outcome)));
@@ -276,7 +312,9 @@ fn write_result(store: &BlobStore, digests: &[Digest], path: &Path) -> Result<u6
         .map_err(at(dir))?;
     let mut bytes = 0;
     for digest in digests {
-        let blob = store.path(*digest).ok_or_else(|| JobError::Io { path: path.to_owned(), error: io::ErrorKind::NotFound.into() })?;
+        let blob = store
+            .path(*digest)
+            .ok_or_else(|| JobError::Io { path: path.to_owned(), error: io::ErrorKind::NotFound.into() })?;
         bytes += io::copy(&mut File::open(&blob).map_err(at(&blob))?, &mut file).map_err(at(path))?;
     }
     file.flush().map_err(at(path))?;
@@ -288,3 +326,6 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> JobError {
     let path = path.to_owned();
     move |error| JobError::Io { path, error }
 }
+
+#[cfg(test)]
+mod tests;

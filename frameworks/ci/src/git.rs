@@ -135,7 +135,10 @@ impl Checkout {
     /// # Errors
     /// If there is no `git`, no such repository or no such commit.
     pub async fn of(repository: &str, reference: &str) -> Result<Self, GitError> {
-        if reference.is_empty() || reference.starts_with('-') || reference.contains(|c: char| c.is_control() || c == ' ') {
+        if reference.is_empty()
+            || reference.starts_with('-')
+            || reference.contains(|c: char| c.is_control() || c == ' ')
+        {
             return Err(GitError::BadName(reference.to_owned()));
         }
         let folder = Path::new(repository);
@@ -184,7 +187,11 @@ impl Checkout {
     async fn local(repository: &str, folder: &Path, reference: &str) -> Result<Self, GitError> {
         if let Err(complaint) = ask(folder, &["rev-parse", "--git-dir"]).await? {
             let is_plain = complaint.contains("not a git repository");
-            return Err(if is_plain { GitError::NoRepository(repository.to_owned()) } else { failed("rev-parse", &complaint) });
+            return Err(if is_plain {
+                GitError::NoRepository(repository.to_owned())
+            } else {
+                failed("rev-parse", &complaint)
+            });
         }
         // In a folder below the top, `git archive` would take that folder only. A bare repository has no top.
         let top = ask(folder, &["rev-parse", "--show-toplevel"]).await?;
@@ -192,7 +199,8 @@ impl Checkout {
         let sha = resolve(repository, &top, reference).await?;
         let head = ask(&top, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await?;
         let changes = ["status", "--porcelain"];
-        let is_changed = has_tree && head.as_ref() == Ok(&sha) && ask(&top, &changes).await?.is_ok_and(|text| !text.is_empty());
+        let is_changed =
+            has_tree && head.as_ref() == Ok(&sha) && ask(&top, &changes).await?.is_ok_and(|text| !text.is_empty());
         let (branch, tag) = local_names(&top, reference).await?;
         let commit = Commit {
             branch,
@@ -211,7 +219,9 @@ impl Checkout {
         let temporary = TempDir::with_prefix("rialto-ci-").map_err(GitError::Temporary)?;
         let folder = temporary.path().to_owned();
         ask(&folder, &["init", "--quiet", "--bare"]).await?.map_err(|complaint| failed("init", &complaint))?;
-        let heads = ask(&folder, &["ls-remote", "--symref", url, "HEAD"]).await?.map_err(|complaint| failed("ls-remote", &complaint))?;
+        let heads = ask(&folder, &["ls-remote", "--symref", url, "HEAD"])
+            .await?
+            .map_err(|complaint| failed("ls-remote", &complaint))?;
         let default_branch = heads.lines().find_map(|line| {
             line.strip_prefix("ref: refs/heads/")?.split_once('\t').map(|(branch, _)| branch.to_owned())
         });
@@ -245,7 +255,9 @@ fn is_url(text: &str) -> bool {
     let scheme = text.split_once("://").is_some_and(|(scheme, rest)| {
         !rest.is_empty() && !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || c == '+')
     });
-    let scp = text.split_once(':').is_some_and(|(host, path)| !host.is_empty() && !host.contains('/') && !path.starts_with(':'));
+    let scp = text
+        .split_once(':')
+        .is_some_and(|(host, path)| !host.is_empty() && !host.contains('/') && !path.starts_with(':'));
     scheme || scp
 }
 
@@ -336,4 +348,5 @@ fn failed(action: &str, complaint: &str) -> GitError {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "the tests make repositories")]
 mod tests;

@@ -23,13 +23,13 @@ use rialto_sdk::model::{ClaimError, Demand, Refusal, Reject, Role, Source, Statu
 use rialto_sdk::scheduler::placement::{Packer, Placement, Strategy};
 use rialto_sdk::scheduler::{Happening, Out, Scheduler};
 
-use self::ended::{Blame, End};
+use self::ended::End;
 use self::gate::Verdict;
 use self::run::{Attempt, JobRun, Ready, State};
 use crate::spec::{Failure, Pipeline, When, successors};
 
 pub use self::effect::{Command, Contact, Effect};
-pub use self::ended::Fault;
+pub use self::ended::{Blame, Fault};
 pub use self::run::Outcome;
 pub use self::summary::{JobState, JobSummary, PipelineResult, Summary};
 pub use self::task::{Io, script_bytes};
@@ -233,7 +233,8 @@ impl CiPolicy {
     /// Its agent has spoken of it for the first time: it has a sandbox, and logs.
     fn heard_of(&mut self, now: Time, job: usize, status: &Status, out: &mut Out<Effect>) {
         let Some(attempt) = &mut self.runs[job].attempt else { return };
-        if attempt.started.is_none() && status.source != Source::Master && status.state != TaskState::Staging {
+        let has_sandbox = matches!(status.state, TaskState::Starting | TaskState::Running | TaskState::Killing);
+        if attempt.started.is_none() && status.source != Source::Master && (has_sandbox || status.exit.is_some()) {
             attempt.started = Some(now);
             out.effect(Effect::JobStarted { job, task: attempt.task.clone() });
         }

@@ -16,9 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_sdk::blobs::{BlobServer, BlobStore, Digest, Grant, Limits, Report, StoreError, TokenKey};
-use rialto_sdk::model::{FrameworkId, TaskId, TaskKey};
+use rialto_sdk::model::{DeviceId, FrameworkId, TaskId, TaskKey};
 use rialto_sdk::{Access, Commands, Framework, MasterClient};
 use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -38,6 +39,8 @@ const FAILOVER_TIMEOUT: Duration = Duration::from_secs(120);
 const LOG_GRACE: Duration = Duration::from_secs(10);
 /// How long leaving the cluster may take.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the master may take to say why a job waits.
+const WHY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The pipeline that a run would run, and nothing more. Its `Display` is a readable plan.
 ///
@@ -67,23 +70,39 @@ pub async fn run_pipeline(
     let interrupted = async move {
         let Some(()) = interrupts.recv().await else { return std::future::pending().await };
         commands.send(Command::Cancel).await;
-        printer.say("cancelling; once more to give up at once").await;
+        // An output that nobody reads must not keep the second interrupt waiting.
+        tokio::spawn(async move { printer.say("cancelling; once more to give up at once").await });
         let Some(()) = interrupts.recv().await else { return std::future::pending().await };
     };
     let summary = tokio::select! {
-        summary = run.to_its_end() => summary,
+        summary = run.until_over() => summary,
         () = interrupted => None,
     };
     run.leave(&options, summary).await
 }
 
-/// What Ctrl-C sends, for [`run_pipeline`].
-pub fn ctrl_c() -> mpsc::Receiver<()> {
+/// What Ctrl-C and SIGTERM send, for [`run_pipeline`].
+///
+/// # Errors
+/// If the system lets no signals be waited for.
+///
+/// # Panics
+/// Outside of a Tokio runtime.
+pub fn interrupts() -> std::io::Result<mpsc::Receiver<()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() && sender.send(()).await.is_ok() {}
+        loop {
+            let signalled = tokio::select! {
+                signalled = interrupt.recv() => signalled,
+                signalled = terminate.recv() => signalled,
+            };
+            if signalled.is_none() || sender.send(()).await.is_err() {
+                return;
+            }
+        }
     });
-    receiver
+    Ok(receiver)
 }
 
 async fn expand(options: &RunOptions, checkout: &Checkout) -> Result<Pipeline, CiError> {
@@ -107,10 +126,10 @@ struct Run {
     framework: Framework<Command>,
     commands: Commands<Command>,
     effects: mpsc::UnboundedReceiver<Effect>,
-    /// The logs that are being read, by job.
-    readers: BTreeMap<usize, JoinHandle<()>>,
-    /// Lines that wait for the end of a log, and answers that are waited for.
-    pending: JoinSet<()>,
+    /// What was begun last for each job: a log that is read, or a line that waits for its end. One comes after the other.
+    steps: BTreeMap<usize, JoinHandle<()>>,
+    /// Answers that are waited for.
+    questions: JoinSet<()>,
     store: Arc<BlobStore>,
     _server: BlobServer,
     forwarding: JoinHandle<()>,
@@ -118,6 +137,7 @@ struct Run {
 }
 
 async fn start(options: &RunOptions, access: Access, output: Output) -> Result<Run, CiError> {
+    let is_far = !is_loopback(&access) && options.serve.listen.ip().is_loopback() && options.serve.advertise.is_none();
     let client = MasterClient::connect(access.clone()).await?;
     let checkout = Checkout::of(&options.repository, &options.reference).await?;
     let pipeline = Arc::new(expand(options, &checkout).await?);
@@ -136,6 +156,11 @@ async fn start(options: &RunOptions, access: Access, output: Output) -> Result<R
 
     let (printer, writing) = Printer::start(output, &pipeline);
     greet(&printer, &checkout, &pipeline).await;
+    if is_far {
+        printer
+            .say("agents on other machines can't reach the files of this run: give it an address to serve them at")
+            .await;
+    }
     let forwarding = tokio::spawn(forward(reports, framework.commands()));
     Ok(Run {
         printer,
@@ -145,14 +170,20 @@ async fn start(options: &RunOptions, access: Access, output: Output) -> Result<R
         commands: framework.commands(),
         framework,
         effects,
-        readers: BTreeMap::new(),
-        pending: JoinSet::new(),
+        steps: BTreeMap::new(),
+        questions: JoinSet::new(),
         store,
         _server: server,
         forwarding,
         _folder: folder,
         pipeline,
     })
+}
+
+fn is_loopback(access: &Access) -> bool {
+    let address = access.address().to_string();
+    let host = address.split_once("://").map_or(address.as_str(), |(_, host)| host);
+    host.starts_with("localhost:") || host.starts_with("127.") || host.starts_with("[::1]")
 }
 
 async fn put_scripts(pipeline: &Arc<Pipeline>, store: &Arc<BlobStore>) -> Result<(), CiError> {
@@ -214,10 +245,13 @@ async fn greet(printer: &Printer, checkout: &Checkout, pipeline: &Pipeline) {
 
 impl Run {
     /// Handles what happens until the policy has summed up. `None` if the framework has ended before.
-    async fn to_its_end(&mut self) -> Option<Summary> {
+    async fn until_over(&mut self) -> Option<Summary> {
         while let Some(effect) = self.effects.recv().await {
             if let Effect::Finished(summary) = effect {
-                while self.pending.join_next().await.is_some() {}
+                self.questions.abort_all();
+                for step in std::mem::take(&mut self.steps).into_values() {
+                    finished(step).await;
+                }
                 return Some(summary);
             }
             self.show(effect).await;
@@ -234,18 +268,20 @@ impl Run {
             Effect::JobWaiting { job, .. } => self.explain(job),
             Effect::JobLaunched { job, attempt, agent, devices, .. } => {
                 let again = if attempt > 1 { format!("attempt {attempt}, ") } else { String::new() };
-                let devices: Vec<&str> = devices.iter().map(|device| device.as_str()).collect();
+                let devices: Vec<&str> = devices.iter().map(DeviceId::as_str).collect();
                 let with = if devices.is_empty() { String::new() } else { format!(" with {}", devices.join(", ")) };
-                self.printer.note(job, &format!("{again}on {agent}{with}")).await;
+                self.note_in_turn(job, format!("{again}on {agent}{with}"));
             }
             Effect::JobStarted { job, task } => self.follow(job, task),
-            Effect::Contact { job, contact: Contact::Lost } => self.printer.note(job, "its agent is out of reach").await,
+            Effect::Contact { job, contact: Contact::Lost } => {
+                self.printer.note(job, "its agent is out of reach").await;
+            }
             Effect::Contact { job, contact: Contact::Back } => self.printer.note(job, "its agent is back").await,
             Effect::JobRetried { job, fault, blame } => {
                 let whose = if blame == Blame::Cluster { "the cluster's fault" } else { "a retry is used" };
-                self.after_log(job, format!("failed, will be tried again ({whose}): {}", fault.message));
+                self.note_in_turn(job, format!("failed, will be tried again ({whose}): {}", fault.message));
             }
-            Effect::JobEnded { job, outcome } => self.after_log(job, outcome_text(&outcome)),
+            Effect::JobEnded { job, outcome } => self.note_in_turn(job, outcome_text(&outcome)),
             // These two were handled on the way here, and the last one is by the caller.
             Effect::Grant { .. } | Effect::Revoke(_) | Effect::Finished(_) => {}
         }
@@ -255,39 +291,48 @@ impl Run {
         let Some(framework) = self.id else { return };
         let task = TaskKey::new(framework, task);
         let reader = Reader { client: self.client.clone(), printer: self.printer.clone(), job, task };
-        self.readers.insert(job, tokio::spawn(reader.read()));
+        let before = self.steps.remove(&job);
+        let step = tokio::spawn(async move {
+            if let Some(before) = before {
+                finished(before).await;
+            }
+            reader.read().await;
+        });
+        self.steps.insert(job, step);
     }
 
-    /// Prints a line about a job when its log has been printed.
-    fn after_log(&mut self, job: usize, text: String) {
-        let (reader, printer) = (self.readers.remove(&job), self.printer.clone());
-        self.pending.spawn(async move {
-            if let Some(mut reader) = reader
-                && tokio::time::timeout(LOG_GRACE, &mut reader).await.is_err()
+    /// Prints a line about a job once the log before it has been printed.
+    fn note_in_turn(&mut self, job: usize, text: String) {
+        let (before, printer) = (self.steps.remove(&job), self.printer.clone());
+        let step = tokio::spawn(async move {
+            if let Some(mut before) = before
+                && tokio::time::timeout(LOG_GRACE, &mut before).await.is_err()
             {
-                reader.abort();
+                before.abort();
                 printer.note(job, "the rest of its log did not come in time").await;
             }
             printer.note(job, &text).await;
         });
+        self.steps.insert(job, step);
     }
 
     /// Asks the master why a job waits, and prints the answer.
     fn explain(&mut self, job: usize) {
         let Some(id) = self.id else { return };
         let (client, printer, name) = (self.client.clone(), self.printer.clone(), self.pipeline.jobs[job].name.clone());
-        self.pending.spawn(async move {
-            let why = waits::why(&client, id, &name).await;
+        self.questions.spawn(async move {
+            let why = tokio::time::timeout(WHY_TIMEOUT, waits::why(&client, id, &name)).await;
+            let why = why.unwrap_or_else(|_| "the master does not say why in time".to_owned());
             printer.note(job, &format!("waits for a machine: {why}")).await;
         });
     }
 
     async fn leave(self, options: &RunOptions, summary: Option<Summary>) -> Result<Summary, CiError> {
         self.commands.send(Command::Leave).await;
-        let Self { framework, printer, writing, readers, pending, store, forwarding, .. } = self;
+        let Self { framework, printer, writing, steps, questions, store, forwarding, .. } = self;
         forwarding.abort();
-        readers.into_values().for_each(|reader| reader.abort());
-        drop(pending);
+        steps.into_values().for_each(|step| step.abort());
+        drop(questions);
         if let (Some(summary), Some(folder)) = (&summary, &options.artifacts) {
             export(summary, &store, folder).await?;
         }
@@ -305,6 +350,12 @@ impl Run {
             (None, Ok(Err(error))) => Err(CiError::Framework(error)),
             (None, _) => Err(CiError::GivenUp),
         }
+    }
+}
+
+async fn finished(step: JoinHandle<()>) {
+    if let Err(error) = step.await {
+        tracing::warn!(%error, "a log was not read to its end");
     }
 }
 
@@ -333,4 +384,9 @@ async fn export(summary: &Summary, store: &BlobStore, folder: &Path) -> Result<(
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "the tests write files and catch what is printed"
+)]
 mod tests;

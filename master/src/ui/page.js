@@ -41,12 +41,18 @@
       state.textContent = "Following…";
       const reader = answer.body.getReader();
       const decoder = new TextDecoder();
+      let size = 0;
       for (;;) {
         const { done, value } = await reader.read();
         if (done) break;
         const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
-        log.append(decoder.decode(value, { stream: true }));
-        while (log.textContent.length > limit && log.firstChild !== log.lastChild) log.firstChild.remove();
+        const text = decoder.decode(value, { stream: true });
+        log.append(text);
+        size += text.length;
+        while (size > limit && log.firstChild !== log.lastChild) {
+          size -= log.firstChild.length;
+          log.firstChild.remove();
+        }
         if (atEnd) log.scrollTop = log.scrollHeight;
       }
       state.textContent = "End of the log.";

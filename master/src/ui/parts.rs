@@ -63,7 +63,9 @@ pub(super) fn amounts(amounts: &api::Amounts) -> String {
     if amounts.disk_mib > 0.0 {
         words.push(format!("{} disk", mib(amounts.disk_mib)));
     }
-    words.extend(amounts.other.iter().map(|(name, amount)| format!("{} {name}", number(*amount))));
+    // Devices are summed up under names such as device/gpu.
+    let plain = |name: &str| name.strip_prefix("device/").unwrap_or(name).to_owned();
+    words.extend(amounts.other.iter().map(|(name, amount)| format!("{} {}", number(*amount), plain(name))));
     words.join(" · ")
 }
 

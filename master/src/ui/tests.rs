@@ -30,7 +30,7 @@ fn view() -> View {
     };
     view.agents.insert(AGENT, agent);
     view.frameworks.insert(FRAMEWORK, framework());
-    view.tasks.insert(key(), task());
+    view.tasks.insert(key(), Arc::new(task()));
     let gpu = DeviceId::new("GPU-1");
     let state = DeviceState::Allocated(BTreeMap::from([(key(), 1000)]));
     let device = DeviceView { device: Arc::new(device(&gpu)), state, since: WallTime(0) };

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rialto_core::master::{Command, Reply, Target};
 use rialto_core::model::{
     Accept, AgentId, Body, Call, CallId, ClusterId, Event, ExecutorRef, FrameworkId, FromAgent, Launch, Milli, Offer,
     Operation, Refusal, Resources, Role, Source, Status, Task, TaskGroup, TaskId, TaskReport, TaskState, ToAgent,
     UpdateId,
 };
 use rialto_master::{Options, StoreKind};
+use rialto_proto::Wire;
+use rialto_proto::status::status_code;
+use rialto_proto::v1::operator_client::OperatorClient;
 
 use crate::harness::{Agent, Framework, Served, report};
 
@@ -123,6 +127,24 @@ async fn a_restart_on_the_same_work_dir_is_a_new_term_of_the_same_cluster() {
     assert_eq!(agent.wait("a registration", same).await, offer.agent);
     agent.say(update(&launch, offer.agent, TaskState::Finished, 2)).await;
     framework.wait("TASK_FINISHED", updated(TaskState::Finished)).await;
+    master.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_ask_and_command() {
+    let master = Served::development().await;
+    let (_framework, id) = Framework::subscribe(&master, None).await;
+    let mut operator = OperatorClient::new(master.channel().await);
+    let weigh = Command::SetWeight { role: Role::new("eng").unwrap(), weight_milli: 2000 };
+    let reply = operator.command(weigh.to_wire()).await.unwrap().into_inner();
+    assert_eq!(Reply::from_wire(reply).unwrap(), Reply::Done);
+    let why = Command::Why(Target::Framework(id));
+    let reply = Reply::from_wire(operator.command(why.to_wire()).await.unwrap().into_inner()).unwrap();
+    let Reply::Why(explanation) = reply else { panic!("expected an explanation, got {reply:?}") };
+    assert!(explanation.subject.contains(&id.to_string()), "{explanation:?}");
+    let weigh = Command::SetWeight { role: Role::any(), weight_milli: 0 };
+    let refused = operator.command(weigh.to_wire()).await.unwrap_err();
+    assert_eq!((refused.code(), status_code(&refused)), (tonic::Code::InvalidArgument, Some("invalid")));
     master.stop().await.unwrap();
 }
 

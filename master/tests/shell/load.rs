@@ -44,17 +44,13 @@ async fn emulate(mut agent: Agent) {
 async fn launch_all(framework: &mut Framework, total: usize) {
     let mut waiting: Vec<TaskId> = (0..total).rev().map(|number| TaskId::new(&format!("t{number}")).unwrap()).collect();
     let (mut finished, mut calls) = (BTreeSet::new(), 0);
+    let mut book = BTreeMap::new();
     while finished.len() < total {
         let mut answers = Vec::new();
         for event in framework.next_events().await {
             match event {
-                Event::Offers(offers) => {
-                    for offer in offers {
-                        calls += 1;
-                        let left = waiting.len().saturating_sub(ACCEPT_MAX);
-                        answers.push(accept(calls, &offer, waiting.split_off(left)));
-                    }
-                }
+                Event::Offers(offers) => book.extend(offers.into_iter().map(|offer| (offer.id, offer))),
+                Event::Rescind(gone) => book.retain(|id, _| !gone.contains(id)),
                 Event::Update(status) => {
                     if status.state == TaskState::Finished {
                         assert!(finished.insert(status.task.clone()), "{} finished twice", status.task);
@@ -70,6 +66,13 @@ async fn launch_all(framework: &mut Framework, total: usize) {
                 }
                 _ => {}
             }
+        }
+        while !waiting.is_empty()
+            && let Some((_, offer)) = book.pop_first()
+        {
+            calls += 1;
+            let left = waiting.len().saturating_sub(ACCEPT_MAX);
+            answers.push(accept(calls, &offer, waiting.split_off(left)));
         }
         framework.call_all(&answers).await;
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rialto_core::model::{
-    Accept, Call, CallId, Event, Operation, Outcome, Refusal, Rejection, Resources, Role, TaskGroup, Term,
+    Accept, Asked, Call, CallId, Event, Operation, Outcome, Refusal, Rejection, Resources, Role, TaskGroup, Term,
 };
 
 use super::error::{At, ConvertError};
@@ -73,6 +73,18 @@ fn from_call(call: CallKind) -> Converted<Call> {
         }
         CallKind::Message(message) => from_message(message).at("message"),
         CallKind::Teardown(_) => Ok(Call::Teardown),
+    }
+}
+
+impl Wire for Asked {
+    type Message = v1::Asked;
+
+    fn to_wire(&self) -> v1::Asked {
+        v1::Asked { task: self.task.to_wire(), agent: self.agent.map(|agent| agent.to_wire()) }
+    }
+
+    fn from_wire(asked: v1::Asked) -> Converted<Self> {
+        Ok(Self { task: inside(asked.task, "task")?, agent: optional(asked.agent, "agent")? })
     }
 }
 

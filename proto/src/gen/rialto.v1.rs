@@ -1387,11 +1387,21 @@ pub struct Acknowledge {
     pub uuid: ::prost::bytes::Bytes,
 }
 /// Tasks whose state is asked for.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Reconcile {
     /// Which; none means all.
-    #[prost(string, repeated, tag = "1")]
-    pub tasks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "1")]
+    pub tasks: ::prost::alloc::vec::Vec<Asked>,
+}
+/// A task whose state is asked for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Asked {
+    /// Which.
+    #[prost(string, tag = "1")]
+    pub task: ::prost::alloc::string::String,
+    /// Where it was last, if that is known.
+    #[prost(message, optional, tag = "2")]
+    pub agent: ::core::option::Option<AgentId>,
 }
 /// Bytes between a framework and one of its executors.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -25,7 +25,7 @@ pub(crate) fn reject() -> impl Strategy<Value = Reject> {
     ]);
     prop_oneof![
         fixed,
-        (prose(), prose()).prop_map(|(field, message)| Reject::invalid(&*field, message)),
+        (prose(), prose()).prop_map(|(field, message)| Reject::invalid(&*field, &*message)),
         agent_id().prop_map(Reject::UnknownAgent),
         role().prop_map(Reject::NotSubscribedTo),
         offer_id().prop_map(Reject::OfferGone),
@@ -112,7 +112,8 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
             task,
             uuid: UpdateId(uuid)
         }),
-        vec(task_id(), 0..3).prop_map(Call::Reconcile),
+        vec((task_id(), option::of(agent_id())).prop_map(|(task, agent)| Asked { task, agent }), 0..3)
+            .prop_map(Call::Reconcile),
         (agent_id(), executor_id(), data()).prop_map(|(agent, executor, data)| Call::Message { agent, executor, data }),
         Just(Call::Teardown),
     ]

@@ -37,6 +37,8 @@ fn a_device_has_one_tenant() {
     a.launch_on("t2", &["gpu-0"]);
     let status = a.expect_update("t2", TaskState::Dropped);
     assert_eq!(status.reason, Some(Reason::DeviceUnavailable));
+    // The master, which had given the device to t2, is told who has it.
+    assert_eq!(a.expect_devices()[0].state, held_by("t1", 1000));
     a.run_on("t3", &["gpu-1"]);
     a.expect_nothing();
 }
@@ -151,6 +153,7 @@ fn a_shared_device_is_given_out_in_slices() {
     a.expect_start("t1");
     a.expect_start("t2");
     assert_eq!(&*a.expect_update("t3", TaskState::Dropped).message, "device gpu-0 has not that much left");
+    a.expect_devices();
     a.exits("t1", 0);
     a.expect_update("t1", TaskState::Finished);
     assert_eq!(a.expect_devices()[0].state, held_by("t2", 400));

@@ -92,6 +92,7 @@ fn a_removed_frameworks_tasks_are_killed_and_forgotten_without_acknowledgement()
     a.running("t2");
     a.expect_kill("t2");
     a.ends("t2", End::Killed(Some(Exit::Signal(9))));
+    assert!(a.expect_update("t2", TaskState::Killed).uuid.is_none(), "the master hears of it, nobody acknowledges it");
     a.expect_forget("t2");
     assert_eq!(a.expect_release("gpu-0"), 1);
     a.expect_nothing();

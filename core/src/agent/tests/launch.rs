@@ -146,6 +146,7 @@ fn a_task_whose_device_is_not_there_is_dropped() {
     let status = a.expect_update("t1", TaskState::Dropped);
     assert_eq!((status.reason, &*status.message), (Some(Reason::DeviceUnavailable), "device gpu-9 is not present"));
     assert!(status.uuid.is_some(), "it is told until it is acknowledged");
+    a.expect_devices();
     a.expect_nothing();
 }
 
@@ -169,6 +170,7 @@ fn two_tasks_of_a_group_are_not_given_the_same_device() {
     a.launch_group(vec![gpu_task("t1", &["gpu-0"]), gpu_task("t2", &["gpu-0"])]);
     a.expect_update("t1", TaskState::Dropped);
     a.expect_update("t2", TaskState::Dropped);
+    a.expect_devices();
     a.expect_nothing();
 }
 

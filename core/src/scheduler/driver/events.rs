@@ -75,6 +75,14 @@ impl<S: Scheduler> Driver<S> {
             let reject = Reject::invalid("cluster", "expected the cluster that the framework's saved state is of");
             return self.refused_by_master(now, reject, out);
         }
+        if term < self.term {
+            // A master that has been replaced and does not know it: it knows nothing of what was launched since. Its end is near.
+            return;
+        }
+        if term > self.term {
+            self.term = term;
+            self.save(saved::term_record(term), out);
+        }
         self.link = Link::Subscribed;
         self.stats.subscriptions += 1;
         if self.identity.framework != Some(framework) {
@@ -128,7 +136,10 @@ impl<S: Scheduler> Driver<S> {
     }
 
     fn updated(&mut self, now: Time, status: Status, out: &mut Outputs<S>) {
-        self.reconcile.answered(&status.task);
+        // That its agent is away is no answer yet: the agent may come back without it.
+        if status.uuid.is_some() || status.state != TaskState::Unreachable {
+            self.reconcile.answered(&status.task);
+        }
         let acknowledge = status.uuid.map(|uuid| Call::Acknowledge {
             agent: status.agent.filter(|_| status.source != Source::Master),
             task: status.task.clone(),
@@ -138,6 +149,8 @@ impl<S: Scheduler> Driver<S> {
         match judge(&mut self.tasks, status) {
             Verdict::News(status) => self.news(now, *status, out),
             Verdict::Old => self.stats.old_updates += 1,
+            // An older update that was on its way when the end came.
+            Verdict::Orphan if self.ended.contains(&task) => self.stats.old_updates += 1,
             Verdict::Orphan => {
                 self.stats.orphans += 1;
                 let call = self.calls.kill(now, task, None);
@@ -153,6 +166,7 @@ impl<S: Scheduler> Driver<S> {
             Some(task) => self.save(task.record(&status.task), out),
             None => {
                 self.calls.ended(&status.task);
+                self.ended.push(status.task.clone());
                 self.save(saved::forget_task(&status.task), out);
             }
         }

@@ -8,11 +8,12 @@ use std::str::FromStr;
 
 use super::DriverRecord;
 use super::tasks::Tracked;
-use crate::model::{AgentId, ClientId, ClusterId, FrameworkId, TaskId, TaskState, UpdateId};
+use crate::model::{AgentId, ClientId, ClusterId, FrameworkId, TaskId, TaskState, Term, UpdateId};
 
 /// What the driver's keys begin with.
 const PREFIX: &str = "driver/";
 const IDENTITY_KEY: &str = "driver/framework";
+const TERM_KEY: &str = "driver/term";
 const TASK_PREFIX: &str = "driver/task/";
 const VERSION: &str = "v1";
 
@@ -53,9 +54,27 @@ impl Identity {
 
 impl Tracked {
     pub(super) fn record(&self, id: &TaskId) -> DriverRecord {
-        let last = self.seen.back().map_or_else(|| "-".to_owned(), |uuid| format!("{:032x}", uuid.0));
-        save(format!("{TASK_PREFIX}{id}"), &format!("{} {} {last}", self.agent, self.state))
+        // Agent and master number their updates apart, so the last one alone would not do.
+        let seen: Vec<String> = self.seen.iter().map(|uuid| format!("{:032x}", uuid.0)).collect();
+        let seen = if seen.is_empty() { "-".to_owned() } else { seen.join(",") };
+        save(format!("{TASK_PREFIX}{id}"), &format!("{} {} {seen}", self.agent, self.state))
     }
+}
+
+pub(super) fn term_record(term: Term) -> DriverRecord {
+    save(TERM_KEY.to_owned(), &term.0.to_string())
+}
+
+pub(super) fn forget_term() -> DriverRecord {
+    DriverRecord::Save { key: TERM_KEY.to_owned(), value: None }
+}
+
+/// The highest term that was heard of.
+pub(super) fn read_term(saved: &BTreeMap<String, Vec<u8>>) -> Result<Term, SavedError> {
+    let Some(value) = saved.get(TERM_KEY) else { return Ok(Term::default()) };
+    let term = open(value).and_then(|fields| fields.first()?.parse().ok()).map(Term);
+    let got = || String::from_utf8_lossy(value).chars().take(100).collect();
+    term.ok_or_else(|| SavedError { key: TERM_KEY.to_owned(), expected: "a term", got: got() })
 }
 
 pub(super) fn forget_task(id: &TaskId) -> DriverRecord {
@@ -89,7 +108,7 @@ pub(super) fn read(
                 Some(read_identity(&fields).ok_or_else(|| error("life, client id, framework id and cluster id"))?);
         } else if let Some(id) = key.strip_prefix(TASK_PREFIX) {
             let id = TaskId::new(id).map_err(|_| error("a task id in the key"))?;
-            tasks.insert(id, read_task(&fields).ok_or_else(|| error("agent, state and last update"))?);
+            tasks.insert(id, read_task(&fields).ok_or_else(|| error("agent, state and last updates"))?);
         }
     }
     Ok((identity, tasks))
@@ -111,10 +130,12 @@ fn read_identity(fields: &[&str]) -> Option<Identity> {
 }
 
 fn read_task(fields: &[&str]) -> Option<Tracked> {
-    let [agent, state, last] = fields else { return None };
+    let [agent, state, seen] = fields else { return None };
     let state = TaskState::ALL.into_iter().find(|known| known.as_str() == *state)?;
     let mut task = Tracked::recovered(AgentId::from_str(agent).ok()?, state);
-    task.seen.extend(unless_dash(last).map(hex).transpose().ok()?.map(UpdateId));
+    for uuid in unless_dash(seen).into_iter().flat_map(|seen| seen.split(',')) {
+        task.seen.push_back(UpdateId(hex(uuid).ok()?));
+    }
     Some(task)
 }
 

@@ -1,6 +1,6 @@
 //! The live tasks of a framework, and which of their updates are news.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::model::{AgentId, CallId, Reason, Status, TaskId, TaskState, UpdateId};
 
@@ -31,6 +31,32 @@ impl Tracked {
     /// Whether an agent was heard to have it.
     pub(super) fn is_heard_of(&self) -> bool {
         self.state != TaskState::Staging
+    }
+}
+
+/// The tasks that ended last.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    ids: BTreeSet<TaskId>,
+    oldest_first: VecDeque<TaskId>,
+}
+
+impl Ended {
+    /// How many are remembered: more than updates may be on their way at once.
+    const MAX: usize = 4096;
+
+    pub(super) fn push(&mut self, id: TaskId) {
+        if self.ids.insert(id.clone()) {
+            self.oldest_first.push_back(id);
+        }
+        if self.ids.len() > Self::MAX {
+            let oldest = self.oldest_first.pop_front().expect("it holds as many as the set");
+            self.ids.remove(&oldest);
+        }
+    }
+
+    pub(super) fn contains(&self, id: &TaskId) -> bool {
+        self.ids.contains(id)
     }
 }
 

@@ -23,6 +23,7 @@ enum Want {
     LaunchTwice(&'static str),
     Kill(&'static str),
     Demand(u32),
+    DemandNothingAndLaunch(&'static str),
     Suppress,
     Revive,
     Save(&'static str),
@@ -89,6 +90,10 @@ impl Puppet {
             Want::Demand(count) => {
                 let needs = super::super::placement::Needs::new(crate::model::Quantities::of(Milli(1000), Milli::ZERO));
                 out.demand(&role("ci"), Demand { shapes: vec![needs.shape("t", count)] });
+            }
+            Want::DemandNothingAndLaunch(name) => {
+                out.demand(&role("ci"), Demand::default());
+                self.want(&Want::Launch(name), out);
             }
             Want::Suppress => out.suppress(&role("ci")),
             Want::Revive => out.revive(&role("ci")),
@@ -316,7 +321,22 @@ fn unanswered_calls_are_sent_again_with_the_same_id_launches_first() {
     assert_eq!(after[0], before[1]);
     assert_eq!(after[1], before[0]);
     let Call::Reconcile(asked) = &after[3] else { panic!("asserted above") };
-    assert_eq!(*asked, [task_id("t1")], "an unanswered launch is not asked for");
+    assert_eq!(*asked, asked_for(&[task_id("t1")]), "an unanswered launch is not asked for");
+}
+
+/// Questions for tasks that were last on the first agent.
+fn asked_for(tasks: &[TaskId]) -> Vec<Asked> {
+    tasks.iter().map(|task| Asked { task: task.clone(), agent: Some(agent(1)) }).collect()
+}
+
+#[test]
+fn what_an_accept_needs_is_not_given_up_before_it() {
+    let mut desk = connected();
+    desk.command(Want::Demand(1));
+    desk.calls.clear();
+    desk.offer(1, "cpus:4");
+    desk.command(Want::DemandNothingAndLaunch("t1"));
+    assert!(matches!(desk.take_calls().as_slice(), [Call::Accept(_), Call::Demand { .. }]));
 }
 
 #[test]
@@ -368,7 +388,7 @@ fn killing_what_is_unknown_asks_for_its_state() {
     let Some(Call::Kill { id, .. }) = desk.take_calls().pop() else { panic!("a kill is sent") };
     let rejection = Rejection { operation: 0, tasks: vec![task_id("t1")], reject: Reject::UnknownTask(task_id("t1")) };
     desk.event(Event::Outcome(Outcome { call: id, rejected: vec![rejection] }));
-    assert_eq!(desk.take_calls(), [Call::Reconcile(vec![task_id("t1")])]);
+    assert_eq!(desk.take_calls(), [Call::Reconcile(asked_for(&[task_id("t1")]))]);
     desk.event(Event::Update(Status::new(task_id("t1"), TaskState::Unknown, Source::Master)));
     assert_eq!(heard(&mut desk), ["t1 TASK_GONE"]);
 }
@@ -395,11 +415,11 @@ fn questions_come_in_batches_and_are_repeated() {
     }
     desk.disconnect();
     desk.connect_in(2);
-    assert_eq!(desk.take_calls(), [Call::Reconcile(names[..reconcile::BATCH].to_vec())]);
+    assert_eq!(desk.take_calls(), [Call::Reconcile(asked_for(&names[..reconcile::BATCH]))]);
     desk.advance(Duration::from_secs(5));
     assert_eq!(
         desk.take_calls(),
-        [Call::Reconcile(names[reconcile::BATCH..].to_vec())],
+        [Call::Reconcile(asked_for(&names[reconcile::BATCH..]))],
         "silence does not block the rest"
     );
     for name in &names {
@@ -415,7 +435,7 @@ fn tasks_of_a_lost_agent_are_asked_for() {
     let mut desk = with_task("t1");
     desk.offer(1, "cpus:1");
     desk.event(Event::AgentLost(agent(1)));
-    assert_eq!(desk.take_calls(), [Call::Reconcile(vec![task_id("t1")])]);
+    assert_eq!(desk.take_calls(), [Call::Reconcile(asked_for(&[task_id("t1")]))]);
     assert_eq!(desk.driver.offers().count(), 0);
     assert_eq!(heard(&mut desk), ["Offers", "AgentLost"]);
 }

@@ -51,11 +51,18 @@ impl Policy {
     }
 
     /// The task that runs a partition; what its token is good for is added to `grants`.
-    pub(super) fn start(&mut self, stage: usize, partition: u32, at: &Placement, grants: &mut Vec<(Token, Grant)>) -> Task {
+    pub(super) fn start(
+        &mut self,
+        stage: usize,
+        partition: u32,
+        at: &Placement,
+        grants: &mut Vec<(Token, Grant)>,
+    ) -> Task {
         let spec = &self.plan.job.stages[stage];
         let launches = &mut self.partitions[stage][partition as usize].launches;
         *launches += 1;
-        let id = TaskId::new(&format!("{}-{partition}-{launches}", spec.name)).expect("a stage's name and numbers make a task id");
+        let id = TaskId::new(&format!("{}-{partition}-{launches}", spec.name))
+            .expect("a stage's name and numbers make a task id");
         let token = self.config.tokens.token(id.as_str());
         let manifest = Manifest { inputs: self.inputs(stage, partition), outputs: vec![output()] };
         let input = match manifest.inputs.as_slice() {
@@ -96,7 +103,8 @@ impl Policy {
                     let all = 0..self.plan.partitions[*read];
                     let wanted = if *shuffle == Shuffle::OneToOne { partition..partition + 1 } else { all };
                     inputs.extend(wanted.map(|part| {
-                        let digest = self.partitions[*read][part as usize].output.expect("a ready partition's inputs are done");
+                        let digest =
+                            self.partitions[*read][part as usize].output.expect("a ready partition's inputs are done");
                         input(digest, format!("{}-{part:05}", self.plan.job.stages[*read].name))
                     }));
                 }
@@ -125,11 +133,19 @@ pub(super) fn name_of(plan: &Plan, stage: usize, partition: u32) -> String {
 /// How a task ended, for people.
 pub(super) fn cause(status: &Status) -> String {
     let exit = match status.exit {
-        Some(Exit::Code(task_io::FETCH_FAILED)) => Some("exit code 126 (its input could not be fetched, or it is not executable)".to_owned()),
-        Some(Exit::Code(task_io::UPLOAD_FAILED)) => Some("exit code 125 (its output $RIALTO_OUTPUT could not be uploaded)".to_owned()),
+        Some(Exit::Code(task_io::FETCH_FAILED)) => {
+            Some("exit code 126 (its input could not be fetched, or it is not executable)".to_owned())
+        }
+        Some(Exit::Code(task_io::UPLOAD_FAILED)) => {
+            Some("exit code 125 (its output $RIALTO_OUTPUT could not be uploaded)".to_owned())
+        }
         Some(exit) => Some(exit.to_string()),
         None => status.reason.map(|reason| reason.to_string()),
     };
     let exit = exit.unwrap_or_else(|| status.state.to_string());
-    if status.message.is_empty() { exit } else { format!("{exit}: {}", status.message) }
+    match &*status.message {
+        "" => exit,
+        message if message.contains(&exit) => message.to_owned(),
+        message => format!("{exit}: {message}"),
+    }
 }

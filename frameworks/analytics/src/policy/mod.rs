@@ -24,8 +24,8 @@ use crate::plan::Plan;
 const REPORT_GRACE: Duration = Duration::from_secs(10);
 /// How long an unreachable task is waited for before its partition is started elsewhere.
 const UNREACHABLE_GRACE: Duration = Duration::from_secs(30);
-/// How long nothing may run before people are told that the job waits.
-const IDLE_NOTICE: Duration = Duration::from_secs(5);
+/// How long nothing may run before the master is asked why, and asked again.
+const IDLE_NOTICE: Duration = Duration::from_secs(2);
 /// How often the cluster may lose one partition before the job gives up.
 const MAX_LOSSES: u32 = 20;
 
@@ -47,6 +47,8 @@ pub struct Config {
 pub enum Command {
     /// A task has uploaded its output.
     Reported(Report),
+    /// A stage can never be placed on this cluster, says the master, because of this.
+    NeverFits(String),
     /// Stop: kill what runs.
     Interrupt,
 }
@@ -62,6 +64,8 @@ pub enum Effect {
     Progress(Progress),
     /// Something that people want to know.
     Note(String),
+    /// Nothing runs and nothing finds a place: ask the master whether anything ever will.
+    Waiting(FrameworkId),
     /// The job is over; nothing follows.
     Ended(Result<Vec<Digest>, JobFailure>),
 }
@@ -111,6 +115,9 @@ pub enum JobFailure {
     /// The master refuses the framework.
     #[error("the master ended the job: {0}")]
     Refused(Reject),
+    /// A stage can never be placed on this cluster.
+    #[error("never fits: {0}")]
+    NeverFits(String),
     /// Its user stopped it.
     #[error("interrupted")]
     Interrupted,
@@ -134,8 +141,10 @@ pub struct Policy {
     attempts: BTreeMap<TaskId, Attempt>,
     announced: Vec<Option<(u32, u32)>>,
     framework: Option<FrameworkId>,
-    /// When people are told that nothing runs.
+    /// When the master is asked why nothing runs.
     idle_notice: Option<Time>,
+    /// Whether people were told already.
+    told_idle: bool,
     ended: bool,
 }
 
@@ -159,7 +168,18 @@ impl Policy {
         let ready = Ready::new(&plan);
         let announced = vec![None; plan.partitions.len()];
         let attempts = BTreeMap::new();
-        Self { plan, config, partitions, ready, attempts, announced, framework: None, idle_notice: None, ended: false }
+        Self {
+            plan,
+            config,
+            partitions,
+            ready,
+            attempts,
+            announced,
+            framework: None,
+            idle_notice: None,
+            told_idle: false,
+            ended: false,
+        }
     }
 
     /// Whether the job is over.
@@ -214,7 +234,10 @@ impl Policy {
     fn on_end(&mut self, status: &Status, out: &mut Out<Effect>) {
         let lost = match status.reason {
             Some(reason) => reason.is_infrastructure(),
-            None => matches!(status.state, TaskState::Lost | TaskState::Dropped | TaskState::Gone | TaskState::GoneByOperator),
+            None => matches!(
+                status.state,
+                TaskState::Lost | TaskState::Dropped | TaskState::Gone | TaskState::GoneByOperator
+            ),
         };
         let cause = attempt::cause(status);
         if lost { self.lose(&status.task, &cause, out) } else { self.fail(&status.task, &cause, out) }
@@ -289,7 +312,8 @@ impl Policy {
     }
 
     fn on_tick(&mut self, now: Time, out: &mut Out<Effect>) {
-        let due: Vec<(TaskId, Waiting)> = self.attempts.iter().filter_map(|(id, attempt)| attempt.due(now, id)).collect();
+        let due: Vec<(TaskId, Waiting)> =
+            self.attempts.iter().filter_map(|(id, attempt)| attempt.due(now, id)).collect();
         for (task, waiting) in due {
             match waiting {
                 Waiting::ForReport => self.lose(&task, "it ended well, but its output did not arrive", out),
@@ -300,10 +324,20 @@ impl Policy {
             }
         }
         if self.idle_notice.is_some_and(|at| at <= now) {
-            self.idle_notice = Some(Time(u64::MAX));
-            let framework = self.framework.map_or_else(String::new, |id| format!("; rialto why {id} says what is missing"));
-            out.effect(Effect::Note(format!("waiting for resources: no agent has room for a task of this job{framework}")));
+            self.on_idle(now, out);
         }
+    }
+
+    fn on_idle(&mut self, now: Time, out: &mut Out<Effect>) {
+        self.idle_notice = Some(now + 15 * IDLE_NOTICE);
+        let Some(framework) = self.framework else { return };
+        if !std::mem::replace(&mut self.told_idle, true) {
+            let text = format!(
+                "waiting: no agent has room for a task of this job now; rialto why {framework} says what is missing"
+            );
+            out.effect(Effect::Note(text));
+        }
+        out.effect(Effect::Waiting(framework));
     }
 
     /// Forgets a task, whatever became of it.
@@ -352,6 +386,7 @@ impl Scheduler for Policy {
             Happening::Update(status) => self.on_update(now, &status, out),
             Happening::Rejected { tasks, reject } => self.on_rejected(&tasks, &reject, out),
             Happening::Command(Command::Reported(report)) => self.on_report(report, out),
+            Happening::Command(Command::NeverFits(reason)) => self.end(Err(JobFailure::NeverFits(reason)), out),
             Happening::Command(Command::Interrupt) => self.end(Err(JobFailure::Interrupted), out),
             Happening::Refused(reject) => self.end(Err(JobFailure::Refused(reject)), out),
             Happening::Tick => self.on_tick(now, out),
@@ -369,7 +404,7 @@ impl Scheduler for Policy {
 
     fn next_deadline(&self) -> Option<Time> {
         let waiting = self.attempts.values().filter_map(|attempt| attempt.waiting.map(|(until, _)| until));
-        waiting.chain(self.idle_notice.filter(|at| *at < Time(u64::MAX))).min().filter(|_| !self.ended)
+        waiting.chain(self.idle_notice).min().filter(|_| !self.ended)
     }
 }
 

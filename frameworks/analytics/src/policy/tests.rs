@@ -53,7 +53,8 @@ impl World {
         };
         let policy = Policy::new(plan, config);
         let (effects, killed) = (Vec::new(), Vec::new());
-        let mut world = Self { policy, now: Time::ZERO, offers: 0, effects, torn_down: false, killed, demand: Demand::default() };
+        let mut world =
+            Self { policy, now: Time::ZERO, offers: 0, effects, torn_down: false, killed, demand: Demand::default() };
         let framework = FrameworkId::new(Term(1), 1);
         assert!(world.tell(Happening::Subscribed { framework, term: Term(1) }, 0).is_empty());
         world
@@ -280,16 +281,32 @@ fn a_transient_reject_is_tried_again_and_a_lasting_one_ends_the_job() {
     assert_eq!(world.tell(Happening::Rejected { tasks: vec![id("map-0-1")], reject: gone }, 1), ["map-0-2"]);
     let invalid = Reject::invalid("task.body", "expected less");
     world.tell(Happening::Rejected { tasks: vec![id("map-0-2")], reject: invalid }, 1);
-    assert!(world.failure().contains("the master refuses to launch it: task.body: expected less"), "{}", world.failure());
+    assert!(
+        world.failure().contains("the master refuses to launch it: task.body: expected less"),
+        "{}",
+        world.failure()
+    );
 }
 
 #[test]
-fn people_are_told_once_that_nothing_fits() {
+fn the_master_is_asked_why_nothing_fits_and_people_are_told_once() {
     let mut world = World::new(CHAIN, 1);
+    world.tick();
     world.tick();
     let notes: Vec<&Effect> = world.effects.iter().filter(|effect| matches!(effect, Effect::Note(_))).collect();
     assert!(matches!(notes.as_slice(), [Effect::Note(text)] if text.contains("rialto why F1-1")), "{notes:?}");
-    assert_eq!(world.policy.next_deadline(), None);
+    let asked = world.effects.iter().filter(|effect| matches!(effect, Effect::Waiting(_))).count();
+    assert_eq!(asked, 2);
+    world.offer(1);
+    assert_eq!(world.policy.next_deadline(), None, "something runs");
+}
+
+#[test]
+fn what_never_fits_ends_the_job() {
+    let mut world = World::new(CHAIN, 1);
+    world.tick();
+    world.tell(Happening::Command(Command::NeverFits("no agent is large enough".to_owned())), 0);
+    assert_eq!(world.failure(), "never fits: no agent is large enough");
 }
 
 #[test]

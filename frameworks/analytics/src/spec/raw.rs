@@ -115,7 +115,8 @@ impl Check<'_> {
             return Err(self.at(at_name, Wrong { field: "stage".to_owned(), message }));
         }
         self.check_unique(&raw.stage)?;
-        let reads_from: Vec<Vec<usize>> = raw.stage.iter().map(|stage| self.reads_from(stage, &raw.stage)).collect::<Result<_, _>>()?;
+        let reads_from: Vec<Vec<usize>> =
+            raw.stage.iter().map(|stage| self.reads_from(stage, &raw.stage)).collect::<Result<_, _>>()?;
         let order = graph::order(&reads_from).map_err(|cycle| self.cycle(&raw.stage, &cycle))?;
         let place_of = |old: usize| order.iter().position(|at| *at == old).expect("the order names every stage");
         let result = self.stage_named("result.stage", &raw.result.stage, &raw.stage)?;
@@ -223,7 +224,9 @@ fn check_source(raw: &RawStage, from: Vec<usize>) -> Result<Source, Wrong> {
         (Some(glob), None) => check_files(raw, glob),
         (None, Some(_)) => check_from(raw, from),
         (Some(_), Some(_)) => wrong("files", "expected either files or from, got both"),
-        (None, None) => wrong("files", "expected what the stage reads: files = \"a path or glob\", or from = [\"a stage\"]"),
+        (None, None) => {
+            wrong("files", "expected what the stage reads: files = \"a path or glob\", or from = [\"a stage\"]")
+        }
     }
 }
 
@@ -235,7 +238,10 @@ fn check_files(raw: &RawStage, glob: &str) -> Result<Source, Wrong> {
         return wrong("shuffle", "goes with from, and this stage reads files");
     }
     if raw.partitions.is_some() {
-        return wrong("partitions", "goes with from; for files expected split = { parts = N } or split = { lines = N }");
+        return wrong(
+            "partitions",
+            "goes with from; for files expected split = { parts = N } or split = { lines = N }",
+        );
     }
     let split = raw.split.map(check_split).transpose()?;
     Ok(Source::Files { glob: Arc::from(glob), split })
@@ -263,7 +269,10 @@ fn check_from(raw: &RawStage, from: Vec<usize>) -> Result<Source, Wrong> {
     let shuffle = match (raw.shuffle, raw.partitions) {
         (Some(RawShuffle::OneToOne), None) => Shuffle::OneToOne,
         (Some(RawShuffle::OneToOne), Some(_)) => {
-            return wrong("partitions", "one-to-one has as many as the stages that it reads from; expected no number here");
+            return wrong(
+                "partitions",
+                "one-to-one has as many as the stages that it reads from; expected no number here",
+            );
         }
         (Some(RawShuffle::All) | None, partitions) => Shuffle::All(partitions.unwrap_or(1)),
     };

@@ -44,10 +44,10 @@ fn stages_are_put_in_the_order_of_the_data() {
     assert_eq!(names, ["map", "sum"]);
     assert_eq!(job.result_stage, 1);
     let map = &job.stages[0];
-    assert_eq!(map.source, Source::Files {
-        glob: Arc::from("pods.csv"),
-        split: Some(Split { size: SplitSize::Parts(4), header: true })
-    });
+    assert_eq!(
+        map.source,
+        Source::Files { glob: Arc::from("pods.csv"), split: Some(Split { size: SplitSize::Parts(4), header: true }) }
+    );
     assert_eq!((map.retries, map.cpus, map.mem), (2, Milli(500), Milli::from_whole(64)));
     assert_eq!(map.timeout, Some(Duration::from_secs(90)));
     assert_eq!(map.claims.len(), 1);
@@ -57,9 +57,19 @@ fn stages_are_put_in_the_order_of_the_data() {
 
 #[test]
 fn a_cycle_is_named_in_the_direction_of_the_data() {
-    let stage = |name: &str, from: &str| format!("[[stage]]\nname = \"{name}\"\nfrom = [\"{from}\"]\ncommand = \"true\"\n");
-    let text = ["name = \"j\"\n", &stage("a", "c"), &stage("b", "a"), &stage("c", "b"), "[result]\nstage = \"a\"\nto = \"x\"\n"];
-    assert_eq!(error(&text.concat()), "job.toml: the stages form a cycle, so none of them could start: a -> b -> c -> a");
+    let stage =
+        |name: &str, from: &str| format!("[[stage]]\nname = \"{name}\"\nfrom = [\"{from}\"]\ncommand = \"true\"\n");
+    let text = [
+        "name = \"j\"\n",
+        &stage("a", "c"),
+        &stage("b", "a"),
+        &stage("c", "b"),
+        "[result]\nstage = \"a\"\nto = \"x\"\n",
+    ];
+    assert_eq!(
+        error(&text.concat()),
+        "job.toml: the stages form a cycle, so none of them could start: a -> b -> c -> a"
+    );
 }
 
 #[test]
@@ -79,7 +89,10 @@ fn unknown_keys_and_wrong_types_show_line_and_column() {
     let unknown = error_with("retries = 2", "retry = 2");
     assert!(unknown.contains("line 15, column 1") && unknown.contains("unknown field `retry`"), "{unknown}");
     let negative = error_with("mem = 64", "mem = -64");
-    assert!(negative.contains("line 17") && negative.contains("expected a number such as 4 or 0.5, got \"-64\""), "{negative}");
+    assert!(
+        negative.contains("line 17") && negative.contains("expected a number such as 4 or 0.5, got \"-64\""),
+        "{negative}"
+    );
     let selector = error_with("generation >= 8", "generation >=");
     assert!(selector.contains("line 18") && selector.contains("device claim"), "{selector}");
     let time = error_with("1m30s", "soon");

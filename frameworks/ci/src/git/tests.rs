@@ -95,7 +95,9 @@ async fn a_url_is_fetched() {
     let repository = Repository::new();
     repository.git(&["branch", "side"]);
     let url = format!("file://{}", repository.text());
-    for (reference, branch, tag) in [("HEAD", Some("trunk"), None), ("side", Some("side"), None), ("v1.0", None, Some("v1.0"))] {
+    for (reference, branch, tag) in
+        [("HEAD", Some("trunk"), None), ("side", Some("side"), None), ("v1.0", None, Some("v1.0"))]
+    {
         let checkout = Checkout::of(&url, reference).await.unwrap();
         assert_eq!((checkout.commit.branch.as_deref(), checkout.commit.tag.as_deref()), (branch, tag), "{reference}");
         assert_eq!(checkout.commit.default_branch.as_deref(), Some("trunk"));
@@ -112,7 +114,10 @@ async fn what_is_not_there_is_said() {
     let url = format!("file://{}", repository.text());
     let missing = message(&url, "nowhere").await;
     assert!(missing.starts_with("commit \"nowhere\" is not in repository"), "{missing}");
-    assert_eq!(message(repository.text(), "--all").await, "commit \"--all\": expected the name of a branch, tag or commit");
+    assert_eq!(
+        message(repository.text(), "--all").await,
+        "commit \"--all\": expected the name of a branch, tag or commit"
+    );
     let empty = tempfile::tempdir().unwrap();
     for place in [empty.path().to_str().unwrap(), "no/such/folder", "ext::sh -c true", "--upload-pack=x"] {
         let message = message(place, "HEAD").await;
@@ -122,7 +127,9 @@ async fn what_is_not_there_is_said() {
 
 #[test]
 fn projects_are_named_by_the_last_part_of_their_place() {
-    for (place, name) in [("https://x.org/a/b.git", "b"), ("host:tools/", "tools"), ("/srv/c", "c"), ("host:d.git", "d")] {
+    for (place, name) in
+        [("https://x.org/a/b.git", "b"), ("host:tools/", "tools"), ("/srv/c", "c"), ("host:d.git", "d")]
+    {
         assert_eq!(project_name(place), name);
     }
 }

@@ -51,10 +51,8 @@ pub(super) fn judge(status: &Status, reported: bool) -> End {
     }
     let failed = |failure, blame| End::Failed(Fault { failure, exit_code: None, message: describe(status) }, blame);
     let reason = reason(status);
-    let is_lost = matches!(
-        status.state,
-        TaskState::Lost | TaskState::Dropped | TaskState::Gone | TaskState::GoneByOperator
-    );
+    let is_lost =
+        matches!(status.state, TaskState::Lost | TaskState::Dropped | TaskState::Gone | TaskState::GoneByOperator);
     if is_lost || reason.is_some_and(Reason::is_infrastructure) {
         return failed(Failure::RunnerSystemFailure, Blame::Cluster);
     }
@@ -117,6 +115,6 @@ fn describe(status: &Status) -> String {
     let exit = status.exit.map(|exit| exit.to_string());
     let reason = status.reason.map(|reason| reason.as_str().to_lowercase().replace('_', " "));
     let message = Some(status.message.to_string()).filter(|message| !message.is_empty());
-    let parts: Vec<String> = [reason, message, exit].into_iter().flatten().collect();
+    let parts: Vec<String> = [message.or(reason), exit].into_iter().flatten().collect();
     if parts.is_empty() { status.state.to_string() } else { parts.join(": ") }
 }

@@ -41,7 +41,7 @@ pub(super) fn judge(pipeline: &Pipeline, runs: &[JobRun], job: usize) -> Verdict
         }
     }
     let start = match job.when {
-        When::OnSuccess | When::Manual => !bad && !(absent && is_strict),
+        When::OnSuccess | When::Manual => !(bad || absent && is_strict),
         When::OnFailure => bad,
         When::Always => true,
     };

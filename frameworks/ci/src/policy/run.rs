@@ -42,7 +42,10 @@ pub(super) enum State {
     /// It has a task.
     Launched,
     /// Its task has ended so, and the report of its outputs is on its way.
-    Ending { status: Box<Status>, until: Time },
+    Ending {
+        status: Box<Status>,
+        until: Time,
+    },
     Done(Outcome),
 }
 

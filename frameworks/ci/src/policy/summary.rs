@@ -115,12 +115,15 @@ impl JobState {
 }
 
 pub(super) fn summary(pipeline: &Pipeline, runs: &[JobRun], is_cancelled: bool) -> Summary {
-    let jobs: Vec<JobSummary> =
-        pipeline.jobs.iter().zip(runs).map(|(job, run)| job_summary(&job.name, &pipeline.stages[job.stage], run)).collect();
+    let jobs: Vec<JobSummary> = pipeline
+        .jobs
+        .iter()
+        .zip(runs)
+        .map(|(job, run)| job_summary(&job.name, &pipeline.stages[job.stage], run))
+        .collect();
     let has = |state: JobState| jobs.iter().any(|job| job.state == state);
-    let holds_up = |(job, run): (&crate::spec::Job, &JobRun)| {
-        run.state == State::Manual && job.allow_failure != AllowFailure::Yes
-    };
+    let holds_up =
+        |(job, run): (&crate::spec::Job, &JobRun)| run.state == State::Manual && job.allow_failure != AllowFailure::Yes;
     let result = if is_cancelled {
         PipelineResult::Cancelled
     } else if has(JobState::Failed) || has(JobState::Cancelled) {

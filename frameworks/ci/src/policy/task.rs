@@ -18,7 +18,8 @@ const WORKSPACE: &str = "workspace";
 /// The script, below the sandbox.
 const SCRIPT: &str = "job.sh";
 /// What runs in the sandbox: the script, in the project directory. A job may bring its own `HOME`.
-const LINE: &str = r#"export CI_PROJECT_DIR="$PWD/workspace" HOME="${HOME:-$PWD}" && cd workspace && exec /bin/sh ../job.sh"#;
+const LINE: &str =
+    r#"export CI_PROJECT_DIR="$PWD/workspace" HOME="${HOME:-$PWD}" && cd workspace && exec /bin/sh ../job.sh"#;
 /// The longest part of a job's name in the ids of its tasks.
 const SLUG_MAX: usize = 60;
 
@@ -94,5 +95,9 @@ pub(super) fn task(job: &Job, id: &TaskId, run: &JobRun, placement: &Placement, 
         command = command.env(name, value);
     }
     let token = setup.io.key.token(id.as_str());
-    command.env(task_io::URL, &setup.io.url).env(task_io::TOKEN, token.as_str()).task(id.clone(), &setup.role, placement)
+    command.env(task_io::URL, &setup.io.url).env(task_io::TOKEN, token.as_str()).task(
+        id.clone(),
+        &setup.role,
+        placement,
+    )
 }

@@ -10,7 +10,8 @@ use super::*;
 
 mod bench;
 
-const CHAIN: &str = "stages: [one, two]\na: {stage: one, script: [x]}\nb: {stage: one, script: [x]}\nc: {stage: two, script: [x]}";
+const CHAIN: &str =
+    "stages: [one, two]\na: {stage: one, script: [x]}\nb: {stage: one, script: [x]}\nc: {stage: two, script: [x]}";
 
 #[test]
 fn stages_run_one_after_the_other() {
@@ -151,7 +152,8 @@ fn a_manual_job_holds_up_what_comes_after() {
 
 #[test]
 fn a_manual_job_that_may_fail_holds_nothing_up() {
-    let mut run = Bench::of("stages: [one, two]\nask: {stage: one, script: [x], when: manual}\nnext: {stage: two, script: [x]}");
+    let mut run =
+        Bench::of("stages: [one, two]\nask: {stage: one, script: [x], when: manual}\nnext: {stage: two, script: [x]}");
     run.expect("ask manual, next running");
     run.passes("next");
     assert_eq!(run.result(), Some(PipelineResult::Passed));
@@ -167,7 +169,9 @@ fn a_manual_job_starts_when_the_user_said_so() {
 
 #[test]
 fn a_manual_job_starts_when_the_user_says_so() {
-    let mut run = Bench::of("stages: [one, two]\na: {stage: one, script: [x]}\nask: {stage: one, script: [x], when: manual}\nnext: {stage: two, needs: [ask], script: [x]}");
+    let mut run = Bench::of(
+        "stages: [one, two]\na: {stage: one, script: [x]}\nask: {stage: one, script: [x], when: manual}\nnext: {stage: two, needs: [ask], script: [x]}",
+    );
     run.expect("a running, ask manual, next not started");
     run.command(Command::Play(1));
     run.expect("a running, ask running, next not started");
@@ -189,7 +193,9 @@ fn a_users_retries_are_bounded() {
 
 #[test]
 fn only_failures_of_the_named_class_are_retried() {
-    let mut run = Bench::of("a: {script: [x], retry: {max: 1, when: job_execution_timeout}}\nb: {script: [x], retry: {max: 1, exit_codes: [5]}}");
+    let mut run = Bench::of(
+        "a: {script: [x], retry: {max: 1, when: job_execution_timeout}}\nb: {script: [x], retry: {max: 1, exit_codes: [5]}}",
+    );
     run.exits("a", 1);
     run.exits("b", 5);
     run.expect("a failed, b running");
@@ -308,7 +314,7 @@ fn a_job_out_of_reach_is_waited_for_and_then_launched_elsewhere() {
     run.status("a", TaskState::Unreachable, Some(Reason::AgentDisconnected), None);
     let first = run.task("a");
     run.after(UNREACHABLE_MAX + Duration::from_secs(1));
-    assert_eq!(run.kills, [first.clone()]);
+    assert_eq!(run.kills, std::slice::from_ref(&first));
     assert_ne!(run.task("a"), first);
     run.happens(Happening::Update(Status::new(first, TaskState::Finished, Source::Agent)));
     run.expect("a running");
@@ -345,7 +351,11 @@ fn artefacts_go_to_those_who_need_them() {
     let script = Digest::of(&script_bytes(&run.pipeline.jobs[2]));
     assert_eq!(
         seen,
-        [(Digest::of(b"source"), "workspace", Unpack::Tar), (digest, ".", Unpack::Tar), (script, "job.sh", Unpack::None)]
+        [
+            (Digest::of(b"source"), "workspace", Unpack::Tar),
+            (digest, ".", Unpack::Tar),
+            (script, "job.sh", Unpack::None)
+        ]
     );
     assert_eq!(run.manifest("d").inputs.len(), 2);
     assert_eq!(run.policy.summary().jobs[0].artifacts, Some(digest));

@@ -133,12 +133,14 @@ pub enum CiError {
 }
 
 impl CiError {
-    /// The exit code of a program that ends with this error: 2 where what the user gave is not acceptable, else 1.
-    pub const fn exit_code(&self) -> u8 {
+    /// Whether what the user gave is not acceptable: file, commit, or an option.
+    pub const fn is_bad_input(&self) -> bool {
         match self {
-            Self::File { .. } | Self::NotText(_) | Self::Spec(_) | Self::Claim(_) | Self::NoSuchJob { .. } => 2,
-            Self::Git(GitError::NoRepository(_) | GitError::BadName(_) | GitError::NoCommit { .. }) => 2,
-            _ => 1,
+            Self::File { .. } | Self::NotText(_) | Self::Spec(_) | Self::Claim(_) | Self::NoSuchJob { .. } => true,
+            Self::Git(error) => {
+                matches!(error, GitError::NoRepository(_) | GitError::BadName(_) | GitError::NoCommit { .. })
+            }
+            _ => false,
         }
     }
 }

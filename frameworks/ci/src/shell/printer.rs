@@ -32,7 +32,8 @@ impl Printer {
         let Output { writer, colour } = output;
         let writing = tokio::task::spawn_blocking(move || write(writer, receiver));
         let chars = |name: &str| name.chars().count();
-        let width = pipeline.jobs.iter().map(|job| chars(&job.name)).filter(|width| *width <= WIDTH_MAX).max().unwrap_or(0);
+        let width =
+            pipeline.jobs.iter().map(|job| chars(&job.name)).filter(|width| *width <= WIDTH_MAX).max().unwrap_or(0);
         let prefix = |(at, name): (usize, &str)| match colour {
             Colour::No => format!("{name:width$} | ").into_bytes(),
             Colour::Yes => format!("\x1b[{}m{name:width$} |\x1b[0m ", COLOURS[at % COLOURS.len()]).into_bytes(),

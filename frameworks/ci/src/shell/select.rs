@@ -58,9 +58,8 @@ fn base(name: &str) -> &str {
     if let Some((base, _)) = name.strip_suffix(']').and_then(|name| name.split_once(": [")) {
         return base;
     }
-    let is_fraction = |part: &str| {
-        part.split_once('/').is_some_and(|(n, of)| [n, of].iter().all(|n| n.parse::<u32>().is_ok()))
-    };
+    let is_fraction =
+        |part: &str| part.split_once('/').is_some_and(|(n, of)| [n, of].iter().all(|n| n.parse::<u32>().is_ok()));
     match name.rsplit_once(' ') {
         Some((base, last)) if is_fraction(last) => base,
         _ => name,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::policy::{JobSummary, Summary};
+use rialto_sdk::model::DeviceId;
+
+use crate::policy::{JobState, JobSummary, Summary};
 
 const HEAD: [&str; 7] = ["JOB", "STAGE", "STATE", "TRIES", "TIME", "AGENT", "DEVICES"];
 /// What stands where there is nothing to say.
@@ -21,7 +23,7 @@ pub(super) fn table(summary: &Summary) -> String {
         text.push('\n');
     }
     let total = summary.jobs.len();
-    let passed = summary.jobs.iter().filter(|job| job.state == crate::policy::JobState::Passed).count();
+    let passed = summary.jobs.iter().filter(|job| job.state == JobState::Passed).count();
     text.push_str(&format!("\npipeline {}: {passed} of {total} jobs passed\n", summary.result.as_str()));
     text
 }
@@ -31,7 +33,7 @@ fn row(job: &JobSummary) -> [String; 7] {
         Some(message) => format!("{}: {}", job.state.as_str(), message.chars().take(60).collect::<String>()),
         None => job.state.as_str().to_owned(),
     };
-    let devices: Vec<&str> = job.devices.iter().map(|device| device.as_str()).collect();
+    let devices: Vec<&str> = job.devices.iter().map(DeviceId::as_str).collect();
     [
         job.name.clone(),
         job.stage.clone(),

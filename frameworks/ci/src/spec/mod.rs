@@ -42,8 +42,8 @@ pub use artifacts::{ArtifactPaths, BadPattern};
 pub use error::{At, Problem, SpecError};
 pub use file::PipelineFile;
 pub use model::{
-    AllowFailure, Artifacts, Context, ExpireIn, Failure, Fetch, Job, KeepWhen, Need, Order, Pipeline, Resources, Retry, When,
-    successors,
+    AllowFailure, Artifacts, Context, ExpireIn, Failure, Fetch, Job, KeepWhen, Need, Order, Pipeline, Resources, Retry,
+    When, successors,
 };
 pub use script::Script;
 pub use variables::{Variables, is_variable_name};

@@ -2,7 +2,7 @@
 //!
 //! It reads [`URL`] and [`TOKEN`] from its environment, fetches what the task's manifest names, runs the command without these two
 //! variables, uploads the outputs, reports them, and ends as the command did. It makes itself undumpable, so that the command, which
-//! runs as the same user, can't read the token from `/proc` either.
+//! runs as the same user, can't read the token from `/proc` either (root can: nothing hides from it).
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
@@ -84,7 +84,7 @@ enum IoError {
     Files { name: String, expected: &'static str, paths: String, found: usize },
 }
 
-async fn run(client: &BlobClient, command: &[OsString], dir: &Path) -> i32 {
+pub(super) async fn run(client: &BlobClient, command: &[OsString], dir: &Path) -> i32 {
     let manifest = match bring_in(client, dir).await {
         Ok(manifest) => manifest,
         Err(error) => {
@@ -92,7 +92,7 @@ async fn run(client: &BlobClient, command: &[OsString], dir: &Path) -> i32 {
             return FETCH_FAILED;
         }
     };
-    let ended = match execute(command).await {
+    let ended = match execute(command, dir).await {
         Ok(ended) => ended,
         Err(error) => {
             eprintln!("task-io: {}: {error}", command[0].to_string_lossy());
@@ -143,9 +143,10 @@ async fn bring_in(client: &BlobClient, dir: &Path) -> Result<Manifest, IoError> 
 }
 
 /// Runs the command to its end. Returns its exit code, and whether it had been told to end.
-async fn execute(command: &[OsString]) -> std::io::Result<(i32, bool)> {
+async fn execute(command: &[OsString], dir: &Path) -> std::io::Result<(i32, bool)> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut child = Command::new(&command[0]).args(&command[1..]).env_remove(URL).env_remove(TOKEN).spawn()?;
+    let mut child =
+        Command::new(&command[0]).args(&command[1..]).current_dir(dir).env_remove(URL).env_remove(TOKEN).spawn()?;
     let mut told = false;
     loop {
         tokio::select! {

@@ -209,3 +209,64 @@ fn the_wrapper_ends_with_usage_when_started_by_a_person() {
 fn a_wrapped_command_keeps_its_quotes() {
     assert_eq!(task_io::wrap("echo 'a'"), r#"exec "${RIALTO_EXE:-rialto}" task-io -- /bin/sh -c 'echo '\''a'\'''"#);
 }
+
+/// Runs a shell line as a task of `bench` would; returns its exit code.
+async fn run_task(bench: &Bench, dir: &Path, manifest: Manifest, line: &str) -> i32 {
+    let client = bench.client("t1", manifest);
+    let command: Vec<OsString> = ["/bin/sh", "-c", line].into_iter().map(OsString::from).collect();
+    task_io::run(&client, &command, dir).await
+}
+
+#[tokio::test]
+async fn a_task_gets_its_inputs_and_its_outputs_arrive() {
+    let mut bench = Bench::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let inputs =
+        vec![input(bench.put(b"hello "), "input/a", Unpack::None), input(bench.put(b"world"), "input/b", Unpack::None)];
+    let outputs = vec![output("sum", "out/sum", Pack::File), output("logs", "logs/**/*.txt", Pack::Tar)];
+    let line = "cat input/* > out/sum && mkdir -p logs/x && echo 1 > logs/x/1.txt && echo 2 > logs/2.log";
+    assert_eq!(run_task(&bench, dir.path(), Manifest { inputs, outputs }, line).await, 0);
+    let report = bench.reports.recv().await.unwrap();
+    let names: Vec<&str> = report.outputs.iter().map(|output| output.name.as_str()).collect();
+    assert_eq!(names, ["sum", "logs"]);
+    assert_eq!(report.outputs[0].digest, Digest::of(b"hello world"));
+
+    let next = tempfile::tempdir().unwrap();
+    let inputs = vec![input(report.outputs[1].digest, ".", Unpack::Tar)];
+    let line = "test -f logs/x/1.txt && test ! -e logs/2.log";
+    assert_eq!(run_task(&bench, next.path(), Manifest { inputs, outputs: Vec::new() }, line).await, 0);
+}
+
+#[tokio::test]
+async fn a_failed_command_keeps_its_code_and_uploads_what_is_for_failures() {
+    let mut bench = Bench::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let always = OutputSpec { upload: Upload::OnFailure, ..output("why", "why", Pack::File) };
+    let manifest = Manifest { inputs: Vec::new(), outputs: vec![output("never", "never", Pack::File), always] };
+    assert_eq!(run_task(&bench, dir.path(), manifest, "echo broken > why; exit 3").await, 3);
+    assert_eq!(bench.reports.recv().await.unwrap().outputs[0].name, "why");
+}
+
+#[tokio::test]
+async fn a_required_output_that_is_missing_fails_the_task() {
+    let bench = Bench::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = Manifest { inputs: Vec::new(), outputs: vec![output("result", "out", Pack::File)] };
+    assert_eq!(run_task(&bench, dir.path(), manifest, "true").await, task_io::UPLOAD_FAILED);
+}
+
+#[tokio::test]
+async fn a_task_does_not_start_without_its_inputs() {
+    let bench = Bench::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = Manifest { inputs: vec![input(Digest::of(b"gone"), "in", Unpack::None)], outputs: Vec::new() };
+    assert_eq!(run_task(&bench, dir.path(), manifest, "touch started").await, task_io::FETCH_FAILED);
+    assert!(!dir.path().join("started").exists());
+}
+
+#[tokio::test]
+async fn a_death_by_signal_is_told_as_shells_do() {
+    let bench = Bench::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(run_task(&bench, dir.path(), Manifest::default(), "kill -9 $$").await, 137);
+}

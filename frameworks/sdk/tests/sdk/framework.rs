@@ -2,7 +2,7 @@
 
 use crate::fake_master::{Connection, FRAMEWORK, FakeMaster, soon};
 use rialto_core::model::{
-    Accept, Call, Event, Outcome, Reject, Role, Source, Status, TaskId, TaskState, Time, UpdateId,
+    Accept, AgentId, Asked, Call, Event, Outcome, Reject, Role, Source, Status, TaskId, TaskState, Term, Time, UpdateId,
 };
 use rialto_core::scheduler::bench::offer;
 use rialto_sdk::placement::{Packer, Strategy};
@@ -130,7 +130,10 @@ async fn the_next_life_is_the_same_framework_and_asks_for_its_task() {
     let (framework, mut heard_later) = run(options(&master).keep_in(store()));
     let (mut connection, second) = master.subscribed().await;
     assert_eq!((second.framework, second.client), (Some(FRAMEWORK), first.client));
-    assert_eq!(connection.call().await, Call::Reconcile(vec![TaskId::new("t1").expect("an id")]));
+    assert_eq!(
+        connection.call().await,
+        Call::Reconcile(vec![Asked { task: TaskId::new("t1").expect("an id"), agent: Some(AgentId::new(Term(1), 1)) }])
+    );
     connection.say(update(TaskState::Running, 1)).await;
     assert!(matches!(connection.call().await, Call::Acknowledge { uuid: UpdateId(1), .. }), "a repeat is acknowledged");
     connection.say(update(TaskState::Finished, 2)).await;

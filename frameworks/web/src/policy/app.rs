@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_sdk::core::model::{Status, TaskId, Time};
+use rialto_sdk::core::scheduler::placement::Host;
 
 use super::backoff::Backoff;
 use super::deployment::{Deployment, DeploymentState, Kind};
 use super::instance::{Instance, State};
-use crate::spec::{AppSpec, Update};
+use crate::spec::{AppSpec, Spread, Update};
 
 /// How many deployments of the past are remembered.
 const MAX_HISTORY: usize = 10;
+/// How long an app that is to be spread waits for offers of more agents before it takes those that are there.
+const GATHER: Duration = Duration::from_millis(200);
 
 /// One app: its versions, what runs, and what is under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub(super) struct App {
     pub(super) deleting: bool,
     /// Not durable: after a restart every version may start at once.
     pub(super) backoff: Backoff,
+    /// Until when offers are gathered for what is missing.
+    pub(super) gathers_until: Option<Time>,
 }
 
 /// One version of an app.
@@ -66,6 +71,7 @@ impl App {
             next_version: 1,
             deleting: false,
             backoff: Backoff::default(),
+            gathers_until: None,
         }
     }
 
@@ -110,7 +116,8 @@ impl App {
         self.target = Some(to);
         let state = DeploymentState::Rolling;
         let from = self.stable;
-        self.deployment = Some(Deployment { id, kind, state, from, to, failures: 0, reason: None, best: 0, deadline: None });
+        self.deployment =
+            Some(Deployment { id, kind, state, from, to, failures: 0, reason: None, best: 0, deadline: None });
     }
 
     fn finish(&mut self, state: DeploymentState) {
@@ -222,20 +229,24 @@ impl App {
         }
         if ready >= instances && others == 0 && !surplus {
             self.stable = Some(wanted);
-            let back = self.deployment.as_ref().is_some_and(|deployment| deployment.state == DeploymentState::RollingBack);
+            let back =
+                self.deployment.as_ref().is_some_and(|deployment| deployment.state == DeploymentState::RollingBack);
             self.finish(if back { DeploymentState::RolledBack } else { DeploymentState::Done });
             return;
         }
         let late = deployment.state == DeploymentState::Rolling && deployment.deadline.is_some_and(|at| at <= now);
         if late {
-            self.on_late(update, ready, instances);
+            let unplaced = self.to_launch(now).map_or(0, |(_, count)| count);
+            self.on_late(update, ready, instances, unplaced);
         }
     }
 
-    fn on_late(&mut self, update: Update, ready: usize, instances: usize) {
+    fn on_late(&mut self, update: Update, ready: usize, instances: usize, unplaced: u32) {
         let Some(deployment) = &mut self.deployment else { return };
         let last = deployment.reason.take().map_or_else(String::new, |last| format!("; at last: {last}"));
-        let reason = format!("no progress for {:?} with {ready} of {instances} instances ready{last}", update.deadline);
+        let room = if unplaced == 0 { String::new() } else { format!(", {unplaced} found no room") };
+        let time = update.deadline;
+        let reason = format!("no progress for {time:?} with {ready} of {instances} instances ready{room}{last}");
         if deployment.kind == Kind::Scale {
             deployment.reason = Some(reason);
             self.finish(DeploymentState::Failed);
@@ -247,10 +258,18 @@ impl App {
     /// Which instances are to end, so that as many serve as must.
     fn excess(&self, now: Time) -> Vec<TaskId> {
         let Some((wanted, version)) = self.wanted_version() else {
-            return self.instances.iter().filter(|(_, instance)| instance.is_alive()).map(|(task, _)| task.clone()).collect();
+            return self
+                .instances
+                .iter()
+                .filter(|(_, instance)| instance.is_alive())
+                .map(|(task, _)| task.clone())
+                .collect();
         };
-        let (mut new, old): (Vec<_>, Vec<_>) =
-            self.instances.iter().filter(|(_, instance)| instance.is_alive()).partition(|(_, instance)| instance.version == wanted);
+        let (mut new, old): (Vec<_>, Vec<_>) = self
+            .instances
+            .iter()
+            .filter(|(_, instance)| instance.is_alive())
+            .partition(|(_, instance)| instance.version == wanted);
         let mut ending = old_to_end(old, self.ready(wanted, now, version.spec.update.min_healthy), version);
         let surplus = new.len().saturating_sub(version.instances as usize);
         // Those that serve nobody first, then the youngest.
@@ -274,6 +293,27 @@ impl App {
         u32::try_from(count).ok().filter(|count| *count > 0).map(|count| (wanted, count))
     }
 
+    /// Whether what is missing waits a moment, so that there is a choice of agents; begins to wait where something is missing newly.
+    pub(super) fn gathers(&mut self, now: Time) -> bool {
+        let missing = self.to_launch(now).and_then(|(version, _)| self.versions.get(&version));
+        if missing.is_none_or(|version| version.spec.spread == Spread::Packed) {
+            self.gathers_until = None;
+            return false;
+        }
+        *self.gathers_until.get_or_insert(now + GATHER) > now
+    }
+
+    /// Which machines are best for one more of `version`: those with the fewest of them, if it is to be spread.
+    pub(super) fn crowd(&self, version: u64, spec: &AppSpec) -> impl Fn(&Host) -> Option<i64> {
+        let mut crowd: BTreeMap<Arc<str>, i64> = BTreeMap::new();
+        if spec.spread == Spread::Wide {
+            for instance in self.alive().filter(|instance| instance.version == version) {
+                *crowd.entry(instance.agent.clone()).or_default() += 1;
+            }
+        }
+        move |host| Some(crowd.get(host.name()).copied().unwrap_or(0))
+    }
+
     /// When it must be looked at again at the latest, if nothing happens before.
     pub(super) fn next_deadline(&self, now: Time) -> Option<Time> {
         let patience = self.patience();
@@ -282,7 +322,13 @@ impl App {
         let ready = self.alive().filter_map(|instance| instance.ready_at(min_healthy));
         let rolling = self.deployment.iter().filter(|deployment| deployment.state == DeploymentState::Rolling);
         let late = rolling.filter_map(|deployment| deployment.deadline);
-        given_up.chain(ready).chain(late).chain(self.backoff.until()).filter(|at| *at > now).min()
+        given_up
+            .chain(ready)
+            .chain(late)
+            .chain(self.backoff.until())
+            .chain(self.gathers_until)
+            .filter(|at| *at > now)
+            .min()
     }
 
     /// How many instances of `version` have been well for long enough.
@@ -306,7 +352,9 @@ impl App {
     fn prune(&mut self) {
         let (stable, target) = (self.stable, self.target);
         let used = |number: &u64| {
-            Some(*number) == stable || Some(*number) == target || self.instances.values().any(|instance| instance.version == *number)
+            Some(*number) == stable
+                || Some(*number) == target
+                || self.instances.values().any(|instance| instance.version == *number)
         };
         self.versions.retain(|number, _| used(number));
     }

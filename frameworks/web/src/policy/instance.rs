@@ -85,7 +85,9 @@ impl Instance {
             }
             TaskState::Unreachable => self.enter(now, State::Unreachable),
             TaskState::Killing => self.set_healthy(now, false),
-            TaskState::Staging | TaskState::Starting if self.state == State::Launched => self.enter(now, State::Starting),
+            TaskState::Staging | TaskState::Starting if self.state == State::Launched => {
+                self.enter(now, State::Starting);
+            }
             _ => {}
         }
     }

@@ -157,9 +157,12 @@ impl Policy {
     /// A policy that goes on where `saved` was left; with nothing saved, it begins.
     pub fn recover(role: Role, saved: &BTreeMap<String, Vec<u8>>) -> Result<Self, SavedError> {
         let (counters, apps) = saved::decode(saved)?;
-        let owners = apps.values().flat_map(|app| app.instances.keys().map(|task| (task.clone(), app.name.clone()))).collect();
-        let is_ours = |key: &String| *key == saved::COUNTERS_KEY || apps.keys().any(|name| *key == saved::app_key(name));
-        let saved = saved.iter().filter(|(key, _)| is_ours(key)).map(|(key, bytes)| (key.clone(), bytes.clone())).collect();
+        let owners =
+            apps.values().flat_map(|app| app.instances.keys().map(|task| (task.clone(), app.name.clone()))).collect();
+        let is_ours =
+            |key: &String| *key == saved::COUNTERS_KEY || apps.keys().any(|name| *key == saved::app_key(name));
+        let saved =
+            saved.iter().filter(|(key, _)| is_ours(key)).map(|(key, bytes)| (key.clone(), bytes.clone())).collect();
         Ok(Self { role, apps, counters, saved, owners, resumed: false, deadline: None })
     }
 
@@ -268,9 +271,7 @@ impl Policy {
         let cause = if reject.is_transient() { Cause::Foreign } else { Cause::Hopeless };
         for task in tasks {
             let Some(app) = self.owners.remove(task).and_then(|name| self.apps.get_mut(&name)) else { continue };
-            if cause == Cause::Hopeless {
-                out.effect(Effect::Note(format!("{}: the master refuses to launch {task}: {reject}", app.name)));
-            }
+            out.effect(Effect::Note(format!("{}: the master refuses to launch {task}: {reject}", app.name)));
             app.on_end(now, task, cause, &format!("was refused by the master: {reject}"));
         }
     }
@@ -283,30 +284,28 @@ impl Policy {
     }
 
     /// Places what is missing, and says what finds no place.
-    fn place(&mut self, now: Time, out: &mut Out<Effect>) -> Packer {
+    fn place(&mut self, now: Time, out: &Out<Effect>) -> (Packer, Demand) {
         let mut packer = Packer::new(&self.role, out.offers());
-        let hosts: BTreeMap<AgentId, Arc<str>> = out.offers().map(|offer| (offer.agent, launch::host_of(offer))).collect();
+        let hosts: BTreeMap<AgentId, Arc<str>> =
+            out.offers().map(|offer| (offer.agent, launch::host_of(offer))).collect();
         let mut demand = Demand::default();
         for app in self.apps.values_mut() {
-            let Some((number, count)) = app.to_launch(now) else { continue };
-            let spec = app.versions[&number].spec.clone();
+            let gathers = app.gathers(now);
+            let Some((version, count)) = app.to_launch(now) else { continue };
+            let spec = app.versions[&version].spec.clone();
             let needs = launch::needs(&spec);
             let mut missing = count;
-            while missing > 0 {
-                let mut crowd: BTreeMap<Arc<str>, i64> = BTreeMap::new();
-                for instance in app.instances.values().filter(|instance| instance.version == number) {
-                    *crowd.entry(instance.agent.clone()).or_default() += 1;
-                }
-                let wide = spec.spread == spec::Spread::Wide;
-                let rank = |host: &rialto_sdk::core::scheduler::placement::Host| {
-                    Some(if wide { crowd.get(host.name()).copied().unwrap_or(0) } else { 0 })
+            while missing > 0 && !gathers {
+                let Some(place) = packer.place_ranked(&needs, launch::strategy(&spec), app.crowd(version, &spec))
+                else {
+                    break;
                 };
-                let Some(place) = packer.place_ranked(&needs, launch::strategy(&spec), rank) else { break };
-                let id = TaskId::new(&format!("{}-{}", app.name, self.counters.next_task)).expect("an app's name and a number");
+                let id = TaskId::new(&format!("{}-{}", app.name, self.counters.next_task))
+                    .expect("an app's name and a number");
                 self.counters.next_task += 1;
-                packer.launch(&place, launch::task(id.clone(), &spec, number, &self.role, &place));
+                packer.launch(&place, launch::task(id.clone(), &spec, version, &self.role, &place));
                 let host = hosts.get(&place.agent).cloned().unwrap_or_else(|| place.agent_name.clone());
-                app.instances.insert(id.clone(), launch::instance(now, number, &place, host));
+                app.instances.insert(id.clone(), launch::instance(now, version, &place, host));
                 self.owners.insert(id, app.name.clone());
                 missing -= 1;
             }
@@ -314,8 +313,7 @@ impl Policy {
                 demand.shapes.push(needs.shape(&app.name, missing));
             }
         }
-        out.demand(&self.role, demand);
-        packer
+        (packer, demand)
     }
 
     /// Saves what has changed since it was saved last.
@@ -352,7 +350,9 @@ impl Scheduler for Policy {
             Happening::Update(status) => self.on_update(now, &status, out),
             Happening::Rejected { tasks, reject } => self.on_rejected(now, &tasks, &reject, out),
             Happening::Command(Command { request, ask }) => reply = Some((request, self.answer(now, ask))),
-            Happening::Refused(reject) => out.effect(Effect::Note(format!("the master ended the web framework: {reject}"))),
+            Happening::Refused(reject) => {
+                out.effect(Effect::Note(format!("the master ended the web framework: {reject}")));
+            }
             Happening::Offers
             | Happening::Disconnected
             | Happening::Rescinded(_)
@@ -361,9 +361,11 @@ impl Scheduler for Policy {
             | Happening::Tick => {}
         }
         ending.extend(self.step(now));
-        let packer = self.place(now, out);
+        let (packer, demand) = self.place(now, out);
         self.save(out);
         packer.submit(out, &Refusal::default());
+        // After the launches: the master takes back offers that meet no demand.
+        out.demand(&self.role, demand);
         for task in ending {
             out.kill(&task, None);
         }
@@ -400,7 +402,12 @@ fn cause(status: &Status) -> Cause {
     use rialto_sdk::core::model::Reason;
     let lost = matches!(
         status.state,
-        TaskState::Lost | TaskState::Dropped | TaskState::Gone | TaskState::GoneByOperator | TaskState::Unknown | TaskState::Killed
+        TaskState::Lost
+            | TaskState::Dropped
+            | TaskState::Gone
+            | TaskState::GoneByOperator
+            | TaskState::Unknown
+            | TaskState::Killed
     );
     match status.reason {
         Some(Reason::KillRequested) => Cause::Foreign,
@@ -415,7 +422,11 @@ fn cause(status: &Status) -> Cause {
 fn describe(status: &Status) -> String {
     let exit = status.exit.map(|exit| exit.to_string()).or_else(|| status.reason.map(|reason| reason.to_string()));
     let exit = exit.unwrap_or_else(|| status.state.to_string());
-    if status.message.is_empty() { format!("ended: {exit}") } else { format!("ended: {exit}: {}", status.message) }
+    match &*status.message {
+        "" => format!("ended: {exit}"),
+        message if message.contains(&exit) => format!("ended: {message}"),
+        message => format!("ended: {exit}: {message}"),
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use rialto_sdk::core::model::TaskId;
 use serde::{Deserialize, Serialize};
 
 use super::app::{App, Version};
-use super::backoff::Backoff;
 use super::deployment::Deployment;
 use super::instance::Instance;
 use crate::spec;
@@ -119,9 +118,10 @@ fn decode_app(bytes: &[u8]) -> Result<App, String> {
     if let Some(missing) = saved.target.iter().chain(&saved.stable).find(|number| !versions.contains_key(number)) {
         return Err(format!("version {missing} is named but not there"));
     }
-    let task = |(id, instance): (String, Instance)| Ok((TaskId::new(&id).map_err(|error| format!("instance {id:?}: {error}"))?, instance));
+    let task = |(id, instance): (String, Instance)| {
+        Ok((TaskId::new(&id).map_err(|error| format!("instance {id:?}: {error}"))?, instance))
+    };
     Ok(App {
-        name: saved.name,
         versions,
         stable: saved.stable,
         target: saved.target,
@@ -130,10 +130,14 @@ fn decode_app(bytes: &[u8]) -> Result<App, String> {
         instances: saved.instances.into_iter().map(task).collect::<Result<_, String>>()?,
         next_version: saved.next_version,
         deleting: saved.deleting,
-        backoff: Backoff::default(),
+        ..App::new(saved.name)
     })
 }
 
 fn check_format(format: u32) -> Result<(), String> {
-    if format == FORMAT { Ok(()) } else { Err(format!("expected format {FORMAT}, got {format}; was it written by a newer Rialto?")) }
+    if format == FORMAT {
+        Ok(())
+    } else {
+        Err(format!("expected format {FORMAT}, got {format}; was it written by a newer Rialto?"))
+    }
 }

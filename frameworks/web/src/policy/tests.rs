@@ -1,11 +1,11 @@
 use std::time::Duration;
 
+use rialto_sdk::TaskSpec;
 use rialto_sdk::core::model::{
-    AgentId, Exit, FrameworkId, Milli, Offer, OfferId, OfferMode, Operation, Quantities, Range, Ranges, Reason, Resources, Source,
-    TaskHealth, Term,
+    AgentId, Exit, FrameworkId, Milli, Offer, OfferId, OfferMode, Operation, Quantities, Range, Ranges, Reason,
+    Resources, Source, TaskHealth, Term,
 };
 use rialto_sdk::core::scheduler::Wish;
-use rialto_sdk::TaskSpec;
 
 use super::*;
 
@@ -15,6 +15,7 @@ command = "serve"
 instances = 2
 ports = ["http"]
 env = { V = "1" }
+spread = false
 [health]
 path = "/healthz"
 [update]
@@ -72,15 +73,19 @@ impl World {
         let mut out = Out::over(offers);
         self.policy.on_event(self.now, event, &mut out);
         let mut answer = None;
-        let mut launched = false;
+        let (mut launched, mut demanded) = (false, false);
         for wish in out.into_wishes() {
             match wish {
                 Wish::Accept { operations, .. } => {
                     launched = true;
+                    assert!(!demanded, "an offer that meets no demand any more is taken back");
                     operations.iter().for_each(|operation| self.launch(operation));
                 }
                 Wish::Kill { task, .. } => self.killed.push(task.to_string()),
-                Wish::Demand { demand, .. } => self.demand = demand.unwrap_or_default(),
+                Wish::Demand { demand, .. } => {
+                    self.demand = demand.unwrap_or_default();
+                    demanded = true;
+                }
                 Wish::Save { key, value } => {
                     assert!(!launched, "what is launched is saved before");
                     match value {
@@ -210,17 +215,33 @@ fn second_version() -> String {
 }
 
 #[test]
-fn a_deployment_brings_its_instances_up_on_ports_of_different_agents() {
+fn a_deployment_brings_its_instances_up_on_ports_of_their_own() {
     let mut world = World::settled();
     let app = world.app();
     assert_eq!((app.instances_wanted, app.instances_serving), (2, 2));
-    let agents: BTreeSet<Arc<str>> = app.instances.iter().map(|instance| instance.agent.clone()).collect();
-    assert_eq!(agents.len(), 2, "they are spread");
-    assert_eq!(app.endpoints, ["127.0.0.1:31100", "127.0.0.1:31200"]);
+    assert_eq!(app.endpoints, ["127.0.0.1:31100", "127.0.0.1:31101"]);
     let env: BTreeMap<String, String> = world.bodies["hello-1"].env.iter().cloned().collect();
     assert_eq!((env["PORT"].as_str(), env["PORT0"].as_str(), env["PORT_HTTP"].as_str()), ("31100", "31100", "31100"));
     assert_eq!((env["RIALTO_VERSION"].as_str(), env["V"].as_str()), ("1", "1"));
     assert!(world.bodies["hello-1"].health_check.is_some());
+}
+
+#[test]
+fn an_app_that_is_spread_waits_a_moment_for_offers_of_several_agents() {
+    let mut world = World::new();
+    world.deploy(&APP.replace("spread = false", "spread = true").replace("instances = 2", "instances = 4"));
+    assert!(world.launches().is_empty());
+    assert_eq!(world.demand.shapes[0].count, 4);
+    world.pass(Duration::from_millis(200));
+    assert_eq!(world.launches().len(), 4);
+    let agents: Vec<Arc<str>> = world.app().instances.into_iter().map(|instance| instance.agent).collect();
+    assert_eq!(agents.iter().filter(|agent| &***agent == "a1").count(), 2, "{agents:?}");
+    world.crash("hello-1");
+    world.pass(SECOND);
+    world.pass(Duration::from_millis(200));
+    let gone = &agents[0];
+    let next = world.app().instances.into_iter().find(|instance| instance.task == "hello-5").unwrap();
+    assert_eq!(next.agent, *gone, "it goes where the fewest are");
 }
 
 #[test]

@@ -72,6 +72,8 @@ pub struct DeploymentView {
     pub started: u32,
     /// How many there shall be.
     pub wanted: u32,
+    /// How many are to be started and find no room.
+    pub unplaced: u32,
     /// How many of other versions are left.
     pub others: u32,
     /// How many instances of the new version have failed.
@@ -108,6 +110,7 @@ impl App {
     pub(super) fn view_deployment(&self, deployment: &Deployment, now: Time) -> DeploymentView {
         let Deployment { id, kind, state, from, to, failures, ref reason, .. } = *deployment;
         let wanted = self.wanted_version();
+        let gathering = self.gathers_until.is_some_and(|until| until > now);
         let min_healthy = wanted.map_or_else(Default::default, |(_, version)| version.spec.update.min_healthy);
         let is_wanted = |instance: &&Instance| wanted.is_some_and(|(number, _)| instance.version == number);
         DeploymentView {
@@ -117,9 +120,11 @@ impl App {
             state,
             from,
             to,
-            ready: wanted.map_or(0, |(number, _)| u32::try_from(self.ready(number, now, min_healthy)).unwrap_or(u32::MAX)),
+            ready: wanted
+                .map_or(0, |(number, _)| u32::try_from(self.ready(number, now, min_healthy)).unwrap_or(u32::MAX)),
             started: count(self.instances.values().filter(|instance| instance.is_alive()).filter(is_wanted)),
             wanted: wanted.map_or(0, |(_, version)| version.instances),
+            unplaced: if gathering { 0 } else { self.to_launch(now).map_or(0, |(_, count)| count) },
             others: count(self.instances.values().filter(|instance| !is_wanted(instance))),
             failures,
             reason: reason.clone(),

@@ -8,7 +8,9 @@ use rialto_sdk::core::model::{Claim, Milli, Selector};
 use rialto_sdk::spec;
 use serde::Deserialize;
 
-use super::{AppSpec, Health, MAX_FILE_BYTES, MAX_INSTANCES, MAX_PORTS, Restart, Run, SpecError, Spread, Update, is_name};
+use super::{
+    AppSpec, Health, MAX_FILE_BYTES, MAX_INSTANCES, MAX_PORTS, Restart, Run, SpecError, Spread, Update, is_name,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -162,7 +164,9 @@ fn check(raw: RawApp) -> Result<AppSpec, Wrong> {
 fn check_command(raw: RawCommand) -> Result<Run, Wrong> {
     let has_nul = |text: &str| text.contains('\0');
     match raw {
-        RawCommand::Shell(line) if line.trim().is_empty() || has_nul(&line) => wrong("command", "expected a line for the shell, got an empty one"),
+        RawCommand::Shell(line) if line.trim().is_empty() || has_nul(&line) => {
+            wrong("command", "expected a line for the shell, got an empty one")
+        }
         RawCommand::Shell(line) => Ok(Run::Shell(Arc::from(line))),
         RawCommand::Argv(args) if args.first().is_none_or(String::is_empty) || args.iter().any(|arg| has_nul(arg)) => {
             wrong("command", "expected a program and its arguments, got no program")
@@ -178,7 +182,10 @@ fn check_ports(raw: &[String]) -> Result<Vec<Arc<str>>, Wrong> {
     }
     for (at, name) in raw.iter().enumerate() {
         if name.is_empty() || name.len() > 32 || !name.chars().all(good) {
-            return wrong("ports", format!("expected names of lower-case letters, digits or '-', such as \"http\", got {name:?}"));
+            return wrong(
+                "ports",
+                format!("expected names of lower-case letters, digits or '-', such as \"http\", got {name:?}"),
+            );
         }
         if raw[..at].contains(name) {
             return wrong("ports", format!("expected a name of its own for each port, got {name:?} twice"));
@@ -225,11 +232,16 @@ fn check_health(raw: RawHealth, ports: &[Arc<str>]) -> Result<Health, Wrong> {
 
 fn check_health_port(raw: Option<&str>, ports: &[Arc<str>]) -> Result<usize, Wrong> {
     let Some(first) = ports.first() else {
-        return wrong("health", "expected the app to have ports, such as ports = [\"http\"], for its check to connect to");
+        return wrong(
+            "health",
+            "expected the app to have ports, such as ports = [\"http\"], for its check to connect to",
+        );
     };
     let name = raw.unwrap_or(first);
     let found = ports.iter().position(|port| **port == *name);
-    found.ok_or_else(|| Wrong("health.port", format!("expected one of the app's ports {}, got {name:?}", ports.join(", "))))
+    found.ok_or_else(|| {
+        Wrong("health.port", format!("expected one of the app's ports {}, got {name:?}", ports.join(", ")))
+    })
 }
 
 fn check_update(raw: &RawUpdate) -> Result<Update, Wrong> {

@@ -60,7 +60,11 @@ fn pauses_grow_to_a_limit() {
 #[test]
 fn errors_name_the_field_and_what_was_expected() {
     for (from, to, expected) in [
-        ("name = \"hello\"", "name = \"Hello\"", "app.toml: name: expected 1 to 63 lower-case letters, digits or '-', got \"Hello\""),
+        (
+            "name = \"hello\"",
+            "name = \"Hello\"",
+            "app.toml: name: expected 1 to 63 lower-case letters, digits or '-', got \"Hello\"",
+        ),
         ("instances = 3", "instances = -1", "line 4, column 13"),
         ("instances = 3", "instances = 20000", "instances: expected 0 to 10000, got 20000"),
         ("instances = 3", "replicas = 3", "unknown field `replicas`"),

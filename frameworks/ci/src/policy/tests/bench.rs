@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rialto_sdk::blobs::{Digest, Manifest, Output, Pack, TokenKey};
 use rialto_sdk::model::{
-    AgentId, Amounts, Device, DeviceId, DeviceMode, Exit, FrameworkId, Health, Milli, Offer, OfferId, OfferMode, Operation, Proof,
-    Reason, Reject, Resources, Role, Source, Status, Task, TaskId, TaskState, Term, Time, Topology,
+    AgentId, Amounts, Device, DeviceId, DeviceMode, Exit, FrameworkId, Health, Milli, Offer, OfferId, OfferMode,
+    Operation, Proof, Reason, Reject, Resources, Role, Source, Status, Task, TaskId, TaskState, Term, Time, Topology,
 };
 use rialto_sdk::scheduler::{Happening, Out, Scheduler, Wish};
 
@@ -52,7 +52,8 @@ impl Bench {
         let file = PipelineFile::parse("test.yml", file).unwrap();
         let pipeline = Arc::new(file.expand(&Context::default(), &check_device).unwrap());
         let index = |name: &&str| pipeline.jobs.iter().position(|job| job.name == **name).unwrap();
-        let io = Io { url: "http://store".to_owned(), key: TokenKey::from_bytes(&[1; 32]), source: Digest::of(b"source") };
+        let io =
+            Io { url: "http://store".to_owned(), key: TokenKey::from_bytes(&[1; 32]), source: Digest::of(b"source") };
         let setup = Setup { role: Role::any(), play: play.iter().map(index).collect(), io };
         let machine = |cores: &u64| Machine {
             left: Resources::of(Milli::from_whole(*cores), Milli::from_whole(1 << 20)),
@@ -111,7 +112,10 @@ impl Bench {
     pub(super) fn after(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(deadline) = self.policy.next_deadline().filter(|deadline| *deadline <= end) {
-            assert!(deadline > self.now || self.now == Time(1_000_000), "a deadline of the past would be asked for over and over");
+            assert!(
+                deadline > self.now || self.now == Time(1_000_000),
+                "a deadline of the past would be asked for over and over"
+            );
             self.now = deadline;
             self.happens(Happening::Tick);
         }

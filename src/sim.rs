@@ -1,0 +1,38 @@
+//! `rialto sim faults`.
+
+use std::ops::Range;
+
+use anyhow::{Context, bail};
+use rialto_sim::FaultsArgs;
+
+use crate::cli::SimFaults;
+
+/// Runs seeds; 0 if all invariants held, 1 with the whole story of the first failure if not.
+pub fn faults(args: &SimFaults) -> anyhow::Result<u8> {
+    let faults = FaultsArgs { seeds: seeds(args)?, minutes: args.minutes, trace: args.trace };
+    match rialto_sim::main(&faults) {
+        Ok(text) => {
+            println!("{text}");
+            Ok(0)
+        }
+        Err(failure) => {
+            println!("{failure}");
+            Ok(1)
+        }
+    }
+}
+
+fn seeds(args: &SimFaults) -> anyhow::Result<Range<u64>> {
+    if let Some(seed) = args.seed {
+        return Ok(seed..seed.saturating_add(1));
+    }
+    let Some(text) = &args.seeds else { return Ok(0..10) };
+    let (from, to) = text.split_once("..").with_context(|| format!("--seeds {text}: expected A..B"))?;
+    let number =
+        |part: &str| part.parse::<u64>().with_context(|| format!("--seeds {text}: expected numbers, got {part:?}"));
+    let (from, to) = (number(from)?, number(to)?);
+    if from >= to {
+        bail!("--seeds {text}: expected the first to be less than the end");
+    }
+    Ok(from..to)
+}

@@ -1,0 +1,19 @@
+//! Rialto as its users meet it: the binary, its processes, its files, its web page. Every process is real.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod agent_restart;
+mod analytics;
+mod auth;
+mod bad_input;
+mod ci;
+mod commands;
+mod config;
+mod dev;
+mod exclusive;
+mod flood;
+mod master_restart;
+mod observer;
+mod ui;
+mod web;
