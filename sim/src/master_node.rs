@@ -35,6 +35,10 @@ impl World {
         {
             return;
         }
+        if let Some(old) = self.leader {
+            let lease = self.fault_dice.duration((Duration::ZERO, Duration::from_secs(60)));
+            self.after(lease, Event::Retire(old));
+        }
         let life = self.new_life();
         self.fence = life;
         let skew = self.fault_dice.between(0, 7_200_000_000).cast_signed() - 3_600_000_000;

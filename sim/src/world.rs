@@ -45,6 +45,8 @@ pub(crate) enum Event {
     Tick(Node, Life),
     Commit(Node, Life),
     Start(Node),
+    /// A master that was replaced learns that its lease has ended.
+    Retire(Life),
     /// The group of that leader is ready to run, in that boot of the machine.
     Begin(usize, u32, TaskKey),
     /// A process ends by itself.
@@ -198,6 +200,7 @@ impl World {
             Event::Start(Node::Master) => self.start_master(),
             Event::Start(Node::Agent(at)) => self.start_agent(at),
             Event::Start(Node::Framework(at)) => self.start_framework(at),
+            Event::Retire(life) => self.crash_master(life),
             Event::Begin(at, boot, leader) => self.group_begins(at, boot, &leader),
             Event::Exit(at, boot, task) => self.process_exits(at, boot, &task),
             Event::Die(at, boot, task) => self.process_dies(at, boot, &task),

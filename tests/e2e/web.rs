@@ -9,7 +9,7 @@ use crate::harness::{AgentSpec, Cluster, Process, get, processes_of, wait_until}
 
 /// A cluster with the framework.
 struct Site {
-    _serve: Process,
+    serve: Process,
     cluster: Cluster,
     example: String,
 }
@@ -19,13 +19,10 @@ impl Site {
     fn new(left: &'static str, right: &'static str) -> Self {
         let agent = |name, resources| AgentSpec { name, resources, devices: &[] };
         let cluster = Cluster::start(&[agent("left", left), agent("right", right)]);
-        let work_dir = cluster.name_of("web");
-        let mut serve = cluster.spawn(&["web", "serve", "--listen", "127.0.0.1:0", "--work-dir", &work_dir]);
-        serve.line("where it listens", |line| line.strip_prefix("rialto web: ").map(str::to_owned));
-        wait_until("the framework is found", || cluster.frameworks().iter().any(|one| one.url.is_some()));
+        let serve = serve(&cluster);
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/web/hello.toml");
         let example = std::fs::read_to_string(example).expect("the example is there");
-        Self { _serve: serve, cluster, example }
+        Self { serve, cluster, example }
     }
 
     /// Deploys the example with changes; the exit code.
@@ -62,8 +59,10 @@ impl Site {
                 }
                 looks
             });
-            let done = act();
-            over.store(true, Ordering::Relaxed);
+            let done = {
+                let _over = Raised(&over);
+                act()
+            };
             (done, observer.join().expect("the site was never dark"))
         })
     }
@@ -78,6 +77,15 @@ impl Site {
             assert_eq!(page.status, 200);
             assert!(page.body.contains(&format!("<dd id=\"version\">{version}</dd>")), "{endpoint}: {}", page.body);
         }
+    }
+}
+
+/// Raises a flag when it is dropped, so that an observer ends also when what it observes panics.
+struct Raised<'a>(&'a AtomicBool);
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -132,6 +140,33 @@ fn an_instance_that_dies_is_replaced() {
         running(&site).iter().any(|task| !before.contains(task)) && site.endpoints().len() == 1
     });
     site.assert_serves(1, "one");
+}
+
+/// Starts the framework, on the state that it left if it did.
+fn serve(cluster: &Cluster) -> Process {
+    let work_dir = cluster.name_of("web");
+    let mut serve = cluster.spawn(&["web", "serve", "--listen", "127.0.0.1:0", "--work-dir", &work_dir]);
+    let url = serve.line("where it listens", |line| line.strip_prefix("rialto web: ").map(str::to_owned));
+    wait_until("the framework is found there", || {
+        cluster.frameworks().iter().any(|one| one.connected && one.url.as_ref() == Some(&url))
+    });
+    serve
+}
+
+#[test]
+fn a_framework_that_dies_finds_its_instances_again() {
+    let mut site = Site::new("cpus:64;ports:[24000-24049]", "cpus:64;ports:[24050-24099]");
+    let (code, said) = site.deploy(&[("instances = 3", "instances = 2")]);
+    assert_eq!(code, 0, "{said}");
+    let (before, framework) = (running(&site), site.cluster.frameworks().remove(0).id);
+    site.serve.kill9();
+    site.serve = serve(&site.cluster);
+    assert_eq!(site.cluster.frameworks().remove(0).id, framework, "it is another framework now");
+    wait_until("it knows its instances", || site.endpoints().len() == 2);
+    assert_eq!(running(&site), before, "an instance was started anew");
+    let scale = site.cluster.rialto(&["web", "scale", "hello", "3"]);
+    assert_eq!(scale.code, 0, "{}{}", scale.stdout, scale.stderr);
+    site.assert_serves(3, "one");
 }
 
 fn running(site: &Site) -> Vec<String> {

@@ -278,7 +278,7 @@ impl Master {
             Input::Tick => {}
             Input::FromAgent { peer, principal, message } => self.on_agent(peer, principal, message, out),
             Input::FromFramework { peer, principal, call } => self.on_framework(peer, principal, call, out),
-            Input::FromOperator { request, principal, command } => self.on_operator(request, &principal, command, out),
+            Input::FromOperator { request, command, .. } => self.on_operator(request, command, out),
             Input::PeerClosed(peer) => self.on_peer_closed(peer, out),
         }
         self.maybe_round(out);
@@ -325,7 +325,8 @@ impl Master {
         }
     }
 
-    fn on_operator(&mut self, request: RequestId, principal: &Principal, command: Command, out: &mut Outbox) {
+    /// Every principal that the shell lets in is an operator.
+    fn on_operator(&mut self, request: RequestId, command: Command, out: &mut Outbox) {
         let reply = match command {
             Command::Kill { task, grace } => self.kill(&task, grace, out).map(|()| Reply::Done),
             Command::Teardown(framework) => self.teardown(framework, out).map(|()| Reply::Done),
@@ -334,7 +335,6 @@ impl Master {
             Command::Why(target) => self.why(&target).map(|explanation| Reply::Why(Box::new(explanation))),
         };
         self.stats.operator_commands += 1;
-        let _ = principal; // Every principal that the shell lets in is an operator; policy will tell them apart.
         out.push(Output::Effect(Effect::Reply(request, reply)));
     }
 

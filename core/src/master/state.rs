@@ -84,11 +84,8 @@ impl Agent {
     /// What may be offered to `role`: free and not locked.
     pub(super) fn available(&self, role: &Role) -> Resources {
         let mut left = self.free.for_role(role);
-        for (flavor, part) in self.locked.iter() {
-            let part = Resources::flavored(flavor.clone(), part.clone());
-            // What is locked for another role is not in `left` at all.
-            let _not_for_this_role = !left.subtract(&part);
-        }
+        let was_free = left.subtract(&self.locked.for_role(role));
+        debug_assert!(was_free, "what is locked is free");
         left
     }
 
@@ -200,6 +197,13 @@ pub(super) struct TaskEntry {
     pub(super) kill: Option<KillRecord>,
     pub(super) launched: WallTime,
     pub(super) changed: WallTime,
+}
+
+impl TaskEntry {
+    /// The update that its framework is to acknowledge next.
+    pub(super) fn unacknowledged(&self) -> Option<&Status> {
+        self.outstanding.as_ref().or(self.notice.as_ref())
+    }
 }
 
 /// An offer that stands.

@@ -227,18 +227,22 @@ impl Master {
 
     /// Tells the framework, again on every subscription until it has acknowledged.
     pub(super) fn notify(&mut self, key: &TaskKey, status: Status, out: &mut Outbox) {
+        let mut is_next = true;
         if let Some(entry) = self.tasks.get_mut(key) {
+            is_next = entry.outstanding.is_none();
             entry.notice = Some(status.clone());
         }
-        self.stats.updates_sent += 1;
-        self.tell(key.framework, Event::Update(status), out);
+        // One at a time: after the agent's own, which came first, is acknowledged.
+        if is_next {
+            self.stats.updates_sent += 1;
+            self.tell(key.framework, Event::Update(status), out);
+        }
     }
 
     pub(super) fn resend_updates(&mut self, id: FrameworkId, out: &mut Outbox) {
         let framework = &self.frameworks[&id];
         let entries = framework.tasks.iter().filter_map(|task| self.tasks.get(&TaskKey::new(id, task.clone())));
-        let updates: Vec<Status> =
-            entries.flat_map(|entry| entry.outstanding.iter().chain(&entry.notice).cloned()).collect();
+        let updates: Vec<Status> = entries.filter_map(|entry| entry.unacknowledged().cloned()).collect();
         for status in updates {
             self.stats.updates_sent += 1;
             self.tell(id, Event::Update(status), out);
@@ -255,16 +259,21 @@ impl Master {
             return;
         };
         let has_it = |slot: &Option<Status>| slot.as_ref().is_some_and(|status| status.uuid == Some(uuid));
+        let mut next = None;
         let end = if has_it(&entry.notice) {
             entry.notice.take()
         } else {
             let id = entry.agent;
             let status = if has_it(&entry.outstanding) { entry.outstanding.take() } else { None };
+            next = entry.notice.clone().filter(|_| status.is_some());
             self.to_agent_ack(id, key, Some(uuid), out);
             status
         };
         if end.is_some_and(|status| status.state.is_terminal()) {
             self.forget_task(key, out);
+        } else if let Some(notice) = next {
+            self.stats.updates_sent += 1;
+            self.tell(key.framework, Event::Update(notice), out);
         }
     }
 
@@ -363,10 +372,8 @@ impl Master {
             match self.tasks.get(&key) {
                 // What is outstanding tells more, and is to be acknowledged.
                 Some(entry) if entry.notice.is_some() || entry.outstanding.is_some() => {
-                    let updates: Vec<Status> = entry.outstanding.iter().chain(&entry.notice).cloned().collect();
-                    for status in updates {
-                        self.tell(id, Event::Update(status), out);
-                    }
+                    let status = entry.unacknowledged().expect("one of the two is there").clone();
+                    self.tell(id, Event::Update(status), out);
                 }
                 // Its end was reported by an agent that is to send the update itself, with all that belongs to it.
                 Some(entry) if entry.state.is_terminal() => {}

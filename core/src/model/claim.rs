@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{Selector, SelectorError, Share, from_digits};
+use super::{Selector, SelectorError, Share, from_digits, is_name_char};
 
 #[cfg(test)]
 mod tests;
@@ -152,9 +152,8 @@ fn parse_alternative(text: &str, part: &str) -> Result<Alternative, ClaimError> 
         [count, kind] => (parse_count(text, count)?, *kind),
         _ => return Err(ClaimError::NoKind(text.to_owned())),
     };
-    let is_kind = kind.starts_with(|c: char| c.is_ascii_alphabetic())
-        && kind.len() <= 64
-        && kind.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    let is_kind =
+        kind.starts_with(|c: char| c.is_ascii_alphabetic()) && kind.len() <= 64 && kind.chars().all(is_name_char);
     // `all` is a count; alone it asks for all of nothing.
     if !is_kind || kind == "all" {
         return Err(ClaimError::NoKind(text.to_owned()));

@@ -42,6 +42,11 @@ pub use selector::{Attributes, Selector, SelectorError};
 pub use task::{Body, ExecutorRef, Exit, Reason, Source, Status, Task, TaskGroup, TaskHealth, TaskState};
 pub use time::{Time, WallTime};
 
+/// Whether `c` may stand in a name that people give: a resource's, a part of a role, a kind of device.
+fn is_name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
+
 /// The number that `text` spells with digits and nothing else; the standard parser takes a leading `+` as well.
 fn from_digits<T: std::str::FromStr>(text: &str) -> Option<T> {
     let all_digits = text.bytes().all(|byte| byte.is_ascii_digit());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{DeviceId, Milli, MilliError, Ranges, RangesError, Role, RoleError, WallTime};
+use super::{DeviceId, Milli, MilliError, Ranges, RangesError, Role, RoleError, WallTime, is_name_char};
 
 #[cfg(test)]
 mod tests;
@@ -243,8 +243,11 @@ impl Amounts {
     }
 
     fn is_disjoint(&self, other: &Self) -> bool {
-        let apart = |(name, part): (_, &Ranges)| self.ranges.get(name).is_none_or(|here| here.intersection(part).is_empty());
-        let fits = |(id, part): (_, &Share)| self.devices.get(id).is_none_or(|here| here.0.saturating_add(part.0) <= Share::WHOLE.0);
+        let apart =
+            |(name, part): (_, &Ranges)| self.ranges.get(name).is_none_or(|here| here.intersection(part).is_empty());
+        let fits = |(id, part): (_, &Share)| {
+            self.devices.get(id).is_none_or(|here| here.0.saturating_add(part.0) <= Share::WHOLE.0)
+        };
         other.ranges.iter().all(apart)
             && other.sets.iter().all(|(name, part)| self.sets.get(name).is_none_or(|here| here.is_disjoint(part)))
             && other.devices.iter().all(fits)
@@ -493,8 +496,7 @@ fn split_entry(entry: &str) -> Result<(Flavor, ResourceName, &str), ResourcesErr
         None => (head, None),
     };
     let name = name.trim();
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if name.is_empty() || name.len() > ResourceName::MAX_LEN || !name.chars().all(good) {
+    if name.is_empty() || name.len() > ResourceName::MAX_LEN || !name.chars().all(is_name_char) {
         return Err(ResourcesError::Name(name.to_owned()));
     }
     let mut flavor = Flavor::default();
@@ -520,7 +522,9 @@ fn parse_amounts(name: &ResourceName, value: &str) -> Result<Amounts, ResourcesE
     if *name == ResourceName::ports() || (value.starts_with('[') && !known_scalar) {
         let ranges: Ranges = value.parse().map_err(|error| ResourcesError::Ranges { name: named(), error })?;
         amounts.ranges.insert(name.clone(), ranges);
-    } else if let Some(inner) = value.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).filter(|_| !known_scalar) {
+    } else if let Some(inner) =
+        value.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).filter(|_| !known_scalar)
+    {
         let items: BTreeSet<Arc<str>> =
             inner.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Arc::from).collect();
         amounts.sets.insert(name.clone(), items);

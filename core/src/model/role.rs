@@ -2,6 +2,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::is_name_char;
+
 #[cfg(test)]
 mod tests;
 
@@ -53,8 +55,7 @@ impl Role {
 }
 
 fn is_part(part: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    !part.is_empty() && part.chars().all(good) && !part.starts_with(['-', '.'])
+    !part.is_empty() && part.chars().all(is_name_char) && !part.starts_with(['-', '.'])
 }
 
 impl FromStr for Role {

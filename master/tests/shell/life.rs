@@ -31,7 +31,12 @@ pub(crate) fn task(id: &str) -> Task {
 }
 
 pub(crate) fn accept(call: u64, offer: &Offer, task: Task) -> Call {
-    let operations = vec![Operation::Launch(TaskGroup::single(task))];
+    accept_all(call, offer, [task])
+}
+
+/// Accepts the offer for each of the tasks, alone in its group.
+pub(crate) fn accept_all(call: u64, offer: &Offer, tasks: impl IntoIterator<Item = Task>) -> Call {
+    let operations = tasks.into_iter().map(|task| Operation::Launch(TaskGroup::single(task))).collect();
     Call::Accept(Accept {
         id: CallId(call),
         agent: offer.agent,

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use rialto_core::model::{
-    Accept, AgentReport, Call, CallId, ClientId, Event, FromAgent, Milli, Offer, Operation, Refusal, Resources, Task,
-    TaskGroup, TaskId, TaskState, ToAgent, UpdateId,
+    AgentReport, Call, ClientId, Event, FromAgent, Milli, Offer, Resources, Task, TaskId, TaskState, ToAgent, UpdateId,
 };
 use rialto_master::{Options, StoreKind};
 
@@ -81,16 +80,9 @@ async fn launch_all(framework: &mut Framework, total: usize) {
 fn accept(call: u64, offer: &Offer, tasks: Vec<TaskId>) -> Call {
     let small = |id: TaskId| {
         let resources = Resources::of(Milli(100), Milli::from_whole(1));
-        Operation::Launch(TaskGroup::single(Task { resources, ..life::task(id.as_str()) }))
+        Task { resources, ..life::task(id.as_str()) }
     };
-    let operations = tasks.into_iter().map(small).collect();
-    Call::Accept(Accept {
-        id: CallId(call),
-        agent: offer.agent,
-        offers: vec![offer.id],
-        operations,
-        refusal: Refusal::default(),
-    })
+    life::accept_all(call, offer, tasks.into_iter().map(small))
 }
 
 /// `RIALTO_LOAD_TASKS` makes it larger, to see how fast it goes.

@@ -26,7 +26,9 @@ fn decimal_numbers_are_amounts() {
 
 #[test]
 fn what_is_not_a_plain_decimal_number_is_no_amount() {
-    for text in ["", ".", ".5", "5.", "+1", "-1", "-0", "1e3", "NaN", "inf", "1.2.3", "1,5", " 1", "1 ", "0x10", "٣", "1.٣", "½"] {
+    for text in [
+        "", ".", ".5", "5.", "+1", "-1", "-0", "1e3", "NaN", "inf", "1.2.3", "1,5", " 1", "1 ", "0x10", "٣", "1.٣", "½",
+    ] {
         assert_eq!(text.parse(), not_a_number(text), "{text}");
     }
 }
@@ -40,7 +42,9 @@ fn finer_than_thousandths_is_refused() {
 
 #[test]
 fn more_than_the_largest_is_refused() {
-    for text in ["1000000000.001", "1000000001", "18446744073709551615", "18446744073709551616", "99999999999999999999999"] {
+    for text in
+        ["1000000000.001", "1000000001", "18446744073709551615", "18446744073709551616", "99999999999999999999999"]
+    {
         assert_eq!(text.parse::<Milli>(), Err(MilliError::TooLarge(text.to_owned())), "{text}");
     }
     let error = "1000000001".parse::<Milli>().unwrap_err();

@@ -19,8 +19,24 @@ fn paths_of_plain_names_are_roles() {
 #[test]
 fn what_is_no_path_of_plain_names_is_refused() {
     for text in [
-        "", "/", "eng/", "/eng", "eng//ci", ".", "..", "eng/..", "-eng", "eng/.ci", "eng/*", "**", "eng ci", " eng", "eng\n",
-        "eng\\ci", "größe", "a/b/c/d/e/f/g/h/i",
+        "",
+        "/",
+        "eng/",
+        "/eng",
+        "eng//ci",
+        ".",
+        "..",
+        "eng/..",
+        "-eng",
+        "eng/.ci",
+        "eng/*",
+        "**",
+        "eng ci",
+        " eng",
+        "eng\n",
+        "eng\\ci",
+        "größe",
+        "a/b/c/d/e/f/g/h/i",
     ] {
         assert_eq!(Role::new(text), Err(RoleError(text.to_owned())), "{text}");
     }

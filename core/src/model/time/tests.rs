@@ -2,7 +2,9 @@ use super::*;
 
 #[test]
 fn a_time_is_shown_in_seconds_with_three_decimals() {
-    for (micros, text) in [(0, "0.000s"), (999, "0.000s"), (1_000, "0.001s"), (1_500_000, "1.500s"), (61_000_000, "61.000s")] {
+    for (micros, text) in
+        [(0, "0.000s"), (999, "0.000s"), (1_000, "0.001s"), (1_500_000, "1.500s"), (61_000_000, "61.000s")]
+    {
         assert_eq!(Time(micros).to_string(), text);
     }
 }
