@@ -8,6 +8,7 @@ use rialto_ci::shell::{Colour, Output, RunOptions};
 use rialto_ci::spec::is_variable_name;
 
 use crate::cli::CiRun;
+use crate::output;
 
 /// The exit code of a file or an option that is not acceptable.
 const BAD_INPUT: u8 = 2;
@@ -18,7 +19,7 @@ pub async fn run(args: CiRun) -> anyhow::Result<u8> {
     if args.dry_run {
         return Ok(match rialto_ci::shell::plan(&options).await {
             Ok(pipeline) => {
-                print!("{pipeline}");
+                output::line(pipeline.to_string().trim_end_matches('\n'))?;
                 0
             }
             Err(error) => refuse(&error),

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cli::Dev;
+use crate::output;
 use crate::serve::{device_sources, stop_signal};
 
 /// How long the agents may take to register before something must be wrong.
@@ -160,21 +161,34 @@ async fn welcome(address: &str) -> anyhow::Result<()> {
     if classes.is_empty() {
         classes.push("none".to_owned());
     }
-    let flag = if address.ends_with(":7070") { String::new() } else { format!(" --master {address}") };
-    println!("A master and three agents are up; devices: {}.", classes.join(", "));
-    println!();
-    println!("  web page  http://{address}/");
-    println!("  API       http://{address}/api/cluster    metrics  http://{address}/metrics");
-    println!();
-    println!("Next, in another terminal (target/release/rialto, or cargo run --release --):");
-    println!("  rialto run{flag} -- echo hello            run a task and follow it");
-    println!("  rialto run{flag} --device gpu -- env      hold a device while it runs");
-    println!("  rialto devices{flag}                      who holds what");
-    println!("  rialto ci run examples/ci/minimal.yml{flag}   a pipeline");
-    println!("  rialto web deploy examples/web/hello.toml{flag}   servers that are kept up");
-    println!();
-    println!("Ctrl-C ends it all; the next start finds its state again.");
+    output::line(format_args!("A master and three agents are up; devices: {}.", classes.join(", ")))?;
+    output::line(format_args!("{}", next_steps(address)))?;
     Ok(())
+}
+
+/// Where things are, and what to type.
+fn next_steps(address: &str) -> String {
+    let flag = if address.ends_with(":7070") { String::new() } else { format!(" --master {address}") };
+    let commands = [
+        (format!("rialto run{flag} -- echo hello"), "run a task and follow it"),
+        (format!("rialto run{flag} --device gpu -- env"), "hold a device while it runs"),
+        (format!("rialto devices{flag}"), "who holds what"),
+        (format!("rialto ci run examples/ci/minimal.yml{flag}"), "a pipeline"),
+        (format!("rialto web deploy examples/web/hello.toml{flag}"), "servers that are kept up"),
+    ];
+    let width = commands.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
+    let commands: Vec<String> = commands.iter().map(|(command, what)| format!("  {command:width$}   {what}")).collect();
+    format!(
+        "
+  web page  http://{address}/
+  API       http://{address}/api/cluster    metrics  http://{address}/metrics
+
+Next, in another terminal (target/release/rialto, or cargo run --release --):
+{}
+
+Ctrl-C ends it all; the next start finds its state again.",
+        commands.join("\n")
+    )
 }
 
 fn first_failure(ended: Option<Result<anyhow::Result<()>, tokio::task::JoinError>>) -> anyhow::Result<()> {

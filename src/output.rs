@@ -1,10 +1,33 @@
-//! Tables and JSON.
+//! What goes to standard output: lines, tables and JSON. A closed pipe is an error here, never a panic; see [`nobody_reads`].
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
+use tokio::sync::oneshot;
+
+/// Prints a line.
+pub fn line(text: impl Display) -> io::Result<()> {
+    writeln!(io::stdout(), "{text}")
+}
+
+/// A printer for what reports as it goes and can't be told that printing fails; the receiver gets the first failure, and nothing is
+/// printed after it.
+pub fn lines() -> (impl FnMut(&dyn Display) + Send, oneshot::Receiver<io::Error>) {
+    let (failed_in, failed) = oneshot::channel();
+    let mut failed_in = Some(failed_in);
+    let print = move |text: &dyn Display| {
+        let Some(first) = failed_in.take() else { return };
+        match line(text) {
+            Ok(()) => failed_in = Some(first),
+            // Whoever started it and does not wait for failures has already ended.
+            Err(error) => drop(first.send(error)),
+        }
+    };
+    (print, failed)
+}
 
 /// Prints rows as a table without lines, or a word that there are none.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>, none: &str) -> io::Result<()> {

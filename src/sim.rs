@@ -6,17 +6,18 @@ use anyhow::{Context, bail};
 use rialto_sim::FaultsArgs;
 
 use crate::cli::SimFaults;
+use crate::output;
 
 /// Runs seeds; 0 if all invariants held, 1 with the whole story of the first failure if not.
 pub fn faults(args: &SimFaults) -> anyhow::Result<u8> {
     let faults = FaultsArgs { seeds: seeds(args)?, minutes: args.minutes, trace: args.trace };
     match rialto_sim::main(&faults) {
         Ok(text) => {
-            println!("{text}");
+            output::line(text)?;
             Ok(0)
         }
         Err(failure) => {
-            println!("{failure}");
+            output::line(failure)?;
             Ok(1)
         }
     }

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::Context;
 use rialto_sdk::Access;
-use rialto_web::{AppView, Client, Demo, Server, ServerOptions, demo_server, read_app};
+use rialto_web::{AppView, Client, Demo, DeploymentView, Server, ServerOptions, demo_server, read_app};
 use tokio::sync::watch;
 
 use crate::cli::{Connect, DemoServer, Web, WebDeploy, WebServe, WebStatus};
 use crate::dev::{Phase, folder, reached};
-use crate::output::{json, table};
+use crate::output::{json, line, lines, table};
 use crate::serve::stop_signal;
 
 /// Dispatches.
@@ -31,7 +31,7 @@ pub async fn run(command: Web) -> anyhow::Result<u8> {
         }
         Web::Remove(args) => {
             client(&args.connect).await?.remove(&args.app).await?;
-            println!("{} is being ended", args.app);
+            line(format_args!("{} is being ended", args.app))?;
         }
         Web::DemoServer(args) => demo(args).await?,
     }
@@ -85,20 +85,32 @@ async fn deploy(args: WebDeploy) -> anyhow::Result<u8> {
     let client = client(&args.connect).await?;
     let deployment = client.deploy(&spec.name, &text).await?;
     if args.detach {
-        println!("deployment {}", deployment.id);
+        line(format_args!("deployment {}", deployment.id))?;
         return Ok(0);
     }
     let code = follow(&client, deployment.id).await?;
     for endpoint in client.endpoints(&spec.name).await? {
-        println!("http://{endpoint}/");
+        line(format_args!("http://{endpoint}/"))?;
     }
     Ok(code)
 }
 
 /// Prints what moves until the deployment is over; 0 if it came about.
 async fn follow(client: &Client, deployment: u64) -> anyhow::Result<u8> {
-    let last = client.follow(deployment, |view| println!("{view}")).await?;
-    Ok(u8::from(!last.state.is_success()))
+    let (mut print, failed) = lines();
+    let mut last = String::new();
+    let progress = |view: &DeploymentView| {
+        // A view may differ in what its line does not say.
+        let text = view.to_string();
+        if text != last {
+            print(&text);
+            last = text;
+        }
+    };
+    tokio::select! {
+        ended = client.follow(deployment, progress) => Ok(u8::from(!ended?.state.is_success())),
+        Ok(error) = failed => Err(error.into()),
+    }
 }
 
 async fn status(args: WebStatus) -> anyhow::Result<()> {
@@ -133,7 +145,7 @@ async fn status(args: WebStatus) -> anyhow::Result<()> {
     });
     table(&["instance", "version", "state", "healthy", "agent", "ports"], rows.collect(), "no instances")?;
     if let Some(deployment) = &app.deployment {
-        println!("{deployment}");
+        line(deployment)?;
     }
     Ok(())
 }

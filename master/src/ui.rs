@@ -5,6 +5,7 @@
 mod body;
 mod parts;
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Form;
@@ -15,7 +16,8 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use maud::{DOCTYPE, Markup, html};
 use serde::Deserialize;
 
-use rialto_core::master::view::View;
+use rialto_core::master::view::{DeviceView, View};
+use rialto_core::model::{DeviceState, Health};
 
 use crate::api;
 use crate::auth::COOKIE;
@@ -35,7 +37,10 @@ pub(crate) struct Snapshot {
     pub(crate) agents: Vec<api::Agent>,
     pub(crate) frameworks: Vec<api::Framework>,
     pub(crate) classes: Vec<api::DeviceClass>,
+    /// The held ones first, then those that can't be had, then the free ones.
     pub(crate) devices: Vec<api::Device>,
+    /// How many devices an agent has, and how many of them are held.
+    pub(crate) device_counts: BTreeMap<String, DeviceCount>,
     pub(crate) tasks: api::Tasks,
     /// The query string of the filter on tasks, and in words.
     pub(crate) filter: Option<String>,
@@ -43,16 +48,26 @@ pub(crate) struct Snapshot {
     pub(crate) now_ms: i64,
 }
 
+/// How many devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DeviceCount {
+    pub(crate) held: usize,
+    pub(crate) total: usize,
+}
+
 impl Snapshot {
     /// At most [`ROWS_MAX`] rows a table, [`TASKS_MAX`] tasks.
     pub(crate) fn take(view: &View, change: u64, tasks: &tasks::Selection) -> Self {
-        let devices = view.devices.iter().take(ROWS_MAX);
+        let mut devices: Vec<_> = view.devices.iter().collect();
+        devices.sort_by_key(|(_, device)| rank(device));
+        let devices = devices.into_iter().take(ROWS_MAX);
         Self {
             cluster: cluster::sums(view, change),
             agents: view.agents.iter().take(ROWS_MAX).map(|(id, agent)| api::Agent::new(*id, agent)).collect(),
             frameworks: view.frameworks.iter().take(ROWS_MAX).map(|(id, row)| api::Framework::new(*id, row)).collect(),
             classes: api::DeviceClass::all(view),
             devices: devices.map(|((agent, id), device)| api::Device::new(*agent, id, device)).collect(),
+            device_counts: device_counts(view),
             tasks: tasks.apply(view),
             filter: filter_words(tasks),
             now_ms: now_ms(),
@@ -71,6 +86,25 @@ impl Snapshot {
         };
         Ok(Self { cluster: identity, ..taken })
     }
+}
+
+fn rank(device: &DeviceView) -> u8 {
+    match device.state {
+        DeviceState::Allocated(_) => 0,
+        DeviceState::Cleaning { .. } | DeviceState::Quarantined { .. } => 1,
+        DeviceState::Free if device.device.health == Health::Healthy => 3,
+        DeviceState::Free => 2,
+    }
+}
+
+fn device_counts(view: &View) -> BTreeMap<String, DeviceCount> {
+    let mut counts = BTreeMap::<_, DeviceCount>::new();
+    for ((agent, _), device) in &view.devices {
+        let count = counts.entry(*agent).or_default();
+        count.total += 1;
+        count.held += usize::from(matches!(device.state, DeviceState::Allocated(_)));
+    }
+    counts.into_iter().map(|(agent, count)| (agent.to_string(), count)).collect()
 }
 
 fn filter_words(tasks: &tasks::Selection) -> Option<String> {
@@ -127,7 +161,7 @@ fn logs_document(task: &api::Task, file: &str) -> Html<String> {
     let main = html! {
         main {
             nav { a href="/" { "← Cluster" } }
-            h1 { (task.name) " " small.id { (task.framework) "/" (task.id) } }
+            h1 { (task.name) " " (parts::task_id(task)) }
             p { (parts::state(&task.state)) " on " (task.agent) " " span.muted { (task.message) } }
             nav.tabs aria-label="Files" {
                 @for name in ["stdout", "stderr"] {

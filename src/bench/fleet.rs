@@ -50,28 +50,31 @@ pub(super) struct Order {
     pub(super) url: String,
     pub(super) token: String,
     pub(super) resources: Resources,
+    /// What one more agent has.
+    pub(super) last: Resources,
     /// What the times in updates are counted from.
     pub(super) epoch: Instant,
 }
 
 impl Fleet {
-    /// Connects `count` agents; returns when all are registered.
+    /// Connects `count` agents and the last one; returns when all are registered.
     pub(super) async fn start(order: &Order, count: u32) -> anyhow::Result<Self> {
         let counts = Arc::new(Counts::default());
         let mut agents = JoinSet::new();
         let token: MetadataValue<Ascii> = format!("Bearer {}", order.token).parse().context("the token")?;
         let permits = Arc::new(tokio::sync::Semaphore::new(CONNECTING_MAX));
-        for number in 0..count {
+        for number in 0..=count {
             let (order, token, counts, permits) = (order.clone(), token.clone(), counts.clone(), permits.clone());
             agents.spawn(async move {
                 let permit = permits.acquire_owned().await.context("the permits stay")?;
                 let (frames, incoming) = dial(&order.url, token).await?;
                 drop(permit);
-                Emulated::new(&order, number, frames, counts).run(incoming).await
+                let resources = if number == count { order.last } else { order.resources };
+                Emulated::new(resources, order.epoch, number, frames, counts).run(incoming).await
             });
         }
         let mut fleet = Self { agents, counts };
-        while fleet.counts.registered.load(Ordering::Relaxed) < u64::from(count) {
+        while fleet.counts.registered.load(Ordering::Relaxed) <= u64::from(count) {
             tokio::select! {
                 ended = fleet.ended() => return Err(ended),
                 () = tokio::time::sleep(std::time::Duration::from_millis(5)) => {}
@@ -130,10 +133,16 @@ struct Emulated {
 }
 
 impl Emulated {
-    fn new(order: &Order, number: u32, frames: mpsc::Sender<v1::FromAgentFrame>, counts: Arc<Counts>) -> Self {
+    fn new(
+        resources: Resources,
+        epoch: Instant,
+        number: u32,
+        frames: mpsc::Sender<v1::FromAgentFrame>,
+        counts: Arc<Counts>,
+    ) -> Self {
         let config = Config {
             name: format!("emulated-{number}").into(),
-            resources: order.resources.clone(),
+            resources,
             attributes: std::collections::BTreeMap::new(),
             origin: WallTime(0),
             seed: u64::from(number),
@@ -147,7 +156,7 @@ impl Emulated {
             outgoing: Vec::new(),
             frames,
             counts,
-            epoch: order.epoch,
+            epoch,
         }
     }
 

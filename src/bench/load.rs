@@ -12,6 +12,15 @@ use super::Latencies;
 /// The most tasks that one accept launches.
 pub(super) const TASKS_PER_ACCEPT: u32 = 10;
 
+/// How a framework works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pace {
+    /// How many tasks it keeps in flight.
+    pub(super) in_flight: u32,
+    /// How many it launches with one accept.
+    pub(super) per_accept: u32,
+}
+
 /// What the benchmark tells a framework.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Say {
@@ -33,8 +42,10 @@ pub(super) enum Heard {
 /// What a framework has measured.
 #[derive(Clone, Debug)]
 pub(super) struct Report {
-    /// From the update that frees resources, as its agent sends it, to the next offer of that agent. Taken only where no offer of the
-    /// agent stands: then the framework waits for one.
+    /// The framework.
+    pub(super) name: String,
+    /// From the update that frees resources, as its agent sends it, to the next offer of that agent. It says something only where no offer
+    /// can come before: where a task takes all that its agent has.
     pub(super) offers: Latencies,
     /// From an agent that sends an update to the policy that handles it.
     pub(super) updates: Latencies,
@@ -52,11 +63,11 @@ pub(super) struct Load {
     role: Role,
     command: Command,
     name: String,
-    in_flight_max: u32,
+    pace: Pace,
     in_flight: u32,
     /// What times in updates are counted from.
     epoch: Instant,
-    /// When something became free on an agent of which no offer stands.
+    /// When something became free on an agent, until it is offered.
     freed: BTreeMap<AgentId, Duration>,
     newest_offer: Option<OfferId>,
     is_stopping: bool,
@@ -64,8 +75,9 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn new(name: String, role: Role, command: Command, in_flight_max: u32, epoch: Instant) -> Self {
+    pub(super) fn new(name: String, role: Role, command: Command, pace: Pace, epoch: Instant) -> Self {
         let report = Report {
+            name: name.clone(),
             offers: Latencies::new(),
             updates: Latencies::new(),
             launched: 0,
@@ -77,7 +89,7 @@ impl Load {
             role,
             command,
             name,
-            in_flight_max: in_flight_max.max(TASKS_PER_ACCEPT),
+            pace,
             in_flight: 0,
             epoch,
             freed: BTreeMap::new(),
@@ -101,7 +113,7 @@ impl Load {
 
     /// Fills offers, oldest first, while there is room for a whole accept.
     fn place(&mut self, out: &mut Out<Heard>) {
-        let accepts = (self.in_flight_max - self.in_flight) / TASKS_PER_ACCEPT;
+        let accepts = (self.pace.in_flight - self.in_flight) / self.pace.per_accept;
         if self.is_stopping || accepts == 0 {
             return;
         }
@@ -114,7 +126,7 @@ impl Load {
             if !agents.insert(offer.agent) {
                 continue;
             }
-            let mut packer = Packer::new(&self.role, [offer]).with_tasks_max(TASKS_PER_ACCEPT as usize);
+            let mut packer = Packer::new(&self.role, [offer]).with_tasks_max(self.pace.per_accept as usize);
             while let Some(placement) = packer.place(&self.command.needs, Strategy::Pack) {
                 self.report.launched += 1;
                 self.in_flight += 1;
@@ -139,7 +151,7 @@ impl Load {
             TaskState::Finished => self.report.finished += 1,
             _ => self.report.failed += 1,
         }
-        if let Some(agent) = status.agent.filter(|agent| out.offers().all(|offer| offer.agent != *agent)) {
+        if let Some(agent) = status.agent {
             self.freed.entry(agent).or_insert(sent);
         }
         self.ended(1, out);
@@ -179,7 +191,7 @@ impl Scheduler for Load {
     fn on_event(&mut self, _now: Time, event: Happening<Say>, out: &mut Out<Heard>) {
         match event {
             Happening::Subscribed { .. } => {
-                out.demand(&self.role, Demand { shapes: vec![self.command.shape(TASKS_PER_ACCEPT)] });
+                out.demand(&self.role, Demand { shapes: vec![self.command.shape(self.pace.per_accept)] });
                 out.effect(Heard::Subscribed);
             }
             Happening::Offers => self.on_offers(out),

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::cluster::{Master, cpu_of};
 use super::fleet::{Fleet, Order};
-use super::load::{Heard, Load, Report, Say, TASKS_PER_ACCEPT};
+use super::load::{Heard, Load, Pace, Report, Say, TASKS_PER_ACCEPT};
 use super::{Build, Latencies, Machine, Percentiles, thousandths};
 use crate::cli::BenchMaster;
 use crate::output;
@@ -21,11 +21,18 @@ use crate::output;
 const WARM_UP: Duration = Duration::from_secs(1);
 /// How long the frameworks may take to subscribe, and the last tasks to end.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The framework that times offers.
+const PROBE: &str = "probe";
 /// What each emulated agent has: room for some hundred tasks.
 const AGENT_RESOURCES: &str = "cpus:32;mem:65536;disk:100000;ports:[31000-32000]";
 /// What each task asks for.
 const TASK_CPUS: &str = "0.1";
 const TASK_MEM_MIB: u32 = 32;
+
+/// What one more agent has. Others have no use for it: its framework alone asks for `probe`, and each of its tasks takes all of it, so that
+/// the next offer of it can only follow the end of the task before.
+const PROBE_RESOURCES: &str = "mem:64;probe:1";
+const PROBE_MEM_MIB: u32 = 64;
 
 /// What is printed.
 #[derive(Debug, Serialize)]
@@ -74,6 +81,7 @@ pub(super) async fn master(args: &BenchMaster) -> anyhow::Result<()> {
         url: master.url.clone(),
         token: master.token.clone(),
         resources: AGENT_RESOURCES.parse().expect("the resources of emulated agents parse"),
+        last: PROBE_RESOURCES.parse().expect("the resources of the last agent parse"),
         epoch,
     };
     let mut fleet = Fleet::start(&order, args.agents).await?;
@@ -118,24 +126,38 @@ impl Crowd {
     /// Starts them; returns when all are subscribed.
     async fn start(master: &Master, args: &BenchMaster, epoch: Instant) -> anyhow::Result<Self> {
         let (tell, heard) = mpsc::unbounded_channel(); // Two for each framework.
+        let mut crowd = Self { frameworks: Vec::new(), heard };
+        let probe = Command::argv(["true"]).cpus("0")?.mem_mib(PROBE_MEM_MIB).scalar("probe", "1")?;
+        crowd.join(master, PROBE, probe, Pace { in_flight: 1, per_accept: 1 }, epoch, &tell)?;
         let command = Command::argv(["true"]).cpus(TASK_CPUS)?.mem_mib(TASK_MEM_MIB);
-        let role = Role::new("bench").context("a role")?;
-        let mut frameworks = Vec::new();
+        let pace = Pace { in_flight: args.in_flight, per_accept: TASKS_PER_ACCEPT };
         for number in 0..args.frameworks {
-            let name = format!("bench-{number}");
-            let mut options = Options::new(master.access("bench")?, &name, [role.clone()]);
-            // An agent remembers the ids of ended tasks for as long.
-            options.info.failover_timeout = Duration::from_secs(5);
-            let load = Load::new(name, role.clone(), command.clone(), args.in_flight, epoch);
-            let tell = tell.clone();
-            // The receiver is gone only when the benchmark has failed.
-            frameworks.push(rialto_sdk::start(options, |_| Ok(load), move |effect| drop(tell.send(effect)))?);
+            crowd.join(master, &format!("bench-{number}"), command.clone(), pace, epoch, &tell)?;
         }
-        let mut crowd = Self { frameworks, heard };
-        for _ in 0..args.frameworks {
+        for _ in 0..crowd.frameworks.len() {
             crowd.next().await?;
         }
         Ok(crowd)
+    }
+
+    fn join(
+        &mut self,
+        master: &Master,
+        name: &str,
+        command: Command,
+        pace: Pace,
+        epoch: Instant,
+        tell: &mpsc::UnboundedSender<Heard>,
+    ) -> anyhow::Result<()> {
+        let role = Role::new("bench").context("a role")?;
+        let mut options = Options::new(master.access("bench")?, name, [role.clone()]);
+        // An agent remembers the ids of ended tasks for as long.
+        options.info.failover_timeout = Duration::from_secs(5);
+        let load = Load::new(name.to_owned(), role, command, pace, epoch);
+        let tell = tell.clone();
+        // The receiver is gone only when the benchmark has failed.
+        self.frameworks.push(rialto_sdk::start(options, |_| Ok(load), move |effect| drop(tell.send(effect)))?);
+        Ok(())
     }
 
     async fn next(&mut self) -> anyhow::Result<Heard> {
@@ -174,8 +196,10 @@ impl Crowd {
 fn figures(args: &BenchMaster, begin: &Mark, end: &Mark, rss: f64, reports: &[Report]) -> anyhow::Result<Figures> {
     let (mut offers, mut updates) = (Latencies::new(), Latencies::new());
     for report in reports {
-        offers.add(&report.offers);
         updates.add(&report.updates);
+        if report.name == PROBE {
+            offers.add(&report.offers);
+        }
     }
     let sum = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
     let (launched, finished) = (sum(|report| report.launched), sum(|report| report.finished));

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 
-use self::policy::{Effect, Job, Policy, Summary};
+use self::policy::{Effect, Job, NotStarted, Policy, Summary};
 use crate::cli::Run;
 use crate::explain;
 
@@ -147,7 +147,8 @@ impl Session {
         match effect {
             Effect::Subscribed(framework) => self.framework = Some(framework),
             Effect::Launched { task, agent } => eprintln!("rialto: {task} on {agent}"),
-            Effect::Refused { task, why } => tracing::info!(%task, why, "launch refused"),
+            Effect::Outrun { task, why } => tracing::debug!(%task, why, "launch refused, to be tried again"),
+            Effect::Refused { task, why } => eprintln!("rialto: {task} is refused: {why}"),
             Effect::Again { task, why } => eprintln!("rialto: {task} is started anew: {why}"),
             Effect::Update(status) => self.on_update(&status),
             Effect::Waiting(_) | Effect::Done(_) => {}
@@ -196,11 +197,14 @@ impl Session {
     }
 }
 
+/// As a shell has it, for what did not start too.
 fn exit_code(summary: Summary) -> u8 {
     match summary {
         Summary::Success => 0,
         Summary::Exit(Exit::Code(code)) => u8::try_from(code & 0xff).unwrap_or(1),
         Summary::Exit(Exit::Signal(signal)) => u8::try_from(128 + signal).unwrap_or(255),
+        Summary::NotStarted(NotStarted::NotFound) => 127,
+        Summary::NotStarted(NotStarted::NotExecutable) => 126,
         Summary::Failed(_) => 1,
         Summary::Cancelled => 130,
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rialto_sdk::core::model::{
-    Demand, Exit, FrameworkId, Reason, Refusal, Role, Status, Task, TaskId, TaskState, Time,
+    Demand, Exit, FrameworkId, Reason, Refusal, Reject, Role, Status, Task, TaskId, TaskState, Time,
 };
 use rialto_sdk::core::scheduler::placement::{Needs, Packer, Placement, Strategy};
 use rialto_sdk::core::scheduler::{Happening, Out, Scheduler};
@@ -43,7 +43,7 @@ pub enum Effect {
     Subscribed(FrameworkId),
     /// So many instances wait for an offer that fits.
     Waiting(u32),
-    /// An instance was given its place.
+    /// An instance has come to its agent; said before the first update of its task.
     Launched {
         /// Its task.
         task: TaskId,
@@ -52,7 +52,14 @@ pub enum Effect {
     },
     /// A task's state changed.
     Update(Status),
-    /// A launch was refused; the instance waits on, or is given up if there is no use in waiting.
+    /// Others were faster; the instance waits on.
+    Outrun {
+        /// The task that did not start.
+        task: TaskId,
+        /// Why.
+        why: String,
+    },
+    /// A launch was refused, and there is no use in trying again.
     Refused {
         /// The task that did not start.
         task: TaskId,
@@ -77,18 +84,47 @@ pub enum Summary {
     Success,
     /// The first that did not, like this.
     Exit(Exit),
+    /// The command could not be executed.
+    NotStarted(NotStarted),
     /// One ended without its command having run to an end of its own.
     Failed(TaskState),
     /// The user ended it.
     Cancelled,
 }
 
+/// Why a command was not executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotStarted {
+    /// There is no such file.
+    NotFound,
+    /// The file may not be executed.
+    NotExecutable,
+}
+
+impl NotStarted {
+    /// What kept the command from starting, if it was the command itself.
+    fn of(status: &Status) -> Option<Self> {
+        // The message ends with the system's words; what is before them is the user's, which may be anything.
+        let words = match status.reason {
+            Some(Reason::CommandNotStarted) if status.message.starts_with("command ") => {
+                status.message.rsplit(": ").next()?
+            }
+            _ => return None,
+        };
+        match words {
+            words if words.starts_with("No such file") => Some(Self::NotFound),
+            words if words.starts_with("Permission denied") => Some(Self::NotExecutable),
+            _ => None,
+        }
+    }
+}
+
 /// Runs a [`Job`].
 pub struct Policy {
     job: Job,
     instances: Vec<Instance>,
-    /// Live tasks, with their instance.
-    tasks: BTreeMap<TaskId, usize>,
+    /// Live tasks.
+    tasks: BTreeMap<TaskId, Launched>,
     cancelled: bool,
     failure: Option<Summary>,
     told_waiting: u32,
@@ -98,6 +134,14 @@ pub struct Policy {
 struct Instance {
     state: State,
     starts: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Launched {
+    /// The instance.
+    at: usize,
+    /// Where; taken when the user is told, once the launch is known to have won.
+    untold: Option<Arc<str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +177,6 @@ impl Policy {
 
     fn place(&mut self, out: &mut Out<Effect>) {
         let mut packer = Packer::new(&self.job.role, out.offers());
-        let mut launched = Vec::new();
         for at in 0..self.instances.len() {
             if self.instances[at].state != State::Waiting {
                 continue;
@@ -142,14 +185,10 @@ impl Policy {
             self.instances[at].state = State::Launched;
             self.instances[at].starts += 1;
             let id = self.task_id(at);
-            self.tasks.insert(id.clone(), at);
-            launched.push(Effect::Launched { task: id.clone(), agent: placement.agent_name.clone() });
+            self.tasks.insert(id.clone(), Launched { at, untold: Some(placement.agent_name.clone()) });
             packer.launch(&placement, (self.job.build)(id, &placement));
         }
         packer.submit(out, &Refusal::default());
-        for effect in launched {
-            out.effect(effect);
-        }
         self.declare(out);
     }
 
@@ -166,7 +205,11 @@ impl Policy {
     }
 
     fn on_update(&mut self, status: Status, out: &mut Out<Effect>) {
-        let Some(at) = self.tasks.get(&status.task).copied() else { return };
+        let Some(launched) = self.tasks.get_mut(&status.task) else { return };
+        let at = launched.at;
+        if let Some(agent) = launched.untold.take() {
+            out.effect(Effect::Launched { task: status.task.clone(), agent });
+        }
         if !status.state.is_terminal() {
             return out.effect(Effect::Update(status));
         }
@@ -181,11 +224,25 @@ impl Policy {
         }
         self.instances[at].state = State::Done;
         if status.state != TaskState::Finished {
-            let failure = status.exit.map_or(Summary::Failed(status.state), Summary::Exit);
+            let not_started = NotStarted::of(&status).map(Summary::NotStarted);
+            let failure =
+                not_started.or_else(|| status.exit.map(Summary::Exit)).unwrap_or(Summary::Failed(status.state));
             self.failure.get_or_insert(failure);
         }
         out.effect(Effect::Update(status));
         self.finish(out);
+    }
+
+    fn on_reject(&mut self, task: TaskId, reject: &Reject, out: &mut Out<Effect>) {
+        let Some(Launched { at, .. }) = self.tasks.remove(&task) else { return };
+        let why = reject.to_string();
+        if reject.is_transient() {
+            self.instances[at].state = if self.cancelled { State::Done } else { State::Waiting };
+            return out.effect(Effect::Outrun { task, why });
+        }
+        self.instances[at].state = State::Done;
+        self.failure.get_or_insert(Summary::Failed(TaskState::Error));
+        out.effect(Effect::Refused { task, why });
     }
 
     /// Says how it ended, once everything has.
@@ -227,13 +284,7 @@ impl Scheduler for Policy {
             Happening::Update(status) => self.on_update(status, out),
             Happening::Rejected { tasks, reject } => {
                 for task in tasks {
-                    let Some(at) = self.tasks.remove(&task) else { continue };
-                    self.instances[at].state = if self.cancelled { State::Done } else { State::Waiting };
-                    if !reject.is_transient() {
-                        self.instances[at].state = State::Done;
-                        self.failure.get_or_insert(Summary::Failed(TaskState::Error));
-                    }
-                    out.effect(Effect::Refused { task, why: reject.to_string() });
+                    self.on_reject(task, &reject, out);
                 }
                 self.declare(out);
                 self.finish(out);

@@ -114,10 +114,10 @@ fn what_never_fits_is_said_at_once() {
 fn a_command_that_can_not_be_started_says_so() {
     let bystander = Bystander::new();
     let missing = bystander.cluster.rialto(&["run", "--", "no-such-command-anywhere"]);
-    assert_refused(&missing, 1, &["no-such-command-anywhere"]);
+    assert_refused(&missing, 127, &["no-such-command-anywhere"]);
     let plain = bystander.cluster.write("plain", "not a program");
     let refused = bystander.cluster.rialto(&["run", "--", &plain]);
-    assert_refused(&refused, 1, &["plain"]);
+    assert_refused(&refused, 126, &["plain"]);
     let failed = bystander.cluster.tasks_in("TASK_FAILED").len();
     assert_eq!(failed, 2);
     bystander.assert_undisturbed();

@@ -104,7 +104,8 @@ impl Master {
     /// Those who may be offered something of the agent, who comes first first. Of all that is asked about a single framework in a single
     /// role the order says nothing, unless exclusive offers are to be gathered for those before it.
     fn candidates(&mut self, id: AgentId, among: Option<&BTreeSet<FrameworkId>>) -> Arc<[(Role, FrameworkId)]> {
-        let single = among.filter(|among| among.len() == 1 && self.agents[&id].locked.is_empty()).and_then(BTreeSet::first);
+        let single =
+            among.filter(|among| among.len() == 1 && self.agents[&id].locked.is_empty()).and_then(BTreeSet::first);
         if let Some(framework) = single
             && let Some(client) = self.frameworks.get(framework).filter(|client| client.record.info.roles.len() == 1)
         {

@@ -58,7 +58,8 @@ impl Selection {
             self.framework.is_none_or(|framework| key.framework == framework)
                 && self.state.is_none_or(|state| task.state == state)
         };
-        let mut found: Vec<(&TaskKey, &TaskView)> = view.tasks.iter().map(|(key, task)| (key, &**task)).filter(passes).collect();
+        let mut found: Vec<(&TaskKey, &TaskView)> =
+            view.tasks.iter().map(|(key, task)| (key, &**task)).filter(passes).collect();
         let total = found.len() as u64;
         let order = |(key, task): &(&TaskKey, &TaskView)| (Reverse(task.launched), (*key).clone());
         let end = self.offset.saturating_add(self.limit);

@@ -1,25 +1,31 @@
 //! The page's body: a header with the totals, then a table for each thing.
 
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
 
 use super::parts::{self, Mood, ago, amounts, bar, cores, mib, pill, resource, task_path};
 use super::{ROWS_MAX, Snapshot};
 use crate::api;
 
+/// How many free devices of a class an agent may have before they are folded into one line.
+const FREE_ALIKE_MAX: usize = 4;
+
 /// The body of one moment.
 pub(super) fn render(snapshot: &Snapshot) -> Markup {
     html! {
         (header(&snapshot.cluster))
+        (legend())
         (agents(snapshot))
         @if !snapshot.devices.is_empty() { (devices(snapshot)) }
         (frameworks(snapshot))
         (tasks(snapshot))
-        (legend())
+        (footer())
     }
 }
 
 fn header(cluster: &api::Cluster) -> Markup {
-    let count = |counts: &std::collections::BTreeMap<String, u64>, word: &str| counts.get(word).copied().unwrap_or(0);
+    let count = |counts: &BTreeMap<String, u64>, word: &str| counts.get(word).copied().unwrap_or(0);
     let active = count(&cluster.agents, "active");
     let running = count(&cluster.tasks, "TASK_RUNNING");
     let coming = count(&cluster.tasks, "TASK_STAGING") + count(&cluster.tasks, "TASK_STARTING");
@@ -55,14 +61,21 @@ fn total(name: &str, cluster: &api::Cluster, of: fn(&api::Amounts) -> f64, show:
     bar(name, of(&cluster.allocated), of(&cluster.offered), of(&cluster.total), show)
 }
 
+/// The head of a column; numbers stand at its right.
+#[derive(Clone, Copy, Debug)]
+enum Head {
+    Text(&'static str),
+    Number(&'static str),
+}
+
 /// A table with a caption that counts, and a line in its place if it is empty.
-fn table(id: &str, caption: &str, heads: &[&str], rows: &[Markup], empty: &str) -> Markup {
+fn table(id: &str, caption: &str, heads: &[Head], rows: &[Markup], empty: &str) -> Markup {
     html! {
         section id=(id) {
             div.scroll {
                 table {
                     caption { (caption) }
-                    @if !rows.is_empty() { thead { tr { @for head in heads { th scope="col" { (head) } } } } }
+                    @if !rows.is_empty() { thead { tr { @for head in heads { (column(*head)) } } } }
                     tbody {
                         @for row in rows { (row) }
                         @if rows.is_empty() { tr { td.muted { (empty) } } }
@@ -73,6 +86,13 @@ fn table(id: &str, caption: &str, heads: &[&str], rows: &[Markup], empty: &str) 
     }
 }
 
+fn column(head: Head) -> Markup {
+    match head {
+        Head::Text(title) => html! { th scope="col" { (title) } },
+        Head::Number(title) => html! { th.number scope="col" { (title) } },
+    }
+}
+
 fn counted(name: &str, shown: usize, total: u64) -> String {
     if shown as u64 == total { format!("{name} ({total})") } else { format!("{name} ({shown} of {total})") }
 }
@@ -80,8 +100,10 @@ fn counted(name: &str, shown: usize, total: u64) -> String {
 fn agents(snapshot: &Snapshot) -> Markup {
     let rows: Vec<Markup> = snapshot.agents.iter().map(|agent| agent_row(agent, snapshot)).collect();
     let caption = counted("Agents", rows.len(), snapshot.cluster.agents.values().sum());
+    let texts = ["Agent", "Status", "CPUs", "Memory", "Disk"].map(Head::Text);
+    let heads = [&texts[..], &[Head::Number("Devices"), Head::Text("Attributes")]].concat();
     let empty = "No agent yet. Start one with: rialto agent --master ADDRESS";
-    table("agents", &caption, &["Agent", "Status", "CPUs", "Memory", "Disk", "Attributes"], &rows, empty)
+    table("agents", &caption, &heads, &rows, empty)
 }
 
 fn agent_row(agent: &api::Agent, snapshot: &Snapshot) -> Markup {
@@ -90,7 +112,7 @@ fn agent_row(agent: &api::Agent, snapshot: &Snapshot) -> Markup {
         "disconnected" | "recovering" => Mood::Busy,
         _ => Mood::Bad,
     };
-    let devices = snapshot.devices.iter().filter(|device| device.agent == agent.id).count();
+    let devices = snapshot.device_counts.get(&agent.id).copied().unwrap_or_default();
     html! {
         tr {
             th scope="row" { (agent.name) " " small.id { (agent.id) } }
@@ -98,8 +120,11 @@ fn agent_row(agent: &api::Agent, snapshot: &Snapshot) -> Markup {
             td { (resource("cpus", agent, |amounts| amounts.cpus, cores)) }
             td { (resource("memory", agent, |amounts| amounts.mem_mib, mib)) }
             td { (resource("disk", agent, |amounts| amounts.disk_mib, mib)) }
+            td.number {
+                @if devices.held > 0 { (devices.held) span.muted { " held of " } }
+                @if devices.total > 0 { (devices.total) }
+            }
             td.muted {
-                @if devices > 0 { (devices) " devices " }
                 @for (name, value) in &agent.attributes { span.tag { (name) "=" (attribute(value)) } " " }
             }
         }
@@ -111,12 +136,55 @@ fn attribute(value: &serde_json::Value) -> String {
 }
 
 fn devices(snapshot: &Snapshot) -> Markup {
-    let rows: Vec<Markup> = snapshot.devices.iter().map(|device| device_row(device, snapshot)).collect();
-    let caption = counted("Devices", rows.len(), snapshot.cluster.devices.values().sum());
+    let (folded, rows) = fold(&snapshot.devices);
+    let rows = rows.into_iter().map(|device| device_row(device, snapshot));
+    let rows: Vec<Markup> = rows.chain(folded.iter().map(|group| folded_row(group, snapshot))).collect();
+    let caption = counted("Devices", snapshot.devices.len(), snapshot.cluster.devices.values().sum());
+    let texts = ["Device", "Kind", "Agent", "State", "Held by"].map(Head::Text);
+    let heads = [&texts[..], &[Head::Number("Since")]].concat();
     html! {
         @if snapshot.classes.len() > 1 || snapshot.devices.len() >= ROWS_MAX { (classes(&snapshot.classes)) }
-        (table("devices", &caption, &["Device", "Kind", "Agent", "State", "Held by", "Since"], &rows, ""))
+        (table("devices", &caption, &heads, &rows, ""))
     }
+}
+
+/// Free devices that are alike, on one agent.
+type Alike<'a> = Vec<&'a api::Device>;
+
+/// Groups of alike free devices that are too many to be shown one by one, and all other devices in their order.
+fn fold(devices: &[api::Device]) -> (Vec<Alike<'_>>, Alike<'_>) {
+    let mut groups = BTreeMap::<_, Alike<'_>>::new();
+    let mut single = Vec::new();
+    for device in devices {
+        if device.state == "free" && device.health == "healthy" {
+            groups.entry((&device.kind, &device.model, &device.agent)).or_default().push(device);
+        } else {
+            single.push(device);
+        }
+    }
+    let (folded, few): (Vec<_>, Vec<_>) = groups.into_values().partition(|group| group.len() > FREE_ALIKE_MAX);
+    single.extend(few.into_iter().flatten());
+    (folded, single)
+}
+
+fn folded_row(group: &[&api::Device], snapshot: &Snapshot) -> Markup {
+    let Some(first) = group.first() else { return html! {} };
+    let agent = agent_name(&first.agent, snapshot);
+    let class = format!("{} {}", first.kind, first.model);
+    html! {
+        tr {
+            td colspan="6" {
+                details data-key=(format!("{} {class}", first.agent)) {
+                    summary { (group.len()) " free " (class.trim_end()) " on " (agent) }
+                    p.muted { @for device in group { span.tag { (device.id) } " " } }
+                }
+            }
+        }
+    }
+}
+
+fn agent_name<'a>(id: &'a str, snapshot: &'a Snapshot) -> &'a str {
+    snapshot.agents.iter().find(|agent| agent.id == id).map_or(id, |agent| agent.name.as_str())
 }
 
 fn classes(classes: &[api::DeviceClass]) -> Markup {
@@ -131,7 +199,8 @@ fn classes(classes: &[api::DeviceClass]) -> Markup {
         }
     };
     let rows: Vec<Markup> = classes.iter().map(row).collect();
-    let heads = ["Class", "Total", "Free", "Held", "Cleaning", "Quarantined", "Unhealthy"];
+    let numbers = ["Total", "Free", "Held", "Cleaning", "Quarantined", "Unhealthy"].map(Head::Number);
+    let heads = [&[Head::Text("Class")], &numbers[..]].concat();
     table("classes", "Device classes", &heads, &rows, "")
 }
 
@@ -142,12 +211,11 @@ fn device_row(device: &api::Device, snapshot: &Snapshot) -> Markup {
         ("allocated", _) => Mood::Good,
         _ => Mood::Quiet,
     };
-    let agent = snapshot.agents.iter().find(|agent| agent.id == device.agent);
     html! {
         tr {
             th scope="row" { (device.id) }
             td { (device.kind) " " span.muted { (device.vendor) " " (device.model) } }
-            td { (agent.map_or(device.agent.as_str(), |agent| agent.name.as_str())) }
+            td { (agent_name(&device.agent, snapshot)) }
             td {
                 (pill(&device.state, mood))
                 @if device.health != "healthy" { " " span.muted { (device.health) } }
@@ -162,7 +230,8 @@ fn device_row(device: &api::Device, snapshot: &Snapshot) -> Markup {
 fn frameworks(snapshot: &Snapshot) -> Markup {
     let rows: Vec<Markup> = snapshot.frameworks.iter().map(framework_row).collect();
     let caption = counted("Frameworks", rows.len(), snapshot.cluster.frameworks);
-    let heads = ["Framework", "Roles", "Status", "Holds", "Waits for", "Offers"];
+    let texts = ["Framework", "Roles", "Status", "Holds", "Waits for"].map(Head::Text);
+    let heads = [&texts[..], &[Head::Number("Offers"), Head::Number("Declined")]].concat();
     table("frameworks", &caption, &heads, &rows, "No framework yet. Try: rialto run -- echo hello")
 }
 
@@ -179,7 +248,8 @@ fn framework_row(framework: &api::Framework) -> Markup {
             td { (pill(word, mood)) @if !framework.suppressed.is_empty() { " " span.muted { "suppressed" } } }
             td { (amounts(&framework.allocated)) }
             td { @for demand in framework.demand.iter().take(5) { (wait(demand)) } (more(framework.demand.len(), 5)) }
-            td.number { (framework.offers_made) span.muted { " · " (framework.offers_declined) " declined" } }
+            td.number { (framework.offers_made) }
+            td.number { (framework.offers_declined) }
         }
     }
 }
@@ -199,22 +269,23 @@ fn tasks(snapshot: &Snapshot) -> Markup {
     let rows: Vec<Markup> = tasks.tasks.iter().map(|task| task_row(task, snapshot)).collect();
     let filter = snapshot.filter.as_ref().map(|filter| format!(" {filter}")).unwrap_or_default();
     let caption = counted(&format!("Tasks{filter}, newest first"), rows.len(), tasks.total);
-    let heads = ["Task", "State", "Agent", "Resources", "Launched", "In state for", "Logs"];
+    let texts = ["Task", "State", "Agent", "Resources"].map(Head::Text);
+    let times = [Head::Number("Launched"), Head::Number("In state for"), Head::Text("Logs")];
+    let heads = [&texts[..], &times].concat();
     html! {
-        (table("tasks", &caption, &heads, &rows, "No task."))
-        nav aria-label="Tasks" {
+        nav.above aria-label="Tasks" {
             a href="/#tasks" { "All tasks" } " · " a href="/?state=running#tasks" { "Running" } " · "
             a href="/?state=failed#tasks" { "Failed" }
         }
+        (table("tasks", &caption, &heads, &rows, "No task."))
     }
 }
 
 fn task_row(task: &api::Task, snapshot: &Snapshot) -> Markup {
-    let agent = snapshot.agents.iter().find(|agent| agent.id == task.agent);
     let path = task_path(task);
     html! {
         tr {
-            th scope="row" { (task.name) " " small.id { (task.framework) "/" (task.id) } }
+            th scope="row" { (task.name) " " (parts::task_id(task)) }
             td title=(task.message) {
                 (parts::state(&task.state))
                 @if let Some(code) = task.exit_code { @if code != 0 { " " span.muted { "exit code " (code) } } }
@@ -222,7 +293,7 @@ fn task_row(task: &api::Task, snapshot: &Snapshot) -> Markup {
                 @if task.healthy == Some(false) { " " (pill("unhealthy", Mood::Bad)) }
                 @if let Some(reason) = &task.reason { " " span.muted { (reason.to_ascii_lowercase().replace('_', " ")) } }
             }
-            td { (agent.map_or(task.agent.as_str(), |agent| agent.name.as_str())) }
+            td { (agent_name(&task.agent, snapshot)) }
             td { (amounts(&task.given)) @if !task.devices.is_empty() { " · " (task.devices.join(", ")) } }
             td.number { (ago(snapshot.now_ms, task.launched_ms)) " ago" }
             td.number { (ago(snapshot.now_ms, task.changed_ms)) }
@@ -231,14 +302,20 @@ fn task_row(task: &api::Task, snapshot: &Snapshot) -> Markup {
     }
 }
 
+/// What the colours of the bars mean.
 fn legend() -> Markup {
     html! {
+        p.above.muted {
+            svg.key viewBox="0 0 10 6" aria-hidden="true" { rect.allocated width="10" height="6" {} } " allocated "
+            svg.key viewBox="0 0 10 6" aria-hidden="true" { rect.offered width="10" height="6" {} } " offered "
+            svg.key viewBox="0 0 10 6" aria-hidden="true" { rect.free width="10" height="6" {} } " free"
+        }
+    }
+}
+
+fn footer() -> Markup {
+    html! {
         footer.muted {
-            p {
-                svg.key viewBox="0 0 10 6" aria-hidden="true" { rect.allocated width="10" height="6" {} } " allocated "
-                svg.key viewBox="0 0 10 6" aria-hidden="true" { rect.offered width="10" height="6" {} } " offered "
-                svg.key viewBox="0 0 10 6" aria-hidden="true" { rect.free width="10" height="6" {} } " free"
-            }
             p {
                 "For programs: " a href="/api/cluster" { "/api/cluster" } " " a href="/api/agents" { "/api/agents" } " "
                 a href="/api/tasks" { "/api/tasks" } " " a href="/metrics" { "/metrics" }

@@ -17,7 +17,9 @@
           const text = await answer.text();
           if (text !== last) {
             const at = [...body.querySelectorAll(".scroll")].map((box) => box.scrollLeft);
+            const open = new Set([...body.querySelectorAll("details[open]")].map((fold) => fold.dataset.key));
             body.innerHTML = text;
+            body.querySelectorAll("details").forEach((fold) => { fold.open = open.has(fold.dataset.key); });
             body.querySelectorAll(".scroll").forEach((box, index) => { box.scrollLeft = at[index] || 0; });
             last = text;
           }

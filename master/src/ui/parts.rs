@@ -111,6 +111,11 @@ pub(super) fn ago(now_ms: i64, then_ms: i64) -> String {
     }
 }
 
+/// What tells the task from others of its name: its framework, and its id unless that is the name.
+pub(super) fn task_id(task: &api::Task) -> Markup {
+    html! { small.id { (task.framework) @if task.id != task.name { "/" (task.id) } } }
+}
+
 /// `framework/task` as a part of a URL's path.
 pub(super) fn task_path(task: &api::Task) -> String {
     format!("{}/{}", escape_path(&task.framework), escape_path(&task.id))

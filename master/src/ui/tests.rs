@@ -115,6 +115,32 @@ fn the_page_shows_every_table_with_a_caption() {
 }
 
 #[test]
+fn many_alike_free_devices_are_one_line_below_those_that_are_held() {
+    let mut view = view();
+    for number in 0..5 {
+        let id = DeviceId::new(&format!("A-free-{number}"));
+        let free = DeviceView { device: Arc::new(device(&id)), state: DeviceState::Free, since: WallTime(0) };
+        view.devices.insert((AGENT, id), free);
+    }
+    let selection = tasks::Filter::default().parse().unwrap();
+    let page = body::render(&Snapshot::take(&view, 1, &selection)).into_string();
+    let folded = page.find("5 free gpu H100 on &lt;b&gt;west&lt;/b&gt;").expect("the free ones are one line");
+    assert!(page.find("GPU-1").is_some_and(|held| held < folded), "{page}");
+    assert!(page.contains("<caption>Devices (6)</caption>"), "{page}");
+    assert!(page.contains("1<span class=\"muted\"> held of </span>6"), "{page}");
+}
+
+#[test]
+fn a_task_that_is_named_by_its_id_shows_it_once() {
+    let mut view = view();
+    let named = TaskView { name: Arc::from(key().task.as_str()), ..task() };
+    view.tasks.insert(key(), Arc::new(named));
+    let selection = tasks::Filter::default().parse().unwrap();
+    let page = body::render(&Snapshot::take(&view, 1, &selection)).into_string();
+    assert!(page.contains("build&lt;1&gt;&amp;? <small class=\"id\">F1-2</small>"), "{page}");
+}
+
+#[test]
 fn what_others_wrote_is_escaped() {
     let page = rendered();
     assert!(page.contains("&lt;b&gt;west&lt;/b&gt;") && !page.contains("<b>west"), "{page}");

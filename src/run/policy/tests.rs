@@ -1,5 +1,5 @@
 use rialto_sdk::Command as CommandTask;
-use rialto_sdk::core::model::{Call, Reject, Resources, Source, UpdateId};
+use rialto_sdk::core::model::{Call, Resources, Source, UpdateId};
 use rialto_sdk::core::scheduler::bench::{Bench, config, role, task_id};
 
 use super::*;
@@ -104,6 +104,43 @@ fn a_launch_that_others_were_faster_than_waits_on() {
     assert_eq!(waiting(&mut bench), Some(1));
     bench.offer(2, "cpus:1;mem:1000");
     assert_eq!(launched(&mut bench), ["job-2"]);
+}
+
+/// The tasks that the user was told are on an agent.
+fn told(bench: &mut Bench<Policy>) -> Vec<String> {
+    let effects = bench.take_effects().into_iter();
+    effects
+        .filter_map(|effect| if let Effect::Launched { task, .. } = effect { Some(task.to_string()) } else { None })
+        .collect()
+}
+
+#[test]
+fn the_user_is_told_of_a_launch_when_it_is_known_to_have_won() {
+    let mut bench = bench(1);
+    bench.offer(1, "cpus:1;mem:1000");
+    let accept = bench.take_accepts().pop().expect("it accepts");
+    bench.reject(&accept, Reject::OfferConflict { left: Resources::new() });
+    bench.offer(2, "cpus:1;mem:1000");
+    assert!(told(&mut bench).is_empty());
+    bench.update(&task_id("job-2"), TaskState::Running);
+    assert_eq!(told(&mut bench), ["job-2"]);
+    bench.exits(&task_id("job-2"), 0);
+    assert!(told(&mut bench).is_empty());
+}
+
+#[test]
+fn a_command_that_is_not_there_is_told_from_one_that_may_not_be_executed() {
+    let of = |message: &str, reason| {
+        NotStarted::of(&Status::new(task_id("job"), TaskState::Failed, Source::Agent).because(reason, message))
+    };
+    let not_started = |message: &str| of(message, Reason::CommandNotStarted);
+    assert_eq!(not_started("command \"x\": No such file or directory (os error 2)"), Some(NotStarted::NotFound));
+    assert_eq!(not_started("command \"x\": Permission denied (os error 13)"), Some(NotStarted::NotExecutable));
+    let odd = "command \"No such file: x\": Permission denied (os error 13)";
+    assert_eq!(not_started(odd), Some(NotStarted::NotExecutable));
+    assert_eq!(not_started("command \"x\": Argument list too long (os error 7)"), None);
+    assert_eq!(not_started("sandbox \"x\": No such file or directory (os error 2)"), None);
+    assert_eq!(of("command \"x\": No such file or directory (os error 2)", Reason::SupervisorLost), None);
 }
 
 #[test]
