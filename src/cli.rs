@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "rialto", version, max_term_width = 110, after_help = AFTER_HELP)]
 pub struct Cli {
-    /// A TOML file with options, one table a command: [master], [agent], [run], …; [client] for all that talk to a master.
+    /// A TOML file with options: a table for each command, such as agent, and client for all that talk to a master.
     #[arg(long, global = true, env = "RIALTO_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// What to do.

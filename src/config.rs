@@ -123,7 +123,7 @@ pub fn apply(mut root: Command, path: &Path) -> Result<Command, ConfigError> {
     Ok(root)
 }
 
-/// What [client] may say is what any command asks about the way to the master.
+/// What `[client]` may say is what any command asks about the way to the master.
 fn check_client(root: &Command, path: &Path, values: &toml::Table) -> Result<(), ConfigError> {
     let some = root.get_subcommands().find(|command| connection(command).next().is_some());
     let command = some.expect("commands that talk to a master say how to reach it");

@@ -50,6 +50,7 @@ impl World {
             offer_timeout: self.plan.offer_timeout,
             offer_fanout: self.plan.offer_fanout,
             allocation_delay: self.plan.allocation_delay,
+            offer_growth_delay: self.plan.offer_growth_delay,
             history_max: self.plan.completed_max,
             completed_ids_max: self.plan.completed_max,
             ..Config::default()

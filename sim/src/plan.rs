@@ -34,6 +34,7 @@ pub(crate) struct Plan {
     pub(crate) offer_timeout: Duration,
     pub(crate) offer_fanout: usize,
     pub(crate) allocation_delay: Duration,
+    pub(crate) offer_growth_delay: Duration,
     pub(crate) completed_max: usize,
 }
 
@@ -121,6 +122,7 @@ impl Plan {
             offer_fanout: dice.count(1, 4),
             allocation_delay: if dice.chance(500) { Duration::ZERO } else { MS(dice.between(1, 500)) },
             completed_max: dice.count(0, 20),
+            offer_growth_delay: if dice.chance(500) { Duration::ZERO } else { MS(dice.between(1, 500)) },
         }
     }
 }
@@ -219,12 +221,13 @@ impl fmt::Display for Plan {
         )?;
         writeln!(
             f,
-            "agent timeout {:?}, recovery {:?}, offers {:?} in {} at once, rounds gathered for {:?}, {} ended tasks remembered",
+            "agent timeout {:?}, recovery {:?}, offers {:?} in {} at once, rounds gathered for {:?}, offers grow after {:?}, {} ended tasks remembered",
             self.agent_timeout,
             self.recovery_timeout,
             self.offer_timeout,
             self.offer_fanout,
             self.allocation_delay,
+            self.offer_growth_delay,
             self.completed_max
         )?;
         writeln!(f, "a fault every {:?} to {:?}: {:?}", self.fault_every.0, self.fault_every.1, self.faults)?;

@@ -1,6 +1,6 @@
 //! `rialto bench`: measures this build on this machine, on the paths that production drives.
 //!
-//! [`master()`] runs a real master process against emulated agents (`fleet`) and frameworks of the SDK (`load`); [`agent()`] runs a real
+//! [`mod@master`] runs a real master process against emulated agents (`fleet`) and frameworks of the SDK (`load`); [`mod@agent`] runs a real
 //! master, a real agent and real processes, launched by a framework of the SDK (`probe`). The processes are those of this very binary
 //! (`cluster`); what was measured is put together here.
 

@@ -125,7 +125,7 @@ impl Session {
                     None => break,
                 },
                 _ = ask.tick(), if waiting > 0 && !interrupted && !self.hopeless => {
-                    if self.explain().await? {
+                    if self.explain().await {
                         self.hopeless = true;
                         framework.send(policy::Command::Cancel).await;
                     }
@@ -171,19 +171,23 @@ impl Session {
     }
 
     /// Says why it waits, if that has changed. True if there is no use in waiting.
-    async fn explain(&mut self) -> anyhow::Result<bool> {
+    async fn explain(&mut self) -> bool {
         let Some(framework) = self.framework else {
             eprintln!("rialto: not subscribed yet");
-            return Ok(false);
+            return false;
         };
         let why = OperatorCommand::Why(Target::Shape(framework, self.id.clone()));
-        let Reply::Why(explanation) = self.client.command(&why).await? else { return Ok(false) };
-        let text = explain::render(&explanation);
+        let (text, hopeless) = match self.client.command(&why).await {
+            Ok(Reply::Why(found)) => (explain::render(&found), found.waits.iter().any(Wait::is_hopeless)),
+            Ok(_) => return false,
+            // A master may come back, and its frameworks wait for that.
+            Err(error) => (format!("rialto: waiting for the master: {error}\n"), false),
+        };
         if self.told.as_ref() != Some(&text) {
             eprint!("{text}");
             self.told = Some(text);
         }
-        Ok(explanation.waits.iter().any(Wait::is_hopeless))
+        hopeless
     }
 
     /// The rest of the output, then the exit code.

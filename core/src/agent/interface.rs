@@ -18,7 +18,7 @@ pub struct Config {
     pub resources: Resources,
     /// What it is like.
     pub attributes: BTreeMap<Arc<str>, Attribute>,
-    /// The wall time at [`Time::ZERO`].
+    /// The wall time at [`Time::ZERO`](crate::model::Time::ZERO).
     pub origin: WallTime,
     /// Seeds the generator of update ids; drawn by the shell.
     pub seed: u64,
@@ -153,7 +153,7 @@ pub enum Effect {
     Notice(String),
 }
 
-/// What the agent's journal holds; replayed in order it gives [`Journal`].
+/// What the agent's journal holds; replayed in order it gives [`Journal`](super::Journal).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// The number that a new agent has drawn, so that a repeated registration is the same agent.

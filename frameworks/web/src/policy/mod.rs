@@ -1,6 +1,6 @@
 //! The web policy: keeps apps up, and changes them without an interruption.
 //!
-//! Every event ends the same way: each app that it touched looks at where it stands ([`app::App::step`]), what is missing is placed on
+//! Every event ends the same way: each app that it touched looks at where it stands (`App::step`), what is missing is placed on
 //! the offers that stand, and what has changed is saved before anything of it can be seen.
 
 mod app;
