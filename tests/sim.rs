@@ -26,6 +26,7 @@ const FOUND: &[(u64, &str)] = &[
     (461, "exclusive offers that were locked in parts starved a framework that had said what it waits for"),
     (469, "a framework's next life took an update for news that its earlier life had acknowledged"),
     (2289, "an agent's update and the master's were out at once, and the older one came after the end"),
+    (700_475, "an end that waited behind an earlier update was forgotten when its framework was removed"),
 ];
 
 /// Where fresh seeds begin.

@@ -186,8 +186,8 @@ fn draw_framework(dice: &mut Dice, at: usize, unsafe_for: Duration) -> Framework
         manner,
         role: Role::new(text).expect("a literal role"),
         mode: if dice.chance(650) { OfferMode::Optimistic } else { OfferMode::Exclusive },
-        // Long enough that only one that is gone on purpose stays away past it.
-        failover_timeout: SEC(dice.between(400, 900)),
+        // Longer than anything fails, for partitions may follow each other without a gap: only one that is gone on purpose stays away past it.
+        failover_timeout: unsafe_for + SEC(dice.between(120, 600)),
         declares: dice.chance(500),
         suppresses: dice.chance(300),
         jobs: (0..jobs).map(|_| draw_job(dice, manner, unsafe_for)).collect(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::{Agent, Effect, End, Finding, KillCause, Out, Record, notice};
 use crate::gate::Output;
 use crate::model::{
-    Amounts, Claim, Count, Device, ExecutorRef, Exit, FrameworkId, FromAgent, Launch, Reason, Resources, Source,
-    Status, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskState, Time,
+    Claim, Count, Device, ExecutorRef, Exit, FrameworkId, FromAgent, Launch, Reason, Resources, Source, Status, Task,
+    TaskGroup, TaskHealth, TaskId, TaskKey, TaskState, Time,
 };
 
 /// Why a group is not started.
@@ -68,7 +68,7 @@ impl Agent {
             free = Resources::new();
         }
         for task in &launch.group.tasks {
-            let asked = without_devices(&task.resources);
+            let asked = task.resources.without_devices();
             if !free.subtract(&asked) {
                 let message = format!("resources: asks for {asked}, the agent has {free}");
                 return Err(Refusal::dropped(Reason::LaunchFailed, message));
@@ -106,7 +106,14 @@ impl Agent {
             self.resends.cancel(task);
         }
         self.forgets.retain(|(_, key)| key.framework != framework);
+        // Ends that wait behind an earlier update would be forgotten with it; the master frees what the tasks held by them.
+        let mine = self.journal.tasks.iter().filter(|(key, _)| key.framework == framework);
+        let untold = mine.filter(|(_, entry)| entry.is_terminal() && !entry.pending.is_empty());
+        let untold: Vec<Status> = untold.filter_map(|(_, entry)| entry.last.clone()).collect();
         self.persist(Record::FrameworkRemoved(framework), out);
+        for status in untold {
+            self.answer(now, framework, status, out);
+        }
         self.release_gangs_of(framework, out);
         for task in live {
             self.end(&task, KillCause::FrameworkRemoved, None, out);
@@ -168,22 +175,22 @@ impl Agent {
     }
 
     pub(super) fn give_back(&mut self, resources: &Resources) {
-        let given_back = self.used.subtract(&without_devices(resources));
+        let given_back = self.used.subtract(&resources.without_devices());
         debug_assert!(given_back, "what a task or gang holds is part of what is used");
     }
 
     pub(super) fn take(&mut self, resources: &Resources) {
-        self.used.add(&without_devices(resources));
+        self.used.add(&resources.without_devices());
     }
 
     /// What live tasks and gangs hold, devices excepted, counted anew.
     pub(super) fn held_resources(&self) -> Resources {
         let mut sum = Resources::new();
         for entry in self.journal.tasks.values().filter(|entry| !entry.is_terminal()) {
-            sum.add(&without_devices(&entry.task.resources));
+            sum.add(&entry.task.resources.without_devices());
         }
         for launch in self.journal.gangs.values().flatten() {
-            sum.add(&without_devices(&launch.group.resources()));
+            sum.add(&launch.group.resources().without_devices());
         }
         sum
     }
@@ -261,19 +268,6 @@ impl Agent {
             self.answer(now, launch.framework, status, out);
         }
     }
-}
-
-/// The part that is counted: devices are kept by state.
-pub(super) fn without_devices(resources: &Resources) -> Resources {
-    if resources.device_shares().next().is_none() {
-        return resources.clone();
-    }
-    let mut rest = Resources::new();
-    for (flavor, amounts) in resources.iter() {
-        let amounts = Amounts { devices: BTreeMap::new(), ..amounts.clone() };
-        rest.add(&Resources::flavored(flavor.clone(), amounts));
-    }
-    rest
 }
 
 fn check_description(task: &Task) -> Result<(), Refusal> {

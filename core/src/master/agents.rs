@@ -94,6 +94,12 @@ impl Master {
     }
 
     fn admit_agent(&mut self, principal: Principal, report: &AgentReport, out: &mut Outbox) -> Result<AgentId, Reject> {
+        if report.resources.device_shares().next().is_some() {
+            return Err(Reject::invalid(
+                "report.resources",
+                "expected no devices: they are reported with their states",
+            ));
+        }
         let known = match report.agent {
             Some((id, cluster)) if cluster != self.cluster => return Err(Reject::UnknownAgent(id)),
             // Given out by a later master: this one has been replaced and is about to hear of it.
@@ -421,7 +427,7 @@ impl Master {
         let mut free = agent.record.resources.clone();
         let mut overcommitted = false;
         for key in &agent.tasks {
-            let held = super::state::without_devices(&self.tasks[key].task.resources);
+            let held = self.tasks[key].task.resources.without_devices();
             if !free.subtract(&held) {
                 overcommitted = true;
             }

@@ -1,7 +1,6 @@
 //! What must hold after every step, whatever happened.
 
 use super::Master;
-use super::state::without_devices;
 use super::view::AgentStatus;
 use crate::model::{DeviceState, OfferMode, Resources};
 
@@ -45,10 +44,10 @@ impl Master {
         let agent = &self.agents[&id];
         let mut held = Resources::new();
         for key in &agent.tasks {
-            held.add(&without_devices(&self.tasks[key].task.resources));
+            held.add(&self.tasks[key].task.resources.without_devices());
         }
         if !agent.overcommitted {
-            let sum = without_devices(&agent.free).plus(&held);
+            let sum = agent.free.without_devices().plus(&held);
             assert_eq!(sum, agent.record.resources, "{id}: I2, total = free + held");
         }
         let mut locked = Resources::new();

@@ -289,7 +289,8 @@ impl Master {
     }
 
     /// Takes the framework's optimistic offer of the agent back for a larger one, which can be accepted under the old id too.
-    /// The turn goes on: it began when the first of them was made.
+    /// The turn goes on: it began when the first of them was made. An offer that was pruned can be accepted under its id as well:
+    /// a framework whose demand comes and goes within one way there and back would else never name one that stands.
     fn replace_standing(
         &mut self,
         agent: AgentId,
@@ -297,11 +298,14 @@ impl Master {
         role: &Role,
         out: &mut Outbox,
     ) -> (Time, Vec<OfferId>) {
-        let fresh = (self.now, Vec::new());
         if self.frameworks[&framework].mode() == OfferMode::Exclusive {
-            return fresh;
+            return (self.now, Vec::new());
         }
-        let Some(old) = self.standing_offer(agent, framework, role) else { return fresh };
+        let Some(old) = self.standing_offer(agent, framework, role) else {
+            let state = self.agents.get_mut(&agent).expect("the caller has found it");
+            let pruned = state.pruned.remove(&framework).unwrap_or_default();
+            return (self.now, pruned.into_iter().filter(|(of, _)| of == role).map(|(_, id)| id).collect());
+        };
         let (made, mut replaces) = (old.made, old.replaces.clone());
         replaces.push(old.offer.id);
         self.rescind(old.offer.id, out);
@@ -353,7 +357,8 @@ impl Master {
 
     /// All offers of the agent end: it is away, or its resources change.
     pub(super) fn withdraw_agent_offers(&mut self, agent: AgentId, out: &mut Outbox) {
-        if self.agents.contains_key(&agent) {
+        if let Some(state) = self.agents.get_mut(&agent) {
+            state.pruned.clear();
             self.rescind_where(agent, |_| true, out);
         }
     }
@@ -363,6 +368,9 @@ impl Master {
         let Some(client) = self.frameworks.get(&framework) else { return };
         for id in client.offers.iter().copied().collect::<Vec<_>>() {
             self.remove_offer(id);
+        }
+        for agent in self.agents.values_mut() {
+            agent.pruned.remove(&framework);
         }
     }
 
@@ -382,8 +390,19 @@ impl Master {
             !self.is_useful(&self.agents[&entry.offer.agent], entry)
         };
         for id in offers.filter(useless).collect::<Vec<_>>() {
-            self.rescind(id, out);
+            self.prune(id, out);
         }
+    }
+
+    /// Takes back an optimistic offer that is of no use now; the acceptance that may be on its way is judged by the next one.
+    fn prune(&mut self, id: OfferId, out: &mut Outbox) {
+        let Some(OfferEntry { offer, framework, .. }) = self.offers.get(&id) else { return };
+        let state = self.agents.get_mut(&offer.agent).expect("an offer's agent is known");
+        let pruned = state.pruned.entry(*framework).or_default();
+        pruned.push((offer.role.clone(), id));
+        let excess = pruned.len().saturating_sub(REPLACED_MAX);
+        pruned.drain(..excess);
+        self.rescind(id, out);
     }
 
     /// What exclusive offers lock has changed under them, devices mostly: those that hold what is no longer free are taken back.
@@ -406,7 +425,7 @@ impl Master {
         let useless: Vec<OfferId> =
             agent.offers.iter().copied().filter(|offer| !self.is_useful(agent, &self.offers[offer])).collect();
         for offer in useless {
-            self.rescind(offer, out);
+            self.prune(offer, out);
         }
     }
 

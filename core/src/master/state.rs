@@ -34,6 +34,8 @@ pub(super) struct Agent {
     /// Every task on it whose end its framework has not acknowledged.
     pub(super) known: BTreeSet<TaskKey>,
     pub(super) offers: BTreeSet<OfferId>,
+    /// Optimistic offers that were taken back because they were of no use, newest last: the framework's next one replaces them.
+    pub(super) pruned: BTreeMap<FrameworkId, Vec<(Role, OfferId)>>,
     /// Accepts of an earlier term, answered when it is back or given up.
     pub(super) parked: Vec<(FrameworkId, Accept)>,
     pub(super) journal_degraded: bool,
@@ -68,6 +70,7 @@ impl Agent {
             tasks: BTreeSet::new(),
             known: BTreeSet::new(),
             offers: BTreeSet::new(),
+            pruned: BTreeMap::new(),
             parked: Vec::new(),
             journal_degraded: false,
             silent: None,
@@ -117,17 +120,6 @@ impl Agent {
         }
         counted
     }
-}
-
-/// The scalars, ports and sets of `resources`, without the devices.
-pub(super) fn without_devices(resources: &Resources) -> Resources {
-    let mut bare = Resources::new();
-    for (flavor, amounts) in resources.iter() {
-        let mut amounts = amounts.clone();
-        amounts.devices.clear();
-        bare.add(&Resources::flavored(flavor.clone(), amounts));
-    }
-    bare
 }
 
 /// A framework that was not removed.

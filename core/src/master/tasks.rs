@@ -8,7 +8,7 @@ use rand_core::Rng;
 
 use super::registry::{KillRecord, Record};
 use super::show::task_view;
-use super::state::{TaskEntry, without_devices};
+use super::state::TaskEntry;
 use super::view::{AgentStatus, Change};
 use super::{Effect, Master, Outbox};
 use crate::gate::Output;
@@ -74,7 +74,7 @@ impl Master {
         if agent.overcommitted {
             self.recompute_free(id);
         } else {
-            agent.free.add(&without_devices(&entry.task.resources));
+            agent.free.add(&entry.task.resources.without_devices());
         }
         self.soil_devices(key);
         self.touched.agents.insert(id);

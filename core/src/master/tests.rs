@@ -412,6 +412,15 @@ fn a_task_id_is_used_once() {
 }
 
 #[test]
+fn devices_are_reported_with_their_states_and_not_as_amounts() {
+    let mut market = Market::new();
+    market.agent("a", "cpus:4");
+    market.lines();
+    market.misreport_device("a", "g0").register("a");
+    market.expect("shutdown a: invalid\nclose a: invalid");
+}
+
+#[test]
 fn a_quiet_cluster_has_no_deadline() {
     let mut market = small();
     market.wait(secs(10));

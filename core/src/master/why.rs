@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::offers::{AgentAttributes, fits_amounts};
-use super::state::{Agent, Framework, without_devices};
+use super::state::{Agent, Framework};
 use super::view::AgentStatus;
 use super::{Master, Target};
 use crate::allocator::explain::{Cause, CauseKind, Explanation, Wait};
@@ -222,7 +222,7 @@ fn nearest(agents: &[&Agent], shape: &Shape) -> String {
 
 /// What of the scalars and ports is missing; `None` if nothing is.
 fn missing_amounts(shape: &Shape, available: &Resources) -> Option<String> {
-    let asked = without_devices(&shape.resources);
+    let asked = shape.resources.without_devices();
     if fits_amounts(&asked, available) {
         return None;
     }

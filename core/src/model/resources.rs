@@ -444,6 +444,16 @@ impl Resources {
         Self(self.0.iter().filter(|(flavor, _)| flavor.is_for(role)).cloned().collect())
     }
 
+    /// The scalars, ranges and sets: what is counted, where devices are kept by their state.
+    #[must_use]
+    pub fn without_devices(&self) -> Self {
+        let bare = |(flavor, amounts): &(Flavor, Amounts)| {
+            let amounts = Amounts { devices: BTreeMap::new(), ..amounts.clone() };
+            (!amounts.is_empty()).then(|| (flavor.clone(), amounts))
+        };
+        Self(self.0.iter().filter_map(bare).collect())
+    }
+
     /// The scalars of all flavors together.
     pub fn quantities(&self) -> Quantities {
         let mut sum = Quantities::new();

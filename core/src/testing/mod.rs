@@ -196,6 +196,13 @@ impl Market {
         self
     }
 
+    /// The agent counts a device among its amounts, which is wrong.
+    pub fn misreport_device(&mut self, agent: &str, device: &str) -> &mut Self {
+        let side = self.agents.get_mut(agent).expect("an agent of that name");
+        side.resources.add(&Resources::devices([DeviceId::new(device)]));
+        self
+    }
+
     /// The agent says something.
     pub fn from_agent(&mut self, name: &str, message: FromAgent) -> &mut Self {
         let peer = self.agents[name].peer;

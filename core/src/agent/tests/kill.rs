@@ -73,6 +73,19 @@ fn a_kill_survives_a_crash() {
 }
 
 #[test]
+fn an_end_that_waits_behind_an_earlier_update_is_told_when_its_framework_is_removed() {
+    let mut a = agent();
+    a.launch("t1", "cpus:1");
+    a.running("t1");
+    a.expect_update("t1", TaskState::Running);
+    a.exits("t1", 0);
+    a.master_says(ToAgent::RemoveFramework(FRAMEWORK));
+    let told = a.expect_update("t1", TaskState::Finished);
+    assert_eq!(told.uuid, None, "nobody acknowledges it");
+    a.expect_forget("t1");
+}
+
+#[test]
 fn a_removed_frameworks_tasks_are_killed_and_forgotten_without_acknowledgement() {
     let mut a = agent_with_gpus();
     a.run("t1", "cpus:1");
