@@ -145,9 +145,6 @@ pub enum Store {
 /// `rialto agent`.
 #[derive(Debug, Args)]
 pub struct Agent {
-    /// How to reach the master.
-    #[command(flatten)]
-    pub connect: Connect,
     /// Where its id, its journal and the sandboxes are kept.
     #[arg(long, env = "RIALTO_AGENT_WORK_DIR", default_value = "rialto-agent", value_name = "DIR")]
     pub work_dir: PathBuf,
@@ -164,14 +161,14 @@ pub struct Agent {
     /// Where its devices come from: "glob:/dev/ttyUSB*,kind=dongle", or "fake:gpu,model=T4,memory=16GiB,count=2". May be repeated.
     #[arg(long = "device-source", env = "RIALTO_DEVICE_SOURCES", value_name = "SPEC", value_delimiter = ';')]
     pub device_sources: Vec<String>,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// `rialto run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// How to reach the master.
-    #[command(flatten)]
-    pub connect: Connect,
     /// Cores; 0.001 at least.
     #[arg(long, env = "RIALTO_RUN_CPUS", default_value = "0.1", value_name = "CORES")]
     pub cpus: String,
@@ -199,6 +196,9 @@ pub struct Run {
     /// The command and its arguments.
     #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     pub command: Vec<String>,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// `rialto ci`.
@@ -211,9 +211,6 @@ pub enum Ci {
 /// `rialto ci run`.
 #[derive(Debug, Args)]
 pub struct CiRun {
-    /// How to reach the master.
-    #[command(flatten)]
-    pub connect: Connect,
     /// The pipeline file.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
@@ -244,6 +241,9 @@ pub struct CiRun {
     /// Print the plan and run nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// Where a framework that runs in the command serves its tasks' files.
@@ -267,9 +267,6 @@ pub enum Analytics {
 /// `rialto analytics run`.
 #[derive(Debug, Args)]
 pub struct AnalyticsRun {
-    /// How to reach the master.
-    #[command(flatten)]
-    pub connect: Connect,
     /// The job file.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
@@ -279,6 +276,9 @@ pub struct AnalyticsRun {
     /// The role to charge.
     #[arg(long, env = "RIALTO_ROLE", default_value = "*", value_name = "ROLE")]
     pub role: String,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// `rialto web`.
@@ -304,9 +304,6 @@ pub enum Web {
 /// `rialto web serve`.
 #[derive(Debug, Args)]
 pub struct WebServe {
-    /// How to reach the master.
-    #[command(flatten)]
-    pub connect: Connect,
     /// Where its own API listens.
     #[arg(long, env = "RIALTO_WEB_LISTEN", default_value = "127.0.0.1:7071", value_name = "ADDR")]
     pub listen: SocketAddr,
@@ -316,59 +313,62 @@ pub struct WebServe {
     /// The role to charge.
     #[arg(long, env = "RIALTO_ROLE", default_value = "*", value_name = "ROLE")]
     pub role: String,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// `rialto web deploy`.
 #[derive(Debug, Args)]
 pub struct WebDeploy {
-    /// How to reach the master.
-    #[command(flatten)]
-    pub connect: Connect,
     /// The application file.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Return at once instead of following the roll-out.
     #[arg(long)]
     pub detach: bool,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// `rialto web status`.
 #[derive(Debug, Args)]
 pub struct WebStatus {
-    /// How to reach the master.
-    #[command(flatten)]
-    pub connect: Connect,
     /// The application; all of them without it.
     #[arg(value_name = "APP")]
     pub app: Option<String>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// `rialto web scale`.
 #[derive(Debug, Args)]
 pub struct WebScale {
-    /// How to reach the master.
-    #[command(flatten)]
-    pub connect: Connect,
     /// The application.
     #[arg(value_name = "APP")]
     pub app: String,
     /// How many instances there are to be.
     #[arg(value_name = "INSTANCES")]
     pub instances: u32,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// One application.
 #[derive(Debug, Args)]
 pub struct WebApp {
-    /// How to reach the master.
-    #[command(flatten)]
-    pub connect: Connect,
     /// The application.
     #[arg(value_name = "APP")]
     pub app: String,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// `rialto web demo-server`.
@@ -385,20 +385,17 @@ pub struct DemoServer {
 /// A list.
 #[derive(Debug, Args)]
 pub struct Query {
-    /// How to reach the master.
-    #[command(flatten)]
-    pub connect: Connect,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// `rialto tasks`.
 #[derive(Debug, Args)]
 pub struct TasksQuery {
-    /// How to reach the master.
-    #[command(flatten)]
-    pub connect: Connect,
     /// Only this framework's; an id, or the beginning of one.
     #[arg(long, value_name = "FRAMEWORK")]
     pub framework: Option<String>,
@@ -411,14 +408,14 @@ pub struct TasksQuery {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// `rialto logs`.
 #[derive(Debug, Args)]
 pub struct Logs {
-    /// How to reach the master.
-    #[command(flatten)]
-    pub connect: Connect,
     /// The task: its id, the beginning of it, FRAMEWORK/TASK, or last.
     #[arg(value_name = "TASK")]
     pub task: String,
@@ -428,34 +425,37 @@ pub struct Logs {
     /// What it wrote to stderr instead of stdout.
     #[arg(long)]
     pub stderr: bool,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// `rialto why`.
 #[derive(Debug, Args)]
 pub struct Why {
-    /// How to reach the master.
-    #[command(flatten)]
-    pub connect: Connect,
     /// A task that runs or waits, a framework, or last.
     #[arg(value_name = "TASK-OR-FRAMEWORK")]
     pub target: String,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// `rialto kill`.
 #[derive(Debug, Args)]
 pub struct Kill {
-    /// How to reach the master.
-    #[command(flatten)]
-    pub connect: Connect,
     /// The task: its id, the beginning of it, FRAMEWORK/TASK, or last.
     #[arg(value_name = "TASK")]
     pub task: String,
     /// How long it gets after SIGTERM, in seconds; what the task says by default.
     #[arg(long, value_name = "SECONDS")]
     pub grace: Option<u32>,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// `rialto bench`.

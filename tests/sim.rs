@@ -26,7 +26,9 @@ const FOUND: &[(u64, &str)] = &[
     (461, "exclusive offers that were locked in parts starved a framework that had said what it waits for"),
     (469, "a framework's next life took an update for news that its earlier life had acknowledged"),
     (2289, "an agent's update and the master's were out at once, and the older one came after the end"),
+    (700_353, "demand that came and went faster than accepts travelled had each offer taken back before it was named"),
     (700_475, "an end that waited behind an earlier update was forgotten when its framework was removed"),
+    (700_651, "partitions without a gap kept a framework away past its failover timeout: a fault of the plan"),
 ];
 
 /// Where fresh seeds begin.

@@ -65,6 +65,23 @@ fn an_accept_names_an_offer_that_was_replaced_meanwhile() {
 }
 
 #[test]
+fn an_accept_names_an_offer_that_demand_took_back_meanwhile() {
+    let mut market = small();
+    let wanted = || vec![shape("small", "cpus:1", &[], 1)];
+    let first = market.demand("ci", wanted()).offer_of("ci", "a");
+    market.demand("ci", Vec::new()).expect("rescind a from ci");
+    // The framework wants something again before it has read that the offer is taken back.
+    market.demand("ci", wanted()).expect("offer a cpus:4 mem:1024 -> ci");
+    market.accept("ci", &first, vec![Operation::Launch(TaskGroup::single(task("t1", "*", "cpus:1", &[])))]);
+    assert_eq!(market.lines()[0], "launch ci/t1 on a");
+    // An agent that was away has not kept what it offered.
+    let last = market.offer_of("ci", "a");
+    market.demand("ci", Vec::new()).agent_leaves("a").register("a").demand("ci", wanted()).lines();
+    market.accept("ci", &last, vec![Operation::Launch(TaskGroup::single(task("t2", "*", "cpus:1", &[])))]);
+    assert_eq!(market.lines()[0], "rejected t2 offer_gone -> ci");
+}
+
+#[test]
 fn two_are_offered_the_same_and_the_slower_one_retries() {
     let mut market = small();
     market.framework("web", "*").expect("subscribed web\noffer a cpus:4 mem:1024 -> web");
