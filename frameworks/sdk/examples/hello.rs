@@ -1,4 +1,4 @@
-//! A whole framework: runs three tasks and ends when all have ended. `cargo run -p rialto-sdk --example hello -- localhost:5050`
+//! A whole framework: runs three tasks and ends when all have ended. `cargo run -p rialto-sdk --example hello`, beside `rialto dev`.
 
 use rialto_sdk::model::{Demand, Refusal, Role, TaskId, Time};
 use rialto_sdk::placement::{Packer, Strategy};
@@ -22,7 +22,8 @@ impl Hello {
             self.running += 1;
         }
         packer.submit(out, &Refusal::default());
-        out.demand(&self.role, Demand { shapes: vec![self.command.shape(self.waiting)] });
+        let shapes = (self.waiting > 0).then(|| self.command.shape(self.waiting)).into_iter().collect();
+        out.demand(&self.role, Demand { shapes });
     }
 }
 
@@ -51,7 +52,7 @@ impl Scheduler for Hello {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "localhost:5050".to_owned());
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7070".to_owned());
     let role = Role::new("default")?;
     let options = Options::new(Access::new(&address)?, "hello", [role.clone()]);
     let hello = Hello { role, command: Command::shell("echo hello; sleep 1").cpus("0.1")?, waiting: 3, running: 0 };
