@@ -36,7 +36,7 @@ struct Figures {
     tasks_per_s: f64,
     agent_rss_mib: f64,
     task_pss_mib: f64,
-    /// Whether tasks are kept in cgroups and namespaces. The process launcher keeps them in process groups only.
+    /// Whether tasks are kept in cgroups of their own, as `/proc` shows it. The process launcher keeps them in process groups only.
     contained: bool,
     master_rss_mib: f64,
     agent_cpu_ms: f64,
@@ -67,13 +67,14 @@ pub(super) async fn agent(args: &BenchAgent) -> anyhow::Result<()> {
     let agent_cpu = bench.agent.cpu()?.saturating_sub(before);
     bench.sleep().await?;
     let task_pss_mib = supervisors_pss_mib(&bench.agent_dir)?;
+    let contained = are_contained(&bench.agent, &bench.agent_dir)?;
     let figures = Figures {
         cold_start_ms: thousandths(cold_start.as_secs_f64() * 1000.0),
         accept_to_running_ms: singles,
         tasks_per_s: thousandths(tasks_per_s),
         agent_rss_mib: thousandths(bench.agent.rss_mib()?),
         task_pss_mib: thousandths(task_pss_mib),
-        contained: false,
+        contained,
         master_rss_mib: thousandths(bench.master.process.rss_mib()?),
         agent_cpu_ms: thousandths(agent_cpu.as_secs_f64() * 1000.0 / f64::from(args.tasks)),
         machine: Machine::here()?,
@@ -219,6 +220,14 @@ fn supervisors(agent_dir: &Path) -> anyhow::Result<Vec<u32>> {
     let processes = std::fs::read_dir("/proc").context("reading /proc")?;
     let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     Ok(pids.filter(is_ours).collect())
+}
+
+/// Whether no task is in a cgroup that the agent itself is in.
+fn are_contained(agent: &Process, agent_dir: &Path) -> anyhow::Result<bool> {
+    let cgroups = |pid: u32| read(format!("/proc/{pid}/cgroup"));
+    let own = cgroups(agent.pid()?)?;
+    let tasks: Vec<String> = supervisors(agent_dir)?.into_iter().map(cgroups).collect::<anyhow::Result<_>>()?;
+    Ok(tasks.iter().all(|task| *task != own))
 }
 
 /// The mean share of memory of a supervisor: pages that several use are divided among them.

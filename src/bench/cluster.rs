@@ -34,7 +34,7 @@ impl Process {
         Ok(Self { child, name })
     }
 
-    fn pid(&self) -> anyhow::Result<u32> {
+    pub(super) fn pid(&self) -> anyhow::Result<u32> {
         self.child.id().with_context(|| format!("rialto {} has ended", self.name))
     }
 
