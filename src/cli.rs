@@ -26,7 +26,9 @@ Try it on this machine:
   rialto run -- echo hello                     in another terminal: run a task, follow it
   rialto run --device gpu -- env               with an exclusive device
   rialto agents; rialto devices; rialto tasks  what there is
-  rialto why last                              why it waits";
+  rialto why last                              why it waits
+  rialto when last                             when it will run
+  rialto what-would-help last                  what to change so that it runs";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -62,6 +64,10 @@ pub enum Command {
     Logs(Logs),
     /// Why a task or a framework waits.
     Why(Why),
+    /// When what waits will run.
+    When(Why),
+    /// What would help what waits to run, the smallest change first.
+    WhatWouldHelp(Why),
     /// End a task.
     Kill(Kill),
     /// Measure this build on this machine.
@@ -430,7 +436,7 @@ pub struct Logs {
     pub connect: Connect,
 }
 
-/// `rialto why`.
+/// `rialto why`, `rialto when` and `rialto what-would-help`.
 #[derive(Debug, Args)]
 pub struct Why {
     /// A task that runs or waits, a framework, or last.

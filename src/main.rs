@@ -13,7 +13,6 @@ mod config;
 mod connect;
 mod dev;
 mod explain;
-mod explain_json;
 mod output;
 mod query;
 mod run;
@@ -97,6 +96,8 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Devices(query) => query::devices(query).await?,
         Command::Logs(query) => query::logs(query).await?,
         Command::Why(query) => query::why(query).await?,
+        Command::When(query) => query::when(query).await?,
+        Command::WhatWouldHelp(query) => query::what_would_help(query).await?,
         Command::Kill(query) => query::kill(query).await?,
         Command::Ci(cli::Ci::Run(args)) => return ci::run(args).await,
         Command::Analytics(cli::Analytics::Run(args)) => return analytics::run(args).await,

@@ -277,6 +277,7 @@ impl JobPlan {
             claims: self.claims.clone(),
             priority: 0,
             kill_grace: self.grace,
+            expected_run_time: None,
             executor: ExecutorRef::Supervisor,
             body: Behaviour { run: self.run, exit: self.exit }.write(),
         }

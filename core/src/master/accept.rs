@@ -195,6 +195,7 @@ impl Master {
         }
         self.check_group(framework, &taken.role, group)?;
         let group = self.resolve_group(agent, taken, group)?;
+        group.tasks.iter().for_each(|task| self.note_launch(framework, &taken.role, task));
         let keys: Vec<TaskKey> = group.tasks.iter().map(|task| TaskKey::new(framework, task.id.clone())).collect();
         for (key, task) in keys.iter().zip(&group.tasks) {
             let fits = self.occupy(agent, key, &task.resources);

@@ -31,6 +31,7 @@ impl Master {
             }
             self.agents.insert(id, agent);
             self.touched.agents.insert(id);
+            self.hardware_changed(id);
         }
     }
 
@@ -179,6 +180,7 @@ impl Master {
             self.to_agent(id, ToAgent::Release(gang), out);
         }
         self.settle_parked(id, out);
+        self.hardware_changed(id);
         self.want_agent_round(id);
     }
 
@@ -266,6 +268,7 @@ impl Master {
         agent.record = record;
         agent.status = AgentStatus::Unreachable;
         self.touched.agents.insert(id);
+        self.hardware_changed(id);
         self.lose_tasks(id, TaskState::Unreachable, Reason::AgentDisconnected, "the agent is silent", out);
         self.settle_parked(id, out);
     }
@@ -289,6 +292,7 @@ impl Master {
             out.push(Output::Effect(Effect::Close(peer, Reject::UnknownAgent(id))));
         }
         self.touched.agents.insert(id);
+        self.hardware_changed(id);
         self.tell_last_words(id, out);
         self.lose_tasks(
             id,
@@ -366,6 +370,7 @@ impl Master {
         self.count(id);
         self.recompute_free(id);
         self.unlock_lost(id, out);
+        self.hardware_changed(id);
         self.want_agent_round(id);
     }
 

@@ -129,6 +129,7 @@ impl Master {
 
     fn connect_framework(&mut self, id: FrameworkId, peer: PeerId, out: &mut Outbox) {
         self.withdraw_offers(id);
+        self.forget_demand(id);
         let framework = self.frameworks.get_mut(&id).expect("admit() has made or found it");
         if let Some(old) = framework.peer.replace(peer) {
             self.peers.remove(&old);
@@ -183,6 +184,7 @@ impl Master {
         self.withdraw_offers(id);
         let Some(framework) = self.frameworks.remove(&id) else { return };
         self.framework_clients.remove(&framework.record.client);
+        self.forget_demand(id);
         if let Some(key) = framework.away {
             self.timers.cancel(key);
         }
@@ -220,10 +222,11 @@ impl Master {
     }
 
     fn declare(&mut self, id: FrameworkId, role: Role, demand: Option<Demand>, out: &mut Outbox) {
-        let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
-        if !framework.record.info.roles.contains(&role) {
+        if !self.frameworks[&id].record.info.roles.contains(&role) {
             return;
         }
+        self.note_demand(id, &role, demand.as_ref());
+        let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
         match demand {
             Some(demand) => framework.demand.insert(role, demand),
             None => framework.demand.remove(&role),

@@ -8,6 +8,7 @@ mod agents;
 mod frameworks;
 mod invariants;
 mod offers;
+mod questions;
 pub mod registry;
 mod show;
 mod state;
@@ -15,6 +16,7 @@ mod stats;
 mod tasks;
 mod timers;
 pub mod view;
+mod when;
 mod why;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -149,6 +151,10 @@ pub enum Command {
     },
     /// Why does it wait?
     Why(Target),
+    /// When will it run?
+    When(Target),
+    /// What would help it to run?
+    WhatWouldHelp(Target),
 }
 
 /// What `why` asks about.
@@ -184,6 +190,10 @@ pub enum Reply {
     Done,
     /// Why it waits.
     Why(Box<crate::allocator::explain::Explanation>),
+    /// When it will run.
+    When(Box<crate::allocator::when::Forecast>),
+    /// What would help it to run.
+    WhatWouldHelp(Box<crate::allocator::help::Advice>),
 }
 
 /// The master of a cluster, in one term.
@@ -220,6 +230,7 @@ pub struct Master {
     /// The last agent, framework and offer of this term.
     last_seq: u64,
     stats: Stats,
+    questions: questions::Questions,
 }
 
 impl Master {
@@ -251,6 +262,7 @@ impl Master {
             random: Pcg64Mcg::seed_from_u64(config.seed),
             last_seq: 0,
             stats: Stats::default(),
+            questions: questions::Questions::default(),
             config,
         };
         for (role, weight) in &master.weights {
@@ -333,6 +345,10 @@ impl Master {
             Command::MarkGone(agent) => self.mark_gone(agent, out).map(|()| Reply::Done),
             Command::SetWeight { role, weight_milli } => self.set_weight(role, weight_milli, out).map(|()| Reply::Done),
             Command::Why(target) => self.why(&target).map(|explanation| Reply::Why(Box::new(explanation))),
+            Command::When(target) => self.when(&target).map(|forecast| Reply::When(Box::new(forecast))),
+            Command::WhatWouldHelp(target) => {
+                self.what_would_help(&target).map(|advice| Reply::WhatWouldHelp(Box::new(advice)))
+            }
         };
         self.stats.operator_commands += 1;
         out.push(Output::Effect(Effect::Reply(request, reply)));

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::allocator::explain::{TaskNote, Wait};
 use crate::gate::Output;
 use crate::master::registry::{Record, Registry};
 use crate::master::view::View;
@@ -22,9 +23,9 @@ use crate::master::{Command, Config, Effect, Input, Master, Outbox, Reply, Targe
 use crate::model::{
     Accept, AgentId, AgentReport, Body, Call, CallId, Claim, ClientId, ClusterId, Demand, Device, DeviceId, DeviceMode,
     DeviceReport, DeviceState, Event, ExecutorRef, FrameworkId, FrameworkInfo, FromAgent, Health, Offer, OfferId,
-    OfferMode, Operation, PeerId, Principal, Proof, Refusal, RequestId, Resources, Role, Selector, Shape, Source,
-    Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time, ToAgent, Topology,
-    UpdateId,
+    OfferMode, Operation, PeerId, Principal, Proof, Refusal, Reject, RequestId, Resources, Role, Selector, Shape,
+    Source, Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time, ToAgent,
+    Topology, UpdateId,
 };
 
 /// A device of `kind` and `model`, healthy and exclusive.
@@ -54,6 +55,7 @@ pub fn task(id: &str, role: &str, resources: &str, devices: &[&str]) -> Task {
         claims: devices.iter().map(|claim| claim.parse::<Claim>().expect("a claim")).collect(),
         priority: 0,
         kill_grace: Duration::from_secs(3),
+        expected_run_time: None,
         executor: ExecutorRef::Supervisor,
         body: Body::new(Vec::new()),
     }
@@ -364,23 +366,40 @@ impl Market {
         self.step(Input::FromOperator { request, principal: Principal::new("operator"), command })
     }
 
-    /// Why the shape called `name` waits, each reason as `COUNT KIND`.
+    /// Why the shape called `name` waits: every reason as a sentence, the agents that it counts in front.
     pub fn why(&mut self, framework: &str, name: &str) -> Vec<String> {
+        let wait = self.wait_of(framework, name);
+        wait.causes().map(|(clause, cause)| cause.sentence(clause, wait.agents)).collect()
+    }
+
+    /// The same as a tree.
+    pub fn wait_of(&mut self, framework: &str, name: &str) -> Wait {
         let id = self.frameworks[framework].id.expect("the framework is subscribed");
+        let reply = self.ask(Command::Why(Target::Shape(id, name.to_owned())));
+        let Ok(Reply::Why(explanation)) = reply else { panic!("why is answered, not with {reply:?}") };
+        explanation.waits.into_iter().next().expect("the framework waits for a shape of that name")
+    }
+
+    /// Where a launched task stands.
+    pub fn why_task(&mut self, framework: &str, id: &str) -> TaskNote {
+        let reply = self.ask(Command::Why(Target::Task(self.key(framework, id))));
+        let Ok(Reply::Why(explanation)) = reply else { panic!("why is answered, not with {reply:?}") };
+        explanation.task.expect("the answer is about a task")
+    }
+
+    /// An operator asks; the answer is not in the trace.
+    pub fn ask(&mut self, command: Command) -> Result<Reply, Reject> {
+        let request = RequestId(self.next());
+        let principal = Principal::new("operator");
         let mut out = Outbox::new();
-        let command = Command::Why(Target::Shape(id, name.to_owned()));
-        let input = Input::FromOperator { request: RequestId(0), principal: Principal::new("operator"), command };
-        self.master.step(self.now, input, &mut out);
-        let waits = out.into_iter().find_map(|output| match output {
-            Output::Effect(Effect::Reply(_, Ok(Reply::Why(explanation)))) => Some(explanation.waits),
-            _ => None,
-        });
-        let waits = waits.expect("why is answered");
-        waits
-            .into_iter()
-            .flat_map(|wait| wait.reasons)
-            .map(|cause| format!("{} {:?}", cause.agents, cause.kind))
-            .collect()
+        self.master.step(self.now, Input::FromOperator { request, principal, command }, &mut out);
+        let at = out.iter().position(|output| matches!(output, Output::Effect(Effect::Reply(..))));
+        let reply = out.remove(at.expect("an operator is answered"));
+        self.take(out);
+        match reply {
+            Output::Effect(Effect::Reply(_, reply)) => reply,
+            other => panic!("{other:?} was found to be a reply"),
+        }
     }
 
     /// Time passes; what is due happens when it is due.

@@ -1,5 +1,6 @@
 //! Values of core's types as anything might make them.
 
+mod answers;
 mod cluster;
 mod messages;
 
@@ -207,8 +208,9 @@ pub(crate) fn device_state() -> impl Strategy<Value = DeviceState> {
 pub(crate) fn task() -> impl Strategy<Value = Task> {
     let executor = prop_oneof![Just(ExecutorRef::Supervisor), executor_id().prop_map(ExecutorRef::Custom)];
     let body = vec(any::<u8>(), 0..20).prop_map(Body::new);
-    (task_id(), prose(), role(), resources(), vec(claim(), 0..2), any::<i32>(), duration(), executor, body).prop_map(
-        |(id, name, role, resources, claims, priority, kill_grace, executor, body)| Task {
+    let expected = option::of(duration());
+    (task_id(), prose(), role(), resources(), vec(claim(), 0..2), any::<i32>(), duration(), expected, executor, body)
+        .prop_map(|(id, name, role, resources, claims, priority, kill_grace, expected_run_time, executor, body)| Task {
             id,
             name,
             role,
@@ -216,10 +218,10 @@ pub(crate) fn task() -> impl Strategy<Value = Task> {
             claims,
             priority,
             kill_grace,
+            expected_run_time,
             executor,
             body,
-        },
-    )
+        })
 }
 
 pub(crate) fn group() -> impl Strategy<Value = TaskGroup> {
