@@ -124,6 +124,7 @@ fn reason(kind: &CauseKind) -> Value {
                 .collect();
             json!({ "kind": "others_first", "others": others, "smaller_share": smaller_share })
         }
+        CauseKind::OfferLimit { standing } => json!({ "kind": "offer_limit", "standing": standing }),
         CauseKind::TooSmall { short } => json!({ "kind": "too_small", "short": short.as_f64() }),
         CauseKind::Reserved { short } => json!({ "kind": "reserved", "short": short.as_f64() }),
         CauseKind::NotEnoughFree { short } => json!({ "kind": "not_enough_free", "short": short.as_f64() }),

@@ -182,6 +182,11 @@ pub enum CauseKind {
         /// How many of them have a smaller share than the one who asks.
         smaller_share: usize,
     },
+    /// It fits, but the framework has as many offers as it may have at once, and has to use or decline some first.
+    OfferLimit {
+        /// How many it has.
+        standing: u32,
+    },
     /// The agent has too little even when it is empty.
     TooSmall {
         /// By how much.
@@ -312,7 +317,7 @@ impl CauseKind {
 
     /// Whether there is room, and only the offer is missing.
     pub const fn is_free(&self) -> bool {
-        matches!(self, Self::Offered | Self::OthersFirst { .. })
+        matches!(self, Self::Offered | Self::OthersFirst { .. } | Self::OfferLimit { .. })
     }
 
     /// Whether the two say the same, amounts and examples aside.

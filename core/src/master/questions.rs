@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Master;
-use super::offers::AgentAttributes;
+use super::available::AgentAttributes;
 use super::state::{Agent, DeviceEntry};
 use super::view::AgentStatus;
 use crate::allocator::classes::{Classes, Fleet};
@@ -110,7 +110,7 @@ impl Master {
                     Outlook::Hopeless | Outlook::Possible | Outlook::Unknown => self.outlook(&row.shape),
                 };
                 if std::mem::replace(&mut row.outlook, outlook) != outlook {
-                    self.touched.frameworks.insert(*id);
+                    self.touched.frameworks.push(*id);
                 }
             }
         }
@@ -154,7 +154,7 @@ impl Master {
 
 /// The master's agents, as classes get to know them.
 struct Machines<'a> {
-    agents: &'a BTreeMap<AgentId, Agent>,
+    agents: &'a BTreeMap<AgentId, Box<Agent>>,
     /// Whether they are looked at as if nobody held anything of them.
     empty: bool,
 }
@@ -182,8 +182,8 @@ impl Agent {
         Stock {
             standing: self.standing(),
             total: self.record.resources.clone(),
-            free: self.free.clone(),
-            locked: self.locked.clone(),
+            free: (*self.free).clone(),
+            locked: (*self.locked).clone(),
             devices: self.devices.values().map(slot).collect(),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::offers::AgentAttributes;
+use super::available::AgentAttributes;
 use super::state::{Agent, Framework};
 use super::{Master, Target};
 use crate::allocator::explain::Outlook;
@@ -113,7 +113,7 @@ impl Master {
                 (None, None) => found.undeclared += 1,
             }
         }
-        let expiries = agent.offers.iter().filter_map(|offer| self.offers[offer].expiry);
+        let expiries = agent.offers.iter().filter_map(|(offer, _)| self.offers[offer].expiry);
         let first_expiry = expiries.map(|expiry| expiry.at().since(self.now)).min();
         if agent.fits(shape, &agent.available(role)) {
             Some(Duration::ZERO)
@@ -128,9 +128,9 @@ impl Master {
             let rest = self.declared_rest(key)?;
             Some((rest, Freed::Task(self.tasks[key].task.resources.clone())))
         });
-        let offers = agent.offers.iter().map(|offer| &self.offers[offer]).filter_map(|entry| {
+        let offers = agent.offers.iter().map(|(offer, _)| &self.offers[offer]).filter_map(|entry| {
             let expiry = entry.expiry?;
-            Some((expiry.at().since(self.now), Freed::Offer(entry.offer.resources.clone())))
+            Some((expiry.at().since(self.now), Freed::Offer((*entry.offer.resources).clone())))
         });
         Machine { agent: self.agent_ref(id), stock: agent.stock(), ends: tasks.chain(offers).collect() }
     }

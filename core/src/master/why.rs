@@ -5,7 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::offers::AgentAttributes;
+use super::available::AgentAttributes;
+use super::filters::ReasonId;
 use super::questions::condition;
 use super::state::{Agent, Framework, TaskEntry};
 use super::view::AgentStatus;
@@ -18,8 +19,8 @@ use crate::allocator::help::Site;
 use crate::allocator::history::{Row, asks};
 use crate::allocator::stock::{Condition, Finding, Standing, Stock, suits};
 use crate::model::{
-    AgentId, Attributes, Claim, DeviceState, Filter, FrameworkId, OfferMode, Reject, Relaxed, Role, Selector, Shape,
-    TaskKey, TaskState,
+    AgentId, Attributes, Claim, DeviceState, FrameworkId, OfferMode, Reject, Relaxed, Role, Selector, Shape,
+    TaskKey, TaskState, Time,
 };
 
 /// Devices of one agent, and offers of one agent, are told up to so many.
@@ -141,7 +142,7 @@ impl Master {
         (sites, all(&asker, &self.questions.kinds))
     }
 
-    fn site<'a>(&self, asker: &Asker<'_>, stock: &'a Stock, cell: &Cell<'_>, relaxed: &[Relaxed]) -> Site<'a> {
+    fn site<'a>(&self, asker: &Asker<'_>, stock: &'a Stock, cell: &Cell, relaxed: &[Relaxed]) -> Site<'a> {
         let agent = &self.agents[&cell.first];
         let attributes = AgentAttributes(agent);
         let unmet = asker.shape.constraint.unmet(&attributes).len();
@@ -186,7 +187,7 @@ impl Master {
         }
     }
 
-    fn judge_cell(&self, asker: &Asker<'_>, cell: &Cell<'_>, now: bool, findings: &mut Vec<Finding>) {
+    fn judge_cell(&self, asker: &Asker<'_>, cell: &Cell, now: bool, findings: &mut Vec<Finding>) {
         let agent = &self.agents[&cell.first];
         let constraint = &asker.shape.constraint;
         let unmet = if constraint.is_any() { Vec::new() } else { constraint.unmet(&AgentAttributes(agent)) };
@@ -200,7 +201,7 @@ impl Master {
         }
         if let Some(filter) = cell.filter {
             let left = filter.until.since(self.now);
-            let cause = CauseKind::Filtered { left, reason: filter.reason.clone() };
+            let cause = CauseKind::Filtered { left, reason: self.reasons.text(filter.reason).cloned() };
             findings.push(Finding { clause: ClauseKind::Filters, cause, miss: 0 });
         }
         if findings.is_empty() && cell.offered {
@@ -212,8 +213,12 @@ impl Master {
 
     /// The agent has room, and the asker has no offer of it: who has.
     fn others_first(&self, asker: &Asker<'_>, agent: &Agent) -> CauseKind {
+        let client = self.sorter.client(asker.role, asker.id).and_then(|client| self.clients.get(client));
+        if let Some(client) = client.filter(|client| client.is_bounded) {
+            return CauseKind::OfferLimit { standing: client.standing };
+        }
         let own = self.sorter.share(asker.role);
-        let offers = agent.offers.iter().map(|offer| &self.offers[offer]).filter(|entry| entry.framework != asker.id);
+        let offers = agent.offers.iter().map(|(offer, _)| &self.offers[offer]).filter(|entry| entry.framework != asker.id);
         let mut others: Vec<(FrameworkId, Role)> =
             offers.map(|entry| (entry.framework, entry.offer.role.clone())).collect();
         others.sort_unstable();
@@ -224,14 +229,18 @@ impl Master {
     }
 
     /// What the asker has to do with agents: its refusals that hold, and its offers that stand.
-    fn overlay<'a>(&'a self, id: FrameworkId, framework: &'a Framework, role: &Role) -> BTreeMap<AgentId, Overlay<'a>> {
-        let mut overlay: BTreeMap<AgentId, Overlay<'a>> = BTreeMap::new();
-        for ((agent, _), filters) in framework.filters.iter().filter(|((_, of), _)| of == role) {
-            let Some(state) = self.agents.get(agent) else { continue };
-            let available = state.available(role);
-            let holds = |filter: &&Filter| filter.until > self.now && filter.resources.contains(&available);
-            if let Some(filter) = filters.iter().filter(holds).max_by_key(|filter| filter.until) {
-                overlay.entry(*agent).or_default().filter = Some(filter);
+    fn overlay(&self, id: FrameworkId, framework: &Framework, role: &Role) -> BTreeMap<AgentId, Overlay> {
+        let mut overlay: BTreeMap<AgentId, Overlay> = BTreeMap::new();
+        let refuser = framework.clients.get(role).and_then(|client| self.clients.refuser(*client));
+        if let Some(refuser) = refuser {
+            for (agent, state) in self.agents.iter().filter(|(_, state)| !state.filters.is_empty()) {
+                let mut of = state.filters.of(refuser).filter(|filter| filter.until() > self.now).peekable();
+                if of.peek().is_some() {
+                    let available = state.available(role);
+                    let holds = of.filter(|filter| filter.holds(&available)).max_by_key(|filter| filter.until());
+                    let filter = holds.map(|filter| Refused { until: filter.until(), reason: filter.reason() });
+                    overlay.entry(*agent).or_default().filter = filter;
+                }
             }
         }
         for entry in framework.offers.iter().map(|offer| &self.offers[offer]) {
@@ -244,10 +253,10 @@ impl Master {
     }
 
     /// The agents of the class, parted by what makes a difference beside their stock.
-    fn cells<'a>(&self, asker: &Asker<'a>, class: &Class) -> BTreeMap<(u64, bool, bool), Cell<'a>> {
-        let mut cells: BTreeMap<(u64, bool, bool), Cell<'a>> = BTreeMap::new();
+    fn cells(&self, asker: &Asker<'_>, class: &Class) -> BTreeMap<(u64, bool, bool), Cell> {
+        let mut cells: BTreeMap<(u64, bool, bool), Cell> = BTreeMap::new();
         let constraint = &asker.shape.constraint;
-        let mut put = |agent: AgentId, print: u64, overlay: Overlay<'a>, count: usize| {
+        let mut put = |agent: AgentId, print: u64, overlay: Overlay, count: usize| {
             let key = (print, overlay.filter.is_some(), overlay.offered);
             let fresh = Cell { first: agent, count: 0, filter: overlay.filter, offered: overlay.offered };
             cells.entry(key).or_insert(fresh).count += count;
@@ -331,7 +340,7 @@ impl Master {
     }
 
     fn holders_of_offers(&self, agent: &Agent) -> Vec<FrameworkId> {
-        let entries = agent.offers.iter().map(|offer| &self.offers[offer]);
+        let entries = agent.offers.iter().map(|(offer, _)| &self.offers[offer]);
         let exclusive = entries.filter(|entry| entry.offer.mode == OfferMode::Exclusive);
         let mut holders: Vec<FrameworkId> = exclusive.map(|entry| entry.framework).collect();
         holders.sort_unstable();
@@ -345,21 +354,28 @@ struct Asker<'a> {
     id: FrameworkId,
     role: &'a Role,
     shape: &'a Shape,
-    standing: BTreeMap<AgentId, Overlay<'a>>,
+    standing: BTreeMap<AgentId, Overlay>,
+}
+
+/// A refusal of the asker that still holds.
+#[derive(Clone, Copy)]
+struct Refused {
+    until: Time,
+    reason: ReasonId,
 }
 
 /// What the asker has to do with one agent.
 #[derive(Clone, Copy, Default)]
-struct Overlay<'a> {
-    filter: Option<&'a Filter>,
+struct Overlay {
+    filter: Option<Refused>,
     offered: bool,
 }
 
 /// Agents of a class that are alike for the asker.
-struct Cell<'a> {
+struct Cell {
     first: AgentId,
     count: usize,
-    filter: Option<&'a Filter>,
+    filter: Option<Refused>,
     offered: bool,
 }
 

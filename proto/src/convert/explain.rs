@@ -255,6 +255,7 @@ fn to_kind(kind: &CauseKind) -> Kind {
             reason: reason.as_ref().map(|reason| reason.as_ref().to_owned()),
         }),
         CauseKind::AgentAway { standing } => Kind::AgentAway(standing.to_wire()),
+        CauseKind::OfferLimit { standing } => Kind::OfferLimit(*standing),
     }
 }
 
@@ -290,6 +291,7 @@ fn from_kind(kind: Kind) -> Converted<CauseKind> {
             reason: optional_text(reason, "filtered.reason")?,
         },
         Kind::AgentAway(standing) => CauseKind::AgentAway { standing: inside(standing, "agent_away")? },
+        Kind::OfferLimit(standing) => CauseKind::OfferLimit { standing },
     })
 }
 

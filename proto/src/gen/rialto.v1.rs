@@ -2883,7 +2883,7 @@ pub struct Cause {
     /// The reason.
     #[prost(
         oneof = "cause::Kind",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22"
     )]
     pub kind: ::core::option::Option<cause::Kind>,
 }
@@ -2949,6 +2949,9 @@ pub mod cause {
         /// The agent can't be given work.
         #[prost(enumeration = "super::Standing", tag = "21")]
         AgentAway(i32),
+        /// The framework has as many offers as it may have at once, so many.
+        #[prost(uint32, tag = "22")]
+        OfferLimit(u32),
     }
 }
 /// Those who come first.

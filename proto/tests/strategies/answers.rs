@@ -102,6 +102,7 @@ fn cause() -> impl Strategy<Value = Cause> {
         Just(CauseKind::Offered),
         (vec((framework_id(), role()), 0..3), number())
             .prop_map(|(others, smaller_share)| CauseKind::OthersFirst { others, smaller_share }),
+        any::<u32>().prop_map(|standing| CauseKind::OfferLimit { standing }),
         vec(framework_id(), 0..3).prop_map(|frameworks| CauseKind::Locked { frameworks }),
         (duration(), option::of(prose())).prop_map(|(left, reason)| CauseKind::Filtered { left, reason }),
     ];

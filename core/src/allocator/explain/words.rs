@@ -68,6 +68,9 @@ impl Cause {
                 }
                 format!("it fits, but others come first: {}{share}", names.join(", "))
             }
+            CauseKind::OfferLimit { standing } => {
+                format!("it fits, but the framework has {standing} offers already, as many as it may have at once")
+            }
             CauseKind::ConstraintNotMet { unmet } => format!("not {unmet}{}", self.at_nearest()),
             CauseKind::Filtered { left, reason } => {
                 let why = reason.as_ref().map(|reason| format!("; it said: {reason}")).unwrap_or_default();
