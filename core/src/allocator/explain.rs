@@ -9,9 +9,6 @@ use crate::model::{AgentId, FrameworkId, Milli, Role, TaskKey, TaskState};
 
 pub mod words;
 
-#[cfg(test)]
-mod tests;
-
 /// The answer to `why` for one framework, shape or task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {

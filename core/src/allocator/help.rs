@@ -12,9 +12,6 @@ use crate::model::{
     Alternative, Claim, Count, FrameworkId, Milli, ResourceName, Resources, Role, Selector, Shape, Strength,
 };
 
-#[cfg(test)]
-mod tests;
-
 /// The most changes that are told.
 const STEPS_MAX: usize = 12;
 /// So many of one shape are counted on an empty agent.

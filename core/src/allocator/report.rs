@@ -118,13 +118,17 @@ fn bound_line(bound: &Bound) -> String {
     match bound {
         Bound::Now { agent } => format!("It has room now, on {agent}."),
         Bound::By { after, agent, ends, ahead } => {
-            let tasks = if *ends == 1 { "1 task ends".to_owned() } else { format!("{ends} tasks end") };
+            let ended = match ends {
+                0 => "when offers to others expire".to_owned(),
+                1 => "when 1 task ends as declared".to_owned(),
+                _ => format!("when {ends} tasks end as declared"),
+            };
             let ahead = match ahead {
                 0 => String::new(),
                 1 => ", and after 1 other that comes first".to_owned(),
                 more => format!(", and after {more} others that come first"),
             };
-            format!("In {} at the latest, on {agent}: when {tasks} as declared{ahead}.", span(*after))
+            format!("In {} at the latest, on {agent}: {ended}{ahead}.", span(*after))
         }
         Bound::Unknown { undeclared: 0, overdue: 0 } => {
             "No time can be promised: nothing that runs will free enough of it.".to_owned()
@@ -134,7 +138,8 @@ fn bound_line(bound: &Bound) -> String {
                 0 => String::new(),
                 _ => format!(", and {overdue} run longer than they said"),
             };
-            format!("No time can be promised: {undeclared} tasks in its way have not said how long they run{overdue}.")
+            let tasks = if *undeclared == 1 { "1 task".to_owned() } else { format!("{undeclared} tasks") };
+            format!("No time can be promised: {tasks} in its way did not say how long to run{overdue}.")
         }
         Bound::Never => "Never, unless agents come or change; ask what-would-help.".to_owned(),
         Bound::TooIntricate => "No time can be promised: too much waits and runs to reckon it out.".to_owned(),

@@ -13,9 +13,6 @@ use super::history::{Calibration, Estimate};
 use super::stock::{Standing, Stock};
 use crate::model::{Amounts, Flavor, FrameworkId, Milli, Range, Ranges, ResourceName, Resources, Role, Shape};
 
-#[cfg(test)]
-mod tests;
-
 /// So many times a shape is tried on a machine in one replay; then it is given up.
 const TRIES_MAX: usize = 200_000;
 

@@ -230,3 +230,6 @@ pub(super) fn condition(entry: &DeviceEntry) -> Condition {
         DeviceState::Free => Condition::Free,
     }
 }
+
+#[cfg(test)]
+mod tests;

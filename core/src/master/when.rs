@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::available::AgentAttributes;
+use super::questions::Questions;
 use super::state::{Agent, Framework};
 use super::{Master, Target};
+use crate::allocator::classes::{Class, ClassId};
 use crate::allocator::explain::Outlook;
 use crate::allocator::help::{Advice, Effect, Site, Step, StepKind, WaitAdvice, what_would_help};
 use crate::allocator::history::{Estimate, asks};
@@ -16,6 +18,8 @@ use crate::model::{AgentId, FrameworkId, Reject, Role, Shape};
 const MACHINES_MAX: usize = 1000;
 /// The most shapes that wait in a replay.
 const WAITING_MAX: usize = 1000;
+/// For so many of these, those that come first, it is looked where they have room at once.
+const ROWS_MAX: usize = 64;
 
 impl Master {
     /// When what `target` names will run.
@@ -56,22 +60,23 @@ impl Master {
         if self.outlook(shape) == Outlook::Hopeless {
             return Bound::Never;
         }
-        let concerned = self.concerned(role, shape);
-        let agents: Vec<AgentId> = concerned.agents.iter().map(|(_, agent)| *agent).collect();
-        let mut queue = Vec::new();
+        let mut rows: Vec<(&Role, &Shape)> = Vec::new();
         let mut target = None;
         // Who takes no offers now is not in the order, and is asked about as if he came last.
         let last = (!order.iter().any(|(of, client)| of == role && *client == id)).then(|| (role.clone(), id));
         for (of, client) in order.iter().chain(&last) {
             let Some(demand) = self.frameworks.get(client).and_then(|client| client.demand.get(of)) else { continue };
             for waiting in &demand.shapes {
-                let is_target = (of, *client) == (role, id) && waiting.name == shape.name;
-                if queue.len() < WAITING_MAX || is_target {
-                    target = if is_target && target.is_none() { Some(queue.len()) } else { target };
-                    queue.push(self.waiting(of, waiting, &agents));
+                let is_target = target.is_none() && (of, *client) == (role, id) && waiting.name == shape.name;
+                if rows.len() < WAITING_MAX || is_target {
+                    target = target.or_else(|| is_target.then_some(rows.len()));
+                    rows.push((of, waiting));
                 }
             }
         }
+        let concerned = self.concerned(shape, &rows);
+        let agents: Vec<AgentId> = concerned.agents.iter().map(|(_, agent)| *agent).collect();
+        let queue = rows.iter().map(|(of, waiting)| self.waiting(of, waiting, &agents)).collect();
         let Some(target) = target else { return concerned.unknown() };
         let machines = agents.iter().map(|agent| self.machine(*agent)).collect();
         match (Snapshot { machines, queue }).replay(target) {
@@ -82,19 +87,28 @@ impl Master {
         }
     }
 
-    /// The machines where the shape could run and has room, or where something says when it ends; at most [`MACHINES_MAX`].
-    fn concerned(&self, role: &Role, shape: &Shape) -> Concerned {
+    /// The machines where something of what waits could run, and has room or may get it: those where something ends first, at most
+    /// [`MACHINES_MAX`]. What others take on machines that are too small for the asked decides what they leave of the larger ones.
+    fn concerned(&self, shape: &Shape, rows: &[(&Role, &Shape)]) -> Concerned {
         let mut found = Concerned::default();
-        for (_, kind) in self.questions.kinds.iter().filter(|(_, kind)| kind.stock.could_hold(shape)) {
+        let Questions { classes, kinds, .. } = &self.questions;
+        let has_room = |class: &Class| rows.iter().take(ROWS_MAX).any(|(of, row)| class.stock.fits(of, row));
+        let roomy: BTreeSet<ClassId> = classes.iter().filter(|(_, class)| has_room(class)).map(|(id, _)| id).collect();
+        let of_use = |kind: &Class| rows.iter().any(|(_, row)| kind.stock.could_hold(row));
+        for (_, kind) in kinds.iter().filter(|(_, kind)| of_use(kind)) {
+            let for_asked = kind.stock.could_hold(shape);
             for id in &kind.members {
                 let agent = &self.agents[id];
-                let like = shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(agent));
-                if !like || !agent.is_usable() || agent.overcommitted {
+                if !agent.is_usable() || agent.overcommitted {
                     continue;
                 }
-                if let Some(first) = self.first_end(agent, role, shape, &mut found) {
-                    found.agents.insert((first, *id));
+                let like = shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(agent));
+                if for_asked && like {
+                    self.count_silent(agent, &mut found);
                 }
+                let has_room = classes.of(*id).is_some_and(|class| roomy.contains(&class));
+                let first = if has_room { Some(Duration::ZERO) } else { self.first_end(agent) };
+                found.agents.extend(first.map(|first| (first, *id)));
                 if found.agents.len() > MACHINES_MAX {
                     found.agents.pop_last();
                 }
@@ -103,23 +117,22 @@ impl Master {
         found
     }
 
-    /// After how long something first ends on the agent, at once if there is room; none if nothing says.
-    fn first_end(&self, agent: &Agent, role: &Role, shape: &Shape, found: &mut Concerned) -> Option<Duration> {
-        let mut first = None;
+    /// Counts the tasks of the agent that don't say when they end.
+    fn count_silent(&self, agent: &Agent, found: &mut Concerned) {
         for key in &agent.tasks {
             match (self.declared_rest(key), self.tasks[key].task.expected_run_time) {
-                (Some(rest), _) => first = first.into_iter().chain([rest]).min(),
+                (Some(_), _) => {}
                 (None, Some(_)) => found.overdue += 1,
                 (None, None) => found.undeclared += 1,
             }
         }
+    }
+
+    /// After how long a task or an offer on the agent first ends; none if nothing says.
+    fn first_end(&self, agent: &Agent) -> Option<Duration> {
+        let tasks = agent.tasks.iter().filter_map(|key| self.declared_rest(key));
         let expiries = agent.offers.iter().filter_map(|(offer, _)| self.offers[offer].expiry);
-        let first_expiry = expiries.map(|expiry| expiry.at().since(self.now)).min();
-        if agent.fits(shape, &agent.available(role)) {
-            Some(Duration::ZERO)
-        } else {
-            first.into_iter().chain(first_expiry).min()
-        }
+        tasks.chain(expiries.map(|expiry| expiry.at().since(self.now))).min()
     }
 
     fn machine(&self, id: AgentId) -> Machine {

@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::allocator::explain::{TaskNote, Wait};
+use crate::allocator::help::WaitAdvice;
+use crate::allocator::when::WaitForecast;
 use crate::gate::Output;
 use crate::master::registry::{Record, Registry};
 use crate::master::view::View;
@@ -283,6 +285,21 @@ impl Market {
         self.accept(framework, &offer, vec![Operation::Launch(TaskGroup::single(task))])
     }
 
+    /// The same, with a declared run time.
+    pub fn launch_for(
+        &mut self,
+        framework: &str,
+        agent: &str,
+        id: &str,
+        resources: &str,
+        run_time: Duration,
+    ) -> &mut Self {
+        let offer = self.offer_of(framework, agent);
+        let mut task = task(id, offer.role.as_str(), resources, &[]);
+        task.expected_run_time = Some(run_time);
+        self.accept(framework, &offer, vec![Operation::Launch(TaskGroup::single(task))])
+    }
+
     /// The framework accepts `offer`.
     pub fn accept(&mut self, framework: &str, offer: &Offer, operations: Vec<Operation>) -> &mut Self {
         let id = CallId(self.next());
@@ -292,6 +309,14 @@ impl Market {
             framework,
             Call::Accept(Accept { id, agent: offer.agent, offers: vec![offer.id], operations, refusal }),
         )
+    }
+
+    /// The same, with a reason.
+    pub fn decline_because(&mut self, framework: &str, agent: &str, seconds: u64, reason: &str) -> &mut Self {
+        let offer = self.offer_of(framework, agent);
+        self.frameworks.get_mut(framework).expect("a framework of that name").offers.remove(&offer.id);
+        let refusal = Refusal { duration: Duration::from_secs(seconds), reason: Some(Arc::from(reason)) };
+        self.call(framework, Call::Decline { offers: vec![offer.id], refusal })
     }
 
     /// The framework declines what it is offered of the agent, for `seconds`.
@@ -309,6 +334,16 @@ impl Market {
         let agent = self.agents[agent].id.expect("the agent is registered");
         let offers = self.frameworks[framework].offers.values().rev();
         offers.into_iter().find(|offer| offer.agent == agent).expect("the framework has an offer of that agent").clone()
+    }
+
+    /// The framework's id.
+    pub fn framework_id(&self, framework: &str) -> FrameworkId {
+        self.frameworks[framework].id.expect("the framework is subscribed")
+    }
+
+    /// Whether there is an agent of that name.
+    pub fn knows_agent(&self, agent: &str) -> bool {
+        self.agents.contains_key(agent)
     }
 
     /// Whether the framework has an offer of the agent.
@@ -378,6 +413,26 @@ impl Market {
         let reply = self.ask(Command::Why(Target::Shape(id, name.to_owned())));
         let Ok(Reply::Why(explanation)) = reply else { panic!("why is answered, not with {reply:?}") };
         explanation.waits.into_iter().next().expect("the framework waits for a shape of that name")
+    }
+
+    /// When what the framework waits for under that name will run.
+    pub fn when(&mut self, framework: &str, name: &str) -> WaitForecast {
+        let target = self.shape_of(framework, name);
+        let reply = self.ask(Command::When(target));
+        let Ok(Reply::When(forecast)) = reply else { panic!("when is answered, not with {reply:?}") };
+        forecast.waits.into_iter().next().expect("the framework waits for a shape of that name")
+    }
+
+    /// What would help what the framework waits for under that name.
+    pub fn what_would_help(&mut self, framework: &str, name: &str) -> WaitAdvice {
+        let target = self.shape_of(framework, name);
+        let reply = self.ask(Command::WhatWouldHelp(target));
+        let Ok(Reply::WhatWouldHelp(advice)) = reply else { panic!("it is answered, not with {reply:?}") };
+        advice.waits.into_iter().next().expect("the framework waits for a shape of that name")
+    }
+
+    fn shape_of(&self, framework: &str, name: &str) -> Target {
+        Target::Shape(self.frameworks[framework].id.expect("the framework is subscribed"), name.to_owned())
     }
 
     /// Where a launched task stands.
