@@ -29,6 +29,9 @@ impl Master {
                 agent.silent = Some(self.timers.set(deadline, Timer::AgentSilent(id)));
                 self.sorter.grow(&agent.counted());
             }
+            if status != AgentStatus::Gone {
+                self.unheard.insert(id);
+            }
             self.agents.insert(id, Box::new(agent));
             self.touched.agents.push(id);
         }
@@ -36,7 +39,7 @@ impl Master {
 
     /// How many known agents have not come back in this term.
     pub(super) fn agents_missing(&self) -> usize {
-        self.agents.values().filter(|agent| agent.status == AgentStatus::Recovering).count()
+        self.unheard.iter().filter(|id| self.agents[id].status == AgentStatus::Recovering).count()
     }
 
     pub(super) fn on_agent(&mut self, peer: PeerId, principal: Principal, message: FromAgent, out: &mut Outbox) {
@@ -117,7 +120,7 @@ impl Master {
             name: report.name.clone(),
             admission: Admission::Admitted,
             since: self.wall(),
-            resources: report.resources.clone(),
+            resources: Arc::new(report.resources.clone()),
             attributes: report.attributes.clone(),
         };
         match self.agents.get_mut(&id) {
@@ -156,7 +159,7 @@ impl Master {
             self.timers.cancel(key);
         }
         agent.record.name = report.name;
-        agent.record.resources = report.resources;
+        agent.record.resources = Arc::new(report.resources);
         agent.record.attributes.clone_from(&report.attributes);
         if agent.record.admission != Admission::Admitted {
             agent.record.since = now;
@@ -165,6 +168,7 @@ impl Master {
         agent.attributes = Arc::new(report.attributes);
         agent.status = AgentStatus::Active;
         agent.heard = true;
+        self.unheard.remove(&id);
         // It says so after this if its journal can't be written now; what it said in an earlier life is void.
         agent.journal_degraded = false;
         self.peers.insert(peer, PeerOf::Agent(id));
@@ -284,6 +288,7 @@ impl Master {
         if let Some(key) = agent.silent.take() {
             self.timers.cancel(key);
         }
+        self.unheard.remove(&id);
         self.dirty_agents.insert(id);
         if let Some(peer) = agent.peer.take() {
             self.peers.remove(&peer);
@@ -426,7 +431,7 @@ impl Master {
     /// What is free on the agent, from its total, its tasks and its devices.
     pub(super) fn recompute_free(&mut self, id: AgentId) {
         let agent = &self.agents[&id];
-        let mut free = agent.record.resources.clone();
+        let mut free = Resources::clone(&agent.record.resources);
         let mut overcommitted = false;
         for key in &agent.tasks {
             let held = self.tasks[key].task.resources.without_devices();

@@ -205,6 +205,8 @@ pub struct Master {
     now: Time,
     agents: BTreeMap<AgentId, Box<Agent>>,
     agent_clients: BTreeMap<ClientId, AgentId>,
+    /// Agents of the registry that have not registered with this master, and may yet.
+    unheard: BTreeSet<AgentId>,
     frameworks: BTreeMap<FrameworkId, Framework>,
     framework_clients: BTreeMap<ClientId, FrameworkId>,
     tasks: BTreeMap<TaskKey, TaskEntry>,
@@ -251,6 +253,7 @@ impl Master {
             now,
             agents: BTreeMap::new(),
             agent_clients: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             frameworks: BTreeMap::new(),
             framework_clients: BTreeMap::new(),
             tasks: BTreeMap::new(),

@@ -69,8 +69,8 @@ impl Look {
                 available
             }
         };
-        // Nothing is left for anybody; unless somebody waits for what is locked, the look ends here.
-        let is_over = is_same_for_all && agent.locked.is_empty() && !available.is_worth_offering();
+        // Nothing is left for anybody, so nothing more can be locked away from who waits for what is: the look ends here.
+        let is_over = is_same_for_all && !available.is_worth_offering();
         (!is_over).then_some(available)
     }
 }
@@ -131,13 +131,13 @@ impl Master {
     /// The agents on which there may be something for one of the clients: for those that declared what they wait for, as many as they
     /// may have offers more; for the others all that have something free.
     fn agents_for(&mut self, clients: &BTreeSet<ClientIndex>) -> BTreeSet<AgentId> {
+        if clients.iter().any(|id| self.clients.get(*id).is_some_and(|client| client.wanted.is_none())) {
+            return self.capacity.all().collect();
+        }
         let mut agents = BTreeSet::new();
         for id in clients {
-            let Some(wanted) = self.clients.get(*id).map(|client| client.wanted.clone()) else { continue };
-            match wanted {
-                None => agents.extend(self.capacity.all()),
-                Some(wanted) => wanted.iter().for_each(|wanted| self.find_room(*id, wanted, &mut agents)),
-            }
+            let Some(wanted) = self.clients.get(*id).and_then(|client| client.wanted.clone()) else { continue };
+            wanted.iter().for_each(|wanted| self.find_room(*id, wanted, &mut agents));
         }
         agents
     }

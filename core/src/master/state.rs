@@ -70,7 +70,7 @@ impl Agent {
     pub(super) fn new(record: AgentRecord, status: AgentStatus) -> Self {
         Self {
             attributes: Arc::new(record.attributes.clone()),
-            free: Arc::new(record.resources.clone()),
+            free: record.resources.clone(),
             record,
             peer: None,
             status,

@@ -410,7 +410,7 @@ impl Master {
 
     /// Whether a task that this master does not know may run on an agent that it has not heard of in its term.
     fn may_be_elsewhere(&self) -> bool {
-        self.agents.values().any(|agent| !agent.heard && agent.status != AgentStatus::Gone)
+        !self.unheard.is_empty()
     }
 
     fn unknown_status(&self, task: &TaskId) -> Status {
