@@ -3,3 +3,6 @@
 pub mod claims;
 pub mod explain;
 pub mod sorter;
+
+#[cfg(test)]
+mod laws;
