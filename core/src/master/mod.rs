@@ -5,6 +5,7 @@
 
 mod accept;
 mod agents;
+mod declared;
 mod frameworks;
 mod invariants;
 mod offers;

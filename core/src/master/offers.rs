@@ -111,7 +111,8 @@ impl Master {
         {
             return client.record.info.roles.iter().map(|role| (role.clone(), *framework)).collect();
         }
-        self.sorter.order()
+        let order = self.sorter.order();
+        self.declared_first(order)
     }
 
     /// Whether what the framework says it waits for would fit the agent if no exclusive offer locked a part of it. Then no more is locked
