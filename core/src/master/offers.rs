@@ -14,6 +14,7 @@ use crate::model::{
     AgentId, Attribute, Attributes, Claim, Device, DeviceId, Event, Filter, FrameworkId, Milli, Offer, OfferId,
     OfferMode, Quantities, Refusal, ResourceName, Resources, Role, Shape, Share, Time,
 };
+use crate::planted::{Fault, planted};
 
 /// The smallest amounts that are worth an offer, as in Mesos: so many cpus, or so much memory. A device always is.
 const CPUS_MIN: Milli = Milli(10);
@@ -259,7 +260,9 @@ impl Master {
         state.offers.insert(id);
         let mut charged = Quantities::new();
         if mode == OfferMode::Exclusive {
-            state.locked.add(&offer.resources);
+            if !planted(Fault::OfferNotLocked) {
+                state.locked.add(&offer.resources);
+            }
             charged = state.quantities(&offer.resources);
             self.sorter.charge(role, framework, &charged);
             self.touched.agents.insert(agent);
@@ -344,7 +347,9 @@ impl Master {
     pub(super) fn rescind(&mut self, id: OfferId, out: &mut Outbox) {
         if let Some(entry) = self.remove_offer(id) {
             self.stats.offers_rescinded += 1;
-            self.tell(entry.framework, Event::Rescind(vec![id]), out);
+            if !planted(Fault::ForgetRescind) {
+                self.tell(entry.framework, Event::Rescind(vec![id]), out);
+            }
         }
     }
 
@@ -472,10 +477,11 @@ impl Master {
         resources: Resources,
         refusal: &Refusal,
     ) {
-        if refusal.duration.is_zero() || resources.is_empty() {
+        if refusal.duration.is_zero() || resources.is_empty() || planted(Fault::LoseFilters) {
             return;
         }
-        let until = round_up(self.now + refusal.duration.min(Refusal::MAX), FILTER_TICK);
+        let duration = if planted(Fault::FilterForEver) { Refusal::MAX } else { refusal.duration.min(Refusal::MAX) };
+        let until = round_up(self.now + duration, FILTER_TICK);
         let Some(client) = self.frameworks.get_mut(&framework) else { return };
         let filters = client.filters.entry((agent, role.clone())).or_default();
         // A wider and longer refusal says all that a narrower one did.
