@@ -22,6 +22,7 @@ struct Peer {
 
 #[derive(Debug)]
 struct Filter {
+    of: OfferId,
     agent: AgentId,
     role: Role,
     resources: Resources,
@@ -46,7 +47,7 @@ impl OfferWatch {
             let peer = self.peers.entry(*id).or_default();
             match event {
                 Event::Offers(offers) => offers.iter().try_for_each(|offer| peer.offered(now, *id, offer))?,
-                Event::Rescind(ids) => ids.iter().for_each(|id| drop(peer.offers.remove(id))),
+                Event::Rescind(ids) => ids.iter().for_each(|id| peer.rescinded(id)),
                 _ => {}
             }
         }
@@ -72,8 +73,20 @@ impl Peer {
         self.filters.retain(|filter| filter.until > now);
         let until = now + refusal.duration.min(Duration::from_secs(3600));
         for offer in offers.iter().filter_map(|id| self.offers.remove(id)) {
-            self.filters.push(Filter { agent: offer.agent, role: offer.role, resources: offer.resources, until });
+            self.filters.push(Filter {
+                of: offer.id,
+                agent: offer.agent,
+                role: offer.role,
+                resources: Resources::clone(&offer.resources),
+                until,
+            });
         }
+    }
+
+    /// An offer that ended in this very step, before it was declined, was not declined.
+    fn rescinded(&mut self, id: &OfferId) {
+        self.offers.remove(id);
+        self.filters.retain(|filter| filter.of != *id);
     }
 
     fn offered(&mut self, now: Time, id: PeerId, offer: &Offer) -> Result<(), String> {
