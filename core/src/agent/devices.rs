@@ -11,6 +11,7 @@ use crate::model::{
     Device, DeviceId, DeviceMode, DeviceReport, DeviceState, FromAgent, Health, Launch, Proof, Reason, Resources,
     Share, Task, TaskKey, Topology,
 };
+use crate::planted::{Fault, planted};
 
 /// A device as it is known now.
 #[derive(Clone, Debug)]
@@ -79,7 +80,8 @@ impl Agent {
             let asked = &self.journal.tasks.get(key).expect("it is a live task").task.resources;
             asked.device_shares().any(|(id, _)| !self.is_tenant(key, id))
         };
-        self.never_started = self.journal.live_tasks().filter(lacks_a_device).cloned().collect();
+        let lacking = self.journal.live_tasks().filter(lacks_a_device);
+        self.never_started = lacking.filter(|_| !planted(Fault::TrustTornLaunch)).cloned().collect();
     }
 
     pub(super) fn is_tenant(&self, task: &TaskKey, id: &DeviceId) -> bool {
@@ -154,7 +156,7 @@ impl Agent {
         for (id, share) in task.resources.device_shares() {
             let slot = self.devices.get(id).ok_or_else(|| format!("device {id} is not present"))?;
             let promise = promised.entry(id.clone()).or_default();
-            if let Some(obstacle) = slot.obstacle(share, *promise) {
+            if let Some(obstacle) = slot.obstacle(share, *promise).filter(|_| !planted(Fault::SkipDeviceCheck)) {
                 return Err(format!("device {id} {obstacle}"));
             }
             *promise += u32::from(share.0);
@@ -204,7 +206,9 @@ impl Agent {
             if tenants.remove(task).is_none() {
                 continue;
             }
-            if tenants.is_empty() {
+            if tenants.is_empty() && planted(Fault::SkipCleaning) {
+                (slot.state, shared) = (DeviceState::Free, true);
+            } else if tenants.is_empty() {
                 slot.state = DeviceState::Cleaning { generation: slot.generation };
             } else {
                 shared = true;
@@ -233,6 +237,7 @@ impl Agent {
             return;
         };
         slot.asked = false;
+        let result = result.or_else(|reason| if planted(Fault::HandOnDirty) { Ok(()) } else { Err(reason) });
         match result {
             Ok(()) => {
                 slot.state = DeviceState::Free;

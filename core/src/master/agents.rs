@@ -13,6 +13,7 @@ use crate::model::{
     AgentId, AgentReport, DeviceId, DeviceReport, DeviceState, Event, FrameworkId, FromAgent, Launch, PeerId,
     Principal, Reason, Reject, Resources, Status, TaskGroup, TaskKey, TaskReport, TaskState, ToAgent,
 };
+use crate::planted::{Fault, planted};
 
 impl Master {
     pub(super) fn recover_agents(&mut self, records: BTreeMap<AgentId, AgentRecord>) {
@@ -200,7 +201,7 @@ impl Master {
                 self.adopt_orphan(id, &key, report);
             }
         }
-        for framework in orphans {
+        for framework in orphans.into_iter().filter(|_| !planted(Fault::OrphansRunOn)) {
             self.to_agent(id, ToAgent::RemoveFramework(framework), out);
         }
         let missing: Vec<TaskKey> = self.agents[&id].known.difference(&reported).cloned().collect();
@@ -232,7 +233,7 @@ impl Master {
     /// The launch got lost with the connection. A group is sent whole, once: for its first task.
     fn launch_again(&self, id: AgentId, key: &TaskKey, out: &mut Outbox) {
         let leader = &self.tasks[key].leader;
-        if *leader != key.task {
+        if *leader != key.task || planted(Fault::LaunchNotResent) {
             return;
         }
         let known = self.agents[&id].known.iter().filter(|member| member.framework == key.framework);
@@ -271,7 +272,8 @@ impl Master {
         agent.record = record;
         agent.status = AgentStatus::Unreachable;
         self.touched.agents.push(id);
-        self.lose_tasks(id, TaskState::Unreachable, Reason::AgentDisconnected, "the agent is silent", out);
+        let state = if planted(Fault::UnreachableIsGone) { TaskState::Gone } else { TaskState::Unreachable };
+        self.lose_tasks(id, state, Reason::AgentDisconnected, "the agent is silent", out);
         self.settle_parked(id, out);
     }
 
@@ -343,7 +345,9 @@ impl Master {
 
     fn lose_tasks(&mut self, id: AgentId, state: TaskState, reason: Reason, message: &str, out: &mut Outbox) {
         let known = self.agents[&id].known.iter();
-        let lost: Vec<TaskKey> = known.filter(|key| !self.tasks[*key].state.is_terminal()).cloned().collect();
+        let ends = |key: &TaskKey| !self.tasks[key].state.is_terminal();
+        let kept = planted(Fault::GoneAgentKeepsTasks) && state == TaskState::GoneByOperator;
+        let lost: Vec<TaskKey> = known.filter(|key| ends(key) && !kept).cloned().collect();
         for key in lost {
             let status: Status = self.master_status(&key, state).because(reason, message);
             self.set_state(&key, status.clone(), state);

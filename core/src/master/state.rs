@@ -15,6 +15,7 @@ use crate::model::{
     Accept, AgentId, Attribute, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId, OfferMode,
     PeerId, Quantities, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time, WallTime,
 };
+use crate::planted::{Fault, planted};
 
 /// An agent that was admitted.
 #[derive(Debug)]
@@ -64,6 +65,17 @@ pub(super) struct DeviceEntry {
     /// The last tenancy that the agent said is over.
     pub(super) cleaned: u64,
     pub(super) since: WallTime,
+}
+
+impl DeviceEntry {
+    fn is_clean(&self) -> bool {
+        let cleaning = matches!(self.state, DeviceState::Cleaning { .. });
+        self.state == DeviceState::Free || (cleaning && planted(Fault::OfferCleaningDevice))
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.device.health.is_usable() || planted(Fault::OfferSickDevice)
+    }
 }
 
 impl Agent {
@@ -140,8 +152,7 @@ impl Agent {
 
     /// The devices that may be given out, with how much of each.
     pub(super) fn free_devices(&self) -> Resources {
-        let whole =
-            self.devices.values().filter(|entry| entry.state == DeviceState::Free && entry.device.health.is_usable());
+        let whole = self.devices.values().filter(|entry| entry.is_clean() && entry.is_healthy());
         Resources::devices(whole.map(|entry| entry.device.id.clone()))
     }
 
