@@ -141,6 +141,8 @@ pub enum Effect {
         device: Arc<Device>,
         /// Which tenancy of it.
         generation: u64,
+        /// If only a slice of it is to be cleaned, whose it was; others may hold the device open.
+        slice: Option<TaskKey>,
     },
     /// All updates of the group are acknowledged: the supervisor's folder may go, the sandbox is left to garbage collection.
     Forget {
@@ -215,6 +217,8 @@ pub enum Record {
         state: DeviceState,
         /// The number of its tenancies so far.
         generation: u64,
+        /// Why it is not given out again once it is clean; none if it is.
+        condemned: Option<Arc<str>>,
     },
     /// What a gang needs of this agent is set aside.
     Hold {

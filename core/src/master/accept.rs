@@ -1,12 +1,12 @@
 //! Acceptance: what was offered is turned into tasks, judged against what is free now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::view::AgentStatus;
 use super::{Master, Outbox};
 use crate::model::{
-    Accept, AgentId, Amounts, Body, Flavor, FrameworkId, OfferId, Operation, Reason, Refusal, Reject, Rejection,
-    Resources, Role, Task, TaskGroup, TaskKey, TaskState, ToAgent,
+    Accept, AgentId, Body, DeviceId, FrameworkId, OfferId, Operation, Reason, Refusal, Reject, Rejection, Resources,
+    Role, Share, Task, TaskGroup, TaskKey, TaskState, ToAgent,
 };
 
 /// The most offers, and the most operations, that one accept may name.
@@ -255,8 +255,9 @@ impl Master {
                         Reject::ClaimNotMet(unmet.to_string())
                     }
                 })?;
-                task.resources.add(&Resources::flavored(Flavor::default(), Amounts { devices, ..Amounts::default() }));
+                task.resources.add(&Resources::device_shares_of(devices));
             }
+            state.check_parts(task)?;
             if !left.subtract(&task.resources) {
                 let asked = task.resources.clone();
                 return Err(Reject::ExceedsOffer { asked, offered: left });
@@ -275,6 +276,7 @@ const FRUITLESS: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// The devices that are in both.
 fn common_devices(offered: &Resources, free: &Resources) -> Resources {
-    let free: BTreeSet<_> = free.device_shares().map(|(id, _)| id.clone()).collect();
-    Resources::devices(offered.device_shares().map(|(id, _)| id.clone()).filter(|id| free.contains(id)))
+    let free: BTreeMap<&DeviceId, Share> = free.device_shares().collect();
+    let both = |(id, share): (&DeviceId, Share)| Some((id.clone(), share.min(*free.get(id)?)));
+    Resources::device_shares_of(offered.device_shares().filter_map(both))
 }

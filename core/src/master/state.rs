@@ -94,9 +94,8 @@ impl Agent {
 
     /// The devices that may be given out, with how much of each.
     pub(super) fn free_devices(&self) -> Resources {
-        let whole =
-            self.devices.values().filter(|entry| entry.state == DeviceState::Free && entry.device.health.is_usable());
-        Resources::devices(whole.map(|entry| entry.device.id.clone()))
+        let usable = self.devices.values().filter(|entry| entry.device.health.is_usable());
+        Resources::device_shares_of(usable.map(|entry| (entry.device.id.clone(), entry.state.free_share())))
     }
 
     /// What the agent adds to the cluster's total.
