@@ -58,6 +58,9 @@ pub enum Command {
     Offers(Query),
     /// The devices: what they are, who holds them.
     Devices(Query),
+    /// What people do to a device.
+    #[command(subcommand)]
+    Device(Device),
     /// What a task printed.
     Logs(Logs),
     /// Why a task or a framework waits.
@@ -439,6 +442,27 @@ pub struct Why {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// `rialto device`.
+#[derive(Debug, Subcommand)]
+pub enum Device {
+    /// You have seen to a quarantined device: it is cleaned once more, and given out again if that succeeds.
+    Clear(DeviceClear),
+}
+
+/// `rialto device clear`.
+#[derive(Debug, Args)]
+pub struct DeviceClear {
+    /// Its agent: the id, the name, or the beginning of one.
+    #[arg(value_name = "AGENT")]
+    pub agent: String,
+    /// The device's id, as rialto devices shows it.
+    #[arg(value_name = "DEVICE")]
+    pub device: String,
     /// How to reach the master.
     #[command(flatten)]
     pub connect: Connect,

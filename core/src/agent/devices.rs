@@ -122,7 +122,9 @@ impl Agent {
         let tenancies: Vec<_> =
             self.journal.devices.iter().map(|(id, tenancy)| (id.clone(), tenancy.clone())).collect();
         for (id, tenancy) in tenancies {
-            let mut slot = Slot::new(undiscovered(&id), None);
+            let sliced = matches!(tenancy.state, DeviceState::Sliced(_));
+            let mode = if sliced { DeviceMode::Shared } else { DeviceMode::Exclusive };
+            let mut slot = Slot::new(undiscovered(&id, mode), None);
             (slot.state, slot.generation, slot.condemned) = (tenancy.state, tenancy.generation, tenancy.condemned);
             slot.evict(|task| self.journal.tasks.get(task).is_some_and(|entry| !entry.is_terminal()));
             self.devices.insert(id, slot);
@@ -375,7 +377,7 @@ impl Agent {
 }
 
 /// A device that the journal knows and no source has told of yet.
-fn undiscovered(id: &DeviceId) -> Device {
+fn undiscovered(id: &DeviceId, mode: DeviceMode) -> Device {
     Device {
         id: id.clone(),
         kind: Arc::from("unknown"),
@@ -384,7 +386,7 @@ fn undiscovered(id: &DeviceId) -> Device {
         generation: 0,
         attributes: BTreeMap::new(),
         topology: Topology::default(),
-        mode: DeviceMode::Exclusive,
+        mode,
         health: Health::Unknown,
         nodes: Vec::new(),
         proof: Proof::NodeClosed,
