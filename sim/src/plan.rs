@@ -45,6 +45,8 @@ pub(crate) struct AgentPlan {
     /// What it has after somebody took memory out of it, so that its tasks may not fit any more.
     pub(crate) small: Resources,
     pub(crate) devices: Vec<Device>,
+    /// How much of it is kept for the tenants of its devices; so little that every job still fits the first machine.
+    pub(crate) host_share_milli: u16,
 }
 
 /// What a framework is like.
@@ -150,7 +152,8 @@ fn draw_agent(dice: &mut Dice, at: usize) -> AgentPlan {
     let kinds = dice.count(usize::from(at == 0), 3);
     let devices = (0..kinds).map(|at| device(at, dice.chance(500), dice.chance(300))).collect();
     let small = Resources::of(Milli(cpus.0 / 2), Milli(mem.0 / 4));
-    AgentPlan { resources: Resources::of(cpus, mem), small, devices }
+    let host_share_milli = *dice.pick(&[0, 0, 100, 200]).expect("four shares");
+    AgentPlan { resources: Resources::of(cpus, mem), small, devices, host_share_milli }
 }
 
 fn device(at: usize, is_large: bool, is_shared: bool) -> Device {

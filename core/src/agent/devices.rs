@@ -10,8 +10,8 @@ use super::{Agent, Effect, Out, Record, notice};
 use crate::allocator::claims;
 use crate::gate::Output;
 use crate::model::{
-    Device, DeviceId, DeviceMode, DeviceReport, DeviceState, FromAgent, Health, Launch, Proof, Quantities, Reason,
-    Resources, Share, SliceState, Task, TaskKey, Time, Topology,
+    Device, DeviceId, DeviceMode, DeviceReport, DeviceState, FromAgent, Health, Launch, Milli, Proof, Quantities,
+    Reason, ResourceName, Resources, Share, SliceState, Task, TaskKey, Time, Topology,
 };
 
 /// A device as it is known now.
@@ -371,8 +371,23 @@ impl Agent {
     }
 
     pub(super) fn device_reports(&self) -> Vec<DeviceReport> {
+        let share = self.host_share();
         let shown = self.devices.values().filter(|slot| slot.is_shown());
-        shown.map(|slot| DeviceReport { device: slot.device.clone(), state: slot.state.clone() }).collect()
+        let device = |slot: &Slot| match &share {
+            Some(share) if slot.source.is_some() && slot.device.host_share.is_empty() => {
+                Arc::new(Device { host_share: share.clone(), ..(*slot.device).clone() })
+            }
+            _ => slot.device.clone(),
+        };
+        shown.map(|slot| DeviceReport { device: device(slot), state: slot.state.clone() }).collect()
+    }
+
+    /// What each device that is there keeps of the machine for its tenants, if the agent is to keep anything.
+    fn host_share(&self) -> Option<Quantities> {
+        let there = self.devices.values().filter(|slot| slot.source.is_some()).count() as u64;
+        let (fraction, total) = (u64::from(self.config.host_share_milli), self.config.resources.quantities());
+        let part = |name: &ResourceName| Milli(total.get(name).0.saturating_mul(fraction) / 1000 / there.max(1));
+        (fraction > 0).then(|| Quantities::of(part(&ResourceName::Cpus), part(&ResourceName::Mem)))
     }
 }
 

@@ -18,6 +18,9 @@ pub struct Config {
     pub resources: Resources,
     /// What it is like.
     pub attributes: BTreeMap<Arc<str>, Attribute>,
+    /// How much of its cpus and memory is kept for the tenants of its devices, in thousandths; in equal parts for all devices that are
+    /// there and whose source says nothing of it.
+    pub host_share_milli: u16,
     /// The wall time at [`Time::ZERO`](crate::model::Time::ZERO).
     pub origin: WallTime,
     /// Seeds the generator of update ids; drawn by the shell.

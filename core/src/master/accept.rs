@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::devices::claim_gpus;
 use super::view::AgentStatus;
 use super::{Master, Outbox};
 use crate::model::{
@@ -194,6 +195,7 @@ impl Master {
             return Ok(());
         }
         self.check_group(framework, &taken.role, group)?;
+        let group = &claim_gpus(group)?;
         let group = self.resolve_group(agent, taken, group)?;
         let keys: Vec<TaskKey> = group.tasks.iter().map(|task| TaskKey::new(framework, task.id.clone())).collect();
         for (key, task) in keys.iter().zip(&group.tasks) {
@@ -242,7 +244,7 @@ impl Master {
             return Err(Reject::AgentAway(agent));
         }
         let mut free = state.available(&taken.role);
-        let mut left = taken.left.clone();
+        let (mut left, mut kept) = (taken.left.clone(), state.kept.clone());
         let mut resolved = group.clone();
         for task in &mut resolved.tasks {
             let conflict = |free: &Resources| Reject::OfferConflict { left: free.clone() };
@@ -262,9 +264,7 @@ impl Master {
                 let asked = task.resources.clone();
                 return Err(Reject::ExceedsOffer { asked, offered: left });
             }
-            if !free.subtract(&task.resources) {
-                return Err(conflict(&free));
-            }
+            state.take_beside_kept(task, &mut free, &mut kept).map_err(|usable| conflict(&usable))?;
         }
         taken.left = left;
         Ok(resolved)

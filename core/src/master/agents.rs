@@ -463,5 +463,6 @@ impl Master {
         let agent = self.agents.get_mut(&id).expect("it was there above");
         agent.free = free;
         agent.overcommitted = overcommitted;
+        self.recompute_kept(id);
     }
 }

@@ -1,9 +1,11 @@
 //! Devices at the master: slices, what is free, and what a person says of a quarantined one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::{
-    AgentId, Device, DeviceId, DeviceMode, DeviceState, Operation, Resources, Share, TaskGroup, TaskState, Term,
+    AgentId, Device, DeviceId, DeviceMode, DeviceState, OfferMode, Operation, Resources, Share, TaskGroup, TaskState,
+    Term,
 };
 use crate::testing::{Market, device, shape, task};
 
@@ -121,4 +123,68 @@ fn a_person_has_a_quarantined_device_cleaned_again() {
     market.operator(clear("g")).expect("clear g on a\nreply ok");
     market.agent_leaves("a").lines();
     market.operator(clear("g")).expect("reply agent_away");
+}
+
+/// One agent with two exclusive GPUs and a shared one, and a framework that takes exclusive offers.
+fn with_gpus_to_count() -> Market {
+    let mut market = Market::new();
+    let devices = vec![device("g", "gpu", "A1"), device("h", "gpu", "A1"), shared("s"), device("f", "fpga", "B")];
+    market.agent_with("a", "cpus:8;mem:1024", devices).framework_with("old", &["*"], OfferMode::Exclusive).lines();
+    market
+}
+
+#[test]
+fn an_exclusive_offer_counts_the_free_exclusive_gpus() {
+    let mut market = with_gpus_to_count();
+    let offer = market.offer_of("old", "a");
+    assert_eq!(offer.resources.to_string(), "cpus:8 mem:1024 gpus:2 device:f device:g device:h device:s");
+    market.framework("new", "*").decline("old", "a", 60);
+    assert!(!market.offer_of("new", "a").resources.to_string().contains("gpus"), "others see instances only");
+}
+
+#[test]
+fn gpus_that_are_counted_are_resolved_to_instances() {
+    let mut market = with_gpus_to_count();
+    market.launch("old", "a", "t1", "cpus:1;gpus:1");
+    market.expect(
+        "launch old/t1 with g on a
+         offer a cpus:7 mem:1024 gpus:1 device:f device:h device:s -> old",
+    );
+    market.launch("old", "a", "t2", "cpus:1;gpus:2");
+    assert_eq!(market.lines()[0], "rejected t2 claim_not_met -> old", "a shared one is not counted");
+}
+
+#[test]
+fn the_two_views_of_a_gpu_cannot_double_book_it() {
+    let mut market = with_gpus_to_count();
+    let offer = market.offer_of("old", "a");
+    let launch = |task| Operation::Launch(TaskGroup::single(task));
+    let by_name = || {
+        let mut task = task("named", "*", "cpus:1", &[]);
+        task.resources.add(&Resources::devices([DeviceId::new("g"), DeviceId::new("h")]));
+        task
+    };
+    let counted = task("counted", "*", "cpus:1;gpus:1", &[]);
+    market.accept("old", &offer, vec![launch(by_name()), launch(counted)]);
+    let lines = market.lines();
+    assert_eq!(lines[0], "launch old/named with g,h on a");
+    assert!(lines.contains(&"rejected counted claim_not_met -> old".to_owned()), "{lines:?}");
+}
+
+#[test]
+fn a_part_of_a_gpu_cannot_be_counted() {
+    let mut market = with_gpus_to_count();
+    market.launch("old", "a", "t1", "cpus:1;gpus:0.5");
+    assert_eq!(market.lines()[0], "rejected t1 invalid -> old");
+}
+
+#[test]
+fn a_demand_for_counted_gpus_is_met_by_instances() {
+    let mut market = with_gpus_to_count();
+    market.decline("old", "a", 1).wait(Duration::from_secs(2)).lines();
+    market.demand("old", vec![shape("two", "cpus:1;gpus:2", &[], 1)]);
+    assert!(market.has_offer("old", "a"));
+    market.demand("old", vec![shape("three", "cpus:1;gpus:3", &[], 1)]);
+    market.decline("old", "a", 1).wait(Duration::from_secs(2));
+    assert!(!market.has_offer("old", "a"));
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::devices::claim_gpus_of;
 use super::registry::{FrameworkRecord, Record};
 use super::state::{Framework, PeerOf};
 use super::timers::Timer;
@@ -225,7 +226,7 @@ impl Master {
             return;
         }
         match demand {
-            Some(demand) => framework.demand.insert(role, demand),
+            Some(demand) => framework.demand.insert(role, claim_gpus_of(demand)),
             None => framework.demand.remove(&role),
         };
         let rows = framework

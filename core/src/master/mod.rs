@@ -7,6 +7,7 @@ mod accept;
 mod agents;
 mod devices;
 mod frameworks;
+mod host_share;
 mod invariants;
 mod offers;
 pub mod registry;

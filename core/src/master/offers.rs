@@ -93,6 +93,7 @@ impl Master {
             if self.make_room(id, *framework, role, out) {
                 known = None;
                 let available = self.agents[&id].available(role);
+                let available = self.offerable(id, *framework, role, &available).into_owned();
                 self.make_offer(id, *framework, role, available, out);
             } else if self.frameworks[framework].mode() == OfferMode::Optimistic {
                 let offers = self.agents[&id].offers.iter();
@@ -136,7 +137,8 @@ impl Master {
             return false;
         };
         let state = &self.agents[&agent];
-        if self.is_filtered(client, agent, role, available) {
+        let offerable = self.offerable(agent, framework, role, available);
+        if !is_worth_offering(&offerable) || self.is_filtered(client, agent, role, &offerable) {
             return false;
         }
         match client.demand.get(role) {
@@ -145,7 +147,8 @@ impl Master {
         }
         // An exclusive framework gets what is new beside what it has; an optimistic one gets a larger offer for the one it has.
         let standing = self.standing_offer(agent, framework, role);
-        client.mode() == OfferMode::Exclusive || standing.is_none_or(|entry| !entry.offer.resources.contains(available))
+        client.mode() == OfferMode::Exclusive
+            || standing.is_none_or(|entry| !entry.offer.resources.contains(&offerable))
     }
 
     /// Whether the framework's optimistic offer of the agent is left to stand for now, although it could be a larger one.
@@ -285,6 +288,7 @@ impl Master {
         self.stats.offers_made += 1;
         self.touched.offers.insert(id);
         self.touched.frameworks.insert(framework);
+        let offer = self.agents[&agent].with_gpus(offer);
         self.tell(framework, Event::Offers(vec![offer]), out);
     }
 
@@ -433,10 +437,10 @@ impl Master {
         if entry.offer.mode == OfferMode::Exclusive {
             return true;
         }
-        let available = agent.available(&entry.offer.role);
+        let (available, agent_id) = (agent.available(&entry.offer.role), entry.offer.agent);
         match self.frameworks[&entry.framework].demand.get(&entry.offer.role) {
             Some(demand) => demand.shapes.iter().any(|shape| agent.fits(shape, &available)),
-            None => is_worth_offering(&available),
+            None => is_worth_offering(&self.offerable(agent_id, entry.framework, &entry.offer.role, &available)),
         }
     }
 
@@ -500,7 +504,11 @@ impl Agent {
     /// Whether one of `shape` could be run with `available` of this agent.
     pub(super) fn fits(&self, shape: &Shape, available: &Resources) -> bool {
         let constraint = shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(self));
-        constraint && fits_amounts(&shape.resources, available) && self.resolve(&shape.claims, available).is_ok()
+        if !constraint || !fits_amounts(&shape.resources, available) {
+            return false;
+        }
+        let Ok(devices) = self.resolve(&shape.claims, available) else { return false };
+        self.leaves_kept(&shape.resources, &devices, available)
     }
 
     /// The devices in `available` that meet the claims.

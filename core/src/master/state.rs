@@ -26,6 +26,8 @@ pub(super) struct Agent {
     pub(super) free: Resources,
     /// What exclusive offers lock of that.
     pub(super) locked: Resources,
+    /// What of its unreserved cpus and memory is kept for the tenants of its devices, beyond what they use already.
+    pub(super) kept: Quantities,
     /// Tasks hold more than there is: its configuration shrank under them.
     pub(super) overcommitted: bool,
     pub(super) devices: BTreeMap<DeviceId, DeviceEntry>,
@@ -65,6 +67,7 @@ impl Agent {
             status,
             heard: false,
             locked: Resources::new(),
+            kept: Quantities::new(),
             overcommitted: false,
             devices: BTreeMap::new(),
             tasks: BTreeSet::new(),

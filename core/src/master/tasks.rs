@@ -55,7 +55,9 @@ impl Master {
         let quantities = agent.quantities(&entry.task.resources);
         entry.charged = Some(quantities.clone());
         self.sorter.charge(&entry.task.role, key.framework, &quantities);
-        self.touched.agents.insert(entry.agent);
+        let id = entry.agent;
+        self.recompute_kept(id);
+        self.touched.agents.insert(id);
         self.touched.frameworks.insert(key.framework);
     }
 
@@ -77,6 +79,7 @@ impl Master {
             agent.free.add(&entry.task.resources.without_devices());
         }
         self.soil_devices(key);
+        self.recompute_kept(id);
         self.touched.agents.insert(id);
         self.touched.frameworks.insert(key.framework);
         self.want_agent_round(id);

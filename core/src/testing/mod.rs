@@ -371,6 +371,15 @@ impl Market {
         self.from_agent(agent, FromAgent::Devices(reports))
     }
 
+    /// A device of the agent is in order from now on.
+    pub fn device_works(&mut self, agent: &str, device: &str) -> &mut Self {
+        let side = self.agents.get_mut(agent).expect("an agent of that name");
+        let report = side.devices.get_mut(&DeviceId::new(device)).expect("a device of that name");
+        report.device = Arc::new(Device { health: Health::Healthy, ..(*report.device).clone() });
+        let reports = side.devices.values().cloned().collect();
+        self.from_agent(agent, FromAgent::Devices(reports))
+    }
+
     /// The framework kills a task.
     pub fn kill(&mut self, framework: &str, id: &str) -> &mut Self {
         let call = CallId(self.next());
