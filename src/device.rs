@@ -15,7 +15,8 @@ pub async fn clear(args: DeviceClear) -> anyhow::Result<()> {
     let client = args.connect.client().await?;
     let found: api::Agents = client.get_json("/api/agents").await?;
     let rows: Vec<(&str, &str)> = found.agents.iter().map(|one| (one.id.as_str(), one.name.as_str())).collect();
-    let agent = choose(&args.agent, &rows)?.with_context(|| format!("agent {}: none of that id or name", args.agent))?;
+    let agent =
+        choose(&args.agent, &rows)?.with_context(|| format!("agent {}: none of that id or name", args.agent))?;
     let command = Command::ClearDevice { agent: agent.parse()?, device: DeviceId::new(&args.device) };
     client.command(&command).await.with_context(|| format!("device {} of {agent}", args.device))?;
     writeln!(std::io::stdout(), "{} of {agent} is being cleaned; rialto devices shows what comes of it", args.device)?;

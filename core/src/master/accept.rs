@@ -1,6 +1,7 @@
 //! Acceptance: what was offered is turned into tasks, judged against what is free now.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::devices::claim_gpus;
 use super::view::AgentStatus;
@@ -178,7 +179,7 @@ impl Master {
         }
         let used_nothing = taken.left == taken.offered;
         let refusal = if used_nothing && refusal.duration.is_zero() { &Refusal::of(FRUITLESS) } else { refusal };
-        self.refuse(framework, agent, taken.role, taken.left, refusal);
+        self.refuse(framework, agent, &taken.role, Arc::new(taken.left), refusal);
         self.want_agent_round(agent);
         rejected
     }
@@ -243,7 +244,7 @@ impl Master {
         if !state.is_usable() {
             return Err(Reject::AgentAway(agent));
         }
-        let mut free = state.available(&taken.role);
+        let mut free = Arc::unwrap_or_clone(state.available(&taken.role));
         let (mut left, mut kept) = (taken.left.clone(), state.kept.clone());
         let mut resolved = group.clone();
         for task in &mut resolved.tasks {

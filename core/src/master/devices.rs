@@ -1,6 +1,8 @@
 //! What the master sees to for devices beyond their states: that exclusive ones are not given out in parts, that a person's word about
 //! a quarantined one reaches its agent, and that frameworks which count GPUs get instances.
 
+use std::sync::Arc;
+
 use super::state::Agent;
 use super::{Master, Outbox};
 use crate::model::{
@@ -61,7 +63,7 @@ impl Agent {
         let count = offer.resources.device_shares().filter(is_gpu).count();
         let mut scalars = Quantities::new();
         scalars.set(&ResourceName::new(GPUS), Milli::from_whole(count as u64));
-        offer.resources.add(&Resources::scalars(scalars));
+        Arc::make_mut(&mut offer.resources).add(&Resources::scalars(scalars));
         offer
     }
 }

@@ -3,15 +3,14 @@
 //! What is kept on an agent is the shares of its usable devices, held or not, less what their tenants use of them already. A tenant may
 //! use its devices' shares; what it wants beyond them, and what others want, comes out of what is not kept.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Master;
-use super::offers::fits_amounts;
+use super::available::{Available, fits_amounts};
+use super::clients::{Client, Wanted};
 use super::state::{Agent, DeviceEntry};
-use crate::model::{
-    AgentId, DeviceId, DeviceState, Flavor, FrameworkId, Milli, Quantities, Resources, Role, Share, Task,
-};
+use crate::model::{AgentId, DeviceId, DeviceState, Flavor, Milli, Quantities, Resources, Shape, Share, Task};
 
 impl Master {
     /// Computes anew what is kept on the agent: its devices have changed, or who holds them.
@@ -31,25 +30,6 @@ impl Master {
                 less(&kept, &at_most(&task.resources.quantities(), &agent.host_share(task.resources.device_shares())));
         }
         self.agents.get_mut(&id).expect("it was there above").kept = kept;
-    }
-
-    /// What of `available` the framework is offered: all but what is kept for devices that are not offered with it; if it has said what
-    /// it waits for, and that is no devices, all but what is kept.
-    pub(super) fn offerable<'a>(
-        &self,
-        agent: AgentId,
-        framework: FrameworkId,
-        role: &Role,
-        available: &'a Resources,
-    ) -> Cow<'a, Resources> {
-        let state = &self.agents[&agent];
-        if state.kept.is_empty() {
-            return Cow::Borrowed(available);
-        }
-        let demand = self.frameworks.get(&framework).and_then(|client| client.demand.get(role));
-        let wants_none = demand.is_some_and(|demand| demand.shapes.iter().all(|shape| shape.claims.is_empty()));
-        let own = if wants_none { Quantities::new() } else { state.host_share(available.device_shares()) };
-        Cow::Owned(state.without(available, &less(&state.kept, &own)))
     }
 }
 
@@ -85,10 +65,24 @@ impl Agent {
         (barred, less(kept, &at_most(asked, own)))
     }
 
+    /// What of `available` the client is offered: all but what is kept for devices that are not offered with it; if it has said what it
+    /// waits for, and that is no devices, all but what is kept.
+    pub(super) fn offerable(&self, client: &Client, available: Arc<Available>) -> Arc<Available> {
+        if self.kept.is_empty() {
+            return available;
+        }
+        let waits_for_none = |wanted: &Arc<[Wanted]>| wanted.iter().all(|wanted| wanted.shape.claims.is_empty());
+        let own = match &client.wanted {
+            Some(wanted) if waits_for_none(wanted) => Quantities::new(),
+            _ => self.host_share(available.resources.device_shares()),
+        };
+        Arc::new(Available::new(Arc::new(self.without(&available.resources, &less(&self.kept, &own)))))
+    }
+
     /// Whether `available` of this agent, or of an agent like it, holds what is asked for beside what is kept for devices other than these.
     pub(super) fn leaves_kept(
         &self,
-        asked: &Resources,
+        shape: &Shape,
         devices: &BTreeMap<DeviceId, Share>,
         available: &Resources,
     ) -> bool {
@@ -96,8 +90,8 @@ impl Agent {
             return true;
         }
         let own = self.host_share(devices.iter().map(|(id, share)| (id, *share)));
-        let (barred, _) = Self::beside(&asked.quantities(), &own, &self.kept);
-        fits_amounts(asked, &self.without(available, &barred))
+        let (barred, _) = Self::beside(&shape.resources.quantities(), &own, &self.kept);
+        fits_amounts(&shape.resources, &self.without(available, &barred))
     }
 
     /// `available` with so much less of what is not reserved, unless that was left out already.
