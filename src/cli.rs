@@ -164,6 +164,9 @@ pub struct Agent {
     /// Where its devices come from: "glob:/dev/ttyUSB*,kind=dongle", or "fake:gpu,model=T4,memory=16GiB,count=2". May be repeated.
     #[arg(long = "device-source", env = "RIALTO_DEVICE_SOURCES", value_name = "SPEC", value_delimiter = ';')]
     pub device_sources: Vec<String>,
+    /// How much of its cpus and memory is kept for tasks that hold its devices, in per cent; in equal parts for each device.
+    #[arg(long, env = "RIALTO_DEVICE_HOST_SHARE", default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u16).range(0..=100))]
+    pub device_host_share: u16,
     /// How to reach the master.
     #[command(flatten)]
     pub connect: Connect,
