@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::{Agent, Effect, End, Finding, KillCause, Out, Record, notice};
 use crate::gate::Output;
 use crate::model::{
-    Claim, Count, Device, ExecutorRef, Exit, FrameworkId, FromAgent, Launch, Reason, Resources, Source, Status, Task,
-    TaskGroup, TaskHealth, TaskId, TaskKey, TaskState, Time,
+    Device, ExecutorRef, Exit, FrameworkId, FromAgent, Launch, Reason, Resources, Source, Status, Task, TaskGroup,
+    TaskHealth, TaskId, TaskKey, TaskState, Time,
 };
 use crate::planted::{Fault, planted};
 
@@ -279,19 +279,6 @@ fn check_description(task: &Task) -> Result<(), Refusal> {
         return Err(Refusal { state: TaskState::Error, reason: Reason::TaskInvalid, message });
     }
     Ok(())
-}
-
-/// Whether the devices that a task was given meet what it asks for.
-pub(super) fn meets(claim: &Claim, given: &[&Arc<Device>]) -> bool {
-    claim.alternatives.iter().any(|alternative| {
-        let fits =
-            |device: &&&Arc<Device>| device.kind == alternative.kind && alternative.selector.matches(&****device);
-        let wanted = match alternative.count {
-            Count::Exactly(number) => usize::from(number),
-            Count::All => 1,
-        };
-        given.iter().filter(fits).count() >= wanted
-    })
 }
 
 fn describe(task: &TaskId, end: End, kill: Option<KillCause>, health: Option<TaskHealth>) -> Status {

@@ -1,13 +1,14 @@
 //! Acceptance: what was offered is turned into tasks, judged against what is free now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::devices::claim_gpus;
 use super::view::AgentStatus;
 use super::{Master, Outbox};
 use crate::model::{
-    Accept, AgentId, Amounts, Body, Flavor, FrameworkId, OfferId, Operation, Reason, Refusal, Reject, Rejection,
-    Resources, Role, Task, TaskGroup, TaskKey, TaskState, ToAgent,
+    Accept, AgentId, Body, DeviceId, FrameworkId, OfferId, Operation, Reason, Refusal, Reject, Rejection, Resources,
+    Role, Share, Task, TaskGroup, TaskKey, TaskState, ToAgent,
 };
 use crate::planted::{Fault, planted};
 
@@ -196,6 +197,7 @@ impl Master {
             return Ok(());
         }
         self.check_group(framework, &taken.role, group)?;
+        let group = &claim_gpus(group)?;
         let group = self.resolve_group(agent, taken, group)?;
         let keys: Vec<TaskKey> = group.tasks.iter().map(|task| TaskKey::new(framework, task.id.clone())).collect();
         for (key, task) in keys.iter().zip(&group.tasks) {
@@ -244,7 +246,7 @@ impl Master {
             return Err(Reject::AgentAway(agent));
         }
         let mut free = Arc::unwrap_or_clone(state.available(&taken.role));
-        let mut left = taken.left.clone();
+        let (mut left, mut kept) = (taken.left.clone(), state.kept.clone());
         let mut resolved = group.clone();
         for task in &mut resolved.tasks {
             let conflict = |free: &Resources| Reject::OfferConflict { left: free.clone() };
@@ -257,15 +259,14 @@ impl Master {
                         Reject::ClaimNotMet(unmet.to_string())
                     }
                 })?;
-                task.resources.add(&Resources::flavored(Flavor::default(), Amounts { devices, ..Amounts::default() }));
+                task.resources.add(&Resources::device_shares_of(devices));
             }
+            state.check_parts(task)?;
             if !left.subtract(&task.resources) {
                 let asked = task.resources.clone();
                 return Err(Reject::ExceedsOffer { asked, offered: left });
             }
-            if !free.subtract(&task.resources) {
-                return Err(conflict(&free));
-            }
+            state.take_beside_kept(task, &mut free, &mut kept).map_err(|usable| conflict(&usable))?;
         }
         taken.left = left;
         Ok(resolved)
@@ -277,6 +278,7 @@ const FRUITLESS: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// The devices that are in both.
 fn common_devices(offered: &Resources, free: &Resources) -> Resources {
-    let free: BTreeSet<_> = free.device_shares().map(|(id, _)| id.clone()).collect();
-    Resources::devices(offered.device_shares().map(|(id, _)| id.clone()).filter(|id| free.contains(id)))
+    let free: BTreeMap<&DeviceId, Share> = free.device_shares().collect();
+    let both = |(id, share): (&DeviceId, Share)| Some((id.clone(), share.min(*free.get(id)?)));
+    Resources::device_shares_of(offered.device_shares().filter_map(both))
 }

@@ -11,7 +11,7 @@ use super::{Effect, Master, Outbox};
 use crate::gate::Output;
 use crate::model::{
     AgentId, AgentReport, DeviceId, DeviceReport, DeviceState, Event, FrameworkId, FromAgent, Launch, PeerId,
-    Principal, Reason, Reject, Resources, Status, TaskGroup, TaskKey, TaskReport, TaskState, ToAgent,
+    Principal, Reason, Reject, Resources, Share, Status, TaskGroup, TaskKey, TaskReport, TaskState, ToAgent,
 };
 use crate::planted::{Fault, planted};
 
@@ -62,6 +62,7 @@ impl Master {
             FromAgent::Register(_) => unreachable!("on_agent() takes registrations out"),
             FromAgent::Update { framework, status, latest } => self.on_update(id, framework, status, latest, out),
             FromAgent::DevicesFree(devices) => self.on_devices_free(id, devices),
+            FromAgent::SlicesFree(slices) => self.on_slices_free(id, slices),
             FromAgent::Devices(reports) => self.on_devices(id, reports, out),
             FromAgent::Journal { degraded } => {
                 let agent = self.agents.get_mut(&id).expect("a peer's agent is known");
@@ -388,8 +389,10 @@ impl Master {
         let mut old = std::mem::take(&mut agent.devices);
         self.touched.devices.extend(old.keys().map(|device| (id, device.clone())));
         for DeviceReport { device, mut state } in reports {
-            if let (DeviceState::Free, Some(holder)) = (&state, staged.get(&device.id)) {
-                state = DeviceState::Allocated(BTreeMap::from([(holder.clone(), 1000)]));
+            for (holder, share) in staged.get(&device.id).into_iter().flatten() {
+                if !state.is_held_by(holder) && state.free_share() >= *share {
+                    state.give(device.mode, holder, *share);
+                }
             }
             let before = old.remove(&device.id);
             let cleaned = before.as_ref().map_or(0, |entry| entry.cleaned);
@@ -400,15 +403,18 @@ impl Master {
     }
 
     /// Devices of tasks whose launch the agent has not confirmed, be it by an update or by having `told` of them.
-    fn staged_devices(&self, id: AgentId, told: &BTreeSet<TaskKey>) -> BTreeMap<DeviceId, TaskKey> {
+    fn staged_devices(&self, id: AgentId, told: &BTreeSet<TaskKey>) -> BTreeMap<DeviceId, Vec<(TaskKey, Share)>> {
         let staged = self.agents[&id]
             .tasks
             .iter()
             .filter(|key| self.tasks[*key].state == TaskState::Staging && !told.contains(*key));
-        let devices = staged.flat_map(|key| {
-            self.tasks[key].task.resources.device_shares().map(|(device, _)| (device.clone(), key.clone()))
-        });
-        devices.collect()
+        let mut devices: BTreeMap<DeviceId, Vec<(TaskKey, Share)>> = BTreeMap::new();
+        for key in staged {
+            for (device, share) in self.tasks[key].task.resources.device_shares() {
+                devices.entry(device.clone()).or_default().push((key.clone(), share));
+            }
+        }
+        devices
     }
 
     fn on_devices_free(&mut self, id: AgentId, devices: Vec<(DeviceId, u64)>) {
@@ -425,6 +431,23 @@ impl Master {
             entry.since = since;
             if entry.device.health.is_usable() {
                 Arc::make_mut(&mut agent.free).add(&Resources::devices([device.clone()]));
+            }
+            self.touched.devices.insert((id, device));
+        }
+        self.touched.agents.push(id);
+        self.want_agent_round(id);
+    }
+
+    fn on_slices_free(&mut self, id: AgentId, slices: Vec<(DeviceId, TaskKey)>) {
+        let since = self.wall();
+        let agent = self.agents.get_mut(&id).expect("a peer's agent is known");
+        for (device, task) in slices {
+            // A repeated message about a slice that is gone frees nothing.
+            let Some(entry) = agent.devices.get_mut(&device) else { continue };
+            let Some(share) = entry.state.free_slice(&task) else { continue };
+            entry.since = since;
+            if entry.device.health.is_usable() {
+                Arc::make_mut(&mut agent.free).add(&Resources::device_shares_of([(device.clone(), share)]));
             }
             self.touched.devices.insert((id, device));
         }
@@ -451,5 +474,6 @@ impl Master {
         let agent = self.agents.get_mut(&id).expect("it was there above");
         agent.free = Arc::new(free);
         agent.overcommitted = overcommitted;
+        self.recompute_kept(id);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::devices::claim_gpus_of;
 use super::registry::{FrameworkRecord, Record};
 use super::state::{Framework, PeerOf};
 use super::timers::Timer;
@@ -231,6 +232,7 @@ impl Master {
     }
 
     fn declare(&mut self, id: FrameworkId, role: Role, demand: Option<Demand>, out: &mut Outbox) {
+        let demand = demand.map(claim_gpus_of);
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
         if !framework.record.info.roles.contains(&role) {
             return;

@@ -9,8 +9,10 @@ mod available;
 mod capacity;
 mod clients;
 mod declared;
+mod devices;
 mod filters;
 mod frameworks;
+mod host_share;
 mod invariants;
 mod offers;
 pub mod registry;
@@ -39,8 +41,8 @@ use self::timers::{Timer, Timers};
 use crate::allocator::sorter::{ClientIndex, Sorter};
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Call, ClientId, ClusterId, Event, FrameworkId, FromAgent, Offer, OfferId, PeerId, Principal, Reject,
-    RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
+    AgentId, Call, ClientId, ClusterId, DeviceId, Event, FrameworkId, FromAgent, Offer, OfferId, PeerId, Principal,
+    Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -158,6 +160,13 @@ pub enum Command {
         role: Role,
         /// Its weight.
         weight_milli: u32,
+    },
+    /// Clean a device that is quarantined once more, and give it out again if that succeeds.
+    ClearDevice {
+        /// Of which agent.
+        agent: AgentId,
+        /// Which.
+        device: DeviceId,
     },
     /// Why does it wait?
     Why(Target),
@@ -361,6 +370,7 @@ impl Master {
             Command::Teardown(framework) => self.teardown(framework, out).map(|()| Reply::Done),
             Command::MarkGone(agent) => self.mark_gone(agent, out).map(|()| Reply::Done),
             Command::SetWeight { role, weight_milli } => self.set_weight(role, weight_milli, out).map(|()| Reply::Done),
+            Command::ClearDevice { agent, device } => self.clear_device(agent, device, out).map(|()| Reply::Done),
             Command::Why(target) => self.why(&target).map(|explanation| Reply::Why(Box::new(explanation))),
         };
         self.stats.operator_commands += 1;
@@ -387,5 +397,7 @@ impl Master {
     }
 }
 
+#[cfg(test)]
+mod device_tests;
 #[cfg(test)]
 mod tests;

@@ -203,6 +203,7 @@ impl Master {
                 continue;
             }
             let Some(available) = look.available_to(agent, &client.role) else { break };
+            let available = agent.offerable(client, available);
             look.is_gathering = look.is_gathering || self.waits_for_locked(agent, client_id, client, &available);
             let may = asked.includes(client_id) && !(look.is_gathering && client.mode == OfferMode::Exclusive);
             if !may || !available.is_worth_offering() || !self.wants(agent, client_id, client, &available) {
@@ -403,6 +404,7 @@ impl Master {
         self.stats.offers_made += 1;
         self.touched.offers.push(id);
         self.touched.frameworks.push(framework);
+        let offer = self.agents[&agent].with_gpus(offer);
         self.unsent.push((framework, offer));
         mode
     }

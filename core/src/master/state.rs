@@ -30,6 +30,8 @@ pub(super) struct Agent {
     pub(super) free: Arc<Resources>,
     /// What exclusive offers lock of that.
     pub(super) locked: Arc<Resources>,
+    /// What of its unreserved cpus and memory is kept for the tenants of its devices, beyond what they use already.
+    pub(super) kept: Quantities,
     /// Tasks hold more than there is: its configuration shrank under them.
     pub(super) overcommitted: bool,
     pub(super) devices: BTreeMap<DeviceId, DeviceEntry>,
@@ -68,9 +70,10 @@ pub(super) struct DeviceEntry {
 }
 
 impl DeviceEntry {
-    fn is_clean(&self) -> bool {
-        let cleaning = matches!(self.state, DeviceState::Cleaning { .. });
-        self.state == DeviceState::Free || (cleaning && planted(Fault::OfferCleaningDevice))
+    /// How much of it may be given out, whatever its health.
+    fn free_share(&self) -> Share {
+        let is_cleaning = matches!(self.state, DeviceState::Cleaning { .. });
+        if is_cleaning && planted(Fault::OfferCleaningDevice) { Share::WHOLE } else { self.state.free_share() }
     }
 
     fn is_healthy(&self) -> bool {
@@ -88,6 +91,7 @@ impl Agent {
             status,
             heard: false,
             locked: Arc::default(),
+            kept: Quantities::new(),
             overcommitted: false,
             devices: BTreeMap::new(),
             tasks: BTreeSet::new(),
@@ -152,8 +156,8 @@ impl Agent {
 
     /// The devices that may be given out, with how much of each.
     pub(super) fn free_devices(&self) -> Resources {
-        let whole = self.devices.values().filter(|entry| entry.is_clean() && entry.is_healthy());
-        Resources::devices(whole.map(|entry| entry.device.id.clone()))
+        let usable = self.devices.values().filter(|entry| entry.is_healthy());
+        Resources::device_shares_of(usable.map(|entry| (entry.device.id.clone(), entry.free_share())))
     }
 
     /// What the agent adds to the cluster's total.

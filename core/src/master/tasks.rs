@@ -13,8 +13,8 @@ use super::view::{AgentStatus, Change};
 use super::{Effect, Master, Outbox};
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Asked, DeviceState, Event, FrameworkId, Reason, Reject, Resources, Source, Status, Task, TaskId, TaskKey,
-    TaskReport, TaskState, ToAgent, UpdateId,
+    AgentId, Asked, Event, FrameworkId, Reason, Reject, Resources, Source, Status, Task, TaskId, TaskKey, TaskReport,
+    TaskState, ToAgent, UpdateId,
 };
 use crate::planted::{Fault, planted};
 
@@ -56,7 +56,9 @@ impl Master {
         let quantities = agent.quantities(&entry.task.resources);
         entry.charged = Some(quantities.clone());
         self.sorter.charge(&entry.task.role, key.framework, &quantities);
-        self.touched.agents.push(entry.agent);
+        let id = entry.agent;
+        self.recompute_kept(id);
+        self.touched.agents.push(id);
         self.touched.frameworks.push(key.framework);
     }
 
@@ -83,6 +85,7 @@ impl Master {
             Arc::make_mut(&mut agent.free).add(&entry.task.resources.without_devices());
         }
         self.soil_devices(key);
+        self.recompute_kept(id);
         self.touched.agents.push(id);
         self.touched.frameworks.push(key.framework);
         self.want_agent_round(id);
@@ -95,8 +98,7 @@ impl Master {
         let agent = self.agents.get_mut(&entry.agent).expect("a task's agent is known");
         for (device, _) in entry.task.resources.device_shares() {
             let Some(held) = agent.devices.get_mut(device) else { continue };
-            if matches!(&held.state, DeviceState::Allocated(holders) if holders.contains_key(key)) {
-                held.state = DeviceState::Cleaning { generation: held.cleaned + 1 };
+            if held.state.soil(key, held.cleaned + 1) {
                 held.since = since;
                 self.touched.devices.insert((entry.agent, device.clone()));
             }
@@ -439,7 +441,7 @@ impl Master {
         }
         for (device, share) in resources.device_shares() {
             if let Some(entry) = agent_entry.devices.get_mut(device) {
-                entry.state = DeviceState::Allocated([(key.clone(), share.0)].into());
+                entry.state.give(entry.device.mode, key, share);
                 entry.since = since;
                 self.touched.devices.insert((agent, device.clone()));
             }
