@@ -389,6 +389,8 @@ impl Shell {
             Effect::Start { launch, devices } => self.add_group(launch, devices, Group::start),
             Effect::Kill { task, grace } => self.kill(&task, grace),
             Effect::Release { device, generation } => self.release(device, generation),
+            Effect::MakeVolume { volume, fresh } => self.make_volume(&volume, fresh),
+            Effect::DestroyVolume(volume) => self.destroy_volume(volume),
             Effect::Forget { task } => self.forget(&task),
             Effect::Shutdown(reject) => self.refused = Some(reject),
             Effect::Notice(text) => tracing::info!("{text}"),
@@ -444,6 +446,27 @@ impl Shell {
             };
             let input = Input::Released { device: device.id.clone(), generation, result };
             let _stopped = events.send(Event::Input(input)).await;
+        });
+    }
+
+    /// Done at once, so that it is there before any task that uses it; a task that does not find it says why it can't be started.
+    fn make_volume(&self, volume: &VolumeKey, fresh: bool) {
+        let age = if fresh { Age::New } else { Age::Known };
+        if let Err(error) = self.launcher.layout.volumes().make(volume, age) {
+            tracing::error!("volume {volume} can't be made: {error}");
+        }
+    }
+
+    fn destroy_volume(&mut self, volume: VolumeKey) {
+        let (events, volumes) = (self.events.clone(), self.launcher.layout.volumes());
+        self.jobs.spawn(async move {
+            let doomed = volume.clone();
+            let removed = tokio::task::spawn_blocking(move || volumes.destroy(&doomed)).await;
+            let result = match removed {
+                Ok(removed) => removed.map_err(|error| error.to_string().into()),
+                Err(_) => Err("the removal was cut short".into()),
+            };
+            let _stopped = events.send(Event::Input(Input::VolumeDestroyed { volume, result })).await;
         });
     }
 

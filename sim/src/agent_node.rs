@@ -315,6 +315,10 @@ impl World {
                 }
                 Effect::Kill { task, grace } => self.kill_process(at, &task, grace),
                 Effect::Release { device, generation } => self.release_device(at, life, &device.id, generation),
+                Effect::MakeVolume { .. } => {}
+                Effect::DestroyVolume(volume) => {
+                    self.agent_step(at, life, Input::VolumeDestroyed { volume, result: Ok(()) });
+                }
                 Effect::Forget { task } => self.forget_group(at, &task),
                 Effect::Shutdown(reject) => return self.shut_agent_down(at, &reject),
                 Effect::Notice(text) => self.say(format_args!("a{}: {text}", at + 1)),

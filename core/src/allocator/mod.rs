@@ -2,4 +2,6 @@
 
 pub mod claims;
 pub mod explain;
+pub mod plain;
+pub mod reservations;
 pub mod sorter;

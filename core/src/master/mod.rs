@@ -8,6 +8,7 @@ mod agents;
 mod frameworks;
 mod invariants;
 mod offers;
+mod operations;
 pub mod registry;
 mod show;
 mod state;
@@ -31,7 +32,7 @@ use self::timers::{Timer, Timers};
 use crate::allocator::sorter::Sorter;
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Call, ClientId, ClusterId, Event, FrameworkId, FromAgent, OfferId, PeerId, Principal, Reject, RequestId,
+    AgentId, Call, ClientId, ClusterId, Event, FrameworkId, FromAgent, OfferId, Operation, PeerId, Principal, Reject, RequestId,
     Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
 
@@ -147,6 +148,13 @@ pub enum Command {
         /// Its weight.
         weight_milli: u32,
     },
+    /// Change the reservations or volumes of an agent, of what is free there.
+    Operate {
+        /// Whose.
+        agent: AgentId,
+        /// What to do; no launch.
+        operation: Operation,
+    },
     /// Why does it wait?
     Why(Target),
 }
@@ -205,6 +213,9 @@ pub struct Master {
     replaced: BTreeMap<OfferId, OfferId>,
     /// Kills whose tasks are not known, because agents are away.
     kills: BTreeMap<TaskKey, registry::KillRecord>,
+    operations: operations::Pending,
+    /// Agents on which a reservation may have ended.
+    expiring: BTreeSet<AgentId>,
     peers: BTreeMap<PeerId, PeerOf>,
     weights: BTreeMap<Role, u32>,
     sorter: Sorter,
@@ -240,6 +251,8 @@ impl Master {
             offers: BTreeMap::new(),
             replaced: BTreeMap::new(),
             kills: registry.kills,
+            operations: operations::recover_pending(registry.operations),
+            expiring: BTreeSet::new(),
             peers: BTreeMap::new(),
             weights: registry.weights,
             sorter: Sorter::new(&config.fair_share_kinds),
@@ -278,9 +291,10 @@ impl Master {
             Input::Tick => {}
             Input::FromAgent { peer, principal, message } => self.on_agent(peer, principal, message, out),
             Input::FromFramework { peer, principal, call } => self.on_framework(peer, principal, call, out),
-            Input::FromOperator { request, command, .. } => self.on_operator(request, command, out),
+            Input::FromOperator { request, principal, command } => self.on_operator(request, &principal, command, out),
             Input::PeerClosed(peer) => self.on_peer_closed(peer, out),
         }
+        self.end_reservations(out);
         self.maybe_round(out);
         self.stats.steps += 1;
     }
@@ -313,6 +327,7 @@ impl Master {
                 Timer::Offer(offer) => self.on_offer_expired(offer, out),
                 Timer::Filter(framework, agent, role) => self.on_filter_expired(framework, agent, &role),
                 Timer::Turn(agent) => self.on_turn(agent),
+                Timer::Reservation(agent) => drop(self.expiring.insert(agent)),
             }
         }
     }
@@ -326,12 +341,15 @@ impl Master {
     }
 
     /// Every principal that the shell lets in is an operator.
-    fn on_operator(&mut self, request: RequestId, command: Command, out: &mut Outbox) {
+    fn on_operator(&mut self, request: RequestId, principal: &Principal, command: Command, out: &mut Outbox) {
         let reply = match command {
             Command::Kill { task, grace } => self.kill(&task, grace, out).map(|()| Reply::Done),
             Command::Teardown(framework) => self.teardown(framework, out).map(|()| Reply::Done),
             Command::MarkGone(agent) => self.mark_gone(agent, out).map(|()| Reply::Done),
             Command::SetWeight { role, weight_milli } => self.set_weight(role, weight_milli, out).map(|()| Reply::Done),
+            Command::Operate { agent, operation } => {
+                self.operate_free(agent, operation, principal, out).map(|()| Reply::Done)
+            }
             Command::Why(target) => self.why(&target).map(|explanation| Reply::Why(Box::new(explanation))),
         };
         self.stats.operator_commands += 1;

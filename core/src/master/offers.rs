@@ -258,9 +258,11 @@ impl Master {
         state.offers.insert(id);
         let mut charged = Quantities::new();
         if mode == OfferMode::Exclusive {
-            state.locked.add(&offer.resources);
-            charged = state.quantities(&offer.resources);
+            let locked = offer.resources.without_shared();
+            state.locked.add(&locked);
+            charged = state.quantities(&locked);
             self.sorter.charge(role, framework, &charged);
+            locked.reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
             self.touched.agents.insert(agent);
         }
         self.sorter.served(role, framework);
@@ -328,8 +330,10 @@ impl Master {
         let agent = self.agents.get_mut(&entry.offer.agent).expect("an offer's agent is known");
         agent.offers.remove(&id);
         if entry.offer.mode == OfferMode::Exclusive {
-            let unlocked = agent.locked.subtract(&entry.offer.resources);
+            let locked = entry.offer.resources.without_shared();
+            let unlocked = agent.locked.subtract(&locked);
             debug_assert!(unlocked, "an exclusive offer is locked while it stands");
+            locked.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
             self.sorter.credit(&entry.offer.role, entry.framework, &entry.charged);
             self.touched.agents.insert(entry.offer.agent);
             self.touched.frameworks.insert(entry.framework);
@@ -531,10 +535,14 @@ impl Attributes for AgentAttributes<'_> {
     }
 }
 
-/// Whether the amounts asked for are there, whatever their reservations.
+/// Whether the amounts asked for are there, whatever their reservations, and the volumes that are named.
 pub(super) fn fits_amounts(asked: &Resources, available: &Resources) -> bool {
     let ports = ResourceName::ports();
-    available.quantities().contains(&asked.quantities()) && available.ranges(&ports).len() >= asked.ranges(&ports).len()
+    let (volumes, amounts) = asked.split_volumes();
+    let available_plain = available.plain();
+    available.contains(&volumes)
+        && available_plain.quantities().contains(&amounts.quantities())
+        && available_plain.ranges(&ports).len() >= amounts.ranges(&ports).len()
 }
 
 fn is_worth_offering(available: &Resources) -> bool {

@@ -41,6 +41,8 @@ pub(super) struct Agent {
     pub(super) journal_degraded: bool,
     pub(super) silent: Option<TimerKey>,
     pub(super) turn: Option<TimerKey>,
+    /// When the next of its reservations ends by itself.
+    pub(super) expiry: Option<TimerKey>,
     /// When an offer was taken back last because others waited.
     pub(super) turned: Time,
 }
@@ -75,6 +77,7 @@ impl Agent {
             journal_degraded: false,
             silent: None,
             turn: None,
+            expiry: None,
             turned: Time::ZERO,
         }
     }
@@ -182,6 +185,8 @@ pub(super) struct TaskEntry {
     pub(super) status: Status,
     /// What it is charged to its agent and role as, if it is; kept, because how devices count changes with what their agent reports.
     pub(super) charged: Option<Quantities>,
+    /// What of that was charged to roles already, because it is reserved for them.
+    pub(super) reserved: Vec<(Role, Quantities)>,
     /// The agent's update that its framework has not acknowledged.
     pub(super) outstanding: Option<Status>,
     /// The master's own update that its framework has not acknowledged.

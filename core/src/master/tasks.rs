@@ -11,6 +11,7 @@ use super::show::task_view;
 use super::state::TaskEntry;
 use super::view::{AgentStatus, Change};
 use super::{Effect, Master, Outbox};
+use crate::allocator::reservations;
 use crate::gate::Output;
 use crate::model::{
     AgentId, Asked, DeviceState, Event, FrameworkId, Reason, Reject, Resources, Source, Status, Task, TaskId, TaskKey,
@@ -30,6 +31,7 @@ impl Master {
             state,
             status,
             charged: None,
+            reserved: Vec::new(),
             outstanding: None,
             notice: None,
             kill: self.kills.remove(key),
@@ -52,9 +54,12 @@ impl Master {
         }
         let agent = self.agents.get_mut(&entry.agent).expect("a task's agent is known");
         agent.tasks.insert(key.clone());
-        let quantities = agent.quantities(&entry.task.resources);
+        let held = entry.task.resources.without_shared();
+        let quantities = agent.quantities(&held);
         entry.charged = Some(quantities.clone());
+        entry.reserved = held.reserved().map(|(role, part)| (role.clone(), part.clone())).collect();
         self.sorter.charge(&entry.task.role, key.framework, &quantities);
+        entry.reserved.iter().for_each(|(role, part)| self.sorter.unreserve(role, part));
         self.touched.agents.insert(entry.agent);
         self.touched.frameworks.insert(key.framework);
     }
@@ -66,6 +71,10 @@ impl Master {
         let id = entry.agent;
         let agent = self.agents.get_mut(&id).expect("a task's agent is known");
         agent.tasks.remove(key);
+        std::mem::take(&mut entry.reserved).iter().for_each(|(role, part)| self.sorter.reserve(role, part));
+        if entry.task.resources.iter().any(|(flavor, _)| reservations::expiry(flavor).is_some()) {
+            self.expiring.insert(id);
+        }
         self.sorter.credit(&entry.task.role, key.framework, &quantities);
         let gone = !self.frameworks.contains_key(&key.framework);
         if gone && self.sorter.held(&entry.task.role, key.framework).is_empty() {
@@ -74,7 +83,7 @@ impl Master {
         if agent.overcommitted {
             self.recompute_free(id);
         } else {
-            agent.free.add(&entry.task.resources.without_devices());
+            agent.free.add(&entry.task.resources.counted());
         }
         self.soil_devices(key);
         self.touched.agents.insert(id);
@@ -423,7 +432,7 @@ impl Master {
     pub(super) fn occupy(&mut self, agent: AgentId, key: &TaskKey, resources: &Resources) -> bool {
         let since = self.wall();
         let agent_entry = self.agents.get_mut(&agent).expect("the caller has found it");
-        if !agent_entry.free.subtract(resources) {
+        if !agent_entry.free.take(resources) {
             return false;
         }
         for (device, share) in resources.device_shares() {

@@ -33,6 +33,10 @@ impl Wire for Command {
             Self::SetWeight { role, weight_milli } => {
                 CommandKind::SetWeight(v1::SetWeight { role: role.to_wire(), weight_milli: *weight_milli })
             }
+            Self::Operate { agent, operation } => CommandKind::Operate(v1::OperateAgent {
+                agent: Some(agent.to_wire()),
+                operation: Some(operation.to_wire()),
+            }),
             Self::Why(target) => CommandKind::Why(target.to_wire()),
         };
         v1::CommandRequest { command: Some(command) }
@@ -44,6 +48,10 @@ impl Wire for Command {
             CommandKind::Teardown(framework) => inside(framework, "teardown").map(Self::Teardown),
             CommandKind::MarkGone(agent) => inside(agent, "mark_gone").map(Self::MarkGone),
             CommandKind::SetWeight(set) => from_set_weight(set).at("set_weight"),
+            CommandKind::Operate(v1::OperateAgent { agent, operation }) => Ok(Self::Operate {
+                agent: required(agent, "operate.agent")?,
+                operation: required(operation, "operate.operation")?,
+            }),
             CommandKind::Why(target) => inside(target, "why").map(Self::Why),
         }
     }

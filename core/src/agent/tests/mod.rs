@@ -7,6 +7,7 @@ mod journal;
 mod kill;
 mod language;
 mod launch;
+mod operations;
 mod recovery;
 mod trace;
 mod updates;
