@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rialto_core::agent::{Agent, Config, Effect, Input, Journal, Record};
 use rialto_core::gate::{Gate, Outbox};
-use rialto_core::model::{Device, FromAgent, Launch, Reject, TaskId, TaskKey, Time, WallTime};
+use rialto_core::model::{Device, FromAgent, Launch, Reject, TaskId, TaskKey, Time, VolumeKey, WallTime};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -17,6 +17,7 @@ use crate::journal::{self, Job, JournalFile, Writer, Written};
 use crate::launcher::{Group, Kill, Launcher, Order};
 use crate::link::{Dialer, Epoch, Link, LinkEvent};
 use crate::sources::{self, DeviceSource};
+use crate::volumes::Age;
 use crate::work_dir::{Boot, WorkDir};
 use crate::{AgentError, OnStop, Options, detect, gc};
 

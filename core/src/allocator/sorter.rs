@@ -203,21 +203,16 @@ impl Sorter {
 
     /// `quantities` more are reserved for `role` and not used: its share counts them, that of none of its frameworks does.
     pub fn reserve(&mut self, role: &Role, quantities: &Quantities) {
-        self.node(role);
-        for prefix in prefixes(role) {
-            self.nodes.get_mut(prefix).expect("node() made every role above").held.add(quantities);
-        }
-        self.order = None;
+        let node = self.node(role);
+        self.reassess_role(node, |held| held.add(quantities));
     }
 
     /// `quantities` less are reserved for `role` and not used: they are used now, and charged, or reserved no more.
     pub fn unreserve(&mut self, role: &Role, quantities: &Quantities) {
-        self.node(role);
-        for prefix in prefixes(role) {
-            let taken = self.nodes.get_mut(prefix).expect("node() made every role above").held.subtract(quantities);
-            debug_assert!(taken, "only what was reserved is taken back");
-        }
-        self.order = None;
+        let node = self.node(role);
+        let mut taken = true;
+        self.reassess_role(node, |held| taken &= held.subtract(quantities));
+        debug_assert!(taken, "only what was reserved is taken back");
     }
 
     /// `framework` was offered something for `role`: among equals it comes last now.
