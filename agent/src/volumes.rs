@@ -95,7 +95,8 @@ impl Volumes {
         let folder = self.role(volume, Missing::Fail).and_then(|role| Ok(open_at(&role, volume.id.as_str())?));
         let folder = folder.map_err(|error| format!("volume {volume}: {error}"))?;
         if let Some((uid, gid)) = owner {
-            std::os::unix::fs::fchown(&folder, Some(uid), Some(gid)).map_err(|error| format!("volume {volume}: {error}"))?;
+            std::os::unix::fs::fchown(&folder, Some(uid), Some(gid))
+                .map_err(|error| format!("volume {volume}: {error}"))?;
         }
         show(sandbox, &link.container_path, &self.path(volume))
             .map_err(|error| format!("volume {volume}: expected room for a link at {path} in the sandbox: {error}"))
@@ -117,7 +118,9 @@ impl Volumes {
     fn put_aside(&self, role: &OwnedFd, volume: &VolumeKey) -> io::Result<()> {
         let lost = descend(self.root(volume), ["volumes", "lost"], Missing::Make)?;
         let name = format!("{} {} {:08x}", folder_of(volume), volume.id, crate::random_u32());
-        tracing::warn!("volume {volume}: a folder of that name was there already, of no volume that is known; it is kept as volumes/lost/{name}");
+        tracing::warn!(
+            "volume {volume}: a folder of that name was there already, of no volume that is known; it is kept as volumes/lost/{name}"
+        );
         Ok(rustix::fs::renameat(role, volume.id.as_str(), &lost, name.as_str())?)
     }
 }

@@ -17,7 +17,8 @@ use rialto_core::agent::{KillCause, Record};
 use rialto_core::model::{Resources, Term};
 
 use crate::convert::{
-    At, ConvertError, Converted, Wire, duration, inside, limits, list, micros, one_of, optional, required, to_list, wire_enum,
+    At, ConvertError, Converted, Wire, duration, inside, limits, list, micros, one_of, optional, required, to_list,
+    wire_enum,
 };
 use crate::generated::rialto::journal::v1;
 use crate::generated::rialto::journal::v1::record::Record as Kind;

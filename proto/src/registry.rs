@@ -5,7 +5,9 @@
 //! `rialto.registry.v1`. The check sum covers the key too, so that a value under the wrong key is found out.
 
 use prost::Message;
-use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record, Registry};
+use rialto_core::master::registry::{
+    Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record, Registry,
+};
 use rialto_core::model::{ClusterId, FrameworkId, Principal, Resources, Role, TaskId, TaskKey, Term, WallTime};
 
 use crate::convert::{
@@ -74,9 +76,7 @@ pub fn encode_record(record: &Record) -> (Vec<u8>, Option<Vec<u8>>) {
         Record::Agent(id, agent) => entry(format!("agent/{id}"), agent.as_ref().map(to_agent)),
         Record::Framework(id, framework) => entry(format!("framework/{id}"), framework.as_ref().map(to_framework)),
         Record::Kill(task, kill) => entry(format!("kill/{task}"), kill.as_ref().map(to_kill)),
-        Record::Operation(id, operation) => {
-            entry(format!("operation/{id}"), operation.as_ref().map(to_operation))
-        }
+        Record::Operation(id, operation) => entry(format!("operation/{id}"), operation.as_ref().map(to_operation)),
         Record::Weight(role, weight) => {
             entry(format!("weight/{role}"), weight.map(|weight_milli| v1::WeightEntry { weight_milli }))
         }

@@ -52,9 +52,11 @@ impl From<ConvertError> for Status {
 const fn grpc_code(reject: &Reject) -> Code {
     match reject {
         Reject::Invalid { .. } => Code::InvalidArgument,
-        Reject::NotSubscribed | Reject::NotSubscribedTo(_) | Reject::OldTerm(_) | Reject::ExceedsOffer { .. } | Reject::VolumeInUse(_) => {
-            Code::FailedPrecondition
-        }
+        Reject::NotSubscribed
+        | Reject::NotSubscribedTo(_)
+        | Reject::OldTerm(_)
+        | Reject::ExceedsOffer { .. }
+        | Reject::VolumeInUse(_) => Code::FailedPrecondition,
         Reject::UnknownFramework | Reject::UnknownAgent(_) | Reject::UnknownTask(_) | Reject::OfferGone(_) => {
             Code::NotFound
         }

@@ -143,10 +143,8 @@ impl Group {
     async fn spawn(&mut self, spec: Option<protocol::Spec>) -> Result<UnixStream, String> {
         let _permit = self.launcher.starting.acquire().await.map_err(|_| "the agent is stopping".to_owned())?;
         let (exe, directory) = (self.launcher.exe.clone(), self.directory.clone());
-        let mounts = Mounts {
-            volumes: self.launcher.layout.volumes(),
-            links: Volumes::links(&self.order.launch.group.tasks),
-        };
+        let mounts =
+            Mounts { volumes: self.launcher.layout.volumes(), links: Volumes::links(&self.order.launch.group.tasks) };
         let spawned = tokio::task::spawn_blocking(move || spawn(&exe, &directory, spec.as_ref(), &mounts)).await;
         let spawned = spawned.map_err(|_| "the agent is stopping".to_owned())??;
         self.child = Some(spawned.child);

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::{KillCause, Record};
 use crate::model::{
-    AgentId, ClientId, ClusterId, DeviceId, DeviceState, FrameworkId, GangId, Launch, OperationId, Resources, Status, Task,
-    TaskGroup, TaskId, TaskKey, TaskState, Term, UpdateId, VolumeKey,
+    AgentId, ClientId, ClusterId, DeviceId, DeviceState, FrameworkId, GangId, Launch, OperationId, Resources, Status,
+    Task, TaskGroup, TaskId, TaskKey, TaskState, Term, UpdateId, VolumeKey,
 };
 
 /// The durable state of an agent.

@@ -110,7 +110,9 @@ impl Agent {
         let doomed = conversion.destroyed();
         self.persist(Record::Operated { id, reserved, doomed: doomed.clone() }, out);
         out.extend(doomed.into_iter().map(|key| Output::Effect(Effect::DestroyVolume(key))));
-        out.extend(conversion.created().into_iter().map(|volume| Output::Effect(Effect::MakeVolume { volume, fresh: true })));
+        out.extend(
+            conversion.created().into_iter().map(|volume| Output::Effect(Effect::MakeVolume { volume, fresh: true })),
+        );
     }
 
     fn confirm(&mut self, id: OperationId, result: Result<(), Reject>, out: &mut Out) {

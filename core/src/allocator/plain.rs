@@ -14,8 +14,11 @@ mod tests;
 /// for, so that the judgement that follows finds them missing.
 pub fn resolve(asked: &Resources, offered: &Resources, free: &Resources, named: &Resources) -> Resources {
     let Some(wanted) = asked.get(&Flavor::default()) else { return asked.clone() };
-    let mut reserved: Vec<&Flavor> =
-        offered.iter().map(|(flavor, _)| flavor).filter(|flavor| flavor.role().is_some() && flavor.is_plain()).collect();
+    let mut reserved: Vec<&Flavor> = offered
+        .iter()
+        .map(|(flavor, _)| flavor)
+        .filter(|flavor| flavor.role().is_some() && flavor.is_plain())
+        .collect();
     if reserved.is_empty() {
         return asked.clone();
     }

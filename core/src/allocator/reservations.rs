@@ -309,8 +309,7 @@ fn unreserve(flavor: &Flavor, amounts: &Amounts) -> Result<Flavor, OperationErro
     }
     let mut base = flavor.clone();
     let top = base.reservations.pop().filter(|top| top.kind == ReservationKind::Dynamic);
-    let top =
-        top.ok_or_else(|| OperationError::NotDynamic(Resources::flavored(flavor.clone(), amounts.clone())))?;
+    let top = top.ok_or_else(|| OperationError::NotDynamic(Resources::flavored(flavor.clone(), amounts.clone())))?;
     if top.role == Role::any() {
         return Err(OperationError::AnyRole);
     }
@@ -371,9 +370,11 @@ fn by_name(amounts: &Amounts) -> Vec<Amounts> {
         ranges: BTreeMap::from([(name.clone(), ranges.clone())]),
         ..Amounts::default()
     }));
-    parts.extend(amounts.sets.iter().map(|(name, items)| Amounts {
-        sets: BTreeMap::from([(name.clone(), items.clone())]),
-        ..Amounts::default()
-    }));
+    parts.extend(
+        amounts.sets.iter().map(|(name, items)| Amounts {
+            sets: BTreeMap::from([(name.clone(), items.clone())]),
+            ..Amounts::default()
+        }),
+    );
     parts
 }

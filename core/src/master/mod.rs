@@ -32,8 +32,8 @@ use self::timers::{Timer, Timers};
 use crate::allocator::sorter::Sorter;
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Call, ClientId, ClusterId, Event, FrameworkId, FromAgent, OfferId, Operation, PeerId, Principal, Reject, RequestId,
-    Role, TaskKey, Term, Time, ToAgent, WallTime,
+    AgentId, Call, ClientId, ClusterId, Event, FrameworkId, FromAgent, OfferId, Operation, PeerId, Principal, Reject,
+    RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
 
 /// What a step of the master yields.
@@ -323,7 +323,7 @@ impl Master {
         while let Some(timer) = self.timers.pop(self.now) {
             match timer {
                 Timer::AgentSilent(agent) => self.on_agent_silent(agent, out),
-                Timer::FrameworkAway(framework) => self.remove_framework(framework, out),
+                Timer::FrameworkAway(framework) => self.on_framework_away(framework, out),
                 Timer::Offer(offer) => self.on_offer_expired(offer, out),
                 Timer::Filter(framework, agent, role) => self.on_filter_expired(framework, agent, &role),
                 Timer::Turn(agent) => self.on_turn(agent),

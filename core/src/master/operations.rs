@@ -9,7 +9,7 @@ use super::accept::Taken;
 use super::registry::{OperationRecord, Record};
 use super::timers::Timer;
 use super::{Master, Outbox};
-use crate::allocator::reservations::{self, Conversion};
+use crate::allocator::reservations::{self, Conversion, OperationError};
 use crate::gate::Output;
 use crate::model::{
     AgentId, FrameworkId, OfferMode, Operation, OperationId, Principal, Reject, Reservation, ReservationKind,
@@ -68,9 +68,12 @@ impl Master {
         let operation = signed(&operation, principal);
         let conversion = Conversion::of(&operation).map_err(|error| error.reject(&operation))?;
         self.check_makers(&operation, principal, None)?;
-        if !self.agents.contains_key(&id) {
-            return Err(Reject::UnknownAgent(id));
-        }
+        let agent = self.agents.get(&id).ok_or(Reject::UnknownAgent(id))?;
+        conversion.apply(&mut agent.record.resources.clone()).map_err(|error| match error {
+            // Nothing was offered that it could exceed.
+            OperationError::Missing { .. } => Reject::invalid(operation.name(), error.to_string()),
+            error => error.reject(&operation),
+        })?;
         self.check_operation(id, &operation, &conversion)?;
         let free = &self.agents[&id].free;
         if !free.contains(conversion.consumed()) {
@@ -99,7 +102,7 @@ impl Master {
             Ok(()) => self.stats.operations_done += 1,
             Err(_) => self.stats.operations_refused += 1,
         }
-        let total = self.with_pending(id, resources, out);
+        let total = self.with_pending(id, resources.without_devices(), out);
         if total != self.agents[&id].record.resources {
             self.withdraw_agent_offers(id, out);
             self.uncount(id);
@@ -188,7 +191,10 @@ impl Master {
             return Err(Reject::AgentAway(id));
         }
         if self.operations.get(&id).is_some_and(|pending| pending.len() >= PENDING_MAX) {
-            return Err(Reject::Limit { what: "operations that an agent has not confirmed", limit: PENDING_MAX as u64 });
+            return Err(Reject::Limit {
+                what: "operations that an agent has not confirmed",
+                limit: PENDING_MAX as u64,
+            });
         }
         conversion.apply(&mut agent.record.resources.clone()).map_err(|error| error.reject(operation))?;
         for (flavor, _) in conversion.consumed().iter() {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    AgentId, Attribute, ClientId, ClusterId, FrameworkId, FrameworkInfo, Operation, OperationId, Principal, Resources, Role, TaskKey, Term,
-    WallTime,
+    AgentId, Attribute, ClientId, ClusterId, FrameworkId, FrameworkInfo, Operation, OperationId, Principal, Resources,
+    Role, TaskKey, Term, WallTime,
 };
 
 /// Everything that outlives a master. Running tasks are not here: their agents report them.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{
     AgentId, Attribute, CallId, ClientId, ClusterId, Demand, DeviceId, DeviceReport, ExecutorId, FrameworkId, GangId,
-    Milli, Offer, OfferId, OfferMode, OperationId, Reject, Resources, Role, Status, Task, TaskGroup, TaskId, TaskKey, TaskState, Term,
-    UpdateId,
+    Milli, Offer, OfferId, OfferMode, OperationId, Reject, Resources, Role, Status, Task, TaskGroup, TaskId, TaskKey,
+    TaskState, Term, UpdateId,
 };
 
 /// What a framework says of itself.

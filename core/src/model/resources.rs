@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{DeviceId, Milli, MilliError, Ranges, RangesError, Role, RoleError, Volume, VolumeKey, WallTime, is_name_char};
+use super::{
+    DeviceId, Milli, MilliError, Ranges, RangesError, Role, RoleError, Volume, VolumeKey, WallTime, is_name_char,
+};
 
 #[cfg(test)]
 mod tests;

@@ -26,9 +26,9 @@ use crate::master::{Command, Config, Effect, Input, Master, Outbox, Reply, Targe
 use crate::model::{
     Accept, AgentId, AgentReport, Body, Call, CallId, Claim, ClientId, ClusterId, Demand, Device, DeviceId, DeviceMode,
     DeviceReport, DeviceState, Event, ExecutorRef, FrameworkId, FrameworkInfo, FromAgent, Health, Offer, OfferId,
-    OfferMode, Operation, OperationId, PeerId, Principal, Proof, Refusal, RequestId, Resources, Role, Selector, Shape, Source,
-    Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time, ToAgent, Topology,
-    UpdateId,
+    OfferMode, Operation, OperationId, PeerId, Principal, Proof, Refusal, RequestId, Resources, Role, Selector, Shape,
+    Source, Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time, ToAgent,
+    Topology, UpdateId,
 };
 
 /// A device of `kind` and `model`, healthy and exclusive.

@@ -2,9 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rialto_core::model::{
-    Accept, Asked, Call, CallId, Event, Outcome, Refusal, Rejection, Role, Term,
-};
+use rialto_core::model::{Accept, Asked, Call, CallId, Event, Outcome, Refusal, Rejection, Role, Term};
 
 use super::error::{At, ConvertError};
 use super::{

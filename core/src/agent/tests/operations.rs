@@ -16,11 +16,7 @@ fn text(resources: &str) -> Resources {
 }
 
 fn data_key() -> VolumeKey {
-    VolumeKey {
-        role: Role::new("eng").expect("a role"),
-        id: VolumeId::new("data").expect("a name"),
-        disk_source: None,
-    }
+    VolumeKey { role: Role::new("eng").expect("a role"), id: VolumeId::new("data").expect("a name"), disk_source: None }
 }
 
 impl World {

@@ -84,9 +84,8 @@ fn a_volume_grows_by_free_disk_of_its_own_reservation() {
     let disk = |mib: u32| reserved("eng", &format!("disk:{mib}"));
     let data = volume("data", &disk(10));
     let there = sum(&[&data, &disk(5), &reserved("ops", "disk:5"), &text("disk:5")]);
-    let grow = |addition: &Resources| {
-        apply(&Operation::Grow { volume: data.clone(), addition: addition.clone() }, &there)
-    };
+    let grow =
+        |addition: &Resources| apply(&Operation::Grow { volume: data.clone(), addition: addition.clone() }, &there);
     let expected = sum(&[&volume("data", &disk(12)), &disk(3), &reserved("ops", "disk:5"), &text("disk:5")]);
     assert_eq!(grow(&disk(2)), Ok(expected));
     assert!(matches!(grow(&disk(6)), Err(OperationError::Missing { .. })));
@@ -147,10 +146,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         other.clone().prop_map(Operation::Create),
         other.prop_map(|volume| Operation::Create(shared(&volume))),
         data.clone().prop_map(Operation::Destroy),
-        (data.clone(), 1..20u32).prop_map(|(volume, more)| Operation::Grow {
-            volume,
-            addition: reserved("eng", &format!("disk:{more}"))
-        }),
+        (data.clone(), 1..20u32)
+            .prop_map(|(volume, more)| Operation::Grow { volume, addition: reserved("eng", &format!("disk:{more}")) }),
         (data, 1..20u64).prop_map(|(volume, by)| Operation::Shrink { volume, by: Milli::from_whole(by) }),
     ]
 }

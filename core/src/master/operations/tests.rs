@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::master::Config;
-use crate::model::{Operation, OfferMode, Resources, Task, TaskGroup, TaskState, WallTime};
-use crate::testing::{Market, labelled, refined, reserved, shared, shape, task, until, volume};
+use crate::model::{OfferMode, Operation, Resources, Task, TaskGroup, TaskState, WallTime};
+use crate::testing::{Market, labelled, refined, reserved, shape, shared, task, until, volume};
 
 /// One agent of four cpus and a framework of role eng, which has an offer of all of it.
 fn market() -> Market {
@@ -82,10 +82,17 @@ fn an_agent_confirms_and_the_registry_forgets() {
     assert_eq!(market.pending_operations(), 0);
     let recorded = market.registry().agents.values().next().expect("it is registered").resources.clone();
     assert_eq!(recorded, market.total("a"), "a master that starts now knows what is reserved");
-    market.operate("a", Operation::Unreserve(recorded.iter().filter(|(flavor, _)| flavor.role().is_some()).fold(
-        Resources::new(),
-        |sum, (flavor, amounts)| sum.plus(&Resources::flavored(flavor.clone(), amounts.clone())),
-    )));
+    market.operate(
+        "a",
+        Operation::Unreserve(
+            recorded
+                .iter()
+                .filter(|(flavor, _)| flavor.role().is_some())
+                .fold(Resources::new(), |sum, (flavor, amounts)| {
+                    sum.plus(&Resources::flavored(flavor.clone(), amounts.clone()))
+                }),
+        ),
+    );
     market.confirm("a");
     assert_eq!(market.total("a"), "cpus:4;mem:1024;disk:1000".parse().expect("resources"));
 }
@@ -122,7 +129,11 @@ fn a_failover_between_operation_and_confirmation_loses_and_doubles_nothing() {
     for arrived in [false, true] {
         let mut market = market();
         market.operate("a", Operation::Reserve(reserved("eng", "cpus:1")));
-        if arrived { market.confirm_unheard("a") } else { market.lose_operations("a") };
+        if arrived {
+            market.confirm_unheard("a")
+        } else {
+            market.lose_operations("a")
+        };
         market.failover().subscribe("ci").register("a");
         assert_eq!(market.pending_operations(), usize::from(!arrived));
         let expected = mixed("cpus:3;mem:1024;disk:1000", &signed(&reserved("eng", "cpus:1")));
@@ -228,11 +239,7 @@ fn a_volume_is_taken_whole() {
     market.accept_with(
         "ci",
         "a",
-        vec![
-            Operation::Reserve(disk("eng", 100)),
-            Operation::Create(data),
-            task_with("t1", &mixed("cpus:1", &half)),
-        ],
+        vec![Operation::Reserve(disk("eng", 100)), Operation::Create(data), task_with("t1", &mixed("cpus:1", &half))],
     );
     assert!(market.lines().contains(&"rejected t1 exceeds_offer -> ci".to_owned()));
 }
