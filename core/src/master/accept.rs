@@ -1,6 +1,7 @@
 //! Acceptance: what was offered is turned into tasks, judged against what is free now.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::view::AgentStatus;
 use super::{Master, Outbox};
@@ -184,7 +185,7 @@ impl Master {
         let unchanged = taken.left.iter().filter(|(flavor, _)| taken.offered.get(flavor).is_some());
         let mut refused = Resources::new();
         unchanged.for_each(|(flavor, part)| refused.add(&Resources::flavored(flavor.clone(), part.clone())));
-        self.refuse(framework, agent, taken.role, refused, refusal);
+        self.refuse(framework, agent, &taken.role, Arc::new(refused), refusal);
         self.want_agent_round(agent);
         rejected
     }
@@ -248,7 +249,7 @@ impl Master {
         if !state.is_usable() {
             return Err(Reject::AgentAway(agent));
         }
-        let mut free = state.available(&taken.role);
+        let mut free = Arc::unwrap_or_clone(state.available(&taken.role));
         let mut left = taken.left.clone();
         let mut resolved = group.clone();
         for task in &mut resolved.tasks {

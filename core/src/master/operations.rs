@@ -4,6 +4,7 @@
 //! the agent then reports holds all operations up to the last that it has done; those after it are counted on top.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::accept::Taken;
 use super::registry::{OperationRecord, Record};
@@ -50,7 +51,7 @@ impl Master {
         self.check_operation(id, &operation, &conversion)?;
         let available = self.agents[&id].available(&taken.role);
         if !available.contains(conversion.consumed()) {
-            return Err(Reject::OfferConflict { left: available });
+            return Err(Reject::OfferConflict { left: Resources::clone(&available) });
         }
         taken.left = left;
         self.carry_out(id, operation, &conversion, out);
@@ -77,7 +78,7 @@ impl Master {
         self.check_operation(id, &operation, &conversion)?;
         let free = &self.agents[&id].free;
         if !free.contains(conversion.consumed()) {
-            return Err(Reject::OfferConflict { left: free.clone() });
+            return Err(Reject::OfferConflict { left: Resources::clone(free) });
         }
         self.make_way(id, conversion.consumed(), out);
         self.carry_out(id, operation, &conversion, out);
@@ -109,7 +110,7 @@ impl Master {
             self.agents.get_mut(&id).expect("a peer's agent is known").record.resources = total;
             self.count(id);
             self.recompute_free(id);
-            self.touched.agents.insert(id);
+            self.touched.agents.push(id);
             self.want_agent_round(id);
         }
         let record = self.agents[&id].record.clone();
@@ -233,10 +234,10 @@ impl Master {
             let offer = &self.offers[*offer].offer;
             offer.mode == OfferMode::Exclusive && touches(&offer.resources)
         };
-        let offers: Vec<_> = agent.offers.iter().filter(locks).copied().collect();
+        let offers: Vec<_> = agent.offers.iter().map(|(offer, _)| offer).filter(locks).copied().collect();
         for offer in offers {
             let agent = &self.agents[&id];
-            let mut unlocked = agent.free.clone();
+            let mut unlocked = Resources::clone(&agent.free);
             let was_free = unlocked.subtract(&agent.locked);
             debug_assert!(was_free, "what is locked is free");
             if unlocked.contains(wanted) {
@@ -252,14 +253,16 @@ impl Master {
         self.uncount(id);
         let agent = self.agents.get_mut(&id).expect("the caller has found it");
         conversion.apply(&mut agent.record.resources).expect("check_operation() has tried it on a copy");
-        conversion.apply(&mut agent.free).expect("what is free is a part of all, and the caller has found it there");
+        conversion
+            .apply(Arc::make_mut(&mut agent.free))
+            .expect("what is free is a part of all, and the caller has found it there");
         self.count(id);
         let record = OperationRecord { agent: id, operation: operation.clone() };
         out.push(Output::Persist(Record::Operation(name, Some(record))));
         self.operations.entry(id).or_default().insert(name, operation.clone());
         self.to_agent(id, ToAgent::Operate { id: name, operation }, out);
         self.stats.operations += 1;
-        self.touched.agents.insert(id);
+        self.touched.agents.push(id);
         if conversion.produced().iter().any(|(flavor, _)| reservations::expiry(flavor).is_some()) {
             self.expiring.insert(id);
         }

@@ -60,8 +60,8 @@ impl Master {
         entry.reserved = held.reserved().map(|(role, part)| (role.clone(), part.clone())).collect();
         self.sorter.charge(&entry.task.role, key.framework, &quantities);
         entry.reserved.iter().for_each(|(role, part)| self.sorter.unreserve(role, part));
-        self.touched.agents.insert(entry.agent);
-        self.touched.frameworks.insert(key.framework);
+        self.touched.agents.push(entry.agent);
+        self.touched.frameworks.push(key.framework);
     }
 
     /// The task's resources are free again; its devices only once its agent has cleaned them.
@@ -83,11 +83,11 @@ impl Master {
         if agent.overcommitted {
             self.recompute_free(id);
         } else {
-            agent.free.add(&entry.task.resources.counted());
+            Arc::make_mut(&mut agent.free).add(&entry.task.resources.counted());
         }
         self.soil_devices(key);
-        self.touched.agents.insert(id);
-        self.touched.frameworks.insert(key.framework);
+        self.touched.agents.push(id);
+        self.touched.frameworks.push(key.framework);
         self.want_agent_round(id);
     }
 
@@ -432,7 +432,7 @@ impl Master {
     pub(super) fn occupy(&mut self, agent: AgentId, key: &TaskKey, resources: &Resources) -> bool {
         let since = self.wall();
         let agent_entry = self.agents.get_mut(&agent).expect("the caller has found it");
-        if !agent_entry.free.take(resources) {
+        if !Arc::make_mut(&mut agent_entry.free).take(resources) {
             return false;
         }
         for (device, share) in resources.device_shares() {
@@ -442,6 +442,7 @@ impl Master {
                 self.touched.devices.insert((agent, device.clone()));
             }
         }
+        self.want_agent_round(agent);
         true
     }
 }

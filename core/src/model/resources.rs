@@ -522,6 +522,15 @@ impl Resources {
         sum
     }
 
+    /// The scalars of all [plain](Flavor::is_plain) flavors together.
+    pub fn plain_quantities(&self) -> Quantities {
+        let mut sum = Quantities::new();
+        for (_, amounts) in self.iter().filter(|(flavor, _)| flavor.is_plain()) {
+            sum.add(&amounts.scalars);
+        }
+        sum
+    }
+
     /// The devices of all flavors, with how much of each.
     pub fn device_shares(&self) -> impl Iterator<Item = (&DeviceId, Share)> {
         self.0.iter().flat_map(|(_, amounts)| amounts.devices.iter().map(|(id, share)| (id, *share)))

@@ -53,7 +53,7 @@ fn reserve_create_and_launch_work_in_one_accept() {
     );
     market.update("a", "ci", "t1", TaskState::Finished).lines();
     let offered = market.offer_of("ci", "a").resources;
-    assert_eq!(offered, mixed("cpus:2;mem:1024;disk:900", &data).plus(&reserved("eng", "cpus:2")));
+    assert_eq!(*offered, mixed("cpus:2;mem:1024;disk:900", &data).plus(&reserved("eng", "cpus:2")));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_failover_between_operation_and_confirmation_loses_and_doubles_nothing() {
         market.failover().subscribe("ci").register("a");
         assert_eq!(market.pending_operations(), usize::from(!arrived));
         let expected = mixed("cpus:3;mem:1024;disk:1000", &signed(&reserved("eng", "cpus:1")));
-        assert_eq!(market.offer_of("ci", "a").resources, expected);
+        assert_eq!(*market.offer_of("ci", "a").resources, expected);
         market.confirm("a");
         assert_eq!((market.pending_operations(), market.total("a")), (0, expected));
     }

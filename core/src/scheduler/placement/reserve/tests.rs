@@ -67,12 +67,12 @@ fn a_volume_of_an_earlier_life_is_found_by_its_name() {
     before.reserve(agent(1), &role("web"), &disk(60)).expect("there is so much");
     let made = before.create(agent(1), volume("db"), Milli::from_whole(60), Access::Shared).expect("it is reserved");
     let mut offered = offer(2, 1, "web", "cpus:4", &[]);
-    offered.resources.add(&made.resources);
+    std::sync::Arc::make_mut(&mut offered.resources).add(&made.resources);
     let mut packer = packer(&[offered, offer(3, 2, "web", "cpus:1", &[])]);
     let found = packer.volume(&VolumeId::new("db").expect("a name")).expect("it is on offer");
     assert_eq!(found, made);
     assert_eq!(packer.volume(&VolumeId::new("other").expect("a name")), None);
-    let on = |id| move |host: &super::super::Host| (host.agent() == id).then_some(0);
+    let on = |id| move |host: &Host| (host.agent() == id).then_some(0);
     let mut elsewhere = packer.place_ranked(&needs(1), Strategy::Pack, on(agent(2))).expect("there is room");
     assert!(!packer.attach(&mut elsewhere, &found));
     for _ in 0..2 {
@@ -87,7 +87,7 @@ fn a_task_that_needs_a_volume_goes_where_it_is() {
     before.reserve(agent(2), &role("web"), &disk(60)).expect("there is so much");
     let made = before.create(agent(2), volume("db"), Milli::from_whole(60), Access::Sole).expect("it is reserved");
     let mut offered = offer(2, 2, "web", "cpus:4", &[]);
-    offered.resources.add(&made.resources);
+    std::sync::Arc::make_mut(&mut offered.resources).add(&made.resources);
     let mut packer = packer(&[offer(3, 1, "web", "cpus:1", &[]), offered]);
     let on_db = Needs { volumes: vec![VolumeId::new("db").expect("a name")], ..needs(1) };
     let placement = packer.place(&on_db, Strategy::Pack).expect("the volume is on offer");
