@@ -3,6 +3,8 @@
 pub mod claims;
 pub mod classes;
 pub mod explain;
+pub mod plain;
+pub mod reservations;
 pub mod sorter;
 
 #[cfg(test)]

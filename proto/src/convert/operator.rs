@@ -36,6 +36,10 @@ impl Wire for Command {
             Self::ClearDevice { agent, device } => {
                 CommandKind::ClearDevice(v1::ClearDevice { agent: Some(agent.to_wire()), device: device.to_wire() })
             }
+            Self::Operate { agent, operation } => CommandKind::Operate(v1::OperateAgent {
+                agent: Some(agent.to_wire()),
+                operation: Some(operation.to_wire()),
+            }),
             Self::Why(target) => CommandKind::Why(target.to_wire()),
         };
         v1::CommandRequest { command: Some(command) }
@@ -48,6 +52,10 @@ impl Wire for Command {
             CommandKind::MarkGone(agent) => inside(agent, "mark_gone").map(Self::MarkGone),
             CommandKind::SetWeight(set) => from_set_weight(set).at("set_weight"),
             CommandKind::ClearDevice(clear) => from_clear_device(clear).at("clear_device"),
+            CommandKind::Operate(v1::OperateAgent { agent, operation }) => Ok(Self::Operate {
+                agent: required(agent, "operate.agent")?,
+                operation: required(operation, "operate.operation")?,
+            }),
             CommandKind::Why(target) => inside(target, "why").map(Self::Why),
         }
     }
