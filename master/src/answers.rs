@@ -98,6 +98,7 @@ fn clause(clause: &Clause) -> Value {
         ClauseKind::Claim { number, text } => json!({ "kind": "claim", "number": number, "claim": text }),
         ClauseKind::Claims => json!({ "kind": "claims" }),
         ClauseKind::Constraint { text } => json!({ "kind": "constraint", "constraint": text }),
+        ClauseKind::Volumes => json!({ "kind": "volumes" }),
         ClauseKind::Filters => json!({ "kind": "filters" }),
         ClauseKind::Agents => json!({ "kind": "agents" }),
     };
@@ -127,6 +128,9 @@ fn reason(kind: &CauseKind) -> Value {
         CauseKind::OfferLimit { standing } => json!({ "kind": "offer_limit", "standing": standing }),
         CauseKind::TooSmall { short } => json!({ "kind": "too_small", "short": short.as_f64() }),
         CauseKind::Reserved { short } => json!({ "kind": "reserved", "short": short.as_f64() }),
+        CauseKind::KeptForDevices { short } => json!({ "kind": "kept_for_devices", "short": short.as_f64() }),
+        CauseKind::VolumeElsewhere => json!({ "kind": "volume_elsewhere" }),
+        CauseKind::VolumeInUse => json!({ "kind": "volume_in_use" }),
         CauseKind::NotEnoughFree { short } => json!({ "kind": "not_enough_free", "short": short.as_f64() }),
         CauseKind::Locked { frameworks } => json!({ "kind": "locked", "frameworks": ids(frameworks) }),
         CauseKind::NoSuchDevice { kind } => json!({ "kind": "no_such_device", "device_kind": &**kind }),

@@ -1,142 +1,125 @@
-//! Classes of agents: those with equal stock are looked at once, however many they are.
+//! Device classes: who comes first for a device of one kind and model.
 //!
-//! The index is brought up to date when somebody asks, for those agents that changed since; between questions a change costs a push.
+//! The dominant share of a role counts devices by kind, all models together, and only kinds that are listed for it. Each class has an
+//! order of its own beside that, among those who wait for it: least held of it comes first, by weight and by the role tree as in
+//! [`Sorter`]; of equals who began to wait first, or was given one longest ago.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::stock::{Fingerprint, Stock};
-use crate::model::AgentId;
+use super::sorter::{Sorter, kind_quantity};
+use crate::model::{FrameworkId, Milli, Quantities, Role};
 
-#[cfg(test)]
-mod tests;
-
-/// Names a class.
-pub type ClassId = u64;
-
-/// Agents by class.
-#[derive(Debug, Default)]
-pub struct Classes {
-    classes: BTreeMap<ClassId, Class>,
-    by_print: BTreeMap<Fingerprint, ClassId>,
-    of: BTreeMap<AgentId, ClassId>,
-    last: ClassId,
-    vanished: u64,
-    stale: Stale,
-}
-
-/// Agents of equal stock.
-#[derive(Debug)]
+/// A kind and a model of device.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Class {
-    /// What each of them has. The names of its devices are those of one of them.
-    pub stock: Stock,
-    /// Who they are; never empty.
-    pub members: BTreeSet<AgentId>,
-    print: Fingerprint,
+    /// As `gpu`.
+    pub kind: Arc<str>,
+    /// As its vendor names it.
+    pub model: Arc<str>,
 }
 
-/// Which agents may have changed since the index was last brought up to date.
-#[derive(Debug)]
-enum Stale {
-    /// These; some perhaps twice.
-    Some(Vec<AgentId>),
-    /// All: more than there are agents have changed, or nobody has asked yet.
-    All,
-}
+impl Class {
+    /// The class of that kind and model.
+    pub fn new(kind: &str, model: &str) -> Self {
+        Self { kind: Arc::from(kind), model: Arc::from(model) }
+    }
 
-impl Default for Stale {
-    fn default() -> Self {
-        Self::All
+    /// `devices`, in thousandths, as the sorter counts them.
+    fn quantity(&self, devices: Milli) -> Quantities {
+        let mut quantities = Quantities::new();
+        quantities.set(&kind_quantity(&self.kind), devices);
+        quantities
     }
 }
 
-/// Where a class gets to know agents from.
-pub trait Fleet {
-    /// Every agent that counts.
-    fn agents(&self) -> impl Iterator<Item = AgentId>;
-    /// The agent's fingerprint; none if it does not count any more.
-    fn print(&self, agent: AgentId) -> Option<Fingerprint>;
-    /// What it has.
-    fn stock(&self, agent: AgentId) -> Stock;
+/// The orders of all classes.
+#[derive(Clone, Debug, Default)]
+pub struct Classes {
+    sorters: BTreeMap<Class, Sorter>,
+    weights: BTreeMap<Role, u32>,
 }
 
 impl Classes {
-    /// The agent may have changed.
-    pub fn mark(&mut self, agent: AgentId) {
-        if let Stale::Some(stale) = &mut self.stale {
-            stale.push(agent);
-            if stale.len() > self.of.len() + 64 {
-                self.stale = Stale::All;
-            }
+    /// None, yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The cluster has `devices` more of the class, in thousandths.
+    pub fn grow(&mut self, class: &Class, devices: Milli) {
+        self.sorter(class).grow(&class.quantity(devices));
+    }
+
+    /// The cluster has `devices` less of the class, in thousandths.
+    pub fn shrink(&mut self, class: &Class, devices: Milli) {
+        self.sorter(class).shrink(&class.quantity(devices));
+    }
+
+    /// Sets a role's weight, in thousandths, for every class.
+    pub fn set_weight(&mut self, role: &Role, weight: u32) {
+        self.weights.insert(role.clone(), weight);
+        for sorter in self.sorters.values_mut() {
+            sorter.set_weight(role, weight);
         }
     }
 
-    /// Brings the index up to date.
-    pub fn refresh(&mut self, fleet: &impl Fleet) {
-        match std::mem::replace(&mut self.stale, Stale::Some(Vec::new())) {
-            Stale::Some(stale) => {
-                for agent in stale.into_iter().collect::<BTreeSet<_>>() {
-                    self.place(agent, fleet);
-                }
-            }
-            Stale::All => {
-                let gone: Vec<AgentId> = self.of.keys().copied().filter(|id| fleet.print(*id).is_none()).collect();
-                for agent in fleet.agents().chain(gone) {
-                    self.place(agent, fleet);
-                }
-            }
+    /// `framework` holds `devices` more of the class in `role`, in thousandths; among equals it comes last now.
+    pub fn charge(&mut self, class: &Class, role: &Role, framework: FrameworkId, devices: Milli) {
+        let sorter = self.sorter(class);
+        sorter.charge(role, framework, &class.quantity(devices));
+        sorter.served(role, framework);
+    }
+
+    /// `framework` holds `devices` less of the class in `role`, in thousandths.
+    pub fn credit(&mut self, class: &Class, role: &Role, framework: FrameworkId, devices: Milli) {
+        self.sorter(class).credit(role, framework, &class.quantity(devices));
+    }
+
+    /// `framework` waits for the class in `role` from now on. Said again it changes nothing.
+    pub fn wait(&mut self, class: &Class, role: &Role, framework: FrameworkId) {
+        let sorter = self.sorter(class);
+        if !sorter.order().iter().any(|waiting| waiting.0 == *role && waiting.1 == framework) {
+            sorter.set_active(role, framework, true);
+            sorter.served(role, framework);
         }
     }
 
-    /// Every class.
-    pub fn iter(&self) -> impl Iterator<Item = (ClassId, &Class)> {
-        self.classes.iter().map(|(id, class)| (*id, class))
+    /// `framework` does not wait for the class in `role` any more. What it holds of it still counts.
+    pub fn leave(&mut self, class: &Class, role: &Role, framework: FrameworkId) {
+        self.sorter(class).set_active(role, framework, false);
     }
 
-    /// The class of the agent.
-    pub fn of(&self, agent: AgentId) -> Option<ClassId> {
-        self.of.get(&agent).copied()
+    /// Those who wait for the class, who comes first first.
+    pub fn order(&mut self, class: &Class) -> Arc<[(Role, FrameworkId)]> {
+        self.sorters.get_mut(class).map_or_else(|| Arc::new([]), Sorter::order)
     }
 
-    /// How many agents there are.
-    pub fn agents(&self) -> usize {
-        self.of.len()
+    /// `order` with those ahead who wait for one of the classes `here`, in the order of the class; where several classes are free, by the
+    /// first of them that they wait for.
+    pub fn ahead(&mut self, here: &BTreeSet<Class>, order: Arc<[(Role, FrameworkId)]>) -> Arc<[(Role, FrameworkId)]> {
+        let mut seen = BTreeSet::new();
+        let waiting: Vec<_> = here.iter().flat_map(|class| self.order(class).to_vec()).collect();
+        if waiting.is_empty() {
+            return order;
+        }
+        // Only those who are in the order at all take offers now.
+        let taking: BTreeSet<_> = order.iter().cloned().collect();
+        let first = waiting.into_iter().filter(|client| taking.contains(client));
+        first.chain(order.iter().cloned()).filter(|client| seen.insert(client.clone())).collect()
     }
 
-    /// How many classes have lost their last member so far.
-    pub fn vanished(&self) -> u64 {
-        self.vanished
-    }
-
-    fn place(&mut self, agent: AgentId, fleet: &impl Fleet) {
-        let before = self.of(agent);
-        let print = fleet.print(agent);
-        if let Some(old) = before {
-            if print == Some(self.classes[&old].print) {
-                return;
+    fn sorter(&mut self, class: &Class) -> &mut Sorter {
+        let weights = &self.weights;
+        self.sorters.entry(class.clone()).or_insert_with(|| {
+            let mut sorter = Sorter::new(&[class.kind.clone()]);
+            for (role, weight) in weights {
+                sorter.set_weight(role, *weight);
             }
-            self.leave(agent, old);
-        }
-        let Some(print) = print else { return };
-        let id = self.by_print.get(&print).copied().unwrap_or_else(|| self.found(print, fleet.stock(agent)));
-        self.classes.get_mut(&id).expect("it is there or has been founded").members.insert(agent);
-        self.of.insert(agent, id);
-    }
-
-    fn leave(&mut self, agent: AgentId, id: ClassId) {
-        self.of.remove(&agent);
-        let class = self.classes.get_mut(&id).expect("an agent's class is known");
-        class.members.remove(&agent);
-        if class.members.is_empty() {
-            self.by_print.remove(&class.print);
-            self.classes.remove(&id);
-            self.vanished += 1;
-        }
-    }
-
-    fn found(&mut self, print: Fingerprint, stock: Stock) -> ClassId {
-        self.last += 1;
-        self.by_print.insert(print, self.last);
-        self.classes.insert(self.last, Class { stock, members: BTreeSet::new(), print });
-        self.last
+            sorter
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,6 +141,8 @@ pub enum ClauseKind {
     },
     /// All device claims at once.
     Claims,
+    /// The volumes that it names.
+    Volumes,
     /// What the agent must be like.
     Constraint {
         /// The selector.
@@ -194,6 +196,15 @@ pub enum CauseKind {
         /// By how much what is left falls short.
         short: Milli,
     },
+    /// It is free, but kept for the tenants of the agent's devices.
+    KeptForDevices {
+        /// By how much what is not kept falls short.
+        short: Milli,
+    },
+    /// The volumes that are named are not on this agent.
+    VolumeElsewhere,
+    /// The volumes that are named are in use.
+    VolumeInUse,
     /// Too little is free now; tasks hold the rest.
     NotEnoughFree {
         /// By how much.

@@ -233,7 +233,8 @@ impl Steps<'_> {
             CauseKind::Locked { .. } => {
                 return self.add(10, StepKind::ReleaseOffers { frameworks: site.holders.clone() }, site);
             }
-            CauseKind::TooSmall { short } | CauseKind::Reserved { short } | CauseKind::NotEnoughFree { short } => {
+            CauseKind::KeptForDevices { short }
+            | CauseKind::TooSmall { short } | CauseKind::Reserved { short } | CauseKind::NotEnoughFree { short } => {
                 *short
             }
             _ => return,

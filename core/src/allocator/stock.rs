@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::claims::{self, Unmet};
 use super::explain::{CauseKind, ClauseKind};
 use crate::model::{
-    Alternative, Claim, Count, Device, DeviceId, Milli, Quantities, ResourceName, Resources, Role, Shape, Share,
+    Alternative, Claim, Count, Device, DeviceId, Flavor, Milli, Quantities, ResourceName, Resources, Role, Shape, Share,
 };
 
 #[cfg(test)]
@@ -26,6 +26,8 @@ pub struct Stock {
     pub free: Resources,
     /// What exclusive offers lock of that.
     pub locked: Resources,
+    /// What of its unreserved amounts is kept for the tenants of its devices, beyond what they use already.
+    pub kept: Quantities,
     /// Its devices.
     pub devices: Vec<Slot>,
 }
@@ -86,7 +88,11 @@ impl Stock {
         let levels = Levels::of(self, role);
         judge_amounts(shape, &levels, &mut findings);
         judge_ports(shape, &levels, &mut findings);
+        judge_volumes(shape, &levels, &mut findings);
         self.judge_claims(shape, &levels, &mut findings);
+        if findings.is_empty() {
+            self.judge_kept(shape, &levels, &mut findings);
+        }
         findings
     }
 
@@ -103,14 +109,62 @@ impl Stock {
     /// Whether one of `shape` fits `available` of this agent.
     pub fn holds(&self, available: &Resources, shape: &Shape) -> bool {
         let ports = ResourceName::ports();
-        available.quantities().contains(&shape.resources.quantities())
-            && available.ranges(&ports).len() >= shape.resources.ranges(&ports).len()
-            && (shape.claims.is_empty() || self.resolve(&shape.claims, available).is_ok())
+        let (volumes, asked) = shape.resources.split_volumes();
+        let plain = available.plain();
+        let quantities = asked.quantities();
+        if !plain.quantities().contains(&quantities)
+            || plain.ranges(&ports).len() < asked.ranges(&ports).len()
+            || !available.contains(&volumes)
+        {
+            return false;
+        }
+        let Ok(devices) = self.resolve(&shape.claims, available) else { return false };
+        self.kept.is_empty() || self.beside_kept(&quantities, &devices, &plain).contains(&quantities)
+    }
+
+    /// What of `plain` there is for a task that asks for so much and is given these devices: what is kept for others is not.
+    fn beside_kept(&self, asked: &Quantities, devices: &BTreeMap<DeviceId, Share>, plain: &Resources) -> Quantities {
+        let own = self.host_share(devices.iter().map(|(id, share)| (id, *share)));
+        let open = plain.get(&Flavor::default()).map(|amounts| amounts.scalars.clone()).unwrap_or_default();
+        let mut left = plain.quantities();
+        for (name, kept) in self.kept.iter().filter(|(name, _)| asked.get(name) > own.get(name)) {
+            let barred = kept.minus(own.get(name)).unwrap_or_default().min(open.get(name));
+            left.set(name, left.get(name).minus(barred).unwrap_or_default());
+        }
+        left
+    }
+
+    /// What these parts of devices keep for their tenants.
+    fn host_share<'a>(&self, devices: impl IntoIterator<Item = (&'a DeviceId, Share)>) -> Quantities {
+        let mut sum = Quantities::new();
+        for (id, Share(part)) in devices {
+            let Some(slot) = self.devices.iter().find(|slot| slot.device.id == *id) else { continue };
+            for (name, Milli(amount)) in slot.device.host_share.iter() {
+                let part = u128::from(amount) * u128::from(part) / u128::from(Share::WHOLE.0);
+                let part = Milli(u64::try_from(part).expect("a part is at most the whole"));
+                sum.set(name, sum.get(name).plus(part));
+            }
+        }
+        sum
+    }
+
+    /// What a task with these resources uses of what its devices keep for it.
+    pub fn used_of_kept(&self, resources: &Resources) -> Quantities {
+        let mut used = Quantities::new();
+        if self.devices.iter().all(|slot| slot.device.host_share.is_empty()) {
+            return used;
+        }
+        let held = resources.quantities();
+        for (name, own) in self.host_share(resources.device_shares()).iter() {
+            used.set(name, own.min(held.get(name)));
+        }
+        used
     }
 
     /// Whether one of `shape` would fit if nobody held anything of it and nothing were reserved.
     pub fn could_hold(&self, shape: &Shape) -> bool {
-        self.holds(&self.everything(), shape)
+        let empty = self.emptied();
+        empty.holds(&empty.free, shape)
     }
 
     /// What `role` may use of what is free and not locked.
@@ -140,6 +194,7 @@ impl Stock {
             total: self.total.clone(),
             free: self.everything(),
             locked: Resources::new(),
+            kept: self.host_share(self.devices.iter().map(|slot| (&slot.device.id, Share::WHOLE))),
             devices: self.devices.iter().map(slot).collect(),
         }
     }
@@ -172,6 +227,18 @@ impl Stock {
                 Err(_) => CauseKind::NotTogether,
             };
             findings.push(Finding::new(ClauseKind::Claims, cause, 0));
+        }
+    }
+
+    /// All of it is there, but some is kept for the tenants of devices.
+    fn judge_kept(&self, shape: &Shape, levels: &Levels, findings: &mut Vec<Finding>) {
+        let Ok(devices) = self.resolve(&shape.claims, &levels.available) else { return };
+        let asked = shape.resources.split_volumes().1.quantities();
+        let left = self.beside_kept(&asked, &devices, &levels.available.plain());
+        for (name, amount) in asked.iter() {
+            let Some(short) = amount.minus(left.get(name)).filter(|short| !short.is_zero()) else { continue };
+            let clause = ClauseKind::Amount { resource: Arc::from(name.as_str()) };
+            findings.push(Finding::new(clause, CauseKind::KeptForDevices { short }, short.0));
         }
     }
 
@@ -252,7 +319,7 @@ struct Levels {
 impl Levels {
     fn of(stock: &Stock, role: &Role) -> Self {
         Self {
-            total: stock.total.quantities(),
+            total: stock.total.plain_quantities(),
             for_role: stock.total.for_role(role),
             free: stock.free.for_role(role),
             available: stock.available(role),
@@ -262,8 +329,8 @@ impl Levels {
 
 fn judge_amounts(shape: &Shape, levels: &Levels, findings: &mut Vec<Finding>) {
     let (for_role, free, available) =
-        (levels.for_role.quantities(), levels.free.quantities(), levels.available.quantities());
-    for (name, asked) in shape.resources.quantities().iter() {
+        (levels.for_role.plain_quantities(), levels.free.plain_quantities(), levels.available.plain_quantities());
+    for (name, asked) in shape.resources.plain_quantities().iter() {
         let short_of = |have: Milli| asked.minus(have).filter(|short| !short.is_zero());
         let resource = || Arc::from(name.as_str());
         let cause = if let Some(short) = short_of(levels.total.get(name)) {
@@ -279,6 +346,22 @@ fn judge_amounts(shape: &Shape, levels: &Levels, findings: &mut Vec<Finding>) {
         };
         findings.push(Finding::new(ClauseKind::Amount { resource: resource() }, cause.0, cause.1.0));
     }
+}
+
+/// A volume is named, and where it is not nothing can take its place.
+fn judge_volumes(shape: &Shape, levels: &Levels, findings: &mut Vec<Finding>) {
+    let (volumes, _) = shape.resources.split_volumes();
+    if levels.available.contains(&volumes) {
+        return;
+    }
+    let cause = if !levels.for_role.contains(&volumes) {
+        CauseKind::VolumeElsewhere
+    } else if levels.free.contains(&volumes) {
+        CauseKind::Locked { frameworks: Vec::new() }
+    } else {
+        CauseKind::VolumeInUse
+    };
+    findings.push(Finding::new(ClauseKind::Volumes, cause, 0));
 }
 
 /// Ports are counted; which ones is up to the framework.

@@ -200,6 +200,8 @@ impl Replay {
             match self.freed[what].take() {
                 Some(Freed::Task(resources)) => {
                     stock.free.add(&resources);
+                    let used = stock.used_of_kept(&resources);
+                    stock.kept.add(&used);
                     self.ends += 1;
                 }
                 Some(Freed::Offer(resources)) => {
@@ -256,11 +258,13 @@ pub fn take(stock: &mut Stock, role: &Role, shape: &Shape) -> Option<Resources> 
     }
     let devices = stock.resolve(&shape.claims, &available).ok()?;
     let mut taken = Resources::flavored(Flavor::default(), Amounts { devices, ..Amounts::default() });
-    let mut wanted = shape.resources.quantities();
+    let (volumes, asked) = shape.resources.split_volumes();
+    let mut wanted = asked.quantities();
     let ports_name = ResourceName::ports();
-    let mut ports = shape.resources.ranges(&ports_name).len();
+    let mut ports = asked.ranges(&ports_name).len();
+    let plain = available.plain();
     // What is reserved for the role is of use to nobody else, and goes first.
-    let mut flavors: Vec<(&Flavor, &Amounts)> = available.iter().collect();
+    let mut flavors: Vec<(&Flavor, &Amounts)> = plain.iter().collect();
     flavors.sort_by_key(|(flavor, _)| flavor.reservations.is_empty());
     for (flavor, amounts) in flavors {
         let mut part = Amounts::default();
@@ -276,8 +280,13 @@ pub fn take(stock: &mut Stock, role: &Role, shape: &Shape) -> Option<Resources> 
         }
         taken.add(&Resources::flavored(flavor.clone(), part));
     }
+    taken.add(&volumes);
     let was_free = stock.free.subtract(&taken);
     debug_assert!(was_free, "what is taken was available");
+    let used = stock.used_of_kept(&taken);
+    for (name, used) in used.iter() {
+        stock.kept.set(name, stock.kept.get(name).minus(used).unwrap_or_default());
+    }
     Some(taken)
 }
 

@@ -7,7 +7,7 @@ use super::Master;
 use super::available::AgentAttributes;
 use super::state::{Agent, DeviceEntry};
 use super::view::AgentStatus;
-use crate::allocator::classes::{Classes, Fleet};
+use crate::allocator::agent_classes::{Classes, Fleet};
 use crate::allocator::explain::{AgentRef, Outlook};
 use crate::allocator::history::{History, Queue};
 use crate::allocator::stock::{Condition, Fingerprint, Printer, Slot, Standing, Stock};
@@ -181,9 +181,10 @@ impl Agent {
         let slot = |entry: &DeviceEntry| Slot { device: entry.device.clone(), condition: condition(entry) };
         Stock {
             standing: self.standing(),
-            total: self.record.resources.clone(),
+            total: (*self.record.resources).clone(),
             free: (*self.free).clone(),
             locked: (*self.locked).clone(),
+            kept: self.kept.clone(),
             devices: self.devices.values().map(slot).collect(),
         }
     }
@@ -203,7 +204,7 @@ impl Agent {
             condition(entry) as u64 | share_of(&self.free, id) << 8 | share_of(&self.locked, id) << 24
         };
         let mut printer = Printer::default();
-        printer.put(&self.standing()).put_amounts(&self.record.resources);
+        printer.put(&self.standing()).put(&self.kept).put_amounts(&self.record.resources);
         printer.put_amounts(&self.free).put_amounts(&self.locked);
         printer.put_devices(self.devices.values().map(|entry| (&*entry.device, tag(entry))));
         printer.finish()
@@ -224,6 +225,8 @@ fn share_of(resources: &Resources, device: &DeviceId) -> u64 {
 pub(super) fn condition(entry: &DeviceEntry) -> Condition {
     match &entry.state {
         DeviceState::Allocated(_) => Condition::Held,
+        DeviceState::Sliced(_) if entry.state.holders().next().is_some() => Condition::Held,
+        DeviceState::Sliced(_) => Condition::Cleaning,
         DeviceState::Cleaning { .. } => Condition::Cleaning,
         DeviceState::Quarantined { .. } => Condition::Broken,
         DeviceState::Free if !entry.device.health.is_usable() => Condition::Broken,

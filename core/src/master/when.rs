@@ -7,7 +7,7 @@ use super::available::AgentAttributes;
 use super::questions::Questions;
 use super::state::{Agent, Framework};
 use super::{Master, Target};
-use crate::allocator::classes::{Class, ClassId};
+use crate::allocator::agent_classes::{Class, ClassId};
 use crate::allocator::explain::Outlook;
 use crate::allocator::help::{Advice, Effect, Site, Step, StepKind, WaitAdvice, what_would_help};
 use crate::allocator::history::{Estimate, asks};
@@ -143,7 +143,7 @@ impl Master {
         });
         let offers = agent.offers.iter().map(|(offer, _)| &self.offers[offer]).filter_map(|entry| {
             let expiry = entry.expiry?;
-            Some((expiry.at().since(self.now), Freed::Offer((*entry.offer.resources).clone())))
+            Some((expiry.at().since(self.now), Freed::Offer(entry.offer.resources.without_shared())))
         });
         Machine { agent: self.agent_ref(id), stock: agent.stock(), ends: tasks.chain(offers).collect() }
     }

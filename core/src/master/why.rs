@@ -11,7 +11,7 @@ use super::questions::condition;
 use super::state::{Agent, Framework, TaskEntry};
 use super::view::AgentStatus;
 use super::{Master, Target};
-use crate::allocator::classes::{Class, Classes};
+use crate::allocator::agent_classes::{Class, Classes};
 use crate::allocator::explain::{
     CauseKind, ClauseKind, DeviceNote, Explanation, Only, Outlook, Tally, TaskNote, TaskWait, Wait,
 };
@@ -319,14 +319,17 @@ impl Master {
                 problem,
             };
             match &entry.state {
-                DeviceState::Allocated(holders) => {
-                    notes.extend(holders.keys().take(EXAMPLES_MAX).map(|holder| note(Some(holder), None)));
+                DeviceState::Allocated(_) | DeviceState::Sliced(_) if wanted == Condition::Held => {
+                    let holders = entry.state.holders().take(EXAMPLES_MAX);
+                    notes.extend(holders.map(|(holder, _)| note(Some(holder), None)));
                 }
                 DeviceState::Quarantined { reason } => {
                     notes.push(note(None, Some(Arc::from(format!("quarantined: {reason}")))));
                 }
                 DeviceState::Free => notes.push(note(None, Some(Arc::from(entry.device.health.as_str())))),
-                DeviceState::Cleaning { .. } => notes.push(note(None, None)),
+                DeviceState::Allocated(_) | DeviceState::Sliced(_) | DeviceState::Cleaning { .. } => {
+                    notes.push(note(None, None));
+                }
             }
         }
         notes

@@ -185,6 +185,7 @@ fn to_part(kind: &ClauseKind) -> Part {
         ClauseKind::Constraint { text } => Part::Constraint(text.clone()),
         ClauseKind::Filters => Part::Filters(NOTHING),
         ClauseKind::Agents => Part::Agent(NOTHING),
+        ClauseKind::Volumes => Part::Volumes(NOTHING),
     }
 }
 
@@ -201,6 +202,7 @@ fn from_part(part: Part) -> Converted<ClauseKind> {
         Part::Constraint(text) => ClauseKind::Constraint { text },
         Part::Filters(_) => ClauseKind::Filters,
         Part::Agent(_) => ClauseKind::Agents,
+        Part::Volumes(_) => ClauseKind::Volumes,
     })
 }
 
@@ -256,6 +258,9 @@ fn to_kind(kind: &CauseKind) -> Kind {
         }),
         CauseKind::AgentAway { standing } => Kind::AgentAway(standing.to_wire()),
         CauseKind::OfferLimit { standing } => Kind::OfferLimit(*standing),
+        CauseKind::KeptForDevices { short } => Kind::KeptForDevicesMilli(short.0),
+        CauseKind::VolumeElsewhere => Kind::VolumeElsewhere(NOTHING),
+        CauseKind::VolumeInUse => Kind::VolumeInUse(NOTHING),
     }
 }
 
@@ -292,6 +297,9 @@ fn from_kind(kind: Kind) -> Converted<CauseKind> {
         },
         Kind::AgentAway(standing) => CauseKind::AgentAway { standing: inside(standing, "agent_away")? },
         Kind::OfferLimit(standing) => CauseKind::OfferLimit { standing },
+        Kind::KeptForDevicesMilli(short) => CauseKind::KeptForDevices { short: Milli(short) },
+        Kind::VolumeElsewhere(_) => CauseKind::VolumeElsewhere,
+        Kind::VolumeInUse(_) => CauseKind::VolumeInUse,
     })
 }
 

@@ -10,6 +10,7 @@ mod error;
 mod explain;
 mod fields;
 mod ids;
+mod operations;
 mod operator;
 mod reject;
 mod resources;

@@ -198,7 +198,7 @@ pub struct Flavor {
     /// The reservation stack, bottom first; each role strictly below the last.
     #[prost(message, repeated, tag = "1")]
     pub reservations: ::prost::alloc::vec::Vec<Reservation>,
-    /// The persistent volume that this disk is.
+    /// The id of the persistent volume that this disk is; comes with volume_path.
     #[prost(string, optional, tag = "2")]
     pub volume: ::core::option::Option<::prost::alloc::string::String>,
     /// The path or mount that this disk comes from.
@@ -210,6 +210,87 @@ pub struct Flavor {
     /// Whether several tasks may use it at once.
     #[prost(bool, tag = "5")]
     pub shared: bool,
+    /// Where tasks find the volume, relative to their sandbox.
+    #[prost(string, optional, tag = "6")]
+    pub volume_path: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A persistent volume on its agent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VolumeKey {
+    /// The role that its disk is reserved for.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// Its name there.
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    /// The path or mount that its disk comes from, if it is not the agent's own.
+    #[prost(string, optional, tag = "3")]
+    pub disk_source: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A change of an agent's reservations or volumes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OperationId {
+    /// The term in which the master gave this id out.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// A counter within the term, from 1.
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+}
+/// What can be done with resources.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Operation {
+    /// The operation.
+    #[prost(oneof = "operation::Operation", tags = "1, 2, 3, 4, 5, 6, 7")]
+    pub operation: ::core::option::Option<operation::Operation>,
+}
+/// Nested message and enum types in `Operation`.
+pub mod operation {
+    /// The operation.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Operation {
+        /// Start this group.
+        #[prost(message, tag = "1")]
+        Launch(super::TaskGroup),
+        /// Reserve these.
+        #[prost(message, tag = "2")]
+        Reserve(super::Resources),
+        /// Take the top layer of the reservation of these away.
+        #[prost(message, tag = "3")]
+        Unreserve(super::Resources),
+        /// Make these persistent volumes.
+        #[prost(message, tag = "4")]
+        Create(super::Resources),
+        /// Destroy these persistent volumes, and the data.
+        #[prost(message, tag = "5")]
+        Destroy(super::Resources),
+        /// Make a persistent volume larger.
+        #[prost(message, tag = "6")]
+        Grow(super::GrowVolume),
+        /// Make a persistent volume smaller.
+        #[prost(message, tag = "7")]
+        Shrink(super::ShrinkVolume),
+    }
+}
+/// A volume that is to be larger.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GrowVolume {
+    /// The volume as it is.
+    #[prost(message, optional, tag = "1")]
+    pub volume: ::core::option::Option<Resources>,
+    /// Disk of the same reservation that it is to have more.
+    #[prost(message, optional, tag = "2")]
+    pub addition: ::core::option::Option<Resources>,
+}
+/// A volume that is to be smaller.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ShrinkVolume {
+    /// The volume as it is.
+    #[prost(message, optional, tag = "1")]
+    pub volume: ::core::option::Option<Resources>,
+    /// How much disk it is to have less, in thousandths of a MiB.
+    #[prost(uint64, tag = "2")]
+    pub by_mib_milli: u64,
 }
 /// One layer of a reservation.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -278,6 +359,9 @@ pub struct Device {
     /// What "clean" can be shown by.
     #[prost(enumeration = "Proof", tag = "13")]
     pub proof: i32,
+    /// What of its machine is kept for its tenants; each name once.
+    #[prost(message, repeated, tag = "14")]
+    pub host_share: ::prost::alloc::vec::Vec<Scalar>,
 }
 /// A device and who may use it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -293,7 +377,7 @@ pub struct DeviceReport {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeviceState {
     /// The state.
-    #[prost(oneof = "device_state::State", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "device_state::State", tags = "1, 2, 3, 4, 5")]
     pub state: ::core::option::Option<device_state::State>,
 }
 /// Nested message and enum types in `DeviceState`.
@@ -304,7 +388,7 @@ pub mod device_state {
         /// Nobody holds it.
         #[prost(message, tag = "1")]
         Free(super::Nothing),
-        /// Held by tasks.
+        /// Held as a whole, by one task.
         #[prost(message, tag = "2")]
         Allocated(super::Tenants),
         /// Its tenant is gone or going; counts the tenancies of the device.
@@ -312,6 +396,45 @@ pub mod device_state {
         CleaningGeneration(u64),
         /// A person decides, because of this.
         #[prost(string, tag = "4")]
+        QuarantinedReason(::prost::alloc::string::String),
+        /// A shared device of which parts are given out; what no slice takes is free.
+        #[prost(message, tag = "5")]
+        Sliced(super::Slices),
+    }
+}
+/// The parts of a shared device that are not free; at least one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Slices {
+    /// Each task once; together at most the whole.
+    #[prost(message, repeated, tag = "1")]
+    pub slices: ::prost::alloc::vec::Vec<Slice>,
+}
+/// A part of a shared device.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Slice {
+    /// Whose it is or was.
+    #[prost(message, optional, tag = "1")]
+    pub task: ::core::option::Option<TaskKey>,
+    /// How much of the device, in thousandths.
+    #[prost(uint32, tag = "2")]
+    pub share_milli: u32,
+    /// Who may use it.
+    #[prost(oneof = "slice::State", tags = "3, 4, 5")]
+    pub state: ::core::option::Option<slice::State>,
+}
+/// Nested message and enum types in `Slice`.
+pub mod slice {
+    /// Who may use it.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum State {
+        /// Its tenant.
+        #[prost(message, tag = "3")]
+        Held(super::Nothing),
+        /// Its tenant is gone or going; numbers the tenancies of the device.
+        #[prost(uint64, tag = "4")]
+        CleaningGeneration(u64),
+        /// A person decides, because of this.
+        #[prost(string, tag = "5")]
         QuarantinedReason(::prost::alloc::string::String),
     }
 }
@@ -411,9 +534,6 @@ pub struct Task {
     /// The rest of it; for native frameworks a TaskSpec.
     #[prost(bytes = "bytes", tag = "9")]
     pub body: ::prost::bytes::Bytes,
-    /// How long it is expected to run, where that is known.
-    #[prost(uint64, optional, tag = "20")]
-    pub expected_run_time_us: ::core::option::Option<u64>,
 }
 /// Tasks that share a container.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -481,7 +601,7 @@ pub struct Reject {
     /// The reason.
     #[prost(
         oneof = "reject::Reason",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 30, 31"
     )]
     pub reason: ::core::option::Option<reject::Reason>,
 }
@@ -544,6 +664,12 @@ pub mod reject {
         /// Another connection took over.
         #[prost(message, tag = "18")]
         Superseded(super::Nothing),
+        /// A task uses this volume.
+        #[prost(string, tag = "30")]
+        VolumeInUse(::prost::alloc::string::String),
+        /// The agent has a volume of this id for that role.
+        #[prost(string, tag = "31")]
+        DuplicateVolume(::prost::alloc::string::String),
     }
 }
 /// A field that holds what it must not.
@@ -1265,35 +1391,6 @@ pub struct Accept {
     #[prost(message, optional, tag = "5")]
     pub refusal: ::core::option::Option<Refusal>,
 }
-/// What can be done with offered resources.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Operation {
-    /// The operation.
-    #[prost(oneof = "operation::Operation", tags = "1, 2, 3, 4, 5")]
-    pub operation: ::core::option::Option<operation::Operation>,
-}
-/// Nested message and enum types in `Operation`.
-pub mod operation {
-    /// The operation.
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Operation {
-        /// Start this group.
-        #[prost(message, tag = "1")]
-        Launch(super::TaskGroup),
-        /// Reserve these.
-        #[prost(message, tag = "2")]
-        Reserve(super::Resources),
-        /// Take the top layer of the reservation of these away.
-        #[prost(message, tag = "3")]
-        Unreserve(super::Resources),
-        /// Make these persistent volumes.
-        #[prost(message, tag = "4")]
-        Create(super::Resources),
-        /// Destroy these persistent volumes, and the data.
-        #[prost(message, tag = "5")]
-        Destroy(super::Resources),
-    }
-}
 /// For how long a framework does not want what it refuses.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Refusal {
@@ -1868,7 +1965,7 @@ pub struct ToAgentFrame {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FromAgent {
     /// The message.
-    #[prost(oneof = "from_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "from_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 20")]
     pub message: ::core::option::Option<from_agent::Message>,
 }
 /// Nested message and enum types in `FromAgent`.
@@ -1900,6 +1997,12 @@ pub mod from_agent {
         /// Bytes from an executor for its framework.
         #[prost(message, tag = "8")]
         ExecutorMessage(super::AgentMessage),
+        /// These slices of shared devices have been cleaned.
+        #[prost(message, tag = "20")]
+        SlicesFree(super::SlicesFree),
+        /// What became of an operation.
+        #[prost(message, tag = "21")]
+        Operated(super::Operated),
     }
 }
 /// All that an agent says of itself.
@@ -1935,6 +2038,22 @@ pub struct AgentReport {
     /// The gangs that it holds resources for.
     #[prost(message, repeated, tag = "9")]
     pub held: ::prost::alloc::vec::Vec<GangId>,
+    /// The last operation that it carried out; absent if none.
+    #[prost(message, optional, tag = "20")]
+    pub operated: ::core::option::Option<OperationId>,
+}
+/// What became of an operation.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Operated {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<OperationId>,
+    /// Why it was not done; absent if it was, now or before.
+    #[prost(message, optional, tag = "2")]
+    pub reject: ::core::option::Option<Reject>,
+    /// What the agent has now, devices excepted.
+    #[prost(message, optional, tag = "3")]
+    pub resources: ::core::option::Option<Resources>,
 }
 /// A task as its agent knows it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1979,6 +2098,23 @@ pub struct DeviceFree {
     #[prost(uint64, tag = "2")]
     pub generation: u64,
 }
+/// Slices of shared devices that may be given out again.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SlicesFree {
+    /// Which.
+    #[prost(message, repeated, tag = "1")]
+    pub slices: ::prost::alloc::vec::Vec<SliceFree>,
+}
+/// A slice that may be given out again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SliceFree {
+    /// Of which device.
+    #[prost(string, tag = "1")]
+    pub device: ::prost::alloc::string::String,
+    /// The task whose it was.
+    #[prost(message, optional, tag = "2")]
+    pub task: ::core::option::Option<TaskKey>,
+}
 /// An agent's devices.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Devices {
@@ -2020,7 +2156,7 @@ pub struct AgentMessage {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToAgent {
     /// The message.
-    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20")]
     pub message: ::core::option::Option<to_agent::Message>,
 }
 /// Nested message and enum types in `ToAgent`.
@@ -2058,7 +2194,23 @@ pub mod to_agent {
         /// You are not wanted.
         #[prost(message, tag = "10")]
         Shutdown(super::Reject),
+        /// A person has seen to this device, which is quarantined: clean it once more.
+        #[prost(string, tag = "20")]
+        ClearDevice(::prost::alloc::string::String),
+        /// Change your reservations or volumes.
+        #[prost(message, tag = "21")]
+        Operate(super::Operate),
     }
+}
+/// A change of an agent's reservations or volumes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Operate {
+    /// Larger than all before it.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<OperationId>,
+    /// What to do; no launch.
+    #[prost(message, optional, tag = "2")]
+    pub operation: ::core::option::Option<Operation>,
 }
 /// A registration that was taken.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2580,16 +2732,16 @@ pub mod agents_server {
     }
 }
 /// What an operator asks for.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommandRequest {
     /// The command.
-    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5, 20, 21")]
+    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5, 20")]
     pub command: ::core::option::Option<command_request::Command>,
 }
 /// Nested message and enum types in `CommandRequest`.
 pub mod command_request {
     /// The command.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Command {
         /// End a task.
         #[prost(message, tag = "1")]
@@ -2606,13 +2758,23 @@ pub mod command_request {
         /// Why does it wait?
         #[prost(message, tag = "5")]
         Why(super::WhyTarget),
-        /// When will it run?
+        /// Clean a device that is quarantined once more, and give it out again if that succeeds.
         #[prost(message, tag = "20")]
-        When(super::WhyTarget),
-        /// What would help it to run?
+        ClearDevice(super::ClearDevice),
+        /// Change the reservations or volumes of an agent.
         #[prost(message, tag = "21")]
-        WhatWouldHelp(super::WhyTarget),
+        Operate(super::OperateAgent),
     }
+}
+/// A change of reservations or volumes of what is free on an agent.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OperateAgent {
+    /// Whose.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentId>,
+    /// What to do; no launch.
+    #[prost(message, optional, tag = "2")]
+    pub operation: ::core::option::Option<Operation>,
 }
 /// A task to end.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2623,6 +2785,16 @@ pub struct OperatorKill {
     /// How long it gets; absent means what the task says.
     #[prost(uint64, optional, tag = "2")]
     pub grace_us: ::core::option::Option<u64>,
+}
+/// A device that a person has seen to.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClearDevice {
+    /// Of which agent.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentId>,
+    /// Which.
+    #[prost(string, tag = "2")]
+    pub device: ::prost::alloc::string::String,
 }
 /// A role's weight.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2671,7 +2843,7 @@ pub struct WhyShape {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommandReply {
     /// The answer.
-    #[prost(oneof = "command_reply::Reply", tags = "1, 2, 20, 21")]
+    #[prost(oneof = "command_reply::Reply", tags = "1, 2")]
     pub reply: ::core::option::Option<command_reply::Reply>,
 }
 /// Nested message and enum types in `CommandReply`.
@@ -2685,15 +2857,9 @@ pub mod command_reply {
         /// Why it waits.
         #[prost(message, tag = "2")]
         Why(super::Explanation),
-        /// When it will run.
-        #[prost(message, tag = "20")]
-        When(super::Forecast),
-        /// What would help it to run.
-        #[prost(message, tag = "21")]
-        WhatWouldHelp(super::Advice),
     }
 }
-/// Why something waits, as a tree: shapes, their clauses, their causes.
+/// Why something waits.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Explanation {
     /// What was asked about, as text.
@@ -2706,17 +2872,7 @@ pub struct Explanation {
     #[prost(message, optional, tag = "3")]
     pub task: ::core::option::Option<ExplainedTask>,
 }
-/// An agent, for programs and for people.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct AgentRef {
-    /// Its id.
-    #[prost(message, optional, tag = "1")]
-    pub agent: ::core::option::Option<AgentId>,
-    /// Its name.
-    #[prost(string, tag = "2")]
-    pub name: ::prost::alloc::string::String,
-}
-/// Where a launched task stands.
+/// A launched task that was asked about.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExplainedTask {
     /// Which.
@@ -2725,151 +2881,28 @@ pub struct ExplainedTask {
     /// Its state.
     #[prost(enumeration = "TaskState", tag = "2")]
     pub state: i32,
-    /// What was said when it came to be in it.
+    /// More about it.
     #[prost(string, tag = "3")]
     pub message: ::prost::alloc::string::String,
-    /// For how long it has been in it.
-    #[prost(uint64, tag = "4")]
-    pub lasting_us: u64,
-    /// Its agent.
-    #[prost(message, optional, tag = "5")]
-    pub agent: ::core::option::Option<AgentRef>,
-    /// What it waits for, if it does.
-    #[prost(oneof = "explained_task::WaitsFor", tags = "6, 7, 8, 9, 10")]
-    pub waits_for: ::core::option::Option<explained_task::WaitsFor>,
-}
-/// Nested message and enum types in `ExplainedTask`.
-pub mod explained_task {
-    /// What it waits for, if it does.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
-    pub enum WaitsFor {
-        /// That its agent says it has the task.
-        #[prost(message, tag = "6")]
-        AgentsAnswer(super::Nothing),
-        /// That its agent gets it ready.
-        #[prost(message, tag = "7")]
-        Preparation(super::Nothing),
-        /// That its agent comes back.
-        #[prost(message, tag = "8")]
-        AgentsReturn(super::AgentsReturn),
-        /// That it ends, within so many microseconds from when it was told to.
-        #[prost(uint64, tag = "9")]
-        EndGraceUs(u64),
-        /// That its framework acknowledges its end.
-        #[prost(message, tag = "10")]
-        Acknowledgement(super::Nothing),
-    }
-}
-/// An agent that is to come back.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct AgentsReturn {
-    /// After how much more it is given up as unreachable; absent if it is already.
-    #[prost(uint64, optional, tag = "1")]
-    pub given_up_in_us: ::core::option::Option<u64>,
-}
-/// A shape that waits.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Waiting {
-    /// Whose it is.
-    #[prost(message, optional, tag = "1")]
-    pub framework: ::core::option::Option<FrameworkId>,
-    /// For which role.
-    #[prost(string, tag = "2")]
-    pub role: ::prost::alloc::string::String,
-    /// Its name.
-    #[prost(string, tag = "3")]
-    pub shape: ::prost::alloc::string::String,
-    /// What it asks for, as text.
-    #[prost(string, tag = "4")]
-    pub asks: ::prost::alloc::string::String,
-    /// How many wait.
-    #[prost(uint32, tag = "5")]
-    pub count: u32,
-    /// For how long the oldest of them has waited.
-    #[prost(uint64, tag = "6")]
-    pub waited_us: u64,
 }
 /// Why one shape waits.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Wait {
-    /// Which.
-    #[prost(message, optional, tag = "1")]
-    pub what: ::core::option::Option<Waiting>,
-    /// Whether waiting is of use.
-    #[prost(enumeration = "Outlook", tag = "2")]
-    pub outlook: i32,
-    /// How many agents there are.
-    #[prost(uint64, tag = "3")]
-    pub agents: u64,
-    /// How many of them have room for one now.
-    #[prost(uint64, tag = "4")]
-    pub ready: u64,
-    /// How many classes of equal agents were looked at.
-    #[prost(uint64, tag = "5")]
-    pub evaluations: u64,
-    /// What stands in the way, most telling first.
-    #[prost(message, repeated, tag = "6")]
-    pub clauses: ::prost::alloc::vec::Vec<Clause>,
-}
-/// A part of what is asked for that is not met somewhere.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Clause {
-    /// For how many agents it is not met.
-    #[prost(uint64, tag = "1")]
-    pub agents: u64,
-    /// For how many of them nothing else stands in the way.
-    #[prost(uint64, tag = "2")]
-    pub alone: u64,
-    /// Why not; most agents first.
-    #[prost(message, repeated, tag = "3")]
-    pub causes: ::prost::alloc::vec::Vec<Cause>,
-    /// Which part.
-    #[prost(oneof = "clause::Kind", tags = "4, 5, 6, 7, 8, 9, 10, 11, 12")]
-    pub kind: ::core::option::Option<clause::Kind>,
-}
-/// Nested message and enum types in `Clause`.
-pub mod clause {
-    /// Which part.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
-    pub enum Kind {
-        /// The framework must be there and want offers.
-        #[prost(message, tag = "4")]
-        Framework(super::Nothing),
-        /// What fits must be offered, and taken.
-        #[prost(message, tag = "5")]
-        Offers(super::Nothing),
-        /// It must be the framework's turn.
-        #[prost(message, tag = "6")]
-        Order(super::Nothing),
-        /// So much of this scalar, or so many ports.
-        #[prost(string, tag = "7")]
-        Amount(::prost::alloc::string::String),
-        /// One of the device claims.
-        #[prost(message, tag = "8")]
-        Claim(super::ClaimClause),
-        /// All device claims at once.
-        #[prost(message, tag = "9")]
-        Claims(super::Nothing),
-        /// What the agent must be like; the selector.
-        #[prost(string, tag = "10")]
-        Constraint(::prost::alloc::string::String),
-        /// The framework must not have refused it.
-        #[prost(message, tag = "11")]
-        Filters(super::Nothing),
-        /// The agent must be there.
-        #[prost(message, tag = "12")]
-        Agent(super::Nothing),
-    }
-}
-/// A device claim.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ClaimClause {
-    /// Its place among the claims, from 0.
-    #[prost(uint32, tag = "1")]
-    pub number: u32,
-    /// The claim, as text.
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub shape: ::prost::alloc::string::String,
+    /// What it asks for, as text.
     #[prost(string, tag = "2")]
-    pub text: ::prost::alloc::string::String,
+    pub asks: ::prost::alloc::string::String,
+    /// How many wait.
+    #[prost(uint32, tag = "3")]
+    pub count: u32,
+    /// How many agents were looked at.
+    #[prost(uint64, tag = "4")]
+    pub agents: u64,
+    /// Every reason, most agents first.
+    #[prost(message, repeated, tag = "5")]
+    pub reasons: ::prost::alloc::vec::Vec<Cause>,
 }
 /// A reason, with the number of agents for which it holds.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2877,13 +2910,10 @@ pub struct Cause {
     /// For how many agents.
     #[prost(uint64, tag = "1")]
     pub agents: u64,
-    /// The one that comes closest; the amounts are its.
-    #[prost(message, optional, tag = "2")]
-    pub nearest: ::core::option::Option<AgentRef>,
     /// The reason.
     #[prost(
         oneof = "cause::Kind",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22"
+        tags = "2, 3, 4, 16, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
     )]
     pub kind: ::core::option::Option<cause::Kind>,
 }
@@ -2892,143 +2922,93 @@ pub mod cause {
     /// The reason.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Kind {
-        /// The framework is not connected.
-        #[prost(message, tag = "3")]
-        FrameworkAway(super::Nothing),
-        /// The framework wants no offers for this role.
-        #[prost(message, tag = "4")]
-        Suppressed(super::Nothing),
-        /// It is on offer to the framework right now.
-        #[prost(message, tag = "5")]
-        Offered(super::Nothing),
-        /// It fits, and others come first.
-        #[prost(message, tag = "6")]
-        OthersFirst(super::OthersFirst),
-        /// Too little even when empty; by how many thousandths.
-        #[prost(uint64, tag = "7")]
-        TooSmallMilli(u64),
-        /// Reserved for other roles; by how many thousandths what is left falls short.
-        #[prost(uint64, tag = "8")]
-        ReservedMilli(u64),
-        /// Too little is free now; by how many thousandths.
-        #[prost(uint64, tag = "9")]
-        NotEnoughFreeMilli(u64),
-        /// Free, but locked by offers to these.
-        #[prost(message, tag = "10")]
-        Locked(super::FrameworkIds),
-        /// No device of this kind.
-        #[prost(string, tag = "11")]
+        /// No agent could hold it, even empty; what is closest.
+        #[prost(string, tag = "2")]
+        NeverFits(::prost::alloc::string::String),
+        /// No device of this kind in the cluster.
+        #[prost(string, tag = "3")]
         NoSuchDevice(::prost::alloc::string::String),
-        /// None of the kind matches.
-        #[prost(message, tag = "12")]
-        NoDeviceMatches(super::NoDeviceMatches),
-        /// Fewer match than are asked for.
-        #[prost(message, tag = "13")]
-        TooFewDevices(super::TooFewDevices),
-        /// Enough match, but not as they are connected; whether even if all were free.
-        #[prost(bool, tag = "14")]
-        TopologyEvenEmpty(bool),
-        /// Each claim can be met, but not all at once.
-        #[prost(message, tag = "15")]
-        NotTogether(super::Nothing),
+        /// None of the kind matches; what the nearest misses.
+        #[prost(string, tag = "4")]
+        NoDeviceMatches(::prost::alloc::string::String),
+        /// The agent has no device for this claim; others have.
+        #[prost(string, tag = "16")]
+        NoDeviceHere(::prost::alloc::string::String),
         /// Matching devices are held.
-        #[prost(message, tag = "16")]
-        DevicesHeld(super::DeviceNotes),
+        #[prost(message, tag = "5")]
+        DevicesHeld(super::HeldDevices),
         /// Matching devices are being cleaned.
-        #[prost(message, tag = "17")]
-        DevicesCleaning(super::DeviceNotes),
+        #[prost(message, tag = "6")]
+        DevicesCleaning(super::Texts),
         /// Matching devices are unhealthy or quarantined.
-        #[prost(message, tag = "18")]
-        DevicesBroken(super::DeviceNotes),
-        /// The agent is not like that; what the nearest misses.
-        #[prost(string, tag = "19")]
+        #[prost(message, tag = "7")]
+        DevicesBroken(super::Texts),
+        /// Too little is free now; what is missing at least.
+        #[prost(string, tag = "8")]
+        NotEnoughFree(::prost::alloc::string::String),
+        /// The agent does not meet the constraint; what the nearest misses.
+        #[prost(string, tag = "9")]
         ConstraintNotMet(::prost::alloc::string::String),
+        /// The agent is not connected.
+        #[prost(message, tag = "10")]
+        AgentAway(super::Nothing),
         /// The framework refused it for a time.
-        #[prost(message, tag = "20")]
+        #[prost(message, tag = "11")]
         Filtered(super::Filtered),
-        /// The agent can't be given work.
-        #[prost(enumeration = "super::Standing", tag = "21")]
-        AgentAway(i32),
-        /// The framework has as many offers as it may have at once, so many.
-        #[prost(uint32, tag = "22")]
-        OfferLimit(u32),
+        /// It is on offer to the framework right now.
+        #[prost(message, tag = "12")]
+        Offered(super::AgentIds),
+        /// It is on offer to others, and locked.
+        #[prost(message, tag = "13")]
+        OfferedToOthers(super::FrameworkIds),
+        /// The framework wants no offers for this role.
+        #[prost(message, tag = "14")]
+        Suppressed(super::Nothing),
+        /// The framework is not connected.
+        #[prost(message, tag = "15")]
+        FrameworkAway(super::Nothing),
     }
 }
-/// Those who come first.
+/// Devices that are held.
 #[derive(Clone, PartialEq, ::prost::Message)]
-pub struct OthersFirst {
-    /// Who has it on offer, at most a few.
+pub struct HeldDevices {
+    /// Each with its holder.
     #[prost(message, repeated, tag = "1")]
-    pub others: ::prost::alloc::vec::Vec<Competitor>,
-    /// How many of them have a smaller share.
-    #[prost(uint64, tag = "2")]
-    pub smaller_share: u64,
+    pub devices: ::prost::alloc::vec::Vec<HeldDevice>,
 }
-/// A framework in a role.
+/// A device that is held.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Competitor {
-    /// The framework.
-    #[prost(message, optional, tag = "1")]
-    pub framework: ::core::option::Option<FrameworkId>,
-    /// The role.
-    #[prost(string, tag = "2")]
-    pub role: ::prost::alloc::string::String,
-}
-/// Devices of a kind that don't match.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct NoDeviceMatches {
-    /// Of which kind.
-    #[prost(string, tag = "1")]
-    pub kind: ::prost::alloc::string::String,
-    /// What the nearest one lacks.
-    #[prost(string, tag = "2")]
-    pub nearest: ::prost::alloc::string::String,
-}
-/// Fewer devices than are asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct TooFewDevices {
-    /// How many match.
-    #[prost(uint64, tag = "1")]
-    pub there: u64,
-    /// How many are asked for.
-    #[prost(uint64, tag = "2")]
-    pub wanted: u64,
-}
-/// Devices that are not to be had.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct DeviceNotes {
+pub struct HeldDevice {
     /// Which.
-    #[prost(message, repeated, tag = "1")]
-    pub devices: ::prost::alloc::vec::Vec<DeviceNote>,
-}
-/// A device that is not to be had.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DeviceNote {
-    /// Its agent.
-    #[prost(message, optional, tag = "1")]
-    pub agent: ::core::option::Option<AgentRef>,
-    /// The device.
-    #[prost(string, tag = "2")]
+    #[prost(string, tag = "1")]
     pub device: ::prost::alloc::string::String,
-    /// Who holds it.
-    #[prost(message, optional, tag = "3")]
+    /// By whom.
+    #[prost(message, optional, tag = "2")]
     pub holder: ::core::option::Option<TaskKey>,
-    /// How much longer it says it needs it.
-    #[prost(uint64, optional, tag = "4")]
-    pub left_us: ::core::option::Option<u64>,
-    /// What is wrong with it.
-    #[prost(string, optional, tag = "5")]
-    pub problem: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// Several texts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Texts {
+    /// The texts.
+    #[prost(string, repeated, tag = "1")]
+    pub texts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A refusal that still holds.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Filtered {
     /// For how much longer at most.
     #[prost(uint64, tag = "1")]
-    pub left_us: u64,
+    pub seconds: u64,
     /// What the framework said.
     #[prost(string, optional, tag = "2")]
     pub reason: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// Several agents.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AgentIds {
+    /// Which.
+    #[prost(message, repeated, tag = "1")]
+    pub agents: ::prost::alloc::vec::Vec<AgentId>,
 }
 /// Several frameworks.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3037,337 +3017,12 @@ pub struct FrameworkIds {
     #[prost(message, repeated, tag = "1")]
     pub frameworks: ::prost::alloc::vec::Vec<FrameworkId>,
 }
-/// When something will run.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Forecast {
-    /// What was asked about, as text.
-    #[prost(string, tag = "1")]
-    pub subject: ::prost::alloc::string::String,
-    /// One for each thing that waits.
-    #[prost(message, repeated, tag = "2")]
-    pub waits: ::prost::alloc::vec::Vec<WaitForecast>,
-}
-/// When one of a shape will run.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct WaitForecast {
-    /// Which.
-    #[prost(message, optional, tag = "1")]
-    pub what: ::core::option::Option<Waiting>,
-    /// How much longer earlier ones like it had to wait, if enough are remembered.
-    #[prost(message, optional, tag = "7")]
-    pub estimate: ::core::option::Option<Estimate>,
-    /// How estimates held up so far.
-    #[prost(message, optional, tag = "8")]
-    pub calibration: ::core::option::Option<Calibration>,
-    /// The bound, from declared run times.
-    #[prost(oneof = "wait_forecast::Bound", tags = "2, 3, 4, 5, 6")]
-    pub bound: ::core::option::Option<wait_forecast::Bound>,
-}
-/// Nested message and enum types in `WaitForecast`.
-pub mod wait_forecast {
-    /// The bound, from declared run times.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
-    pub enum Bound {
-        /// It has room now, there.
-        #[prost(message, tag = "2")]
-        Now(super::AgentRef),
-        /// It has room by then.
-        #[prost(message, tag = "3")]
-        By(super::BoundBy),
-        /// It can't be said.
-        #[prost(message, tag = "4")]
-        Unknown(super::BoundUnknown),
-        /// No agent could run it, even when empty.
-        #[prost(message, tag = "5")]
-        Never(super::Nothing),
-        /// Too much waits and runs to replay it.
-        #[prost(message, tag = "6")]
-        TooIntricate(super::Nothing),
-    }
-}
-/// A bound from declared run times.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct BoundBy {
-    /// How long from now.
-    #[prost(uint64, tag = "1")]
-    pub after_us: u64,
-    /// Where.
-    #[prost(message, optional, tag = "2")]
-    pub agent: ::core::option::Option<AgentRef>,
-    /// So many tasks end before.
-    #[prost(uint64, tag = "3")]
-    pub ends: u64,
-    /// So many others that wait come before it.
-    #[prost(uint64, tag = "4")]
-    pub ahead: u64,
-}
-/// Why there is no bound.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct BoundUnknown {
-    /// Tasks that have not declared how long they run.
-    #[prost(uint64, tag = "1")]
-    pub undeclared: u64,
-    /// Tasks that run longer than they declared.
-    #[prost(uint64, tag = "2")]
-    pub overdue: u64,
-}
-/// An estimate from history.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Estimate {
-    /// From so many waits.
-    #[prost(uint64, tag = "1")]
-    pub waits: u64,
-    /// Half of them were at most this long.
-    #[prost(uint64, tag = "2")]
-    pub median_us: u64,
-    /// Nine of ten were at most this long.
-    #[prost(uint64, tag = "3")]
-    pub p90_us: u64,
-}
-/// How estimates held up.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Calibration {
-    /// Estimates that were judged.
-    #[prost(uint64, tag = "1")]
-    pub judged: u64,
-    /// Of them, those in which the wait was at most the median.
-    #[prost(uint64, tag = "2")]
-    pub within_median: u64,
-    /// Of them, those in which it was at most the larger one.
-    #[prost(uint64, tag = "3")]
-    pub within_p90: u64,
-}
-/// What would help something to run.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Advice {
-    /// What was asked about, as text.
-    #[prost(string, tag = "1")]
-    pub subject: ::prost::alloc::string::String,
-    /// One for each thing that waits.
-    #[prost(message, repeated, tag = "2")]
-    pub waits: ::prost::alloc::vec::Vec<WaitAdvice>,
-}
-/// What would help one of a shape.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct WaitAdvice {
-    /// Which.
-    #[prost(message, optional, tag = "1")]
-    pub what: ::core::option::Option<Waiting>,
-    /// How many agents have room for one already.
-    #[prost(uint64, tag = "2")]
-    pub ready: u64,
-    /// What would help, smallest change first; each alone suffices.
-    #[prost(message, repeated, tag = "3")]
-    pub steps: ::prost::alloc::vec::Vec<HelpStep>,
-    /// How many classes of equal agents were looked at.
-    #[prost(uint64, tag = "4")]
-    pub evaluations: u64,
-}
-/// One change that would make room for one.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct HelpStep {
-    /// Where there would be room then.
-    #[prost(message, optional, tag = "1")]
-    pub agent: ::core::option::Option<AgentRef>,
-    /// On how many agents there would be room then.
-    #[prost(uint64, tag = "2")]
-    pub agents: u64,
-    /// Whether it helps at once, or only once what it needs is free.
-    #[prost(bool, tag = "3")]
-    pub sometime: bool,
-    /// The change.
-    #[prost(
-        oneof = "help_step::Kind",
-        tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
-    )]
-    pub kind: ::core::option::Option<help_step::Kind>,
-}
-/// Nested message and enum types in `HelpStep`.
-pub mod help_step {
-    /// The change.
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Kind {
-        /// The framework connects again.
-        #[prost(message, tag = "4")]
-        Reconnect(super::Nothing),
-        /// The framework takes offers for the role again.
-        #[prost(message, tag = "5")]
-        Unsuppress(super::Nothing),
-        /// The framework revives; else its refusal holds for so many microseconds more.
-        #[prost(uint64, tag = "6")]
-        ReviveLeftUs(u64),
-        /// These give back what offers to them lock.
-        #[prost(message, tag = "7")]
-        ReleaseOffers(super::FrameworkIds),
-        /// Ask for less.
-        #[prost(message, tag = "8")]
-        Less(super::AskLess),
-        /// Ask for fewer devices.
-        #[prost(message, tag = "9")]
-        FewerDevices(super::FewerDevices),
-        /// Don't ask that devices of this claim are connected in a certain way.
-        #[prost(string, tag = "10")]
-        WithoutTopology(::prost::alloc::string::String),
-        /// Don't ask that of the devices.
-        #[prost(message, tag = "11")]
-        OtherDevices(super::OtherDevices),
-        /// Don't ask that of the agent.
-        #[prost(string, tag = "12")]
-        WithoutConstraint(::prost::alloc::string::String),
-        /// Get the agent back to work.
-        #[prost(enumeration = "super::Standing", tag = "13")]
-        RepairAgent(i32),
-        /// Repair devices that would meet this claim.
-        #[prost(string, tag = "14")]
-        RepairDevices(::prost::alloc::string::String),
-        /// Build devices in.
-        #[prost(message, tag = "15")]
-        AddDevices(super::AddDevices),
-        /// Add agents like that one.
-        #[prost(message, tag = "16")]
-        AddAgents(super::AddAgents),
-    }
-}
-/// Ask for less.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct AskLess {
-    /// Of what.
-    #[prost(string, tag = "1")]
-    pub resource: ::prost::alloc::string::String,
-    /// By so many thousandths.
-    #[prost(uint64, tag = "2")]
-    pub by_milli: u64,
-    /// So many thousandths are left.
-    #[prost(uint64, tag = "3")]
-    pub to_milli: u64,
-}
-/// Ask for fewer devices.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct FewerDevices {
-    /// The claim.
-    #[prost(string, tag = "1")]
-    pub claim: ::prost::alloc::string::String,
-    /// So many.
-    #[prost(uint32, tag = "2")]
-    pub to: u32,
-}
-/// Ask for other devices.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct OtherDevices {
-    /// The claim.
-    #[prost(string, tag = "1")]
-    pub claim: ::prost::alloc::string::String,
-    /// The clause of its selector to leave out.
-    #[prost(string, tag = "2")]
-    pub dropped: ::prost::alloc::string::String,
-    /// The models that would do then.
-    #[prost(string, repeated, tag = "3")]
-    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-}
-/// Build devices in.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct AddDevices {
-    /// The claim.
-    #[prost(string, tag = "1")]
-    pub claim: ::prost::alloc::string::String,
-    /// How many.
-    #[prost(uint64, tag = "2")]
-    pub count: u64,
-}
-/// Add agents.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct AddAgents {
-    /// For one of the shape.
-    #[prost(uint32, tag = "1")]
-    pub count: u32,
-    /// For all of it that wait.
-    #[prost(uint32, tag = "2")]
-    pub for_all: u32,
-}
 /// A log that an operator wants to read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadLogRequest {
     /// Which part of it.
     #[prost(message, optional, tag = "1")]
     pub read: ::core::option::Option<ReadLog>,
-}
-/// Whether waiting is of use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum Outlook {
-    /// Not used.
-    Unspecified = 0,
-    /// Some agent could run it, if nobody else held what it asks for.
-    Possible = 1,
-    /// No agent could, even when empty.
-    Hopeless = 2,
-    /// Too early to say.
-    Unknown = 3,
-}
-impl Outlook {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "OUTLOOK_UNSPECIFIED",
-            Self::Possible => "OUTLOOK_POSSIBLE",
-            Self::Hopeless => "OUTLOOK_HOPELESS",
-            Self::Unknown => "OUTLOOK_UNKNOWN",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "OUTLOOK_UNSPECIFIED" => Some(Self::Unspecified),
-            "OUTLOOK_POSSIBLE" => Some(Self::Possible),
-            "OUTLOOK_HOPELESS" => Some(Self::Hopeless),
-            "OUTLOOK_UNKNOWN" => Some(Self::Unknown),
-            _ => None,
-        }
-    }
-}
-/// Whether an agent can be given work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum Standing {
-    /// Not used.
-    Unspecified = 0,
-    /// It can.
-    Ready = 1,
-    /// Its journal can't be written.
-    Degraded = 2,
-    /// It is not connected.
-    Away = 3,
-    /// It was silent for too long.
-    Unreachable = 4,
-}
-impl Standing {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "STANDING_UNSPECIFIED",
-            Self::Ready => "STANDING_READY",
-            Self::Degraded => "STANDING_DEGRADED",
-            Self::Away => "STANDING_AWAY",
-            Self::Unreachable => "STANDING_UNREACHABLE",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "STANDING_UNSPECIFIED" => Some(Self::Unspecified),
-            "STANDING_READY" => Some(Self::Ready),
-            "STANDING_DEGRADED" => Some(Self::Degraded),
-            "STANDING_AWAY" => Some(Self::Away),
-            "STANDING_UNREACHABLE" => Some(Self::Unreachable),
-            _ => None,
-        }
-    }
 }
 /// Generated client implementations.
 pub mod operator_client {

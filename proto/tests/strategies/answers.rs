@@ -85,6 +85,7 @@ fn clause() -> impl Strategy<Value = Clause> {
         Just(ClauseKind::Claims),
         line().prop_map(|text| ClauseKind::Constraint { text }),
         Just(ClauseKind::Filters),
+        Just(ClauseKind::Volumes),
         Just(ClauseKind::Agents),
     ];
     (kind, number(), number(), vec(cause(), 0..3)).prop_map(|(kind, agents, alone, causes)| Clause {
@@ -110,6 +111,9 @@ fn cause() -> impl Strategy<Value = Cause> {
         short().prop_map(|short| CauseKind::TooSmall { short }),
         short().prop_map(|short| CauseKind::Reserved { short }),
         short().prop_map(|short| CauseKind::NotEnoughFree { short }),
+        short().prop_map(|short| CauseKind::KeptForDevices { short }),
+        Just(CauseKind::VolumeElsewhere),
+        Just(CauseKind::VolumeInUse),
         line().prop_map(|unmet| CauseKind::ConstraintNotMet { unmet }),
         standing().prop_map(|standing| CauseKind::AgentAway { standing }),
     ];

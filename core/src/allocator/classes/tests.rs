@@ -1,78 +1,84 @@
-use std::cell::Cell;
-use std::collections::BTreeMap;
-
 use super::*;
-use crate::allocator::stock::{Printer, Standing};
-use crate::model::{Resources, Term};
+use crate::model::Term;
 
-/// Agents with so many cores each; counts what it is asked.
-#[derive(Default)]
-struct Cores {
-    cores: BTreeMap<AgentId, u64>,
-    prints: Cell<usize>,
-    stocks: Cell<usize>,
+const ONE: Milli = Milli::from_whole(1);
+
+fn framework(name: &str) -> FrameworkId {
+    FrameworkId::new(Term(1), u64::from(name.as_bytes()[0]))
 }
 
-impl Fleet for Cores {
-    fn agents(&self) -> impl Iterator<Item = AgentId> {
-        self.cores.keys().copied()
-    }
-
-    fn print(&self, agent: AgentId) -> Option<Fingerprint> {
-        self.prints.set(self.prints.get() + 1);
-        self.cores.get(&agent).map(|cores| Printer::default().put(cores).finish())
-    }
-
-    fn stock(&self, agent: AgentId) -> Stock {
-        self.stocks.set(self.stocks.get() + 1);
-        let total: Resources = format!("cpus:{}", self.cores[&agent]).parse().expect("resources");
-        Stock { standing: Standing::Ready, free: total.clone(), total, locked: Resources::new(), devices: Vec::new() }
-    }
+fn role(name: &str) -> Role {
+    Role::new(name).expect("a role")
 }
 
-fn agent(number: u64) -> AgentId {
-    AgentId::new(Term(1), number)
+/// Eight of the class are there; `names` wait for it, each in a role of its own.
+fn waiting(class: &Class, names: &[&str]) -> Classes {
+    let mut classes = Classes::new();
+    classes.grow(class, Milli::from_whole(8));
+    for name in names {
+        classes.wait(class, &role(name), framework(name));
+    }
+    classes
 }
 
-fn sizes(classes: &Classes) -> Vec<usize> {
-    classes.iter().map(|(_, class)| class.members.len()).collect()
+fn names(order: &[(Role, FrameworkId)]) -> Vec<&str> {
+    order.iter().map(|(role, _)| role.as_str()).collect()
 }
 
 #[test]
-fn equal_agents_are_one_class_and_their_stock_is_taken_once() {
-    let mut classes = Classes::default();
-    let fleet = Cores { cores: (0..1000).map(|number| (agent(number), 4 + number % 2)).collect(), ..Cores::default() };
-    classes.refresh(&fleet);
-    assert_eq!((sizes(&classes), fleet.stocks.get()), (vec![500, 500], 2));
+fn who_holds_least_comes_first_and_of_equals_who_waited_first() {
+    let dongle = Class::new("dongle", "x1");
+    let mut classes = waiting(&dongle, &["c", "a", "b"]);
+    assert_eq!(names(&classes.order(&dongle)), ["c", "a", "b"]);
+    classes.wait(&dongle, &role("c"), framework("c"));
+    assert_eq!(names(&classes.order(&dongle)), ["c", "a", "b"], "who waits already keeps its place");
+    classes.charge(&dongle, &role("c"), framework("c"), ONE);
+    assert_eq!(names(&classes.order(&dongle)), ["a", "b", "c"]);
+    classes.credit(&dongle, &role("c"), framework("c"), ONE);
+    assert_eq!(names(&classes.order(&dongle)), ["a", "b", "c"], "it was given one last");
 }
 
 #[test]
-fn only_what_changed_is_looked_at_again() {
-    let mut classes = Classes::default();
-    let mut fleet = Cores { cores: (0..1000).map(|number| (agent(number), 4)).collect(), ..Cores::default() };
-    classes.refresh(&fleet);
-    fleet.prints.set(0);
-    fleet.cores.insert(agent(7), 8);
-    fleet.cores.remove(&agent(8));
-    for number in [7, 7, 8] {
-        classes.mark(agent(number));
-    }
-    classes.refresh(&fleet);
-    assert_eq!((sizes(&classes), fleet.prints.get()), (vec![998, 1], 2));
-    assert_eq!((classes.agents(), classes.of(agent(8)), classes.vanished()), (999, None, 0));
-    fleet.cores.insert(agent(7), 4);
-    classes.mark(agent(7));
-    classes.refresh(&fleet);
-    assert_eq!((sizes(&classes), classes.vanished()), (vec![999], 1));
+fn a_weight_divides_what_is_held() {
+    let gpu = Class::new("gpu", "g2");
+    let mut classes = waiting(&gpu, &["a", "b"]);
+    classes.set_weight(&role("b"), 3000);
+    classes.charge(&gpu, &role("a"), framework("a"), ONE);
+    classes.charge(&gpu, &role("b"), framework("b"), Milli::from_whole(2));
+    assert_eq!(names(&classes.order(&gpu)), ["b", "a"]);
+    classes.charge(&gpu, &role("b"), framework("b"), Milli::from_whole(2));
+    assert_eq!(names(&classes.order(&gpu)), ["a", "b"]);
 }
 
 #[test]
-fn a_great_many_changes_between_two_questions_take_no_room() {
-    let mut classes = Classes::default();
-    let fleet = Cores { cores: (0..10).map(|number| (agent(number), 4)).collect(), ..Cores::default() };
-    classes.refresh(&fleet);
-    (0..1000).for_each(|change| classes.mark(agent(change % 10)));
-    assert!(matches!(classes.stale, Stale::All));
-    classes.refresh(&fleet);
-    assert_eq!(sizes(&classes), [10]);
+fn classes_know_nothing_of_each_other() {
+    let (old, new) = (Class::new("gpu", "g1"), Class::new("gpu", "g2"));
+    let mut classes = waiting(&old, &["a", "b"]);
+    classes.wait(&new, &role("a"), framework("a"));
+    classes.wait(&new, &role("b"), framework("b"));
+    classes.grow(&new, Milli::from_whole(8));
+    classes.charge(&old, &role("a"), framework("a"), ONE);
+    assert_eq!(names(&classes.order(&old)), ["b", "a"]);
+    assert_eq!(names(&classes.order(&new)), ["a", "b"]);
+}
+
+#[test]
+fn who_leaves_keeps_what_it_holds() {
+    let gpu = Class::new("gpu", "g2");
+    let mut classes = waiting(&gpu, &["a", "b"]);
+    classes.charge(&gpu, &role("a"), framework("a"), ONE);
+    classes.leave(&gpu, &role("a"), framework("a"));
+    assert_eq!(names(&classes.order(&gpu)), ["b"]);
+    classes.wait(&gpu, &role("a"), framework("a"));
+    assert_eq!(names(&classes.order(&gpu)), ["b", "a"], "b holds none");
+}
+
+#[test]
+fn those_who_wait_for_what_is_free_go_ahead() {
+    let (dongle, gpu) = (Class::new("dongle", "x1"), Class::new("gpu", "g2"));
+    let mut classes = waiting(&dongle, &["c", "d"]);
+    let order: Arc<[_]> = ["a", "b", "c"].iter().map(|name| (role(name), framework(name))).collect();
+    let here = |class: &Class| [class.clone()].into();
+    assert_eq!(names(&classes.ahead(&here(&dongle), order.clone())), ["c", "a", "b"], "d takes no offers now");
+    assert_eq!(names(&classes.ahead(&here(&gpu), order)), ["a", "b", "c"], "nobody waits for gpus");
 }

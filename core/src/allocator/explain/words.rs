@@ -20,6 +20,7 @@ impl Cause {
         let what = match clause {
             ClauseKind::Amount { resource } => resource.to_string(),
             ClauseKind::Claim { text, .. } => format!("device {text}"),
+            ClauseKind::Volumes => "volume".to_owned(),
             _ => "devices".to_owned(),
         };
         let by = |short: Milli, how: &str| {
@@ -29,6 +30,9 @@ impl Cause {
         match &self.kind {
             CauseKind::TooSmall { short } => by(*short, ", even when empty"),
             CauseKind::Reserved { short } => by(*short, "; the rest is reserved for other roles"),
+            CauseKind::KeptForDevices { short } => by(*short, "; the rest is kept for tasks with devices"),
+            CauseKind::VolumeElsewhere => "its volume is not there".to_owned(),
+            CauseKind::VolumeInUse => "its volume is in use".to_owned(),
             CauseKind::NotEnoughFree { short } => by(*short, ""),
             CauseKind::Locked { frameworks } => {
                 let names: Vec<String> = frameworks.iter().map(ToString::to_string).collect();

@@ -23,6 +23,7 @@ fn stock(total: &str, devices: &[Device]) -> Stock {
         free: total.plus(&Resources::devices(devices.iter().map(|device| device.id.clone()))),
         total,
         locked: Resources::new(),
+        kept: Quantities::new(),
         devices: slots.collect(),
     }
 }
