@@ -2,4 +2,5 @@
 
 pub mod claims;
 pub mod explain;
+pub mod quota;
 pub mod sorter;

@@ -265,6 +265,7 @@ impl Master {
                 return Err(conflict(&free));
             }
         }
+        self.check_limits(state, &taken.role, &resolved)?;
         taken.left = left;
         Ok(resolved)
     }

@@ -28,6 +28,8 @@ impl Master {
             if status == AgentStatus::Recovering {
                 agent.silent = Some(self.timers.set(deadline, Timer::AgentSilent(id)));
                 self.sorter.grow(&agent.counted());
+                self.quotas.grow(&agent.counted());
+                self.recovering.insert(id);
             }
             self.agents.insert(id, agent);
             self.touched.agents.insert(id);
@@ -178,6 +180,7 @@ impl Master {
         for gang in report.held {
             self.to_agent(id, ToAgent::Release(gang), out);
         }
+        self.agent_settled(id);
         self.settle_parked(id, out);
         self.want_agent_round(id);
     }
@@ -267,6 +270,7 @@ impl Master {
         agent.status = AgentStatus::Unreachable;
         self.touched.agents.insert(id);
         self.lose_tasks(id, TaskState::Unreachable, Reason::AgentDisconnected, "the agent is silent", out);
+        self.agent_settled(id);
         self.settle_parked(id, out);
     }
 
@@ -298,6 +302,7 @@ impl Master {
             out,
         );
         self.drop_vain_kills(out);
+        self.agent_settled(id);
         self.settle_parked(id, out);
         let frameworks: Vec<FrameworkId> = self.frameworks.keys().copied().collect();
         for framework in frameworks {
@@ -348,6 +353,7 @@ impl Master {
     fn count(&mut self, id: AgentId) {
         let counted = self.agents[&id].counted();
         self.sorter.grow(&counted);
+        self.quotas.grow(&counted);
     }
 
     /// The agent's capacity counts no more, if it did.
@@ -357,6 +363,7 @@ impl Master {
         if counts {
             let counted = agent.counted();
             self.sorter.shrink(&counted);
+            self.quotas.shrink(&counted);
         }
     }
 
@@ -384,7 +391,7 @@ impl Master {
             let cleaned = before.as_ref().map_or(0, |entry| entry.cleaned);
             let since = before.filter(|entry| entry.state == state).map_or(since, |entry| entry.since);
             self.touched.devices.insert((id, device.id.clone()));
-            agent.devices.insert(device.id.clone(), DeviceEntry { device, state, cleaned, since });
+            agent.devices.insert(device.id.clone(), DeviceEntry::new(device, state, cleaned, since));
         }
     }
 

@@ -129,6 +129,7 @@ impl Master {
 
     fn connect_framework(&mut self, id: FrameworkId, peer: PeerId, out: &mut Outbox) {
         self.withdraw_offers(id);
+        self.forget_demand(id);
         let framework = self.frameworks.get_mut(&id).expect("admit() has made or found it");
         if let Some(old) = framework.peer.replace(peer) {
             self.peers.remove(&old);
@@ -137,7 +138,6 @@ impl Master {
         if let Some(key) = framework.away.take() {
             self.timers.cancel(key);
         }
-        framework.demand.clear();
         framework.waiting = [].into();
         framework.filters.clear();
         self.peers.insert(peer, PeerOf::Framework(id));
@@ -181,6 +181,7 @@ impl Master {
     /// Forgets the framework; its tasks are killed where they run, now or when their agents are back.
     pub(super) fn remove_framework(&mut self, id: FrameworkId, out: &mut Outbox) {
         self.withdraw_offers(id);
+        self.forget_demand(id);
         let Some(framework) = self.frameworks.remove(&id) else { return };
         self.framework_clients.remove(&framework.record.client);
         if let Some(key) = framework.away {
@@ -220,14 +221,11 @@ impl Master {
     }
 
     fn declare(&mut self, id: FrameworkId, role: Role, demand: Option<Demand>, out: &mut Outbox) {
-        let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
-        if !framework.record.info.roles.contains(&role) {
+        if !self.frameworks[&id].record.info.roles.contains(&role) {
             return;
         }
-        match demand {
-            Some(demand) => framework.demand.insert(role, demand),
-            None => framework.demand.remove(&role),
-        };
+        self.set_demand(id, role, demand);
+        let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
         let rows = framework
             .demand
             .iter()

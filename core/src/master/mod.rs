@@ -8,6 +8,7 @@ mod agents;
 mod frameworks;
 mod invariants;
 mod offers;
+mod quota;
 pub mod registry;
 mod show;
 mod state;
@@ -27,7 +28,8 @@ pub use stats::Stats;
 
 use self::registry::{Record, Registry};
 use self::state::{Agent, Framework, OfferEntry, PeerOf, TaskEntry, Touched};
-use self::timers::{Timer, Timers};
+use self::timers::{Timer, TimerKey, Timers};
+use crate::allocator::quota::{Force, Quota, Quotas};
 use crate::allocator::sorter::Sorter;
 use crate::gate::Output;
 use crate::model::{
@@ -147,6 +149,13 @@ pub enum Command {
         /// Its weight.
         weight_milli: u32,
     },
+    /// Set the quotas of roles, or take them back: all or none.
+    SetQuota {
+        /// Each role with its quota; none takes it back.
+        quotas: Vec<(Role, Option<Quota>)>,
+        /// Also limits below what is held, and guarantees that the cluster does not have.
+        force: Force,
+    },
     /// Why does it wait?
     Why(Target),
 }
@@ -208,6 +217,11 @@ pub struct Master {
     peers: BTreeMap<PeerId, PeerOf>,
     weights: BTreeMap<Role, u32>,
     sorter: Sorter,
+    quotas: Quotas,
+    /// Agents that the registry knows and that have not come back in this term.
+    recovering: BTreeSet<AgentId>,
+    /// When those who were held back by limits are looked at again.
+    relax_due: Option<TimerKey>,
     timers: Timers,
     /// Agents on which something may be offered that was not before.
     dirty_agents: BTreeSet<AgentId>,
@@ -243,6 +257,9 @@ impl Master {
             peers: BTreeMap::new(),
             weights: registry.weights,
             sorter: Sorter::new(&config.fair_share_kinds),
+            quotas: Quotas::new(),
+            recovering: BTreeSet::new(),
+            relax_due: None,
             timers: Timers::default(),
             dirty_agents: BTreeSet::new(),
             dirty_frameworks: BTreeSet::new(),
@@ -255,7 +272,13 @@ impl Master {
         };
         for (role, weight) in &master.weights {
             master.sorter.set_weight(role, *weight);
+            master.touched.roles.insert(role.clone());
         }
+        for (role, quota) in registry.quotas {
+            master.quotas.restore(&role, quota);
+            master.touched.roles.insert(role);
+        }
+        master.quotas.take_relaxed();
         master.recover_frameworks(registry.frameworks);
         master.recover_agents(registry.agents);
         master.drop_vain_kills(out);
@@ -313,6 +336,7 @@ impl Master {
                 Timer::Offer(offer) => self.on_offer_expired(offer, out),
                 Timer::Filter(framework, agent, role) => self.on_filter_expired(framework, agent, &role),
                 Timer::Turn(agent) => self.on_turn(agent),
+                Timer::LimitsRelaxed => self.on_limits_relaxed(),
             }
         }
     }
@@ -332,6 +356,7 @@ impl Master {
             Command::Teardown(framework) => self.teardown(framework, out).map(|()| Reply::Done),
             Command::MarkGone(agent) => self.mark_gone(agent, out).map(|()| Reply::Done),
             Command::SetWeight { role, weight_milli } => self.set_weight(role, weight_milli, out).map(|()| Reply::Done),
+            Command::SetQuota { quotas, force } => self.set_quotas(quotas, force, out).map(|()| Reply::Done),
             Command::Why(target) => self.why(&target).map(|explanation| Reply::Why(Box::new(explanation))),
         };
         self.stats.operator_commands += 1;
@@ -344,6 +369,7 @@ impl Master {
         }
         self.sorter.set_weight(&role, weight_milli);
         self.weights.insert(role.clone(), weight_milli);
+        self.touched.roles.insert(role.clone());
         out.push(Output::Persist(Record::Weight(role, Some(weight_milli))));
         Ok(())
     }

@@ -10,6 +10,7 @@ use super::state::{Agent, Framework, OfferEntry};
 use super::timers::Timer;
 use super::{Master, Outbox};
 use crate::allocator::claims;
+use crate::allocator::quota::Holding;
 use crate::model::{
     AgentId, Attribute, Attributes, Claim, Device, DeviceId, Event, Filter, FrameworkId, Milli, Offer, OfferId,
     OfferMode, Quantities, Refusal, ResourceName, Resources, Role, Shape, Share, Time,
@@ -47,6 +48,7 @@ impl Master {
 
     fn round(&mut self, out: &mut Outbox) {
         self.round_at = None;
+        self.heed_relaxed_limits();
         self.stats.rounds += 1;
         let agents = std::mem::take(&mut self.dirty_agents);
         let frameworks = std::mem::take(&mut self.dirty_frameworks);
@@ -84,6 +86,8 @@ impl Master {
                 Some(same) => known.insert(same),
                 None => known.insert((role.clone(), self.agents[&id].available(role))),
             };
+            let permitted = self.permitted_now(id, *framework, role, available);
+            let available = permitted.as_ref().unwrap_or(available);
             if !is_worth_offering(available)
                 || !self.wants(id, *framework, role, available)
                 || self.grows_later(id, *framework, role, available)
@@ -93,7 +97,8 @@ impl Master {
             if self.make_room(id, *framework, role, out) {
                 known = None;
                 let available = self.agents[&id].available(role);
-                self.make_offer(id, *framework, role, available, out);
+                let permitted = self.permitted_now(id, *framework, role, &available);
+                self.make_offer(id, *framework, role, permitted.unwrap_or(available), out);
             } else if self.frameworks[framework].mode() == OfferMode::Optimistic {
                 let offers = self.agents[&id].offers.iter();
                 holders = Some(offers.map(|offer| self.offers[offer].framework).collect());
@@ -261,6 +266,8 @@ impl Master {
             state.locked.add(&offer.resources);
             charged = state.quantities(&offer.resources);
             self.sorter.charge(role, framework, &charged);
+            self.quotas.charge(role, Holding::Offer, &charged);
+            self.touched.roles.insert(role.clone());
             self.touched.agents.insert(agent);
         }
         self.sorter.served(role, framework);
@@ -331,6 +338,8 @@ impl Master {
             let unlocked = agent.locked.subtract(&entry.offer.resources);
             debug_assert!(unlocked, "an exclusive offer is locked while it stands");
             self.sorter.credit(&entry.offer.role, entry.framework, &entry.charged);
+            self.quotas.credit(&entry.offer.role, Holding::Offer, &entry.charged);
+            self.touched.roles.insert(entry.offer.role.clone());
             self.touched.agents.insert(entry.offer.agent);
             self.touched.frameworks.insert(entry.framework);
         }
@@ -434,6 +443,8 @@ impl Master {
             return true;
         }
         let available = agent.available(&entry.offer.role);
+        let permitted = self.permitted(entry.offer.agent, entry.framework, &entry.offer.role, &available);
+        let available = permitted.unwrap_or(available);
         match self.frameworks[&entry.framework].demand.get(&entry.offer.role) {
             Some(demand) => demand.shapes.iter().any(|shape| agent.fits(shape, &available)),
             None => is_worth_offering(&available),

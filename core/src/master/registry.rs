@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::allocator::quota::Quota;
 use crate::model::{
     AgentId, Attribute, ClientId, ClusterId, FrameworkId, FrameworkInfo, Principal, Resources, Role, TaskKey, Term,
     WallTime,
@@ -24,6 +25,8 @@ pub struct Registry {
     pub kills: BTreeMap<TaskKey, KillRecord>,
     /// Weights that are not the default, in thousandths.
     pub weights: BTreeMap<Role, u32>,
+    /// Quotas.
+    pub quotas: BTreeMap<Role, Quota>,
 }
 
 impl Registry {
@@ -36,6 +39,7 @@ impl Registry {
             frameworks: BTreeMap::new(),
             kills: BTreeMap::new(),
             weights: BTreeMap::new(),
+            quotas: BTreeMap::new(),
         }
     }
 
@@ -47,6 +51,7 @@ impl Registry {
             Record::Framework(id, framework) => put(&mut self.frameworks, id, framework),
             Record::Kill(key, kill) => put(&mut self.kills, key, kill),
             Record::Weight(role, weight) => put(&mut self.weights, role, weight),
+            Record::Quota(role, quota) => put(&mut self.quotas, role, quota),
         }
     }
 }
@@ -71,6 +76,8 @@ pub enum Record {
     Kill(TaskKey, Option<KillRecord>),
     /// A role's weight, in thousandths.
     Weight(Role, Option<u32>),
+    /// A role's quota.
+    Quota(Role, Option<Quota>),
 }
 
 /// How the registry sees an agent.

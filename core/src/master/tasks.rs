@@ -11,6 +11,7 @@ use super::show::task_view;
 use super::state::TaskEntry;
 use super::view::{AgentStatus, Change};
 use super::{Effect, Master, Outbox};
+use crate::allocator::quota::Holding;
 use crate::gate::Output;
 use crate::model::{
     AgentId, Asked, DeviceState, Event, FrameworkId, Reason, Reject, Resources, Source, Status, Task, TaskId, TaskKey,
@@ -55,8 +56,17 @@ impl Master {
         let quantities = agent.quantities(&entry.task.resources);
         entry.charged = Some(quantities.clone());
         self.sorter.charge(&entry.task.role, key.framework, &quantities);
+        self.quotas.charge(&entry.task.role, Holding::Task, &quantities);
+        self.quotas.add_priority(&entry.task.role, entry.task.priority);
+        self.touched.roles.insert(entry.task.role.clone());
         self.touched.agents.insert(entry.agent);
         self.touched.frameworks.insert(key.framework);
+    }
+
+    /// The same for a task that ran before its limits could be asked.
+    pub(super) fn charge_found(&mut self, key: &TaskKey) {
+        self.charge(key);
+        self.quotas.tolerate(&self.tasks[key].task.role);
     }
 
     /// The task's resources are free again; its devices only once its agent has cleaned them.
@@ -67,6 +77,9 @@ impl Master {
         let agent = self.agents.get_mut(&id).expect("a task's agent is known");
         agent.tasks.remove(key);
         self.sorter.credit(&entry.task.role, key.framework, &quantities);
+        self.quotas.credit(&entry.task.role, Holding::Task, &quantities);
+        self.quotas.remove_priority(&entry.task.role, entry.task.priority);
+        self.touched.roles.insert(entry.task.role.clone());
         let gone = !self.frameworks.contains_key(&key.framework);
         if gone && self.sorter.held(&entry.task.role, key.framework).is_empty() {
             self.sorter.remove(&entry.task.role, key.framework);
@@ -115,7 +128,7 @@ impl Master {
         }
         let state = entry.state;
         if !state.is_terminal() {
-            self.charge(key);
+            self.charge_found(key);
         } else if self.tasks[key].charged.is_some() {
             self.release(key);
         }
@@ -135,7 +148,7 @@ impl Master {
         if report.state.is_terminal() {
             self.release(key);
         } else {
-            self.charge(key);
+            self.charge_found(key);
         }
     }
 
@@ -208,7 +221,7 @@ impl Master {
             }
             self.release(key);
         } else if was == TaskState::Unreachable && state != TaskState::Unreachable {
-            self.charge(key);
+            self.charge_found(key);
         }
     }
 

@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Filter(FrameworkId, AgentId, Role),
     /// Others wait for the agent, and an offer on it has been out long enough.
     Turn(AgentId),
+    /// Limits have room again for those whom they held back.
+    LimitsRelaxed,
 }
 
 /// Names a timer that is set.
