@@ -3,8 +3,12 @@
 //! Amounts are decimal numbers: cpus in cores, memory and disk in MiB. Times are milliseconds since the Unix epoch, UTC. Ids are the
 //! texts that every other part of Rialto uses (`A1-3`, `F1-2`). Fields may be added; none changes its meaning.
 
+mod roles;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub use self::roles::{Priorities, Role as RoleRow, Roles};
 
 use serde::{Deserialize, Serialize};
 
@@ -324,6 +328,8 @@ pub enum Row {
     Offer(Option<Box<Offer>>),
     /// A device.
     Device(Option<Box<Device>>),
+    /// A role.
+    Role(Option<Box<RoleRow>>),
 }
 
 /// The body of every answer that is not a success.
@@ -520,6 +526,9 @@ impl Event {
             view::Change::Device(agent, id, row) => {
                 let device = row.as_ref().map(|row| Box::new(Device::new(*agent, id, row)));
                 (format!("{agent}/{id}"), Row::Device(device))
+            }
+            view::Change::Role(role, row) => {
+                (role.to_string(), Row::Role(row.as_ref().map(|row| Box::new(RoleRow::new(role, row)))))
             }
         };
         Self { number, key, row }

@@ -1,6 +1,6 @@
 //! The master's registry as keys and values.
 //!
-//! Keys are readable and sort by what they are about: `agent/A1-3`, `framework/F1-2`, `kill/F1-2/task`, `weight/eng/ci`,
+//! Keys are readable and sort by what they are about: `agent/A1-3`, `framework/F1-2`, `kill/F1-2/task`, `weight/eng/ci`, `quota/eng/ci`,
 //! `meta/term`, `meta/cluster`. A value is a version byte, a check sum, and a message of package
 //! `rialto.registry.v1`. The check sum covers the key too, so that a value under the wrong key is found out.
 
@@ -74,6 +74,10 @@ pub fn encode_record(record: &Record) -> (Vec<u8>, Option<Vec<u8>>) {
         Record::Agent(id, agent) => entry(format!("agent/{id}"), agent.as_ref().map(to_agent)),
         Record::Framework(id, framework) => entry(format!("framework/{id}"), framework.as_ref().map(to_framework)),
         Record::Kill(task, kill) => entry(format!("kill/{task}"), kill.as_ref().map(to_kill)),
+        Record::Quota(role, quota) => entry(
+            format!("quota/{role}"),
+            quota.as_ref().map(|quota| v1::QuotaEntry { quota: Some(quota.to_wire()) }),
+        ),
         Record::Weight(role, weight) => {
             entry(format!("weight/{role}"), weight.map(|weight_milli| v1::WeightEntry { weight_milli }))
         }
@@ -170,6 +174,9 @@ fn parse_entry(key: &str, payload: &[u8]) -> Converted<Option<Entry>> {
         ("agent", id) => Record::Agent(parse(id)?, Some(from_agent(decode(payload)?)?)),
         ("framework", id) => Record::Framework(parse(id)?, Some(from_framework(decode(payload)?)?)),
         ("kill", task) => Record::Kill(parse_task(task)?, Some(from_kill(decode(payload)?)?)),
+        ("quota", role) => {
+            Record::Quota(parse::<Role>(role)?, Some(required(decode::<v1::QuotaEntry>(payload)?.quota, "quota")?))
+        }
         ("weight", role) => {
             Record::Weight(parse::<Role>(role)?, Some(decode::<v1::WeightEntry>(payload)?.weight_milli))
         }

@@ -1,5 +1,8 @@
 //! Quota at the master: what operators set, what of an agent a role may be offered, what a launch is checked against.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

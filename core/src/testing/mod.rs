@@ -11,9 +11,13 @@
 //!
 //! Every message that the master sends is one line of the trace, with the names given here in place of ids.
 
+mod quota;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use self::quota::{quota, urgent};
 
 use crate::gate::Output;
 use crate::master::registry::{Record, Registry};

@@ -9,6 +9,7 @@ mod error;
 mod fields;
 mod ids;
 mod operator;
+mod quota;
 mod reject;
 mod resources;
 mod scheduler;

@@ -6,6 +6,7 @@ use rialto_core::model::{TaskKey, TaskState};
 
 use super::error::{At, ConvertError};
 use super::fields::at_most;
+use super::quota::{from_set_quota, to_set_quota};
 use super::{
     Converted, Wire, expected, inside, list, micros, one_of, optional, optional_duration, optional_text, required,
     text, to_list,
@@ -33,6 +34,7 @@ impl Wire for Command {
             Self::SetWeight { role, weight_milli } => {
                 CommandKind::SetWeight(v1::SetWeight { role: role.to_wire(), weight_milli: *weight_milli })
             }
+            Self::SetQuota { quotas, force } => CommandKind::SetQuota(to_set_quota(quotas, *force)),
             Self::Why(target) => CommandKind::Why(target.to_wire()),
         };
         v1::CommandRequest { command: Some(command) }
@@ -44,6 +46,7 @@ impl Wire for Command {
             CommandKind::Teardown(framework) => inside(framework, "teardown").map(Self::Teardown),
             CommandKind::MarkGone(agent) => inside(agent, "mark_gone").map(Self::MarkGone),
             CommandKind::SetWeight(set) => from_set_weight(set).at("set_weight"),
+            CommandKind::SetQuota(set) => from_set_quota(set).at("set_quota"),
             CommandKind::Why(target) => inside(target, "why").map(Self::Why),
         }
     }

@@ -111,3 +111,9 @@ impl Admission {
         }
     }
 }
+
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QuotaEntry {
+    #[prost(message, optional, tag = "1")]
+    pub quota: ::core::option::Option<super::super::v1::Quota>,
+}

@@ -541,6 +541,9 @@ pub mod reject {
         /// Another connection took over.
         #[prost(message, tag = "18")]
         Superseded(super::Nothing),
+        /// A role would hold more than its limit.
+        #[prost(message, tag = "30")]
+        QuotaExceeded(super::ExceededQuota),
     }
 }
 /// A field that holds what it must not.
@@ -2580,7 +2583,7 @@ pub mod agents_server {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CommandRequest {
     /// The command.
-    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5, 20")]
     pub command: ::core::option::Option<command_request::Command>,
 }
 /// Nested message and enum types in `CommandRequest`.
@@ -2603,6 +2606,9 @@ pub mod command_request {
         /// Why does it wait?
         #[prost(message, tag = "5")]
         Why(super::WhyTarget),
+        /// Set the quotas of roles.
+        #[prost(message, tag = "20")]
+        SetQuota(super::SetQuota),
     }
 }
 /// A task to end.
@@ -3344,4 +3350,48 @@ pub struct TcpCheck {
     /// The index of the port among the task's ports, ascending.
     #[prost(uint32, tag = "1")]
     pub port_index: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExceededQuota {
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub resource: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub limit_milli: u64,
+    #[prost(uint64, tag = "4")]
+    pub held_milli: u64,
+    #[prost(uint64, tag = "5")]
+    pub asked_milli: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Quota {
+    #[prost(message, repeated, tag = "1")]
+    pub limit: ::prost::alloc::vec::Vec<Scalar>,
+    #[prost(message, repeated, tag = "2")]
+    pub guarantee: ::prost::alloc::vec::Vec<Scalar>,
+    #[prost(message, optional, tag = "3")]
+    pub priorities: ::core::option::Option<PriorityBounds>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PriorityBounds {
+    #[prost(sint32, tag = "1")]
+    pub lowest: i32,
+    #[prost(sint32, tag = "2")]
+    pub highest: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetQuota {
+    #[prost(message, repeated, tag = "1")]
+    pub quotas: ::prost::alloc::vec::Vec<RoleQuota>,
+    #[prost(bool, tag = "2")]
+    pub force: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoleQuota {
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub quota: ::core::option::Option<Quota>,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::agent::{KillCause, Record as JournalRecord};
+use rialto_core::allocator::quota::{Priorities, Quota};
 use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, Record};
 use rialto_core::model::*;
 use rialto_proto::hello::Hello;
@@ -138,6 +139,15 @@ pub(crate) fn framework() -> Record {
 
 pub(crate) fn kill() -> Record {
     Record::Kill(key(), Some(KillRecord { agent: Some(AGENT), grace: Some(Duration::from_millis(1500)) }))
+}
+
+pub(crate) fn quota() -> Record {
+    let quota = Quota {
+        limit: [(ResourceName::Cpus, Milli(10_500)), (ResourceName::new("device/gpu/T4"), Milli(0))].into(),
+        guarantee: Quantities::of(Milli(2000), Milli(512_000)),
+        priorities: Some(Priorities { lowest: -5, highest: 10 }),
+    };
+    Record::Quota(role(), Some(quota))
 }
 
 pub(crate) fn weight() -> Record {

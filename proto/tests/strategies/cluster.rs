@@ -1,10 +1,11 @@
 //! What operators say, and what is written down.
 
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use rialto_core::agent::{KillCause, Record as JournalRecord};
 use rialto_core::allocator::explain::{Cause, CauseKind, Explanation, Wait};
+use rialto_core::allocator::quota::{Force, Priorities, Quota};
 use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, Record};
 use rialto_core::master::{Command, Reply, Target};
 
@@ -22,8 +23,23 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         framework_id().prop_map(Command::Teardown),
         agent_id().prop_map(Command::MarkGone),
         (role(), 1..=u32::MAX).prop_map(|(role, weight_milli)| Command::SetWeight { role, weight_milli }),
+        (vec((role(), option::of(quota())), 0..3), any::<bool>()).prop_map(|(quotas, force)| Command::SetQuota {
+            quotas,
+            force: if force { Force::Yes } else { Force::No },
+        }),
         target.prop_map(Command::Why),
     ]
+}
+
+fn quota() -> impl Strategy<Value = Quota> {
+    let name = proptest::sample::select(vec!["cpus", "mem", "licences", "device/gpu", "device/gpu/T4"]);
+    let amounts = btree_map(name.prop_map(ResourceName::new), (0..=Milli::MAX.0).prop_map(Milli), 0..4);
+    (amounts.clone(), amounts, option::of(any::<(i32, i32)>())).prop_map(|(limit, kept, priorities)| {
+        let mut guarantee = Quantities::new();
+        kept.iter().for_each(|(name, amount)| guarantee.set(name, *amount));
+        let priorities = priorities.map(|(lowest, highest)| Priorities { lowest, highest });
+        Quota { limit, guarantee, priorities }
+    })
 }
 
 pub(crate) fn reply() -> impl Strategy<Value = Reply> {
@@ -86,6 +102,7 @@ pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
         (framework_id(), framework).prop_map(|(id, framework)| Record::Framework(id, Some(framework))),
         (task_key(), kill).prop_map(|(task, kill)| Record::Kill(task, Some(kill))),
         (role(), any::<u32>()).prop_map(|(role, weight)| Record::Weight(role, Some(weight))),
+        (role(), quota()).prop_map(|(role, quota)| Record::Quota(role, Some(quota))),
     ]
 }
 

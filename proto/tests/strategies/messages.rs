@@ -31,6 +31,13 @@ pub(crate) fn reject() -> impl Strategy<Value = Reject> {
         offer_id().prop_map(Reject::OfferGone),
         resources().prop_map(|left| Reject::OfferConflict { left }),
         (resources(), resources()).prop_map(|(asked, offered)| Reject::ExceedsOffer { asked, offered }),
+        (role(), 0..=Milli::MAX.0).prop_map(|(role, amount)| Reject::QuotaExceeded {
+            role,
+            resource: ResourceName::new("device/gpu/T4"),
+            limit: Milli(amount),
+            held: Milli(amount / 2),
+            asked: Milli(amount),
+        }),
         prose().prop_map(|why| Reject::ClaimNotMet(why.to_string())),
         task_id().prop_map(Reject::DuplicateTask),
         task_id().prop_map(Reject::UnknownTask),
