@@ -74,6 +74,13 @@ pub struct WeightEntry {
     #[prost(uint32, tag = "1")]
     pub weight_milli: u32,
 }
+/// A role's quota; key quota/eng/ci.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QuotaEntry {
+    /// The quota.
+    #[prost(message, optional, tag = "1")]
+    pub quota: ::core::option::Option<super::super::v1::Quota>,
+}
 /// How the registry sees an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -110,10 +117,4 @@ impl Admission {
             _ => None,
         }
     }
-}
-
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct QuotaEntry {
-    #[prost(message, optional, tag = "1")]
-    pub quota: ::core::option::Option<super::super::v1::Quota>,
 }

@@ -478,7 +478,7 @@ pub struct Reject {
     /// The reason.
     #[prost(
         oneof = "reject::Reason",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 30"
     )]
     pub reason: ::core::option::Option<reject::Reason>,
 }
@@ -545,6 +545,48 @@ pub mod reject {
         #[prost(message, tag = "30")]
         QuotaExceeded(super::ExceededQuota),
     }
+}
+/// A limit that a role would exceed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExceededQuota {
+    /// Whose limit.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// Of which resource.
+    #[prost(string, tag = "2")]
+    pub resource: ::prost::alloc::string::String,
+    /// The limit, in thousandths.
+    #[prost(uint64, tag = "3")]
+    pub limit_milli: u64,
+    /// What is held and locked.
+    #[prost(uint64, tag = "4")]
+    pub held_milli: u64,
+    /// What was asked for.
+    #[prost(uint64, tag = "5")]
+    pub asked_milli: u64,
+}
+/// What a role, with all below it, may hold at most, and what is kept for it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Quota {
+    /// What it may hold at most, zero included; what is not named has no bound. Devices are `device/KIND` and `device/KIND/MODEL`.
+    #[prost(message, repeated, tag = "1")]
+    pub limit: ::prost::alloc::vec::Vec<Scalar>,
+    /// What is kept for it.
+    #[prost(message, repeated, tag = "2")]
+    pub guarantee: ::prost::alloc::vec::Vec<Scalar>,
+    /// The priorities that its tasks may have.
+    #[prost(message, optional, tag = "3")]
+    pub priorities: ::core::option::Option<PriorityBounds>,
+}
+/// Bounds of priorities.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PriorityBounds {
+    /// The lowest.
+    #[prost(sint32, tag = "1")]
+    pub lowest: i32,
+    /// The highest; not below the lowest.
+    #[prost(sint32, tag = "2")]
+    pub highest: i32,
 }
 /// A field that holds what it must not.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2580,7 +2622,7 @@ pub mod agents_server {
     }
 }
 /// What an operator asks for.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommandRequest {
     /// The command.
     #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5, 20")]
@@ -2589,7 +2631,7 @@ pub struct CommandRequest {
 /// Nested message and enum types in `CommandRequest`.
 pub mod command_request {
     /// The command.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Command {
         /// End a task.
         #[prost(message, tag = "1")]
@@ -2630,6 +2672,26 @@ pub struct SetWeight {
     /// Its weight in thousandths; 1000 is the default.
     #[prost(uint32, tag = "2")]
     pub weight_milli: u32,
+}
+/// Quotas to set, all or none.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SetQuota {
+    /// By role, each once.
+    #[prost(message, repeated, tag = "1")]
+    pub quotas: ::prost::alloc::vec::Vec<RoleQuota>,
+    /// Also limits below what is held, and guarantees that the cluster does not have.
+    #[prost(bool, tag = "2")]
+    pub force: bool,
+}
+/// A role's quota.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RoleQuota {
+    /// Which role.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// Its quota; absent takes it back.
+    #[prost(message, optional, tag = "2")]
+    pub quota: ::core::option::Option<Quota>,
 }
 /// What is asked about.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3350,48 +3412,4 @@ pub struct TcpCheck {
     /// The index of the port among the task's ports, ascending.
     #[prost(uint32, tag = "1")]
     pub port_index: u32,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ExceededQuota {
-    #[prost(string, tag = "1")]
-    pub role: ::prost::alloc::string::String,
-    #[prost(string, tag = "2")]
-    pub resource: ::prost::alloc::string::String,
-    #[prost(uint64, tag = "3")]
-    pub limit_milli: u64,
-    #[prost(uint64, tag = "4")]
-    pub held_milli: u64,
-    #[prost(uint64, tag = "5")]
-    pub asked_milli: u64,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Quota {
-    #[prost(message, repeated, tag = "1")]
-    pub limit: ::prost::alloc::vec::Vec<Scalar>,
-    #[prost(message, repeated, tag = "2")]
-    pub guarantee: ::prost::alloc::vec::Vec<Scalar>,
-    #[prost(message, optional, tag = "3")]
-    pub priorities: ::core::option::Option<PriorityBounds>,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PriorityBounds {
-    #[prost(sint32, tag = "1")]
-    pub lowest: i32,
-    #[prost(sint32, tag = "2")]
-    pub highest: i32,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SetQuota {
-    #[prost(message, repeated, tag = "1")]
-    pub quotas: ::prost::alloc::vec::Vec<RoleQuota>,
-    #[prost(bool, tag = "2")]
-    pub force: bool,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RoleQuota {
-    #[prost(string, tag = "1")]
-    pub role: ::prost::alloc::string::String,
-    #[prost(message, optional, tag = "2")]
-    pub quota: ::core::option::Option<Quota>,
 }
