@@ -99,13 +99,7 @@ async fn print(client: &MasterClient, role: Option<&Role>) -> anyhow::Result<()>
     let mine = |row: &&api::RoleRow| has_quota(row) && role.is_none_or(|role| row.role == role.as_str());
     let rows = found.roles.iter().filter(mine).map(|row| {
         let priorities = row.priorities.map(|bounds| format!("{}..{}", bounds.lowest, bounds.highest));
-        vec![
-            row.role.clone(),
-            list(&row.limit),
-            list(&row.guarantee),
-            priorities.unwrap_or_default(),
-            held(&row.held),
-        ]
+        vec![row.role.clone(), list(&row.limit), list(&row.guarantee), priorities.unwrap_or_default(), held(&row.held)]
     });
     table(&["role", "limit", "guarantee", "priorities", "held"], rows.collect(), "no quota is set")?;
     Ok(())

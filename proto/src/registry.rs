@@ -74,10 +74,9 @@ pub fn encode_record(record: &Record) -> (Vec<u8>, Option<Vec<u8>>) {
         Record::Agent(id, agent) => entry(format!("agent/{id}"), agent.as_ref().map(to_agent)),
         Record::Framework(id, framework) => entry(format!("framework/{id}"), framework.as_ref().map(to_framework)),
         Record::Kill(task, kill) => entry(format!("kill/{task}"), kill.as_ref().map(to_kill)),
-        Record::Quota(role, quota) => entry(
-            format!("quota/{role}"),
-            quota.as_ref().map(|quota| v1::QuotaEntry { quota: Some(quota.to_wire()) }),
-        ),
+        Record::Quota(role, quota) => {
+            entry(format!("quota/{role}"), quota.as_ref().map(|quota| v1::QuotaEntry { quota: Some(quota.to_wire()) }))
+        }
         Record::Weight(role, weight) => {
             entry(format!("weight/{role}"), weight.map(|weight_milli| v1::WeightEntry { weight_milli }))
         }

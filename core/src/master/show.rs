@@ -35,7 +35,7 @@ impl Master {
             let row = self.device_view(agent, &id).map(Box::new);
             push(Change::Device(agent, id, row));
         }
-        let above = |role: &Role| prefixes(role).map(|prefix| Role::new(prefix)).collect::<Vec<_>>();
+        let above = |role: &Role| prefixes(role).map(Role::new).collect::<Vec<_>>();
         let roles: BTreeSet<Role> = touched.roles.iter().flat_map(above).flatten().collect();
         for role in roles {
             let row = self.role_view(&role).map(Box::new);

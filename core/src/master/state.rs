@@ -11,8 +11,8 @@ use super::view::AgentStatus;
 use crate::allocator::sorter::{class_quantity, kind_quantity};
 use crate::model::{
     Accept, AgentId, Attribute, Demand, Device, DeviceId, DeviceState, Filter, FrameworkId, Milli, Offer, OfferId,
-    OfferMode, PeerId, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time,
-    WallTime,
+    OfferMode, PeerId, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey,
+    TaskState, Time, WallTime,
 };
 
 /// An agent that was admitted.

@@ -58,8 +58,7 @@ impl Market {
     pub fn try_quotas(&mut self, quotas: Vec<(&str, Option<Quota>)>, force: Force) -> Option<String> {
         let named = |(role, quota)| (Role::new(role).expect("a role"), quota);
         let command = Command::SetQuota { quotas: quotas.into_iter().map(named).collect(), force };
-        let input =
-            Input::FromOperator { request: RequestId(0), principal: Principal::new("operator"), command };
+        let input = Input::FromOperator { request: RequestId(0), principal: Principal::new("operator"), command };
         let mut out = Outbox::new();
         self.master.step(self.now, input, &mut out);
         let mut answer = None;

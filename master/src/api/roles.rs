@@ -68,9 +68,7 @@ impl Role {
             weight: f64::from(row.weight_milli) / 1000.0,
             limit: quota.limit.iter().map(|(name, amount)| named((name, *amount))).collect(),
             guarantee: quota.guarantee.iter().map(named).collect(),
-            priorities: quota
-                .priorities
-                .map(|bounds| Priorities { lowest: bounds.lowest, highest: bounds.highest }),
+            priorities: quota.priorities.map(|bounds| Priorities { lowest: bounds.lowest, highest: bounds.highest }),
             held: Amounts::from(&row.usage.held),
             offered: Amounts::from(&row.usage.offered),
             waiting: row.usage.waiting,

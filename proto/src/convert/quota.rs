@@ -20,10 +20,8 @@ impl Wire for Quota {
     type Message = v1::Quota;
 
     fn to_wire(&self) -> v1::Quota {
-        let scalar = |(name, amount): (&ResourceName, Milli)| v1::Scalar {
-            name: name.as_str().to_owned(),
-            milli: amount.0,
-        };
+        let scalar =
+            |(name, amount): (&ResourceName, Milli)| v1::Scalar { name: name.as_str().to_owned(), milli: amount.0 };
         v1::Quota {
             limit: self.limit.iter().map(|(name, amount)| scalar((name, *amount))).collect(),
             guarantee: self.guarantee.iter().map(scalar).collect(),

@@ -77,7 +77,9 @@ pub enum QuotaError {
         guaranteed: Milli,
     },
     /// A role holds more already. May be forced.
-    #[error("{role}: {resource}: limit {limit} is below the {held} that it holds; force it to end nothing and launch nothing until less is held")]
+    #[error(
+        "{role}: {resource}: limit {limit} is below the {held} that it holds; force it to end nothing and launch nothing until less is held"
+    )]
     BelowUse {
         /// Which role.
         role: Role,
@@ -89,7 +91,9 @@ pub enum QuotaError {
         held: Milli,
     },
     /// The cluster does not have what is guaranteed. May be forced.
-    #[error("{resource}: the guarantees of all roles are {guaranteed} together, and the cluster has {total}; force it if more is to come")]
+    #[error(
+        "{resource}: the guarantees of all roles are {guaranteed} together, and the cluster has {total}; force it if more is to come"
+    )]
     BeyondCluster {
         /// Of what.
         resource: ResourceName,
@@ -159,8 +163,7 @@ impl Quotas {
     /// Every quota as it would be.
     fn quotas_after(&self, changes: &[(Role, Option<Quota>)]) -> Result<BTreeMap<Role, Quota>, QuotaError> {
         let set = self.nodes.iter().filter(|(_, node)| !node.usage.quota.is_empty());
-        let mut next: BTreeMap<Role, Quota> =
-            set.map(|(role, node)| (named(role), node.usage.quota.clone())).collect();
+        let mut next: BTreeMap<Role, Quota> = set.map(|(role, node)| (named(role), node.usage.quota.clone())).collect();
         for (at, (role, quota)) in changes.iter().enumerate() {
             if changes[..at].iter().any(|(other, _)| other == role) {
                 return Err(QuotaError::RoleTwice(role.clone()));
@@ -190,20 +193,18 @@ impl Quotas {
     }
 
     /// Only where a guarantee is raised: an agent that left must not make every other change impossible.
-    fn check_cluster(
-        &self,
-        changes: &[(Role, Option<Quota>)],
-        next: &BTreeMap<Role, Quota>,
-    ) -> Result<(), QuotaError> {
+    fn check_cluster(&self, changes: &[(Role, Option<Quota>)], next: &BTreeMap<Role, Quota>) -> Result<(), QuotaError> {
         let raised = |resource: &ResourceName| {
             changes.iter().any(|(role, quota)| {
                 let now = quota.as_ref().map_or(Milli::ZERO, |quota| quota.guarantee.get(resource));
-                let was = self.nodes.get(role.as_str()).map_or(Milli::ZERO, |node| node.usage.quota.guarantee.get(resource));
+                let was =
+                    self.nodes.get(role.as_str()).map_or(Milli::ZERO, |node| node.usage.quota.guarantee.get(resource));
                 now > was
             })
         };
         let mut all = Quantities::new();
-        for role in next.keys().filter(|role| prefixes(role).all(|above| above == role.as_str() || !is_set(next, above)))
+        for role in
+            next.keys().filter(|role| prefixes(role).all(|above| above == role.as_str() || !is_set(next, above)))
         {
             all.add(&guaranteed(role, next));
         }
@@ -236,11 +237,9 @@ fn check_quota(role: &Role, quota: Option<&Quota>) -> Result<(), QuotaError> {
         }
     }
     match quota.priorities.filter(|bounds| bounds.lowest > bounds.highest) {
-        Some(bounds) => Err(QuotaError::Priorities {
-            role: role.clone(),
-            lowest: bounds.lowest,
-            highest: bounds.highest,
-        }),
+        Some(bounds) => {
+            Err(QuotaError::Priorities { role: role.clone(), lowest: bounds.lowest, highest: bounds.highest })
+        }
         None => Ok(()),
     }
 }
@@ -311,8 +310,7 @@ pub fn parse_amounts(text: &str) -> Result<Bounds, QuotaError> {
         if !is_counted(name) {
             return Err(QuotaError::Name(name.to_owned()));
         }
-        let amount =
-            amount.parse::<Milli>().map_err(|error| QuotaError::Amount { name: name.to_owned(), error })?;
+        let amount = amount.parse::<Milli>().map_err(|error| QuotaError::Amount { name: name.to_owned(), error })?;
         if amounts.insert(ResourceName::new(name), amount).is_some() {
             return Err(QuotaError::Twice(name.to_owned()));
         }

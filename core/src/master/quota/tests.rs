@@ -258,10 +258,7 @@ fn guarantees_that_the_cluster_does_not_have_are_refused_unless_forced() {
 
 #[test]
 fn a_guarantee_above_those_below_it_counts_once() {
-    market().set_quotas(
-        vec![("eng", Some(quota("", "cpus:8"))), ("eng/ci", Some(quota("", "cpus:5")))],
-        Force::No,
-    );
+    market().set_quotas(vec![("eng", Some(quota("", "cpus:8"))), ("eng/ci", Some(quota("", "cpus:5")))], Force::No);
 }
 
 #[test]
@@ -282,7 +279,10 @@ fn a_list_of_quotas_is_set_whole_or_not_at_all() {
     let mut market = market();
     let list = vec![("ops", Some(quota("cpus:1", ""))), ("eng", Some(quota("cpus:1", "cpus:2")))];
     assert!(market.try_quotas(list, Force::No).is_some());
-    assert!(market.registry().quotas.is_empty() && market.master.view().roles.values().all(|row| row.usage.quota.is_empty()));
+    assert!(
+        market.registry().quotas.is_empty()
+            && market.master.view().roles.values().all(|row| row.usage.quota.is_empty())
+    );
 }
 
 #[test]
