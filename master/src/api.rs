@@ -190,6 +190,10 @@ pub struct Task {
     pub resources: String,
     /// The devices that it was given.
     pub devices: Vec<String>,
+    /// Higher is more important, within its role.
+    pub priority: i32,
+    /// Whether it may have to make way for a role under its guarantee, as seen when it was launched.
+    pub borrowed: bool,
     /// When the master accepted it, in milliseconds since the epoch.
     pub launched_ms: i64,
     /// When its state last changed, in milliseconds since the epoch.
@@ -431,6 +435,8 @@ impl Task {
             given: Amounts::from(&task.resources),
             resources: task.resources.to_string(),
             devices: task.resources.device_shares().map(|(id, _)| id.to_string()).collect(),
+            priority: task.priority,
+            borrowed: task.borrowed,
             launched_ms: millis(task.launched),
             changed_ms: millis(task.changed),
         }

@@ -2,5 +2,6 @@
 
 pub mod claims;
 pub mod explain;
+pub mod preemption;
 pub mod quota;
 pub mod sorter;

@@ -83,6 +83,8 @@ pub struct Quotas {
     unmet: BTreeSet<Arc<str>>,
     /// Limits that somebody was held back by, and that have room again.
     relaxed: BTreeSet<Arc<str>>,
+    /// What is held back for guarantees may have changed.
+    moved: bool,
     /// What the cluster has.
     total: Quantities,
 }
@@ -214,12 +216,28 @@ impl Quotas {
     /// # Errors
     /// The first limit that would be exceeded, from the top of the tree down.
     pub fn check(&self, role: &Role, asked: &Quantities) -> Result<(), Exceeded> {
+        self.check_after(role, asked, &[])
+    }
+
+    /// The same, once those roles hold that much less.
+    ///
+    /// # Errors
+    /// The first limit that would be exceeded, from the top of the tree down.
+    pub fn check_after(
+        &self,
+        role: &Role,
+        asked: &Quantities,
+        released: &[(&Role, &Quantities)],
+    ) -> Result<(), Exceeded> {
         if self.limited == 0 {
             return Ok(());
         }
         for (name, node) in self.path(role) {
+            let below = || released.iter().filter(|(role, _)| is_at_or_below(role.as_str(), name));
             for (resource, limit) in &node.usage.quota.limit {
-                let (held, asked) = (node.used(resource), asked.get(resource));
+                let gone: u64 = below().map(|(_, quantities)| quantities.get(resource).0).sum();
+                let held = Milli(node.used(resource).0.saturating_sub(gone));
+                let asked = asked.get(resource);
                 if !asked.is_zero() && held.plus(asked) > *limit {
                     let resource = resource.clone();
                     return Err(Exceeded { role: named(name), resource, limit: *limit, held, asked });
@@ -279,13 +297,38 @@ impl Quotas {
         !self.relaxed.is_empty()
     }
 
+    /// Whether `role`, or one above it, has a guarantee.
+    pub fn is_guaranteed(&self, role: &Role) -> bool {
+        self.path(role).any(|(_, node)| !node.usage.quota.guarantee.is_empty())
+    }
+
+    /// Whether `role`, or one above it, holds less than its guarantee.
+    pub fn is_unmet(&self, role: &Role) -> bool {
+        !self.unmet.is_empty() && prefixes(role).any(|prefix| self.unmet.contains(prefix))
+    }
+
+    /// Whether any role holds less than its guarantee.
+    pub fn has_unmet(&self) -> bool {
+        !self.unmet.is_empty()
+    }
+
+    /// What a role waits for has changed: if it has a guarantee, what is held back for it may have too.
+    pub fn set_moved(&mut self, role: &Role) {
+        self.moved |= self.is_guaranteed(role);
+    }
+
+    /// Whether what is held back for guarantees may have changed since this was last asked.
+    pub fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
     /// The roles that hold less than their guarantee.
     pub fn unmet(&self) -> impl Iterator<Item = &str> {
         self.unmet.iter().map(|role| &**role)
     }
 
-    /// The topmost role on the way to `role` whose guarantee is not met and still covers `asked`: each guaranteed resource that is
-    /// asked for, and at least one. What is not guaranteed comes along with what is.
+    /// The topmost role on the way to `role` whose guarantee still covers `asked` beside what is held and promised: each guaranteed
+    /// resource that is asked for, and at least one. What is not guaranteed comes along with what is.
     pub fn entitled(&self, role: &Role, asked: &Quantities) -> Option<Role> {
         if self.unmet.is_empty() {
             return None;
@@ -294,7 +337,10 @@ impl Quotas {
             let guarantee = &node.usage.quota.guarantee;
             let mut named = guarantee.iter().filter(|(name, _)| !asked.get(name).is_zero()).peekable();
             named.peek().is_some()
-                && named.all(|(name, amount)| node.usage.held.get(name).plus(asked.get(name)) <= amount)
+                && named.all(|(name, amount)| {
+                    let held = node.usage.held.get(name).plus(node.promised.get(name));
+                    held.plus(asked.get(name)) <= amount
+                })
         };
         self.path(role).find(|(_, node)| covers(node)).map(|(name, _)| named(name))
     }
@@ -362,6 +408,7 @@ impl Quotas {
             let Some(node) = self.nodes.get(prefix).filter(|node| !node.usage.quota.guarantee.is_empty()) else {
                 continue;
             };
+            self.moved = true;
             if node.is_unmet() {
                 if !self.unmet.contains(prefix) {
                     self.unmet.insert(Arc::from(prefix));

@@ -247,6 +247,7 @@ impl Master {
 
     pub(super) fn on_agent_disconnected(&mut self, id: AgentId, out: &mut Outbox) {
         self.withdraw_agent_offers(id, out);
+        self.void_nominations(id);
         let deadline = self.now + self.config.agent_timeout;
         let silent = self.timers.set(deadline, Timer::AgentSilent(id));
         let Some(agent) = self.agents.get_mut(&id) else { return };
@@ -280,6 +281,7 @@ impl Master {
         let record = AgentRecord { admission: Admission::Gone, since, ..agent.record.clone() };
         out.push(Output::Persist(Record::Agent(id, Some(record.clone()))));
         self.withdraw_agent_offers(id, out);
+        self.void_nominations(id);
         self.uncount(id);
         let agent = self.agents.get_mut(&id).expect("it was there above");
         agent.record = record;

@@ -162,6 +162,7 @@ impl Master {
 
     pub(super) fn on_framework_disconnected(&mut self, id: FrameworkId) {
         self.withdraw_offers(id);
+        self.withdraw_nominations(id, |_| true);
         let Some(framework) = self.frameworks.get_mut(&id) else { return };
         framework.peer = None;
         framework.filters.clear();
@@ -182,6 +183,7 @@ impl Master {
     pub(super) fn remove_framework(&mut self, id: FrameworkId, out: &mut Outbox) {
         self.withdraw_offers(id);
         self.forget_demand(id);
+        self.forget_preemption(id);
         let Some(framework) = self.frameworks.remove(&id) else { return };
         self.framework_clients.remove(&framework.record.client);
         if let Some(key) = framework.away {
@@ -239,6 +241,7 @@ impl Master {
 
     fn suppress(&mut self, id: FrameworkId, roles: &BTreeSet<Role>, out: &mut Outbox) {
         self.rescind_for_roles(id, roles, out);
+        self.withdraw_nominations(id, |role| roles.contains(role));
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
         framework.suppressed.extend(roles.iter().filter(|role| framework.record.info.roles.contains(role)).cloned());
         self.touched.frameworks.insert(id);

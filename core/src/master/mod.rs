@@ -6,8 +6,10 @@
 mod accept;
 mod agents;
 mod frameworks;
+mod headroom;
 mod invariants;
 mod offers;
+mod preempt;
 mod quota;
 pub mod registry;
 mod show;
@@ -26,6 +28,7 @@ use rand_pcg::Pcg64Mcg;
 
 pub use stats::Stats;
 
+use self::preempt::Preemption;
 use self::registry::{Record, Registry};
 use self::state::{Agent, Framework, OfferEntry, PeerOf, TaskEntry, Touched};
 use self::timers::{Timer, TimerKey, Timers};
@@ -64,6 +67,14 @@ pub struct Config {
     /// How long an optimistic offer stands before a larger one of the same agent replaces it, unless only the larger one meets a demand.
     /// A framework that uses its offer is offered all that is left at once; this is for those that let it stand on a busy agent.
     pub offer_growth_delay: Duration,
+    /// How long a demand waits before it may preempt: one that is soon met needs not.
+    pub preemption_delay: Duration,
+    /// The longest that a task gets after SIGTERM when it is preempted.
+    pub preemption_grace_max: Duration,
+    /// How long what preemption freed is kept for its demand, after the grace periods.
+    pub nomination_timeout: Duration,
+    /// How long a device is believed to take to be cleaned, when the loss of ending its tenant is weighed.
+    pub cleaning_estimate: Duration,
     /// The kinds of device that count in the dominant share.
     pub fair_share_kinds: Vec<std::sync::Arc<str>>,
     /// How many tasks that ended people may still see.
@@ -85,6 +96,10 @@ impl Default for Config {
             offer_fanout: 4,
             allocation_delay: Duration::ZERO,
             offer_growth_delay: Duration::ZERO,
+            preemption_delay: Duration::ZERO,
+            preemption_grace_max: Duration::from_secs(30),
+            nomination_timeout: Duration::from_secs(60),
+            cleaning_estimate: Duration::from_secs(5),
             fair_share_kinds: vec!["gpu".into()],
             history_max: 1000,
             completed_ids_max: 200,
@@ -222,6 +237,11 @@ pub struct Master {
     recovering: BTreeSet<AgentId>,
     /// When those who were held back by limits are looked at again.
     relax_due: Option<TimerKey>,
+    /// Who waits for something, by role.
+    demanding: BTreeMap<Role, BTreeSet<FrameworkId>>,
+    /// Agents on which something was kept for roles under their guarantees.
+    held_back: BTreeSet<AgentId>,
+    preemption: Preemption,
     timers: Timers,
     /// Agents on which something may be offered that was not before.
     dirty_agents: BTreeSet<AgentId>,
@@ -260,6 +280,9 @@ impl Master {
             quotas: Quotas::new(),
             recovering: BTreeSet::new(),
             relax_due: None,
+            demanding: BTreeMap::new(),
+            held_back: BTreeSet::new(),
+            preemption: Preemption::default(),
             timers: Timers::default(),
             dirty_agents: BTreeSet::new(),
             dirty_frameworks: BTreeSet::new(),
@@ -337,6 +360,8 @@ impl Master {
                 Timer::Filter(framework, agent, role) => self.on_filter_expired(framework, agent, &role),
                 Timer::Turn(agent) => self.on_turn(agent),
                 Timer::LimitsRelaxed => self.on_limits_relaxed(),
+                Timer::Preempt => self.on_preempt(out),
+                Timer::Nomination(nomination) => self.on_nomination_expired(nomination),
             }
         }
     }

@@ -183,7 +183,13 @@ impl Master {
         state.turn = Some(self.timers.set(due, Timer::Turn(agent)));
     }
 
-    fn is_filtered(&self, framework: &Framework, agent: AgentId, role: &Role, available: &Resources) -> bool {
+    pub(super) fn is_filtered(
+        &self,
+        framework: &Framework,
+        agent: AgentId,
+        role: &Role,
+        available: &Resources,
+    ) -> bool {
         let filters = framework.filters.get(&(agent, role.clone()));
         filters.is_some_and(|filters| {
             filters.iter().any(|filter| filter.until > self.now && filter.resources.contains(available))
@@ -208,7 +214,8 @@ impl Master {
             .collect();
         let Some((made, oldest)) = optimistic.iter().min().copied() else { return true };
         let has_one = self.standing_offer(agent, framework, role).is_some();
-        if !exclusive && (optimistic.len() < self.config.offer_fanout || has_one) {
+        let is_nominated = self.preemption.nominations.has(agent, framework, role);
+        if !exclusive && (optimistic.len() < self.config.offer_fanout || has_one || is_nominated) {
             return true;
         }
         let state = self.agents.get_mut(&agent).expect("the caller has found it");
@@ -465,6 +472,7 @@ impl Master {
             let Some(entry) = self.remove_offer(id) else { continue };
             self.stats.offers_declined += 1;
             let refusal = Refusal { duration: refusal.duration.max(REFUSAL_MIN), reason: refusal.reason.clone() };
+            self.decline_nominations(entry.offer.agent, framework, &entry.offer.role);
             self.refuse(framework, entry.offer.agent, entry.offer.role, entry.offer.resources, &refusal);
             if let Some(client) = self.frameworks.get_mut(&framework) {
                 client.offers_declined += 1;

@@ -42,6 +42,7 @@ impl Master {
             out.push(Output::Persist(Record::Quota(role, quota.filter(|quota| !quota.is_empty()))));
         }
         self.on_limits_relaxed();
+        self.watch_all();
         Ok(())
     }
 
@@ -62,18 +63,25 @@ impl Master {
     pub(super) fn permitted(
         &self,
         agent: AgentId,
-        _framework: FrameworkId,
+        framework: FrameworkId,
         role: &Role,
         available: &Resources,
     ) -> Option<Resources> {
-        let left = self.quotas.left(role)?;
+        let shielded = self.shielded(agent, framework, role, available);
+        let Some(mut left) = self.quotas.left(role) else { return shielded };
         if !self.recovering.is_empty() {
             return Some(Resources::new());
         }
-        self.agents[&agent].cut(available, left)
+        for (name, promised) in self.preemption.nominations.promised(agent, framework, role).iter() {
+            if let Some(most) = left.get_mut(name) {
+                *most = most.plus(promised);
+            }
+        }
+        let cut = self.agents[&agent].cut(shielded.as_ref().unwrap_or(available), left);
+        cut.or(shielded)
     }
 
-    /// The same; who gets less because of a limit is remembered, and looked at again when the limit has room.
+    /// The same; who gets less is remembered, and looked at again when that may have changed.
     pub(super) fn permitted_now(
         &mut self,
         agent: AgentId,
@@ -83,11 +91,20 @@ impl Master {
     ) -> Option<Resources> {
         let permitted = self.permitted(agent, framework, role, available)?;
         self.quotas.press(role);
+        if self.quotas.has_unmet() {
+            self.held_back.insert(agent);
+        }
         Some(permitted)
     }
 
     /// Whether the limits leave room for `group`. While agents are missing after a failover it is not known what the role holds.
-    pub(super) fn check_limits(&self, agent: &Agent, role: &Role, group: &TaskGroup) -> Result<(), Reject> {
+    pub(super) fn check_limits(
+        &self,
+        id: AgentId,
+        framework: FrameworkId,
+        role: &Role,
+        group: &TaskGroup,
+    ) -> Result<(), Reject> {
         if !self.quotas.is_limited(role) {
             return Ok(());
         }
@@ -96,12 +113,26 @@ impl Master {
         }
         let mut asked = Quantities::new();
         for task in &group.tasks {
-            asked.add(&agent.quantities(&task.resources));
+            asked.add(&self.agents[&id].quantities(&task.resources));
         }
-        self.quotas.check(role, &asked).map_err(|exceeded| {
+        // What is promised to it for this counts already.
+        let promised = self.preemption.nominations.promised(id, framework, role);
+        self.quotas.check_after(role, &asked, &[(role, &promised)]).map_err(|exceeded| {
             let Exceeded { role, resource, limit, held, asked } = exceeded;
             Reject::QuotaExceeded { role, resource, limit, held, asked }
         })
+    }
+
+    /// Whether what the group takes is beyond the guarantee of its role, while another's is not met.
+    pub(super) fn is_borrowed(&self, agent: AgentId, role: &Role, group: &TaskGroup) -> bool {
+        if !self.quotas.has_unmet() {
+            return false;
+        }
+        let mut asked = Quantities::new();
+        for task in &group.tasks {
+            asked.add(&self.agents[&agent].quantities(&task.resources));
+        }
+        self.quotas.is_borrowed(role, &asked)
     }
 
     /// What runs on the agent is known now, or is given up: if it was the last that was missing, limits can be told again.
@@ -115,7 +146,8 @@ impl Master {
 
     /// Limits have room again: those who were held back by them are looked at, soon.
     pub(super) fn heed_relaxed_limits(&mut self) {
-        if self.quotas.has_relaxed() && self.relax_due.is_none() {
+        let headroom_moved = self.quotas.take_moved() && !self.held_back.is_empty();
+        if (self.quotas.has_relaxed() || headroom_moved) && self.relax_due.is_none() {
             self.relax_due = Some(self.timers.set(self.now + RELAX_GATHER, Timer::LimitsRelaxed));
         }
     }
@@ -128,7 +160,8 @@ impl Master {
         let is_concerned = |role: &Role| prefixes(role).any(|prefix| relaxed.contains(prefix));
         let concerned = self.frameworks.iter().filter(|(_, client)| client.record.info.roles.iter().any(is_concerned));
         self.dirty_frameworks.extend(concerned.map(|(id, _)| *id));
-        if !self.dirty_frameworks.is_empty() {
+        self.dirty_agents.append(&mut self.held_back);
+        if !self.dirty_frameworks.is_empty() || !self.dirty_agents.is_empty() {
             self.want_round();
         }
     }
@@ -142,6 +175,20 @@ impl Master {
             None => framework.demand.remove(&role),
         };
         self.quotas.wait(&role, waiting(before.as_ref()), now);
+        let demanding = self.demanding.entry(role.clone()).or_default();
+        if now > 0 {
+            demanding.insert(id);
+        } else {
+            demanding.remove(&id);
+        }
+        if demanding.is_empty() {
+            self.demanding.remove(&role);
+        }
+        if now == 0 {
+            self.unbar(id, &role);
+        }
+        self.watch_demand(id, &role);
+        self.quotas.set_moved(&role);
         self.touched.roles.insert(role);
     }
 

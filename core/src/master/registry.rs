@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::allocator::quota::Quota;
 use crate::model::{
-    AgentId, Attribute, ClientId, ClusterId, FrameworkId, FrameworkInfo, Principal, Resources, Role, TaskKey, Term,
-    WallTime,
+    AgentId, Attribute, ClientId, ClusterId, FrameworkId, FrameworkInfo, Principal, Reason, Resources, Role, TaskKey,
+    Term, WallTime,
 };
 
 /// Everything that outlives a master. Running tasks are not here: their agents report them.
@@ -130,4 +130,6 @@ pub struct KillRecord {
     pub agent: Option<AgentId>,
     /// How long the task gets; none means what it says.
     pub grace: Option<Duration>,
+    /// Why, as its last status will say.
+    pub reason: Reason,
 }

@@ -127,6 +127,8 @@ pub(super) fn task_view(entry: &TaskEntry) -> TaskView {
         exit: entry.status.exit,
         health: entry.status.health,
         resources: entry.task.resources.clone(),
+        priority: entry.task.priority,
+        borrowed: entry.borrowed,
         launched: entry.launched,
         changed: entry.changed,
     }

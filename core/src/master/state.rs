@@ -204,6 +204,8 @@ pub(super) struct TaskEntry {
     /// The master's own update that its framework has not acknowledged.
     pub(super) notice: Option<Status>,
     pub(super) kill: Option<KillRecord>,
+    /// Whether its role held more than its guarantee when it was launched, while another's was not met.
+    pub(super) borrowed: bool,
     pub(super) launched: WallTime,
     pub(super) changed: WallTime,
 }

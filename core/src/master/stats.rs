@@ -33,6 +33,12 @@ pub struct Stats {
     pub tasks_failed: u64,
     /// Commands of operators.
     pub operator_commands: u64,
+    /// Demands that something was ended for.
+    pub preemptions: u64,
+    /// Tasks that were ended for them.
+    pub tasks_preempted: u64,
+    /// Nominations that were not used in time.
+    pub nominations_expired: u64,
     /// Agents that were declared unreachable.
     pub agents_unreachable: u64,
 }

@@ -34,6 +34,7 @@ impl Master {
             outstanding: None,
             notice: None,
             kill: self.kills.remove(key),
+            borrowed: false,
             launched,
             changed,
         };
@@ -57,10 +58,15 @@ impl Master {
         entry.charged = Some(quantities.clone());
         self.sorter.charge(&entry.task.role, key.framework, &quantities);
         self.quotas.charge(&entry.task.role, Holding::Task, &quantities);
-        self.quotas.add_priority(&entry.task.role, entry.task.priority);
+        let is_lowest = self.quotas.add_priority(&entry.task.role, entry.task.priority);
         self.touched.roles.insert(entry.task.role.clone());
+        let role = entry.task.role.clone();
         self.touched.agents.insert(entry.agent);
         self.touched.frameworks.insert(key.framework);
+        if is_lowest {
+            self.watch_role(&role);
+        }
+        self.consider_preemption();
     }
 
     /// The same for a task that ran before its limits could be asked.
@@ -332,26 +338,31 @@ impl Master {
         if !self.frameworks.contains_key(&key.framework) {
             return Err(Reject::UnknownFramework);
         }
-        let Some(entry) = self.tasks.get_mut(key) else {
+        let Some(entry) = self.tasks.get(key) else {
             if self.is_completed(key) || !self.may_be_elsewhere() {
                 let status = self.unknown_status(&key.task);
                 self.tell(key.framework, Event::Update(status), out);
                 return Err(Reject::UnknownTask(key.task.clone()));
             }
-            let record = KillRecord { agent: None, grace };
+            let record = KillRecord { agent: None, grace, reason: Reason::KillRequested };
             out.push(Output::Persist(Record::Kill(key.clone(), Some(record.clone()))));
             self.kills.insert(key.clone(), record);
             return Ok(());
         };
-        if entry.state.is_terminal() {
-            return Ok(());
+        if !entry.state.is_terminal() {
+            self.kill_live(key, grace, Reason::KillRequested, out);
         }
-        let record = KillRecord { agent: Some(entry.agent), grace };
+        Ok(())
+    }
+
+    /// Ends a task that has not ended, because of `reason`.
+    pub(super) fn kill_live(&mut self, key: &TaskKey, grace: Option<Duration>, reason: Reason, out: &mut Outbox) {
+        let Some(entry) = self.tasks.get_mut(key) else { return };
         let agent = entry.agent;
+        let record = KillRecord { agent: Some(agent), grace, reason };
         entry.kill = Some(record.clone());
         out.push(Output::Persist(Record::Kill(key.clone(), Some(record))));
-        self.to_agent(agent, ToAgent::Kill { task: key.clone(), grace }, out);
-        Ok(())
+        self.to_agent(agent, ToAgent::Kill { task: key.clone(), grace, reason }, out);
     }
 
     /// Kills that waited for the agent: sent for what it reports, forgotten for what it does not.
@@ -363,7 +374,7 @@ impl Master {
                 entry.kill = self.kills.remove(key);
             }
             let Some(kill) = entry.kill.clone().filter(|_| !entry.state.is_terminal()) else { continue };
-            self.to_agent(id, ToAgent::Kill { task: key.clone(), grace: kill.grace }, out);
+            self.to_agent(id, ToAgent::Kill { task: key.clone(), grace: kill.grace, reason: kill.reason }, out);
         }
         let all_back = !self.may_be_elsewhere();
         let done = |key: &TaskKey, kill: &KillRecord| {

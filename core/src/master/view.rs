@@ -172,6 +172,10 @@ pub struct TaskView {
     pub health: Option<TaskHealth>,
     /// What it was given, devices among them.
     pub resources: Resources,
+    /// Higher is more important, within its role.
+    pub priority: i32,
+    /// Whether its role held more than its guarantee when it was launched, while another's was not met: it may have to make way.
+    pub borrowed: bool,
     /// When the master accepted it, or first heard of it.
     pub launched: WallTime,
     /// When its state last changed.

@@ -26,9 +26,9 @@ use crate::master::{Command, Config, Effect, Input, Master, Outbox, Reply, Targe
 use crate::model::{
     Accept, AgentId, AgentReport, Body, Call, CallId, Claim, ClientId, ClusterId, Demand, Device, DeviceId, DeviceMode,
     DeviceReport, DeviceState, Event, ExecutorRef, FrameworkId, FrameworkInfo, FromAgent, Health, Offer, OfferId,
-    OfferMode, Operation, PeerId, Principal, Proof, Refusal, RequestId, Resources, Role, Selector, Shape, Source,
-    Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time, ToAgent, Topology,
-    UpdateId,
+    OfferMode, Operation, PeerId, Principal, Proof, Reason, Refusal, RequestId, Resources, Role, Selector, Shape,
+    Source, Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time, ToAgent,
+    Topology, UpdateId,
 };
 
 /// A device of `kind` and `model`, healthy and exclusive.
@@ -497,6 +497,9 @@ impl Market {
                 format!("registered {name}")
             }
             ToAgent::Launch(launch) => self.on_launch(&name, launch),
+            ToAgent::Kill { task, reason: Reason::Preempted, .. } => {
+                format!("preempt {} on {name}", self.task_name(&task))
+            }
             ToAgent::Kill { task, .. } => format!("kill {} on {name}", self.task_name(&task)),
             ToAgent::Acknowledge { task, .. } => format!("ack {} to {name}", self.task_name(&task)),
             ToAgent::RemoveFramework(id) => format!("remove {} on {name}", self.framework_name(id)),

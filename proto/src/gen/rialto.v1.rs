@@ -2121,6 +2121,9 @@ pub struct AgentKill {
     /// How long it gets after SIGTERM; absent means what the task says.
     #[prost(uint64, optional, tag = "2")]
     pub grace_us: ::core::option::Option<u64>,
+    /// Why; not said means that somebody asked for it.
+    #[prost(enumeration = "Reason", tag = "3")]
+    pub reason: i32,
 }
 /// An update that its framework has.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

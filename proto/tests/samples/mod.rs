@@ -138,7 +138,14 @@ pub(crate) fn framework() -> Record {
 }
 
 pub(crate) fn kill() -> Record {
-    Record::Kill(key(), Some(KillRecord { agent: Some(AGENT), grace: Some(Duration::from_millis(1500)) }))
+    Record::Kill(
+        key(),
+        Some(KillRecord {
+            agent: Some(AGENT),
+            grace: Some(Duration::from_millis(1500)),
+            reason: Reason::KillRequested,
+        }),
+    )
 }
 
 pub(crate) fn quota() -> Record {
@@ -235,7 +242,7 @@ pub(crate) fn to_agent() -> Vec<ToAgent> {
     vec![
         ToAgent::Registered { agent: AGENT, cluster: CLUSTER },
         ToAgent::Launch(launch()),
-        ToAgent::Kill { task: key(), grace: None },
+        ToAgent::Kill { task: key(), grace: None, reason: Reason::KillRequested },
         ToAgent::Acknowledge { task: key(), uuid: UUID },
     ]
 }

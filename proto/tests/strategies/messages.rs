@@ -243,7 +243,11 @@ pub(crate) fn to_agent() -> impl Strategy<Value = ToAgent> {
         (agent_id(), any::<u128>())
             .prop_map(|(agent, cluster)| ToAgent::Registered { agent, cluster: ClusterId(cluster) }),
         launch().prop_map(ToAgent::Launch),
-        (task_key(), option::of(duration())).prop_map(|(task, grace)| ToAgent::Kill { task, grace }),
+        (task_key(), option::of(duration()), reason()).prop_map(|(task, grace, reason)| ToAgent::Kill {
+            task,
+            grace,
+            reason
+        }),
         (task_key(), any::<u128>()).prop_map(|(task, uuid)| ToAgent::Acknowledge { task, uuid: UpdateId(uuid) }),
         (gang_id(), vec(launch(), 0..2)).prop_map(|(gang, groups)| ToAgent::Hold { gang, groups }),
         gang_id().prop_map(ToAgent::Start),
