@@ -14,7 +14,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use self::tree::{ClientId, Ranking};
+pub use self::tree::{ClientIndex, Ranking};
 use self::tree::{Node, NodeId};
 use crate::model::{FrameworkId, Milli, Quantities, ResourceName, Role};
 
@@ -29,9 +29,9 @@ pub struct Sorter {
     nodes: Vec<Node>,
     roles: BTreeMap<Role, NodeId>,
     clients: Vec<Client>,
-    ids: BTreeMap<(FrameworkId, Role), ClientId>,
+    ids: BTreeMap<(FrameworkId, Role), ClientIndex>,
     /// Places of clients that are gone.
-    vacant: Vec<ClientId>,
+    vacant: Vec<ClientIndex>,
     /// Whether shares were computed with an older total.
     is_stale: bool,
     turn: u64,
@@ -151,7 +151,7 @@ impl Sorter {
     }
 
     /// The place of `framework` in `role`, given to it for as long as it is known there.
-    pub fn enter(&mut self, role: &Role, framework: FrameworkId) -> ClientId {
+    pub fn enter(&mut self, role: &Role, framework: FrameworkId) -> ClientIndex {
         if let Some(id) = self.ids.get(&(framework, role.clone())) {
             return *id;
         }
@@ -164,7 +164,7 @@ impl Sorter {
             }
             None => {
                 self.clients.push(client);
-                ClientId::of(self.clients.len() - 1)
+                ClientIndex::of(self.clients.len() - 1)
             }
         };
         self.ids.insert((framework, role.clone()), id);
@@ -172,7 +172,7 @@ impl Sorter {
     }
 
     /// The place of `framework` in `role`, if it has one.
-    pub fn client(&self, role: &Role, framework: FrameworkId) -> Option<ClientId> {
+    pub fn client(&self, role: &Role, framework: FrameworkId) -> Option<ClientIndex> {
         self.ids.get(&(framework, role.clone())).copied()
     }
 
@@ -213,7 +213,7 @@ impl Sorter {
     }
 
     /// The client was made an offer, and is charged `quantities` if that locks: among equals it comes last now.
-    pub fn offered(&mut self, id: ClientId, quantities: Option<&Quantities>) {
+    pub fn offered(&mut self, id: ClientIndex, quantities: Option<&Quantities>) {
         self.turn += 1;
         let turn = self.turn;
         let add = |held: &mut Quantities| {
@@ -268,7 +268,7 @@ impl Sorter {
     }
 
     /// The role and framework of a client.
-    pub fn who(&self, id: ClientId) -> (&Role, FrameworkId) {
+    pub fn who(&self, id: ClientIndex) -> (&Role, FrameworkId) {
         let client = &self.clients[id.index()];
         (&self.nodes[client.node].role, client.framework)
     }

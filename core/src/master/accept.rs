@@ -1,6 +1,7 @@
 //! Acceptance: what was offered is turned into tasks, judged against what is free now.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::view::AgentStatus;
 use super::{Master, Outbox};
@@ -177,7 +178,7 @@ impl Master {
         }
         let used_nothing = taken.left == taken.offered;
         let refusal = if used_nothing && refusal.duration.is_zero() { &Refusal::of(FRUITLESS) } else { refusal };
-        self.refuse(framework, agent, taken.role, taken.left, refusal);
+        self.refuse(framework, agent, &taken.role, Arc::new(taken.left), refusal);
         self.want_agent_round(agent);
         rejected
     }
@@ -251,7 +252,8 @@ impl Master {
             return Err(Reject::AgentAway(agent));
         }
         let available = state.available(&taken.role);
-        let mut free = self.shielded(agent, framework, &taken.role, &available).unwrap_or(available);
+        let shielded = self.shielded(agent, framework, &taken.role, &available);
+        let mut free = shielded.unwrap_or_else(|| Arc::unwrap_or_clone(available));
         let mut left = taken.left.clone();
         let mut resolved = group.clone();
         for task in &mut resolved.tasks {

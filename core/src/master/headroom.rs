@@ -4,6 +4,7 @@
 //! role beyond its guarantee is borrowed then: it makes way when the demand comes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Master;
 use super::state::Agent;
@@ -70,6 +71,12 @@ impl Master {
         pairs.flat_map(|(role, frameworks)| frameworks.iter().map(move |framework| (role, *framework)))
     }
 
+    /// Whether the framework has refused `resources` of the agent for now.
+    pub(super) fn is_refused(&self, framework: FrameworkId, id: AgentId, role: &Role, resources: &Resources) -> bool {
+        let refuser = self.client_id(framework, role).and_then(|client| self.clients.refuser(client));
+        refuser.is_none_or(|refuser| self.agents[&id].filters.hold(refuser, &Arc::new(resources.clone()), self.now))
+    }
+
     fn keep_for(
         &self,
         id: AgentId,
@@ -79,12 +86,12 @@ impl Master {
         mut available: Resources,
     ) -> Resources {
         let client = &self.frameworks[&framework];
-        if !client.takes_offers(role) || self.is_filtered(client, id, role, &available) {
+        if !client.takes_offers(role) || self.is_refused(framework, id, role, &available) {
             return available;
         }
         let Some(demand) = client.demand.get(role) else { return available };
         let mut kept = Quantities::new();
-        for shape in demand.shapes.iter().filter(|shape| agent.meets(shape)) {
+        for shape in demand.shapes.iter().filter(|shape| agent.allows(shape)) {
             for _ in 0..shape.count.min(COPIES_MAX) {
                 let Some(needed) = agent.needed_by(shape, &available.for_role(role)) else { break };
                 let mut sum = kept.clone();

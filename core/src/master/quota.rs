@@ -1,19 +1,22 @@
 //! Quota at the master: what operators set, what of an agent a role may be offered, what a launch is checked against.
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::clients::Client;
 use super::registry::Record;
 use super::state::Agent;
 use super::timers::Timer;
 use super::view::RoleView;
 use super::{Master, Outbox};
 use crate::allocator::quota::{Bounds, Exceeded, Force, Quota, is_at_or_below, prefixes};
-use crate::allocator::sorter::DEFAULT_WEIGHT;
+use crate::allocator::sorter::{ClientIndex, DEFAULT_WEIGHT};
 use crate::gate::Output;
 use crate::model::{
     AgentId, Amounts, Demand, FrameworkId, Milli, OfferId, OfferMode, Quantities, Reject, Resources, Role, Share,
@@ -81,20 +84,19 @@ impl Master {
         cut.or(shielded)
     }
 
-    /// The same; who gets less is remembered, and looked at again when that may have changed.
-    pub(super) fn permitted_now(
-        &mut self,
-        agent: AgentId,
-        framework: FrameworkId,
-        role: &Role,
-        available: &Resources,
-    ) -> Option<Resources> {
-        let permitted = self.permitted(agent, framework, role, available)?;
-        self.quotas.press(role);
-        if self.quotas.has_unmet() {
+    /// Those who got less because of quota are looked at again when that may have changed.
+    pub(super) fn remember_pressed(&mut self, agent: AgentId, pressed: &[ClientIndex]) {
+        for client in pressed.iter().filter_map(|client| self.clients.get(*client)) {
+            self.quotas.press(&client.role);
+        }
+        if !pressed.is_empty() && self.quotas.has_unmet() {
             self.held_back.insert(agent);
         }
-        Some(permitted)
+    }
+
+    /// Whether something of the agent was freed for the client.
+    pub(super) fn has_nomination(&self, agent: AgentId, client: &Client) -> bool {
+        self.preemption.nominations.has(agent, client.framework, &client.role)
     }
 
     /// Whether the limits leave room for `group`. While agents are missing after a failover it is not known what the role holds.
@@ -139,7 +141,8 @@ impl Master {
     pub(super) fn agent_settled(&mut self, agent: AgentId) {
         let was_last = self.recovering.remove(&agent) && self.recovering.is_empty();
         if was_last && self.quotas.has_limits() {
-            self.dirty_frameworks.extend(self.frameworks.keys());
+            let all = self.frameworks.values().flat_map(|framework| framework.clients.values().copied());
+            self.dirty_clients.extend(all);
             self.want_round();
         }
     }
@@ -158,10 +161,11 @@ impl Master {
         }
         let relaxed: BTreeSet<Arc<str>> = self.quotas.take_relaxed();
         let is_concerned = |role: &Role| prefixes(role).any(|prefix| relaxed.contains(prefix));
-        let concerned = self.frameworks.iter().filter(|(_, client)| client.record.info.roles.iter().any(is_concerned));
-        self.dirty_frameworks.extend(concerned.map(|(id, _)| *id));
+        let clients = self.frameworks.values().flat_map(|framework| &framework.clients);
+        let concerned = clients.filter(|(role, _)| is_concerned(role));
+        self.dirty_clients.extend(concerned.map(|(_, client)| *client));
         self.dirty_agents.append(&mut self.held_back);
-        if !self.dirty_frameworks.is_empty() || !self.dirty_agents.is_empty() {
+        if !self.dirty_clients.is_empty() || !self.dirty_agents.is_empty() {
             self.want_round();
         }
     }

@@ -61,8 +61,8 @@ impl Master {
         let is_lowest = self.quotas.add_priority(&entry.task.role, entry.task.priority);
         self.touched.roles.insert(entry.task.role.clone());
         let role = entry.task.role.clone();
-        self.touched.agents.insert(entry.agent);
-        self.touched.frameworks.insert(key.framework);
+        self.touched.agents.push(entry.agent);
+        self.touched.frameworks.push(key.framework);
         if is_lowest {
             self.watch_role(&role);
         }
@@ -93,11 +93,11 @@ impl Master {
         if agent.overcommitted {
             self.recompute_free(id);
         } else {
-            agent.free.add(&entry.task.resources.without_devices());
+            Arc::make_mut(&mut agent.free).add(&entry.task.resources.without_devices());
         }
         self.soil_devices(key);
-        self.touched.agents.insert(id);
-        self.touched.frameworks.insert(key.framework);
+        self.touched.agents.push(id);
+        self.touched.frameworks.push(key.framework);
         self.want_agent_round(id);
     }
 
@@ -447,7 +447,7 @@ impl Master {
     pub(super) fn occupy(&mut self, agent: AgentId, key: &TaskKey, resources: &Resources) -> bool {
         let since = self.wall();
         let agent_entry = self.agents.get_mut(&agent).expect("the caller has found it");
-        if !agent_entry.free.subtract(resources) {
+        if !Arc::make_mut(&mut agent_entry.free).subtract(resources) {
             return false;
         }
         for (device, share) in resources.device_shares() {
@@ -457,6 +457,7 @@ impl Master {
                 self.touched.devices.insert((agent, device.clone()));
             }
         }
+        self.want_agent_round(agent);
         true
     }
 }

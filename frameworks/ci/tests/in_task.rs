@@ -192,11 +192,12 @@ impl Cluster {
             agent: AgentId::new(Term(1), 1),
             agent_name: Arc::from("here"),
             role: Role::any(),
-            resources: Resources::of(Milli::from_whole(100), Milli::from_whole(1 << 20)),
-            devices: Vec::new(),
+            resources: Arc::new(Resources::of(Milli::from_whole(100), Milli::from_whole(1 << 20))),
+            devices: Arc::new([]),
             attributes: Arc::new(BTreeMap::new()),
             mode: OfferMode::Optimistic,
             expires_in: None,
+            guarantee: Default::default(),
         };
         let mut out = Out::over([offer]);
         self.policy.on_event(Time(self.offers), event, &mut out);

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rialto_core::model::{Demand, FrameworkInfo, Offer, OfferMode, Resources, Role, Shape, Subscribe};
+use rialto_core::model::{Demand, FrameworkInfo, Guarantee, Offer, OfferMode, Resources, Role, Shape, Subscribe};
 
 use super::error::At;
 use super::{
@@ -116,10 +116,11 @@ impl Wire for Offer {
             agent_name: self.agent_name.as_ref().to_owned(),
             role: self.role.to_wire(),
             resources: Some(self.resources.to_wire()),
-            devices: to_list(&self.devices),
+            devices: to_list(self.devices.iter()),
             attributes: to_attributes(&self.attributes),
             mode: self.mode.to_wire(),
             expires_in_us: self.expires_in.map(micros),
+            borrowed: self.guarantee == Guarantee::Revocable,
         }
     }
 
@@ -129,11 +130,12 @@ impl Wire for Offer {
             agent: required(offer.agent, "agent")?,
             agent_name: text(&offer.agent_name, "agent_name")?,
             role: inside(offer.role, "role")?,
-            resources: optional::<Resources>(offer.resources, "resources")?.unwrap_or_default(),
+            resources: Arc::new(optional::<Resources>(offer.resources, "resources")?.unwrap_or_default()),
             devices: list(offer.devices, "devices", limits::MAX_DEVICES)?,
             attributes: Arc::new(attributes(offer.attributes, "attributes")?),
             mode: inside(offer.mode, "mode")?,
             expires_in: optional_duration(offer.expires_in_us, "expires_in_us")?,
+            guarantee: if offer.borrowed { Guarantee::Revocable } else { Guarantee::Firm },
         })
     }
 }

@@ -1562,6 +1562,9 @@ pub struct Offer {
     /// How long it stands; absent if until rescinded or replaced.
     #[prost(uint64, optional, tag = "9")]
     pub expires_in_us: ::core::option::Option<u64>,
+    /// Whether it is borrowed from another role's guarantee: then what runs on it may have to make way.
+    #[prost(bool, tag = "20")]
+    pub borrowed: bool,
 }
 /// What became of a call.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -207,11 +207,12 @@ pub(crate) fn events() -> Vec<Event> {
         agent: AGENT,
         agent_name: "m1".into(),
         role: role(),
-        resources: resources(),
-        devices: vec![Arc::new(device())],
+        resources: Arc::new(resources()),
+        devices: [Arc::new(device())].into(),
         attributes: Arc::new(attributes()),
         mode: OfferMode::Exclusive,
         expires_in: Some(Duration::from_secs(30)),
+        guarantee: Guarantee::Firm,
     };
     let reject = Reject::OfferConflict { left: resources() };
     let rejection = Rejection { operation: 0, tasks: vec![task_id()], reject };

@@ -129,17 +129,31 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
 fn offer() -> impl Strategy<Value = Offer> {
     let mode = prop_oneof![Just(OfferMode::Optimistic), Just(OfferMode::Exclusive)];
     let devices = vec(device().prop_map(Arc::new), 0..2);
-    (offer_id(), agent_id(), prose(), role(), resources(), devices, attributes(), mode, option::of(duration()))
-        .prop_map(|(id, agent, agent_name, role, resources, devices, attributes, mode, expires_in)| Offer {
-            id,
-            agent,
-            agent_name,
-            role,
-            resources,
-            devices,
-            attributes: Arc::new(attributes),
-            mode,
-            expires_in,
+    (
+        offer_id(),
+        agent_id(),
+        prose(),
+        role(),
+        resources(),
+        devices,
+        attributes(),
+        mode,
+        option::of(duration()),
+        any::<bool>(),
+    )
+        .prop_map(|(id, agent, agent_name, role, resources, devices, attributes, mode, expires_in, borrowed)| {
+            Offer {
+                id,
+                agent,
+                agent_name,
+                role,
+                resources: Arc::new(resources),
+                devices: devices.into(),
+                attributes: Arc::new(attributes),
+                mode,
+                expires_in,
+                guarantee: if borrowed { Guarantee::Revocable } else { Guarantee::Firm },
+            }
         })
 }
 

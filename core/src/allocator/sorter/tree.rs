@@ -9,9 +9,9 @@ use crate::model::{FrameworkId, Quantities, Role};
 
 /// The place of a framework in one of its roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ClientId(u32);
+pub struct ClientIndex(u32);
 
-impl ClientId {
+impl ClientIndex {
     pub(super) fn of(index: usize) -> Self {
         Self(u32::try_from(index).expect("fewer than 2^32 clients"))
     }
@@ -55,7 +55,7 @@ pub(super) struct Node {
     /// Its own leaf and the nodes below it that have somebody who takes offers, who comes first first.
     competitors: Vec<Competitor>,
     /// Its own frameworks that take offers, likewise.
-    clients: Vec<ClientId>,
+    clients: Vec<ClientIndex>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,13 +116,13 @@ impl Sorter {
         }
     }
 
-    fn client_key(&self, id: ClientId) -> (Ratio, u64, FrameworkId) {
+    fn client_key(&self, id: ClientIndex) -> (Ratio, u64, FrameworkId) {
         let client = &self.clients[id.index()];
         (client.share, client.served, client.framework)
     }
 
     /// The path from the client's role up to the roles at the top, each with what competes there on the client's behalf.
-    fn path(&self, id: ClientId) -> SmallVec<[(NodeId, Competitor); 4]> {
+    fn path(&self, id: ClientIndex) -> SmallVec<[(NodeId, Competitor); 4]> {
         let mut at = self.clients[id.index()].node;
         let mut path = SmallVec::from_iter([(at, Competitor::Leaf)]);
         while at != NodeId::TOP {
@@ -134,7 +134,7 @@ impl Sorter {
     }
 
     /// Puts a client that has become active into the order, and all above it that had nobody before.
-    pub(super) fn insert_client(&mut self, id: ClientId) {
+    pub(super) fn insert_client(&mut self, id: ClientIndex) {
         let node = self.clients[id.index()].node;
         let at = self.client_place(id).unwrap_or_else(|at| at);
         self.nodes[node].clients.insert(at, id);
@@ -146,7 +146,7 @@ impl Sorter {
     }
 
     /// Takes an active client out of the order, and all above it that have nobody left.
-    pub(super) fn remove_client(&mut self, id: ClientId) {
+    pub(super) fn remove_client(&mut self, id: ClientIndex) {
         let node = self.clients[id.index()].node;
         let at = self.client_place(id).expect("an active client is in the order");
         self.nodes[node].clients.remove(at);
@@ -164,7 +164,7 @@ impl Sorter {
     }
 
     /// Changes what a client and all above it hold, and when they were served, and moves them to where they belong then.
-    pub(super) fn reassess(&mut self, id: ClientId, mut change: impl FnMut(&mut Quantities), served: Option<u64>) {
+    pub(super) fn reassess(&mut self, id: ClientIndex, mut change: impl FnMut(&mut Quantities), served: Option<u64>) {
         let was = if self.is_stale { Err(0) } else { self.client_place_if_active(id) };
         let mut client = std::mem::replace(&mut self.clients[id.index()].held, Quantities::new());
         change(&mut client);
@@ -217,18 +217,18 @@ impl Sorter {
         self.nodes[node].competitors.binary_search_by(|other| self.key(node, *other).cmp(&key))
     }
 
-    fn client_place(&self, id: ClientId) -> Result<usize, usize> {
+    fn client_place(&self, id: ClientIndex) -> Result<usize, usize> {
         let key = self.client_key(id);
         let clients = &self.nodes[self.clients[id.index()].node].clients;
         clients.binary_search_by(|other| self.client_key(*other).cmp(&key))
     }
 
-    fn client_place_if_active(&self, id: ClientId) -> Result<usize, usize> {
+    fn client_place_if_active(&self, id: ClientIndex) -> Result<usize, usize> {
         if self.clients[id.index()].active { self.client_place(id) } else { Err(0) }
     }
 
-    /// Brings shares and order up to date with the cluster's total.
-    pub(super) fn refresh(&mut self) {
+    /// Brings shares and order up to date with the cluster's total; the order is only looked at after that.
+    pub fn refresh(&mut self) {
         if !self.is_stale {
             return;
         }
@@ -284,7 +284,7 @@ impl<'a> Ranking<'a> {
 }
 
 impl<'a> Iterator for Ranking<'a> {
-    type Item = (ClientId, &'a Role, FrameworkId);
+    type Item = (ClientIndex, &'a Role, FrameworkId);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::allocator::preemption::{Candidate, Choice, Cost, choose, loss};
 use crate::allocator::quota::{is_at_or_below, prefixes};
 use crate::master::Master;
+use crate::master::available::{AgentAttributes, fits_amounts};
 use crate::master::headroom::held_back;
-use crate::master::offers::{AgentAttributes, fits_amounts};
 use crate::master::state::{Agent, TaskEntry};
 use crate::model::{
     AgentId, Amounts, DeviceState, Flavor, FrameworkId, Quantities, Resources, Role, Shape, Share, TaskKey, TaskState,
@@ -67,14 +67,13 @@ impl Master {
         role: &'a Role,
         shape: &'a Shape,
     ) -> impl Iterator<Item = (AgentId, &'a Agent)> {
-        let client = &self.frameworks[&framework];
         let agents = self.agents.iter().filter(|(_, agent)| agent.is_usable() && !agent.overcommitted);
-        let allowed = agents.filter(|(_, agent)| agent.meets(shape));
-        let wanted = allowed.filter(|(id, agent)| {
+        let allowed = agents.filter(|(_, agent)| agent.allows(shape));
+        let wanted = allowed.filter(move |(id, agent)| {
             let all = agent.record.resources.for_role(role);
-            !self.is_filtered(client, **id, role, &all)
+            !self.is_refused(framework, **id, role, &all)
         });
-        wanted.map(|(id, agent)| (*id, agent))
+        wanted.map(|(id, agent)| (*id, &**agent))
     }
 
     /// Whether one more fits on the agent now, or once what ends there anyway has ended.
@@ -89,7 +88,7 @@ impl Master {
     /// What is free on the agent for `role` and promised to nobody, with what will be without ending more.
     fn pool(&self, id: AgentId, role: &Role) -> Resources {
         let agent = &self.agents[&id];
-        let mut pool = agent.available(role);
+        let mut pool = Arc::unwrap_or_clone(agent.available(role));
         let ending = agent.tasks.iter().map(|key| &self.tasks[key]).filter(|entry| is_ending(entry));
         for entry in ending {
             pool.add(&agent.freed_by(entry, role));
@@ -248,7 +247,7 @@ fn is_ending(entry: &TaskEntry) -> bool {
 
 impl Agent {
     /// Whether the agent is like the shape asks.
-    pub(in crate::master) fn meets(&self, shape: &Shape) -> bool {
+    pub(in crate::master) fn allows(&self, shape: &Shape) -> bool {
         shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(self))
     }
 

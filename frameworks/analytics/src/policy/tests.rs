@@ -129,11 +129,12 @@ fn offer(seq: u64, room: u64) -> Offer {
         agent: AgentId::new(Term(1), 1),
         agent_name: Arc::from("a1"),
         role: Role::any(),
-        resources: Resources::scalars(Quantities::of(Milli::from_whole(room), Milli::from_whole(1 << 20))),
-        devices: Vec::new(),
+        resources: Arc::new(Resources::scalars(Quantities::of(Milli::from_whole(room), Milli::from_whole(1 << 20)))),
+        devices: Arc::new([]),
         attributes: Arc::default(),
         mode: OfferMode::Optimistic,
         expires_in: None,
+        guarantee: Default::default(),
     }
 }
 
