@@ -232,17 +232,17 @@ impl Master {
         if !self.frameworks[&id].record.info.roles.contains(&role) {
             return;
         }
-        self.set_demand(id, role.clone(), demand.clone());
+        let client = self.client_id(id, &role);
+        let change = client.map(|client| self.want(client, demand.as_ref()));
+        self.set_demand(id, role, demand);
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
-        let client = framework.clients.get(&role).copied();
         let rows = framework
             .demand
             .iter()
             .flat_map(|(role, demand)| demand.shapes.iter().map(|shape| (role.clone(), shape.clone())));
         framework.waiting = rows.collect();
         self.touched.frameworks.push(id);
-        let Some(client) = client else { return };
-        let change = self.want(client, demand.as_ref());
+        let (Some(client), Some(change)) = (client, change) else { return };
         if change.is_less() {
             self.prune_framework_offers(id, out);
         }

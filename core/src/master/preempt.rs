@@ -19,8 +19,11 @@ use super::timers::{Timer, TimerKey};
 use super::{Master, Outbox};
 use crate::model::{AgentId, FrameworkId, Reason, Role, Shape, TaskKey, Time};
 
-/// How many demands are looked at in one step; the others follow at once.
+/// How many demands are looked at in one step, and how many agents about for them; the others follow soon.
 const ATTEMPTS_MAX: usize = 16;
+const LOOKS_MAX: usize = 10_000;
+/// How many shapes of a demand are looked at, the most important first.
+const SHAPES_MAX: usize = 4;
 /// How many nominations a shape may have at once.
 const NOMINATIONS_MAX: usize = 16;
 /// How long changes are gathered before demands that found nobody to preempt are looked at again.
@@ -113,8 +116,9 @@ impl Master {
         let mut due: Vec<(FrameworkId, Role)> = due.collect();
         // Who waits longest comes first; those who find no turn come first the next time.
         due.sort_by_key(|key| self.preemption.watched[key]);
-        let more = due.len() > ATTEMPTS_MAX;
-        for (framework, role) in due.into_iter().take(ATTEMPTS_MAX) {
+        let turns = (LOOKS_MAX / self.agents.len().max(1)).clamp(1, ATTEMPTS_MAX);
+        let more = due.len() > turns;
+        for (framework, role) in due.into_iter().take(turns) {
             self.attempt(framework, &role, out);
             if let Some(at) = self.preemption.watched.get_mut(&(framework, role)) {
                 *at = now;
@@ -130,8 +134,9 @@ impl Master {
     fn attempt(&mut self, framework: FrameworkId, role: &Role, out: &mut Outbox) {
         let Some(client) = self.frameworks.get(&framework).filter(|client| client.takes_offers(role)) else { return };
         let Some(demand) = client.demand.get(role) else { return };
-        let shapes: Vec<Shape> = demand.shapes.clone();
-        for shape in shapes {
+        let mut shapes: Vec<Shape> = demand.shapes.iter().filter(|shape| shape.count > 0).cloned().collect();
+        shapes.sort_by_key(|shape| std::cmp::Reverse(shape.priority));
+        for shape in shapes.into_iter().take(SHAPES_MAX) {
             let standing = self.preemption.nominations.count(framework, role, &shape.name);
             let missing = (shape.count as usize).min(NOMINATIONS_MAX).saturating_sub(standing);
             for _ in 0..missing {

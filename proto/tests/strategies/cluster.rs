@@ -108,7 +108,12 @@ pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
 }
 
 pub(crate) fn journal_record() -> impl Strategy<Value = JournalRecord> {
-    let cause = prop_oneof![Just(KillCause::Requested), Just(KillCause::FrameworkRemoved), Just(KillCause::Unhealthy)];
+    let cause = prop_oneof![
+        Just(KillCause::Requested),
+        Just(KillCause::FrameworkRemoved),
+        Just(KillCause::Unhealthy),
+        Just(KillCause::Preempted)
+    ];
     prop_oneof![
         any::<u128>().prop_map(|client| JournalRecord::Client(ClientId(client))),
         (agent_id(), any::<u128>())

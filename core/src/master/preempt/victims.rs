@@ -57,7 +57,7 @@ impl Master {
             }
         }
         let (_, agent, choice) = best?;
-        self.plan(agent, role, shape, choice)
+        self.plan(agent, role, shape, &choice)
     }
 
     /// Agents that the shape may run on, if there is room.
@@ -68,6 +68,8 @@ impl Master {
         shape: &'a Shape,
     ) -> impl Iterator<Item = (AgentId, &'a Agent)> {
         let agents = self.agents.iter().filter(|(_, agent)| agent.is_usable() && !agent.overcommitted);
+        let asked = shape.resources.quantities();
+        let agents = agents.filter(move |(_, agent)| agent.record.resources.quantities().contains(&asked));
         let allowed = agents.filter(|(_, agent)| agent.allows(shape));
         let wanted = allowed.filter(move |(id, agent)| {
             let all = agent.record.resources.for_role(role);
@@ -184,7 +186,7 @@ impl Master {
         for key in members {
             let entry = &self.tasks[key];
             frees.add(&agent.freed_by(entry, role));
-            held.add(entry.charged.as_ref().unwrap_or(&Quantities::new()));
+            held.add(&entry.charged.clone().unwrap_or_default());
             let micros = u64::try_from(self.wall().0.saturating_sub(entry.launched.0)).unwrap_or(0);
             ran = ran.max(std::time::Duration::from_micros(micros));
             priority = priority.max(self.quotas.bound_priority(&entry.task.role, entry.task.priority));
@@ -225,7 +227,7 @@ impl Master {
         true
     }
 
-    fn plan(&self, agent: AgentId, role: &Role, shape: &Shape, choice: Choice<TaskKey>) -> Option<Plan> {
+    fn plan(&self, agent: AgentId, role: &Role, shape: &Shape, choice: &Choice<TaskKey>) -> Option<Plan> {
         let state = &self.agents[&agent];
         let mut pool = self.pool(agent, role);
         let mut victims = Vec::new();
