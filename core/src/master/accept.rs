@@ -1,16 +1,18 @@
 //! Acceptance: what was offered is turned into tasks, judged against what is free now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::devices::claim_gpus;
 use super::view::AgentStatus;
 use super::{Master, Outbox};
 use crate::allocator::plain;
 use crate::allocator::reservations::Conversion;
 use crate::model::{
-    Accept, AgentId, Amounts, Body, Flavor, FrameworkId, OfferId, Operation, Reason, Refusal, Reject, Rejection,
-    Resources, Role, Task, TaskGroup, TaskKey, TaskState, ToAgent,
+    Accept, AgentId, Body, DeviceId, FrameworkId, OfferId, Operation, Reason, Refusal, Reject, Rejection, Resources,
+    Role, Share, Task, TaskGroup, TaskKey, TaskState, ToAgent,
 };
+use crate::planted::{Fault, planted};
 
 /// The most offers, and the most operations, that one accept may name.
 const OFFERS_MAX: usize = 64;
@@ -73,7 +75,7 @@ impl Master {
     pub(super) fn settle_parked(&mut self, id: AgentId, out: &mut Outbox) {
         let agent = self.agents.get_mut(&id).expect("the caller has found it");
         for (framework, accept) in std::mem::take(&mut agent.parked) {
-            if self.frameworks.contains_key(&framework) {
+            if self.frameworks.contains_key(&framework) && !planted(Fault::LoseParkedAccepts) {
                 self.accept(framework, accept, out);
             }
         }
@@ -202,6 +204,7 @@ impl Master {
             return Ok(());
         }
         self.check_group(framework, &taken.role, group)?;
+        let group = &claim_gpus(group)?;
         let group = self.resolve_group(agent, taken, group)?;
         let keys: Vec<TaskKey> = group.tasks.iter().map(|task| TaskKey::new(framework, task.id.clone())).collect();
         for (key, task) in keys.iter().zip(&group.tasks) {
@@ -250,7 +253,7 @@ impl Master {
             return Err(Reject::AgentAway(agent));
         }
         let mut free = Arc::unwrap_or_clone(state.available(&taken.role));
-        let mut left = taken.left.clone();
+        let (mut left, mut kept) = (taken.left.clone(), state.kept.clone());
         let mut resolved = group.clone();
         for task in &mut resolved.tasks {
             let conflict = |free: &Resources| Reject::OfferConflict { left: free.clone() };
@@ -263,16 +266,15 @@ impl Master {
                         Reject::ClaimNotMet(unmet.to_string())
                     }
                 })?;
-                task.resources.add(&Resources::flavored(Flavor::default(), Amounts { devices, ..Amounts::default() }));
+                task.resources.add(&Resources::device_shares_of(devices));
             }
             task.resources = plain::resolve(&task.resources, &left, &free, &taken.named);
+            state.check_parts(task)?;
             if !left.take(&task.resources) {
                 let asked = task.resources.clone();
                 return Err(Reject::ExceedsOffer { asked, offered: left });
             }
-            if !free.take(&task.resources) {
-                return Err(conflict(&free));
-            }
+            state.take_beside_kept(task, &mut free, &mut kept).map_err(|usable| conflict(&usable))?;
         }
         taken.left = left;
         Ok(resolved)
@@ -284,8 +286,9 @@ const FRUITLESS: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// The devices that are in both.
 fn common_devices(offered: &Resources, free: &Resources) -> Resources {
-    let free: BTreeSet<_> = free.device_shares().map(|(id, _)| id.clone()).collect();
-    Resources::devices(offered.device_shares().map(|(id, _)| id.clone()).filter(|id| free.contains(id)))
+    let free: BTreeMap<&DeviceId, Share> = free.device_shares().collect();
+    let both = |(id, share): (&DeviceId, Share)| Some((id.clone(), share.min(*free.get(id)?)));
+    Resources::device_shares_of(offered.device_shares().filter_map(both))
 }
 
 /// What the operations name of reservations and volumes.

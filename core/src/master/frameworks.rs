@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::devices::claim_gpus_of;
 use super::registry::{FrameworkRecord, Record};
 use super::state::{Framework, PeerOf};
 use super::timers::Timer;
@@ -13,6 +14,7 @@ use crate::model::{
     Call, CallId, Demand, Event, FrameworkId, FrameworkInfo, Outcome, PeerId, Principal, Reject, Rejection, Role,
     Subscribe, TaskKey, ToAgent,
 };
+use crate::planted::{Fault, planted};
 
 /// The most roles that a framework may subscribe to.
 const ROLES_MAX: usize = 64;
@@ -27,9 +29,13 @@ fn away_step(record: &FrameworkRecord) -> Duration {
 impl Master {
     pub(super) fn recover_frameworks(&mut self, records: BTreeMap<FrameworkId, FrameworkRecord>) {
         for (id, record) in records {
+            let lost = planted(Fault::FailoverTimeoutLost);
+            let remaining = if planted(Fault::RemovedOnFailover) { Duration::ZERO } else { record.remaining };
             self.framework_clients.insert(record.client, id);
-            self.frameworks.insert(id, Framework::new(record));
-            self.await_framework(id);
+            self.frameworks.insert(id, Framework::new(FrameworkRecord { remaining, ..record }));
+            if !lost {
+                self.await_framework(id);
+            }
             self.touched.frameworks.push(id);
         }
     }
@@ -247,6 +253,7 @@ impl Master {
     }
 
     fn declare(&mut self, id: FrameworkId, role: Role, demand: Option<Demand>, out: &mut Outbox) {
+        let demand = demand.map(claim_gpus_of);
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
         if !framework.record.info.roles.contains(&role) {
             return;
@@ -274,6 +281,9 @@ impl Master {
     }
 
     fn suppress(&mut self, id: FrameworkId, roles: &BTreeSet<Role>, out: &mut Outbox) {
+        if planted(Fault::OfferToSuppressed) {
+            return;
+        }
         self.rescind_for_roles(id, roles, out);
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
         framework.suppressed.extend(roles.iter().filter(|role| framework.record.info.roles.contains(role)).cloned());
@@ -283,7 +293,7 @@ impl Master {
 
     fn revive(&mut self, id: FrameworkId, roles: &BTreeSet<Role>) {
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
-        framework.suppressed.retain(|role| !roles.contains(role));
+        framework.suppressed.retain(|role| !roles.contains(role) || planted(Fault::LoseRevive));
         let revived: Vec<ClientIndex> =
             framework.clients.iter().filter(|(role, _)| roles.contains(*role)).map(|(_, client)| *client).collect();
         for client in &revived {

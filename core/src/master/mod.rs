@@ -8,8 +8,11 @@ mod agents;
 mod available;
 mod capacity;
 mod clients;
+mod declared;
+mod devices;
 mod filters;
 mod frameworks;
+mod host_share;
 mod invariants;
 mod offers;
 mod operations;
@@ -39,9 +42,10 @@ use self::timers::{Timer, Timers};
 use crate::allocator::sorter::{ClientIndex, Sorter};
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Call, ClientId, ClusterId, Event, FrameworkId, FromAgent, Offer, OfferId, Operation, PeerId, Principal,
-    Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
+    AgentId, Call, ClientId, ClusterId, DeviceId, Event, FrameworkId, FromAgent, Offer, OfferId, Operation, PeerId,
+    Principal, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
+use crate::planted::{Fault, planted};
 
 /// What a step of the master yields.
 pub type Outbox = crate::gate::Outbox<Record, Effect>;
@@ -158,6 +162,13 @@ pub enum Command {
         /// Its weight.
         weight_milli: u32,
     },
+    /// Clean a device that is quarantined once more, and give it out again if that succeeds.
+    ClearDevice {
+        /// Of which agent.
+        agent: AgentId,
+        /// Which.
+        device: DeviceId,
+    },
     /// Change the reservations or volumes of an agent, of what is free there.
     Operate {
         /// Whose.
@@ -213,6 +224,8 @@ pub struct Master {
     now: Time,
     agents: BTreeMap<AgentId, Box<Agent>>,
     agent_clients: BTreeMap<ClientId, AgentId>,
+    /// Agents of the registry that have not registered with this master, and may yet.
+    unheard: BTreeSet<AgentId>,
     frameworks: BTreeMap<FrameworkId, Framework>,
     framework_clients: BTreeMap<ClientId, FrameworkId>,
     tasks: BTreeMap<TaskKey, TaskEntry>,
@@ -254,7 +267,7 @@ pub struct Master {
 impl Master {
     /// A master for a new term over what the registry holds. Known agents have [`Config::recovery_timeout`] to come back.
     pub fn recover(now: Time, config: Config, registry: Registry, out: &mut Outbox) -> Self {
-        let term = Term(registry.term.0 + 1);
+        let term = Term(registry.term.0 + u64::from(!planted(Fault::TermNotRaised)));
         out.push(Output::Persist(Record::Term(term)));
         let mut master = Self {
             cluster: registry.cluster,
@@ -262,13 +275,14 @@ impl Master {
             now,
             agents: BTreeMap::new(),
             agent_clients: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             frameworks: BTreeMap::new(),
             framework_clients: BTreeMap::new(),
             tasks: BTreeMap::new(),
             history: VecDeque::new(),
             offers: BTreeMap::new(),
             replaced: BTreeMap::new(),
-            kills: registry.kills,
+            kills: if planted(Fault::ForgetKillsOnFailover) { BTreeMap::new() } else { registry.kills },
             operations: operations::recover_pending(registry.operations),
             expiring: BTreeSet::new(),
             peers: BTreeMap::new(),
@@ -371,6 +385,7 @@ impl Master {
             Command::Teardown(framework) => self.teardown(framework, out).map(|()| Reply::Done),
             Command::MarkGone(agent) => self.mark_gone(agent, out).map(|()| Reply::Done),
             Command::SetWeight { role, weight_milli } => self.set_weight(role, weight_milli, out).map(|()| Reply::Done),
+            Command::ClearDevice { agent, device } => self.clear_device(agent, device, out).map(|()| Reply::Done),
             Command::Operate { agent, operation } => {
                 self.operate_free(agent, operation, principal, out).map(|()| Reply::Done)
             }
@@ -400,5 +415,7 @@ impl Master {
     }
 }
 
+#[cfg(test)]
+mod device_tests;
 #[cfg(test)]
 mod tests;

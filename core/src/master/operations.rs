@@ -70,7 +70,7 @@ impl Master {
         let conversion = Conversion::of(&operation).map_err(|error| error.reject(&operation))?;
         self.check_makers(&operation, principal, None)?;
         let agent = self.agents.get(&id).ok_or(Reject::UnknownAgent(id))?;
-        conversion.apply(&mut agent.record.resources.clone()).map_err(|error| match error {
+        conversion.apply(&mut Resources::clone(&agent.record.resources)).map_err(|error| match error {
             // Nothing was offered that it could exceed.
             OperationError::Missing { .. } => Reject::invalid(operation.name(), error.to_string()),
             error => error.reject(&operation),
@@ -104,10 +104,10 @@ impl Master {
             Err(_) => self.stats.operations_refused += 1,
         }
         let total = self.with_pending(id, resources.without_devices(), out);
-        if total != self.agents[&id].record.resources {
+        if total != *self.agents[&id].record.resources {
             self.withdraw_agent_offers(id, out);
             self.uncount(id);
-            self.agents.get_mut(&id).expect("a peer's agent is known").record.resources = total;
+            self.agents.get_mut(&id).expect("a peer's agent is known").record.resources = Arc::new(total);
             self.count(id);
             self.recompute_free(id);
             self.touched.agents.push(id);
@@ -197,7 +197,7 @@ impl Master {
                 limit: PENDING_MAX as u64,
             });
         }
-        conversion.apply(&mut agent.record.resources.clone()).map_err(|error| error.reject(operation))?;
+        conversion.apply(&mut Resources::clone(&agent.record.resources)).map_err(|error| error.reject(operation))?;
         for (flavor, _) in conversion.consumed().iter() {
             let Some(volume) = &flavor.volume else { continue };
             let is_used = |key: &crate::model::TaskKey| self.tasks[key].task.resources.get(flavor).is_some();
@@ -252,7 +252,7 @@ impl Master {
         let name = OperationId::new(self.term, self.next_seq());
         self.uncount(id);
         let agent = self.agents.get_mut(&id).expect("the caller has found it");
-        conversion.apply(&mut agent.record.resources).expect("check_operation() has tried it on a copy");
+        conversion.apply(Arc::make_mut(&mut agent.record.resources)).expect("check_operation() has tried it on a copy");
         conversion
             .apply(Arc::make_mut(&mut agent.free))
             .expect("what is free is a part of all, and the caller has found it there");

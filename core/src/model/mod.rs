@@ -21,7 +21,7 @@ mod volume;
 
 pub use attribute::Attribute;
 pub use claim::{Alternative, Claim, ClaimError, Count, DeviceConstraint, Strength};
-pub use device::{Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Proof, Topology};
+pub use device::{Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Proof, Slice, SliceState, Topology};
 pub use ids::{
     AgentId, CallId, ClientId, ClusterId, ExecutorId, FrameworkId, GangId, IdError, OfferId, OperationId, PeerId,
     Principal, RequestId, TaskId, TaskKey, Term, UpdateId, VolumeId,

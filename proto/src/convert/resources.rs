@@ -151,7 +151,7 @@ impl Empty for BTreeSet<Arc<str>> {
     }
 }
 
-fn resource_name(name: &str) -> Converted<ResourceName> {
+pub(super) fn resource_name(name: &str) -> Converted<ResourceName> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let fits = (1..=limits::MAX_NAME).contains(&name.len()) && name.chars().all(good);
     let max = limits::MAX_NAME;

@@ -359,6 +359,9 @@ pub struct Device {
     /// What "clean" can be shown by.
     #[prost(enumeration = "Proof", tag = "13")]
     pub proof: i32,
+    /// What of its machine is kept for its tenants; each name once.
+    #[prost(message, repeated, tag = "14")]
+    pub host_share: ::prost::alloc::vec::Vec<Scalar>,
 }
 /// A device and who may use it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -374,7 +377,7 @@ pub struct DeviceReport {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeviceState {
     /// The state.
-    #[prost(oneof = "device_state::State", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "device_state::State", tags = "1, 2, 3, 4, 5")]
     pub state: ::core::option::Option<device_state::State>,
 }
 /// Nested message and enum types in `DeviceState`.
@@ -385,7 +388,7 @@ pub mod device_state {
         /// Nobody holds it.
         #[prost(message, tag = "1")]
         Free(super::Nothing),
-        /// Held by tasks.
+        /// Held as a whole, by one task.
         #[prost(message, tag = "2")]
         Allocated(super::Tenants),
         /// Its tenant is gone or going; counts the tenancies of the device.
@@ -393,6 +396,45 @@ pub mod device_state {
         CleaningGeneration(u64),
         /// A person decides, because of this.
         #[prost(string, tag = "4")]
+        QuarantinedReason(::prost::alloc::string::String),
+        /// A shared device of which parts are given out; what no slice takes is free.
+        #[prost(message, tag = "5")]
+        Sliced(super::Slices),
+    }
+}
+/// The parts of a shared device that are not free; at least one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Slices {
+    /// Each task once; together at most the whole.
+    #[prost(message, repeated, tag = "1")]
+    pub slices: ::prost::alloc::vec::Vec<Slice>,
+}
+/// A part of a shared device.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Slice {
+    /// Whose it is or was.
+    #[prost(message, optional, tag = "1")]
+    pub task: ::core::option::Option<TaskKey>,
+    /// How much of the device, in thousandths.
+    #[prost(uint32, tag = "2")]
+    pub share_milli: u32,
+    /// Who may use it.
+    #[prost(oneof = "slice::State", tags = "3, 4, 5")]
+    pub state: ::core::option::Option<slice::State>,
+}
+/// Nested message and enum types in `Slice`.
+pub mod slice {
+    /// Who may use it.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum State {
+        /// Its tenant.
+        #[prost(message, tag = "3")]
+        Held(super::Nothing),
+        /// Its tenant is gone or going; numbers the tenancies of the device.
+        #[prost(uint64, tag = "4")]
+        CleaningGeneration(u64),
+        /// A person decides, because of this.
+        #[prost(string, tag = "5")]
         QuarantinedReason(::prost::alloc::string::String),
     }
 }
@@ -1955,8 +1997,11 @@ pub mod from_agent {
         /// Bytes from an executor for its framework.
         #[prost(message, tag = "8")]
         ExecutorMessage(super::AgentMessage),
-        /// What became of an operation.
+        /// These slices of shared devices have been cleaned.
         #[prost(message, tag = "20")]
+        SlicesFree(super::SlicesFree),
+        /// What became of an operation.
+        #[prost(message, tag = "21")]
         Operated(super::Operated),
     }
 }
@@ -2053,6 +2098,23 @@ pub struct DeviceFree {
     #[prost(uint64, tag = "2")]
     pub generation: u64,
 }
+/// Slices of shared devices that may be given out again.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SlicesFree {
+    /// Which.
+    #[prost(message, repeated, tag = "1")]
+    pub slices: ::prost::alloc::vec::Vec<SliceFree>,
+}
+/// A slice that may be given out again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SliceFree {
+    /// Of which device.
+    #[prost(string, tag = "1")]
+    pub device: ::prost::alloc::string::String,
+    /// The task whose it was.
+    #[prost(message, optional, tag = "2")]
+    pub task: ::core::option::Option<TaskKey>,
+}
 /// An agent's devices.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Devices {
@@ -2132,8 +2194,11 @@ pub mod to_agent {
         /// You are not wanted.
         #[prost(message, tag = "10")]
         Shutdown(super::Reject),
+        /// A person has seen to this device, which is quarantined: clean it once more.
+        #[prost(string, tag = "20")]
+        ClearDevice(::prost::alloc::string::String),
         /// Change your reservations or volumes.
-        #[prost(message, tag = "20")]
+        #[prost(message, tag = "21")]
         Operate(super::Operate),
     }
 }
@@ -2693,8 +2758,11 @@ pub mod command_request {
         /// Why does it wait?
         #[prost(message, tag = "5")]
         Why(super::WhyTarget),
-        /// Change the reservations or volumes of an agent.
+        /// Clean a device that is quarantined once more, and give it out again if that succeeds.
         #[prost(message, tag = "20")]
+        ClearDevice(super::ClearDevice),
+        /// Change the reservations or volumes of an agent.
+        #[prost(message, tag = "21")]
         Operate(super::OperateAgent),
     }
 }
@@ -2717,6 +2785,16 @@ pub struct OperatorKill {
     /// How long it gets; absent means what the task says.
     #[prost(uint64, optional, tag = "2")]
     pub grace_us: ::core::option::Option<u64>,
+}
+/// A device that a person has seen to.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClearDevice {
+    /// Of which agent.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentId>,
+    /// Which.
+    #[prost(string, tag = "2")]
+    pub device: ::prost::alloc::string::String,
 }
 /// A role's weight.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
