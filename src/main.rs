@@ -16,6 +16,7 @@ mod device;
 mod explain;
 mod output;
 mod query;
+mod quota;
 mod reserve;
 mod run;
 mod serve;
@@ -104,6 +105,9 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Why(query) => query::why(query).await?,
         Command::When(query) => query::when(query).await?,
         Command::WhatWouldHelp(query) => query::what_would_help(query).await?,
+        Command::Roles(query) => quota::roles(query).await?,
+        Command::Quota(command) => quota::quota(command).await?,
+        Command::Weight(args) => quota::weight(args).await?,
         Command::Kill(query) => query::kill(query).await?,
         Command::Ci(cli::Ci::Run(args)) => return ci::run(args).await,
         Command::Analytics(cli::Analytics::Run(args)) => return analytics::run(args).await,

@@ -7,6 +7,8 @@ pub mod explain;
 pub mod help;
 pub mod history;
 pub mod plain;
+pub mod preemption;
+pub mod quota;
 pub mod report;
 pub mod reservations;
 pub mod sorter;

@@ -77,7 +77,7 @@ impl Master {
     }
 
     /// A framework declares anew from here on, or is gone.
-    pub(super) fn forget_demand(&mut self, id: FrameworkId) {
+    pub(super) fn forget_queue(&mut self, id: FrameworkId) {
         self.questions.queues.remove(&id);
     }
 

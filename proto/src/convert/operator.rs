@@ -1,6 +1,7 @@
 use rialto_core::master::{Command, Reply, Target};
 
 use super::error::At;
+use super::quota::{from_set_quota, to_set_quota};
 use super::{Converted, Wire, expected, inside, micros, one_of, optional_duration, required, text};
 use crate::v1;
 use crate::v1::command_reply::Reply as ReplyKind;
@@ -29,6 +30,7 @@ impl Wire for Command {
                 agent: Some(agent.to_wire()),
                 operation: Some(operation.to_wire()),
             }),
+            Self::SetQuota { quotas, force } => CommandKind::SetQuota(to_set_quota(quotas, *force)),
             Self::Why(target) => CommandKind::Why(target.to_wire()),
             Self::When(target) => CommandKind::When(target.to_wire()),
             Self::WhatWouldHelp(target) => CommandKind::WhatWouldHelp(target.to_wire()),
@@ -47,6 +49,7 @@ impl Wire for Command {
                 agent: required(agent, "operate.agent")?,
                 operation: required(operation, "operate.operation")?,
             }),
+            CommandKind::SetQuota(set) => from_set_quota(set).at("set_quota"),
             CommandKind::Why(target) => inside(target, "why").map(Self::Why),
             CommandKind::When(target) => inside(target, "when").map(Self::When),
             CommandKind::WhatWouldHelp(target) => inside(target, "what_would_help").map(Self::WhatWouldHelp),
