@@ -49,7 +49,7 @@ impl Master {
             Call::Subscribe(_) => out.push(Output::Ungated(Effect::Close(peer, Reject::Superseded))),
             Call::Accept(accept) => self.accept(id, accept, out),
             Call::Decline { offers, refusal } => self.decline(id, &offers, &refusal),
-            Call::Demand { role, demand } => self.declare(id, role, demand, out),
+            Call::Demand { role, demand } => self.declare(id, &role, demand, out),
             Call::Suppress(roles) => self.suppress(id, &roles, out),
             Call::Revive(roles) => self.revive(id, &roles),
             Call::Kill { id: call, task, grace } => {
@@ -226,17 +226,17 @@ impl Master {
         }
     }
 
-    fn declare(&mut self, id: FrameworkId, role: Role, demand: Option<Demand>, out: &mut Outbox) {
+    fn declare(&mut self, id: FrameworkId, role: &Role, demand: Option<Demand>, out: &mut Outbox) {
         let demand = demand.map(claim_gpus_of);
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
-        if !framework.record.info.roles.contains(&role) {
+        if !framework.record.info.roles.contains(role) {
             return;
         }
         match demand.clone() {
             Some(demand) => framework.demand.insert(role.clone(), demand),
-            None => framework.demand.remove(&role),
+            None => framework.demand.remove(role),
         };
-        let client = framework.clients.get(&role).copied();
+        let client = framework.clients.get(role).copied();
         let rows = framework
             .demand
             .iter()
