@@ -367,7 +367,7 @@ impl Agent {
             name: agent.name.to_string(),
             status: agent.status.as_str().to_owned(),
             attributes: attributes(&agent.attributes),
-            total: Amounts::from(&agent.total),
+            total: Amounts::from(&*agent.total),
             allocated: Amounts::from(&agent.allocated),
             offered: Amounts::from(&agent.offered),
             resources: agent.total.to_string(),

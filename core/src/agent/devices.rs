@@ -13,6 +13,7 @@ use crate::model::{
     Device, DeviceId, DeviceMode, DeviceReport, DeviceState, FromAgent, Health, Launch, Milli, Proof, Quantities,
     Reason, ResourceName, Resources, Share, SliceState, Task, TaskKey, Time, Topology,
 };
+use crate::planted::{Fault, planted};
 
 /// A device as it is known now.
 #[derive(Clone, Debug)]
@@ -133,7 +134,8 @@ impl Agent {
             let asked = &self.journal.tasks.get(key).expect("it is a live task").task.resources;
             asked.device_shares().any(|(id, _)| !self.is_tenant(key, id))
         };
-        self.never_started = self.journal.live_tasks().filter(lacks_a_device).cloned().collect();
+        let lacking = self.journal.live_tasks().filter(lacks_a_device);
+        self.never_started = lacking.filter(|_| !planted(Fault::TrustTornLaunch)).cloned().collect();
     }
 
     pub(super) fn is_tenant(&self, task: &TaskKey, id: &DeviceId) -> bool {
@@ -268,7 +270,8 @@ impl Agent {
         for (id, share) in task.resources.device_shares() {
             let slot = self.devices.get(id).ok_or_else(|| format!("device {id} is not present"))?;
             let promise = promised.entry(id.clone()).or_default();
-            if let Some(obstacle) = slot.obstacle(key, share, *promise) {
+            let obstacle = slot.obstacle(key, share, *promise).filter(|_| !planted(Fault::SkipDeviceCheck));
+            if let Some(obstacle) = obstacle {
                 return Err(format!("device {id} {obstacle}"));
             }
             *promise = promise.saturating_add(share.0);
@@ -313,9 +316,14 @@ impl Agent {
     /// `task` has ended: what it held is cleaned.
     pub(super) fn vacate(&mut self, task: &TaskKey, resources: &Resources, out: &mut Out) {
         for (id, _) in resources.device_shares() {
-            if self.devices.get_mut(id).is_some_and(|slot| slot.soil(task)) {
-                self.record_device(id, out);
+            let Some(slot) = self.devices.get_mut(id) else { continue };
+            if !slot.soil(task) {
+                continue;
             }
+            if planted(Fault::SkipCleaning) {
+                slot.state = DeviceState::Free;
+            }
+            self.record_device(id, out);
         }
         self.clean(out);
     }
@@ -335,6 +343,7 @@ impl Agent {
         let Some(slot) = self.devices.get_mut(id) else { return };
         let Some((_, slice)) = slot.soiled().into_iter().find(|(soiled, _)| *soiled == generation) else { return };
         slot.asked.remove(&generation);
+        let result = result.or_else(|reason| if planted(Fault::HandOnDirty) { Ok(()) } else { Err(reason) });
         let message = match (result, slice) {
             (Err(reason), slice) => {
                 notice(format!("device {id} is quarantined: {reason}"), out);

@@ -32,6 +32,7 @@ use crate::model::{
     AgentId, AgentReport, ClientId, ClusterId, DeviceId, FromAgent, GangId, Reject, Resources, TaskKey, TaskReport,
     Term, Time, ToAgent, UpdateId, WallTime,
 };
+use crate::planted::{Fault, planted};
 
 /// What a step of an agent yields.
 pub type Out = Outbox<Record, Effect>;
@@ -212,7 +213,7 @@ impl Agent {
     }
 
     fn hear(&mut self, now: Time, term: Term, message: ToAgent, out: &mut Out) {
-        if term < self.journal.term {
+        if term < self.journal.term && !planted(Fault::AcceptOldTerm) {
             self.stats.old_terms += 1;
             notice(
                 format!(

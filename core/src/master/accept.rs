@@ -10,6 +10,7 @@ use crate::model::{
     Accept, AgentId, Body, DeviceId, FrameworkId, OfferId, Operation, Reason, Refusal, Reject, Rejection, Resources,
     Role, Share, Task, TaskGroup, TaskKey, TaskState, ToAgent,
 };
+use crate::planted::{Fault, planted};
 
 /// The most offers, and the most operations, that one accept may name.
 const OFFERS_MAX: usize = 64;
@@ -70,7 +71,7 @@ impl Master {
     pub(super) fn settle_parked(&mut self, id: AgentId, out: &mut Outbox) {
         let agent = self.agents.get_mut(&id).expect("the caller has found it");
         for (framework, accept) in std::mem::take(&mut agent.parked) {
-            if self.frameworks.contains_key(&framework) {
+            if self.frameworks.contains_key(&framework) && !planted(Fault::LoseParkedAccepts) {
                 self.accept(framework, accept, out);
             }
         }

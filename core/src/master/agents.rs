@@ -13,6 +13,7 @@ use crate::model::{
     AgentId, AgentReport, DeviceId, DeviceReport, DeviceState, Event, FrameworkId, FromAgent, Launch, PeerId,
     Principal, Reason, Reject, Resources, Share, Status, TaskGroup, TaskKey, TaskReport, TaskState, ToAgent,
 };
+use crate::planted::{Fault, planted};
 
 impl Master {
     pub(super) fn recover_agents(&mut self, records: BTreeMap<AgentId, AgentRecord>) {
@@ -29,6 +30,9 @@ impl Master {
                 agent.silent = Some(self.timers.set(deadline, Timer::AgentSilent(id)));
                 self.sorter.grow(&agent.counted());
             }
+            if status != AgentStatus::Gone {
+                self.unheard.insert(id);
+            }
             self.agents.insert(id, Box::new(agent));
             self.touched.agents.push(id);
         }
@@ -36,7 +40,7 @@ impl Master {
 
     /// How many known agents have not come back in this term.
     pub(super) fn agents_missing(&self) -> usize {
-        self.agents.values().filter(|agent| agent.status == AgentStatus::Recovering).count()
+        self.unheard.iter().filter(|id| self.agents[id].status == AgentStatus::Recovering).count()
     }
 
     pub(super) fn on_agent(&mut self, peer: PeerId, principal: Principal, message: FromAgent, out: &mut Outbox) {
@@ -118,7 +122,7 @@ impl Master {
             name: report.name.clone(),
             admission: Admission::Admitted,
             since: self.wall(),
-            resources: report.resources.clone(),
+            resources: Arc::new(report.resources.clone()),
             attributes: report.attributes.clone(),
         };
         match self.agents.get_mut(&id) {
@@ -157,7 +161,7 @@ impl Master {
             self.timers.cancel(key);
         }
         agent.record.name = report.name;
-        agent.record.resources = report.resources;
+        agent.record.resources = Arc::new(report.resources);
         agent.record.attributes.clone_from(&report.attributes);
         if agent.record.admission != Admission::Admitted {
             agent.record.since = now;
@@ -166,6 +170,7 @@ impl Master {
         agent.attributes = Arc::new(report.attributes);
         agent.status = AgentStatus::Active;
         agent.heard = true;
+        self.unheard.remove(&id);
         // It says so after this if its journal can't be written now; what it said in an earlier life is void.
         agent.journal_degraded = false;
         self.peers.insert(peer, PeerOf::Agent(id));
@@ -197,7 +202,7 @@ impl Master {
                 self.adopt_orphan(id, &key, report);
             }
         }
-        for framework in orphans {
+        for framework in orphans.into_iter().filter(|_| !planted(Fault::OrphansRunOn)) {
             self.to_agent(id, ToAgent::RemoveFramework(framework), out);
         }
         let missing: Vec<TaskKey> = self.agents[&id].known.difference(&reported).cloned().collect();
@@ -229,7 +234,7 @@ impl Master {
     /// The launch got lost with the connection. A group is sent whole, once: for its first task.
     fn launch_again(&self, id: AgentId, key: &TaskKey, out: &mut Outbox) {
         let leader = &self.tasks[key].leader;
-        if *leader != key.task {
+        if *leader != key.task || planted(Fault::LaunchNotResent) {
             return;
         }
         let known = self.agents[&id].known.iter().filter(|member| member.framework == key.framework);
@@ -268,7 +273,8 @@ impl Master {
         agent.record = record;
         agent.status = AgentStatus::Unreachable;
         self.touched.agents.push(id);
-        self.lose_tasks(id, TaskState::Unreachable, Reason::AgentDisconnected, "the agent is silent", out);
+        let state = if planted(Fault::UnreachableIsGone) { TaskState::Gone } else { TaskState::Unreachable };
+        self.lose_tasks(id, state, Reason::AgentDisconnected, "the agent is silent", out);
         self.settle_parked(id, out);
     }
 
@@ -285,6 +291,7 @@ impl Master {
         if let Some(key) = agent.silent.take() {
             self.timers.cancel(key);
         }
+        self.unheard.remove(&id);
         self.dirty_agents.insert(id);
         if let Some(peer) = agent.peer.take() {
             self.peers.remove(&peer);
@@ -339,7 +346,9 @@ impl Master {
 
     fn lose_tasks(&mut self, id: AgentId, state: TaskState, reason: Reason, message: &str, out: &mut Outbox) {
         let known = self.agents[&id].known.iter();
-        let lost: Vec<TaskKey> = known.filter(|key| !self.tasks[*key].state.is_terminal()).cloned().collect();
+        let ends = |key: &TaskKey| !self.tasks[key].state.is_terminal();
+        let kept = planted(Fault::GoneAgentKeepsTasks) && state == TaskState::GoneByOperator;
+        let lost: Vec<TaskKey> = known.filter(|key| ends(key) && !kept).cloned().collect();
         for key in lost {
             let status: Status = self.master_status(&key, state).because(reason, message);
             self.set_state(&key, status.clone(), state);
@@ -449,7 +458,7 @@ impl Master {
     /// What is free on the agent, from its total, its tasks and its devices.
     pub(super) fn recompute_free(&mut self, id: AgentId) {
         let agent = &self.agents[&id];
-        let mut free = agent.record.resources.clone();
+        let mut free = Resources::clone(&agent.record.resources);
         let mut overcommitted = false;
         for key in &agent.tasks {
             let held = self.tasks[key].task.resources.without_devices();

@@ -49,7 +49,7 @@ impl Master {
         }
         if !agent.overcommitted {
             let sum = agent.free.without_devices().plus(&held);
-            assert_eq!(sum, agent.record.resources, "{id}: I2, total = free + held");
+            assert_eq!(sum, *agent.record.resources, "{id}: I2, total = free + held");
         }
         let mut locked = Resources::new();
         for offer in agent

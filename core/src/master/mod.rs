@@ -8,6 +8,7 @@ mod agents;
 mod available;
 mod capacity;
 mod clients;
+mod declared;
 mod devices;
 mod filters;
 mod frameworks;
@@ -43,6 +44,7 @@ use crate::model::{
     AgentId, Call, ClientId, ClusterId, DeviceId, Event, FrameworkId, FromAgent, Offer, OfferId, PeerId, Principal,
     Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
+use crate::planted::{Fault, planted};
 
 /// What a step of the master yields.
 pub type Outbox = crate::gate::Outbox<Record, Effect>;
@@ -214,6 +216,8 @@ pub struct Master {
     now: Time,
     agents: BTreeMap<AgentId, Box<Agent>>,
     agent_clients: BTreeMap<ClientId, AgentId>,
+    /// Agents of the registry that have not registered with this master, and may yet.
+    unheard: BTreeSet<AgentId>,
     frameworks: BTreeMap<FrameworkId, Framework>,
     framework_clients: BTreeMap<ClientId, FrameworkId>,
     tasks: BTreeMap<TaskKey, TaskEntry>,
@@ -252,7 +256,7 @@ pub struct Master {
 impl Master {
     /// A master for a new term over what the registry holds. Known agents have [`Config::recovery_timeout`] to come back.
     pub fn recover(now: Time, config: Config, registry: Registry, out: &mut Outbox) -> Self {
-        let term = Term(registry.term.0 + 1);
+        let term = Term(registry.term.0 + u64::from(!planted(Fault::TermNotRaised)));
         out.push(Output::Persist(Record::Term(term)));
         let mut master = Self {
             cluster: registry.cluster,
@@ -260,13 +264,14 @@ impl Master {
             now,
             agents: BTreeMap::new(),
             agent_clients: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             frameworks: BTreeMap::new(),
             framework_clients: BTreeMap::new(),
             tasks: BTreeMap::new(),
             history: VecDeque::new(),
             offers: BTreeMap::new(),
             replaced: BTreeMap::new(),
-            kills: registry.kills,
+            kills: if planted(Fault::ForgetKillsOnFailover) { BTreeMap::new() } else { registry.kills },
             peers: BTreeMap::new(),
             weights: registry.weights,
             sorter: Sorter::new(&config.fair_share_kinds),

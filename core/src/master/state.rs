@@ -15,6 +15,7 @@ use crate::model::{
     Accept, AgentId, Attribute, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId, OfferMode,
     PeerId, Quantities, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time, WallTime,
 };
+use crate::planted::{Fault, planted};
 
 /// An agent that was admitted.
 #[derive(Debug)]
@@ -68,11 +69,23 @@ pub(super) struct DeviceEntry {
     pub(super) since: WallTime,
 }
 
+impl DeviceEntry {
+    /// How much of it may be given out, whatever its health.
+    fn free_share(&self) -> Share {
+        let is_cleaning = matches!(self.state, DeviceState::Cleaning { .. });
+        if is_cleaning && planted(Fault::OfferCleaningDevice) { Share::WHOLE } else { self.state.free_share() }
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.device.health.is_usable() || planted(Fault::OfferSickDevice)
+    }
+}
+
 impl Agent {
     pub(super) fn new(record: AgentRecord, status: AgentStatus) -> Self {
         Self {
             attributes: Arc::new(record.attributes.clone()),
-            free: Arc::new(record.resources.clone()),
+            free: record.resources.clone(),
             record,
             peer: None,
             status,
@@ -143,8 +156,8 @@ impl Agent {
 
     /// The devices that may be given out, with how much of each.
     pub(super) fn free_devices(&self) -> Resources {
-        let usable = self.devices.values().filter(|entry| entry.device.health.is_usable());
-        Resources::device_shares_of(usable.map(|entry| (entry.device.id.clone(), entry.state.free_share())))
+        let usable = self.devices.values().filter(|entry| entry.is_healthy());
+        Resources::device_shares_of(usable.map(|entry| (entry.device.id.clone(), entry.free_share())))
     }
 
     /// What the agent adds to the cluster's total.

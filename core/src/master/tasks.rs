@@ -16,6 +16,7 @@ use crate::model::{
     AgentId, Asked, Event, FrameworkId, Reason, Reject, Resources, Source, Status, Task, TaskId, TaskKey, TaskReport,
     TaskState, ToAgent, UpdateId,
 };
+use crate::planted::{Fault, planted};
 
 impl Master {
     /// A fresh entry; not charged.
@@ -68,7 +69,12 @@ impl Master {
         let id = entry.agent;
         let agent = self.agents.get_mut(&id).expect("a task's agent is known");
         agent.tasks.remove(key);
-        self.sorter.credit(&entry.task.role, key.framework, &quantities);
+        if planted(Fault::CountTwice) {
+            Arc::make_mut(&mut agent.free).add(&entry.task.resources.without_devices());
+        }
+        if !planted(Fault::NeverCredit) {
+            self.sorter.credit(&entry.task.role, key.framework, &quantities);
+        }
         let gone = !self.frameworks.contains_key(&key.framework);
         if gone && self.sorter.held(&entry.task.role, key.framework).is_empty() {
             self.sorter.remove(&entry.task.role, key.framework);
@@ -116,7 +122,7 @@ impl Master {
             entry.state = report.state;
         }
         let state = entry.state;
-        if !state.is_terminal() {
+        if !state.is_terminal() && !planted(Fault::AdoptUncharged) {
             self.charge(key);
         } else if self.tasks[key].charged.is_some() {
             self.release(key);
@@ -200,7 +206,9 @@ impl Master {
             entry.changed = changed;
         }
         entry.status = status;
-        self.touched.tasks.insert(key.clone());
+        if !planted(Fault::StaleView) {
+            self.touched.tasks.insert(key.clone());
+        }
         if state.is_terminal() {
             if !was.is_terminal() {
                 match state {
@@ -232,7 +240,7 @@ impl Master {
         let mut is_next = true;
         if let Some(entry) = self.tasks.get_mut(key) {
             is_next = entry.outstanding.is_none();
-            entry.notice = Some(status.clone());
+            entry.notice = Some(status.clone()).filter(|_| !planted(Fault::NoticeNotKept));
         }
         // One at a time: after the agent's own, which came first, is acknowledged.
         if is_next {
@@ -338,7 +346,9 @@ impl Master {
         let record = KillRecord { agent: Some(entry.agent), grace };
         let agent = entry.agent;
         entry.kill = Some(record.clone());
-        out.push(Output::Persist(Record::Kill(key.clone(), Some(record))));
+        if !planted(Fault::KillNotDurable) {
+            out.push(Output::Persist(Record::Kill(key.clone(), Some(record))));
+        }
         self.to_agent(agent, ToAgent::Kill { task: key.clone(), grace }, out);
         Ok(())
     }
@@ -351,7 +361,8 @@ impl Master {
             if entry.kill.is_none() {
                 entry.kill = self.kills.remove(key);
             }
-            let Some(kill) = entry.kill.clone().filter(|_| !entry.state.is_terminal()) else { continue };
+            let is_due = !entry.state.is_terminal() && !planted(Fault::KillNotSentOnReturn);
+            let Some(kill) = entry.kill.clone().filter(|_| is_due) else { continue };
             self.to_agent(id, ToAgent::Kill { task: key.clone(), grace: kill.grace }, out);
         }
         let all_back = !self.may_be_elsewhere();
@@ -412,7 +423,7 @@ impl Master {
 
     /// Whether a task that this master does not know may run on an agent that it has not heard of in its term.
     fn may_be_elsewhere(&self) -> bool {
-        self.agents.values().any(|agent| !agent.heard && agent.status != AgentStatus::Gone)
+        !self.unheard.is_empty() && !planted(Fault::DenyBeforeAgentsAreBack)
     }
 
     fn unknown_status(&self, task: &TaskId) -> Status {

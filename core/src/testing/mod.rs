@@ -106,6 +106,14 @@ pub struct Market {
     frameworks: BTreeMap<String, FrameworkSide>,
     trace: Vec<String>,
     counter: u64,
+    checks: Checks,
+}
+
+/// When the whole state is checked, which takes time in proportion to the cluster's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Checks {
+    AfterEachStep,
+    WhenAsked,
 }
 
 impl Default for Market {
@@ -140,7 +148,24 @@ impl Market {
             frameworks: BTreeMap::new(),
             trace: Vec::new(),
             counter: 0,
+            checks: Checks::AfterEachStep,
         }
+    }
+
+    /// The same for a cluster that is too large to be checked after each step: it is when [`Market::check`] asks for it.
+    pub fn checked_when_asked(mut self) -> Self {
+        self.checks = Checks::WhenAsked;
+        self
+    }
+
+    /// The invariants hold, and the view made from changes equals the state.
+    ///
+    /// # Panics
+    /// If they do not.
+    pub fn check(&mut self) -> &mut Self {
+        self.master.check_invariants();
+        self.check_view();
+        self
     }
 
     /// An agent called `name` registers.
@@ -470,9 +495,10 @@ impl Market {
         let mut out = Outbox::new();
         self.master.step(self.now, input, &mut out);
         self.take(out);
-        self.master.check_invariants();
-        self.check_view();
-        self
+        match self.checks {
+            Checks::AfterEachStep => self.check(),
+            Checks::WhenAsked => self,
+        }
     }
 
     /// The view made from changes equals the state, ended tasks excepted.

@@ -125,7 +125,7 @@ pub(crate) fn agent() -> Record {
         name: "m1".into(),
         admission: Admission::Unreachable,
         since: WallTime(1_700_000_000_000_000),
-        resources: resources(),
+        resources: resources().into(),
         attributes: attributes(),
     };
     Record::Agent(AGENT, Some(agent))

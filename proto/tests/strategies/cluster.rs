@@ -73,7 +73,7 @@ pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
             name,
             admission,
             since: WallTime(since),
-            resources,
+            resources: resources.into(),
             attributes,
         },
     );
