@@ -58,6 +58,9 @@ pub enum Command {
     Offers(Query),
     /// The devices: what they are, who holds them.
     Devices(Query),
+    /// What people do to a device.
+    #[command(subcommand)]
+    Device(Device),
     /// What a task printed.
     Logs(Logs),
     /// Why a task or a framework waits.
@@ -168,6 +171,9 @@ pub struct Agent {
     /// Where its devices come from: "glob:/dev/ttyUSB*,kind=dongle", or "fake:gpu,model=T4,memory=16GiB,count=2". May be repeated.
     #[arg(long = "device-source", env = "RIALTO_DEVICE_SOURCES", value_name = "SPEC", value_delimiter = ';')]
     pub device_sources: Vec<String>,
+    /// How much of its cpus and memory is kept for tasks that hold its devices, in per cent; in equal parts for each device.
+    #[arg(long, env = "RIALTO_DEVICE_HOST_SHARE", default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u16).range(0..=100))]
+    pub device_host_share: u16,
     /// How to reach the master.
     #[command(flatten)]
     pub connect: Connect,
@@ -519,6 +525,27 @@ pub struct Weight {
     /// Its weight, 0.001 to 1000; 1 is the default.
     #[arg(value_name = "WEIGHT")]
     pub weight: String,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// `rialto device`.
+#[derive(Debug, Subcommand)]
+pub enum Device {
+    /// You have seen to a quarantined device: it is cleaned once more, and given out again if that succeeds.
+    Clear(DeviceClear),
+}
+
+/// `rialto device clear`.
+#[derive(Debug, Args)]
+pub struct DeviceClear {
+    /// Its agent: the id, the name, or the beginning of one.
+    #[arg(value_name = "AGENT")]
+    pub agent: String,
+    /// The device's id, as rialto devices shows it.
+    #[arg(value_name = "DEVICE")]
+    pub device: String,
     /// How to reach the master.
     #[command(flatten)]
     pub connect: Connect,

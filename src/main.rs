@@ -12,6 +12,7 @@ mod cli;
 mod config;
 mod connect;
 mod dev;
+mod device;
 mod explain;
 mod explain_json;
 mod output;
@@ -96,6 +97,7 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Tasks(query) => query::tasks(query).await?,
         Command::Offers(query) => query::offers(query).await?,
         Command::Devices(query) => query::devices(query).await?,
+        Command::Device(cli::Device::Clear(args)) => device::clear(args).await?,
         Command::Logs(query) => query::logs(query).await?,
         Command::Why(query) => query::why(query).await?,
         Command::Roles(query) => quota::roles(query).await?,

@@ -129,6 +129,7 @@ impl Shell {
             name: options.name.as_str().into(),
             resources: detect::resources(&options.work_dir, &options.resources),
             attributes: options.attributes.clone(),
+            host_share_milli: options.host_share_milli,
             origin: wall_clock(),
             seed: seed(),
         };
@@ -388,7 +389,7 @@ impl Shell {
             Effect::ToMaster(message) => self.say(message),
             Effect::Start { launch, devices } => self.add_group(launch, devices, Group::start),
             Effect::Kill { task, grace } => self.kill(&task, grace),
-            Effect::Release { device, generation } => self.release(device, generation),
+            Effect::Release { device, generation, slice } => self.release(device, generation, slice.is_some()),
             Effect::Forget { task } => self.forget(&task),
             Effect::Shutdown(reject) => self.refused = Some(reject),
             Effect::Notice(text) => tracing::info!("{text}"),
@@ -430,11 +431,12 @@ impl Shell {
         }
     }
 
-    fn release(&mut self, device: Arc<Device>, generation: u64) {
+    /// Others may have the device open while a slice of it is cleaned: then the tenant's processes being gone is all there is to see.
+    fn release(&mut self, device: Arc<Device>, generation: u64, is_slice: bool) {
         let events = self.events.clone();
         self.jobs.spawn(async move {
             let cleaned = device.clone();
-            let result = match device.nodes.is_empty() {
+            let result = match device.nodes.is_empty() || is_slice {
                 true => Ok(()),
                 false => {
                     let released =

@@ -17,7 +17,8 @@ use rialto_core::agent::{KillCause, Record};
 use rialto_core::model::Term;
 
 use crate::convert::{
-    At, ConvertError, Converted, Wire, duration, inside, limits, list, micros, one_of, required, to_list, wire_enum,
+    At, ConvertError, Converted, Wire, duration, inside, limits, list, micros, one_of, optional_text, required,
+    to_list, to_prose, wire_enum,
 };
 use crate::generated::rialto::journal::v1;
 use crate::generated::rialto::journal::v1::record::Record as Kind;
@@ -192,10 +193,11 @@ fn to_wire(record: &Record) -> v1::Record {
             remember_us: micros(*remember),
         }),
         Record::Forgotten { task } => Kind::Forgotten(task.to_wire()),
-        Record::Device { device, state, generation } => Kind::Device(v1::DeviceChange {
+        Record::Device { device, state, generation, condemned } => Kind::Device(v1::DeviceChange {
             device: device.to_wire(),
             state: Some(state.to_wire()),
             generation: *generation,
+            condemned: condemned.as_deref().map(to_prose),
         }),
         Record::Hold { gang, groups } => Kind::Hold(v1::Hold { gang: Some(gang.to_wire()), groups: to_list(groups) }),
         Record::Released(gang) => Kind::Released(gang.to_wire()),
@@ -256,6 +258,7 @@ fn from_device(change: v1::DeviceChange) -> Converted<Record> {
         device: inside(change.device, "device")?,
         state: required(change.state, "state")?,
         generation: change.generation,
+        condemned: optional_text(change.condemned, "condemned")?,
     })
 }
 

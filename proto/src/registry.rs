@@ -218,7 +218,7 @@ fn from_agent(agent: v1::AgentEntry) -> Converted<AgentRecord> {
         name: text(&agent.name, "name")?,
         admission: inside(agent.admission, "admission")?,
         since: WallTime(agent.since_unix_us),
-        resources: optional::<Resources>(agent.resources, "resources")?.unwrap_or_default(),
+        resources: optional::<Resources>(agent.resources, "resources")?.unwrap_or_default().into(),
         attributes: attributes(agent.attributes, "attributes")?,
     })
 }

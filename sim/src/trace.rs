@@ -82,6 +82,10 @@ impl fmt::Display for Short<'_, FromAgent> {
                 write!(f, "free")?;
                 devices.iter().try_for_each(|(id, generation)| write!(f, " {id}#{generation}"))
             }
+            FromAgent::SlicesFree(slices) => {
+                write!(f, "free")?;
+                slices.iter().try_for_each(|(id, task)| write!(f, " {id}/{task}"))
+            }
             FromAgent::Devices(reports) => {
                 write!(f, "devices")?;
                 reports.iter().try_for_each(|report| write!(f, " {}:{:?}", report.device.id, report.state))
@@ -106,6 +110,7 @@ impl fmt::Display for Short<'_, ToAgent> {
             ToAgent::Release(gang) => write!(f, "release {gang}"),
             ToAgent::RemoveFramework(framework) => write!(f, "remove framework {framework}"),
             ToAgent::Message { framework, .. } => write!(f, "message {framework}"),
+            ToAgent::ClearDevice(device) => write!(f, "clear {device}"),
             ToAgent::Shutdown(reject) => write!(f, "shutdown: {reject}"),
         }
     }

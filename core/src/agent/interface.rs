@@ -18,6 +18,9 @@ pub struct Config {
     pub resources: Resources,
     /// What it is like.
     pub attributes: BTreeMap<Arc<str>, Attribute>,
+    /// How much of its cpus and memory is kept for the tenants of its devices, in thousandths; in equal parts for all devices that are
+    /// there and whose source says nothing of it.
+    pub host_share_milli: u16,
     /// The wall time at [`Time::ZERO`](crate::model::Time::ZERO).
     pub origin: WallTime,
     /// Seeds the generator of update ids; drawn by the shell.
@@ -141,6 +144,8 @@ pub enum Effect {
         device: Arc<Device>,
         /// Which tenancy of it.
         generation: u64,
+        /// If only a slice of it is to be cleaned, whose it was; others may hold the device open.
+        slice: Option<TaskKey>,
     },
     /// All updates of the group are acknowledged: the supervisor's folder may go, the sandbox is left to garbage collection.
     Forget {
@@ -215,6 +220,8 @@ pub enum Record {
         state: DeviceState,
         /// The number of its tenancies so far.
         generation: u64,
+        /// Why it is not given out again once it is clean; none if it is.
+        condemned: Option<Arc<str>>,
     },
     /// What a gang needs of this agent is set aside.
     Hold {

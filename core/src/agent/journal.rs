@@ -63,6 +63,7 @@ pub(super) struct Finished {
 pub(super) struct Tenancy {
     pub(super) state: DeviceState,
     pub(super) generation: u64,
+    pub(super) condemned: Option<Arc<str>>,
 }
 
 impl Entry {
@@ -111,8 +112,9 @@ impl Journal {
                 self.finished.insert(key, Finished { status: status.clone(), remember: *remember });
             }
             Record::Forgotten { task } => drop(self.finished.remove(task)),
-            Record::Device { device, state, generation } => {
-                self.devices.insert(device.clone(), Tenancy { state: state.clone(), generation: *generation });
+            Record::Device { device, state, generation, condemned } => {
+                let tenancy = Tenancy { state: state.clone(), generation: *generation, condemned: condemned.clone() };
+                self.devices.insert(device.clone(), tenancy);
             }
             Record::Hold { gang, groups } => drop(self.gangs.insert(*gang, groups.clone())),
             Record::Released(gang) => drop(self.gangs.remove(gang)),
@@ -138,6 +140,7 @@ impl Journal {
             device: id.clone(),
             state: tenancy.state.clone(),
             generation: tenancy.generation,
+            condemned: tenancy.condemned.clone(),
         }));
         records.extend(self.gangs.iter().map(|(gang, groups)| Record::Hold { gang: *gang, groups: groups.clone() }));
         records

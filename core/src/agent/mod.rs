@@ -10,6 +10,7 @@
 //!
 //! Whatever must survive a crash is in the [`Journal`] and changes by records only.
 
+mod condition;
 mod devices;
 mod gangs;
 mod interface;
@@ -31,6 +32,7 @@ use crate::model::{
     AgentId, AgentReport, ClientId, ClusterId, DeviceId, FromAgent, GangId, Reject, Resources, TaskKey, TaskReport,
     Term, Time, ToAgent, UpdateId, WallTime,
 };
+use crate::planted::{Fault, planted};
 
 /// What a step of an agent yields.
 pub type Out = Outbox<Record, Effect>;
@@ -46,6 +48,8 @@ pub struct Agent {
     /// What tasks and gangs hold, devices excepted.
     used: Resources,
     devices: BTreeMap<DeviceId, devices::Slot>,
+    /// When which device is looked at again, because its condition is not clear.
+    looks: BTreeSet<(Time, DeviceId)>,
     /// Recovered tasks of which the journal lacks the devices: its end was torn off, so their start was never released.
     never_started: Vec<TaskKey>,
     /// What to say at the first step if there is less here than the recovered tasks hold.
@@ -106,6 +110,7 @@ impl Agent {
             degraded: false,
             used: Resources::new(),
             devices: BTreeMap::new(),
+            looks: BTreeSet::new(),
             never_started: Vec::new(),
             overcommitted: None,
             resends: updates::Resends::default(),
@@ -137,7 +142,7 @@ impl Agent {
             Input::FromMaster { term, message } => self.hear(now, term, message, out),
             Input::Running { task } => self.running(now, &task, out),
             Input::Ended { task, end } => self.ended(now, &task, end, out),
-            Input::Discovered { source, devices } => self.discovered(&source, devices, out),
+            Input::Discovered { source, devices } => self.discovered(now, &source, devices, out),
             Input::Released { device, generation, result } => self.released(&device, generation, result, out),
             Input::Health { task, finding } => self.health(now, &task, finding, out),
             Input::EndTasks => self.end_all(out),
@@ -149,7 +154,8 @@ impl Agent {
     pub fn next_deadline(&self) -> Option<Time> {
         let forget = self.forgets.first().map(|(at, _)| *at);
         let hold = self.holds.values().min().copied();
-        [self.resends.next(), forget, hold].into_iter().flatten().min()
+        let look = self.looks.first().map(|(at, _)| *at);
+        [self.resends.next(), forget, hold, look].into_iter().flatten().min()
     }
 
     /// Counters, for metrics.
@@ -176,6 +182,7 @@ impl Agent {
             self.ended(now, &task, End::LaunchFailed(why.into()), out);
         }
         self.resend_due(now, out);
+        self.look_at_devices(now, out);
         while self.forgets.first().is_some_and(|(at, _)| *at <= now) {
             let (_, task) = self.forgets.pop_first().expect("there is a first one");
             self.persist(Record::Forgotten { task }, out);
@@ -206,7 +213,7 @@ impl Agent {
     }
 
     fn hear(&mut self, now: Time, term: Term, message: ToAgent, out: &mut Out) {
-        if term < self.journal.term {
+        if term < self.journal.term && !planted(Fault::AcceptOldTerm) {
             self.stats.old_terms += 1;
             notice(
                 format!(
@@ -229,6 +236,7 @@ impl Agent {
             ToAgent::Start(gang) => self.start_gang(now, gang, out),
             ToAgent::Release(gang) => self.release_gang(gang, out),
             ToAgent::RemoveFramework(framework) => self.remove_framework(now, framework, out),
+            ToAgent::ClearDevice(device) => self.clear_device(&device, out),
             ToAgent::Message { framework, executor, .. } => {
                 notice(format!("a message of {framework} is dropped: no executor {executor} runs here"), out);
             }

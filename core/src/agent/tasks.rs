@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::{Agent, Effect, End, Finding, KillCause, Out, Record, notice};
 use crate::gate::Output;
 use crate::model::{
-    Claim, Count, Device, ExecutorRef, Exit, FrameworkId, FromAgent, Launch, Reason, Resources, Source, Status, Task,
-    TaskGroup, TaskHealth, TaskId, TaskKey, TaskState, Time,
+    Device, ExecutorRef, Exit, FrameworkId, FromAgent, Launch, Reason, Resources, Source, Status, Task, TaskGroup,
+    TaskHealth, TaskId, TaskKey, TaskState, Time,
 };
+use crate::planted::{Fault, planted};
 
 /// Why a group is not started.
 pub(super) struct Refusal {
@@ -91,7 +92,7 @@ impl Agent {
         let Some(entry) = self.journal.tasks.get(task) else { return };
         let effect = Effect::Kill { task: task.clone(), grace: grace.unwrap_or(entry.task.kill_grace) };
         let runs = entry.last.is_some();
-        if entry.kill.is_none() {
+        if entry.kill.is_none() && !planted(Fault::KillForgottenByAgent) {
             self.persist(Record::Kill { task: task.clone(), cause }, out);
         }
         // A task that runs can be ended while the journal can't be written. One that may still wait for its start must not be overtaken.
@@ -196,7 +197,8 @@ impl Agent {
     }
 
     fn knows(&self, task: &TaskKey) -> bool {
-        self.journal.tasks.contains_key(task) || self.journal.finished.contains_key(task)
+        let finished = self.journal.finished.contains_key(task) && !planted(Fault::ForgetFinished);
+        self.journal.tasks.contains_key(task) || finished
     }
 
     fn accept(&mut self, launch: Launch, out: &mut Out) {
@@ -208,7 +210,8 @@ impl Agent {
             let given = self.occupy(&TaskKey::new(launch.framework, task.id.clone()), &task.resources, out);
             devices.insert(task.id.clone(), given);
         }
-        out.push(Output::Effect(Effect::Start { launch, devices }));
+        let start = Effect::Start { launch, devices };
+        out.push(if planted(Fault::StartBeforeJournal) { Output::Ungated(start) } else { Output::Effect(start) });
     }
 
     fn refuse(&mut self, now: Time, launch: Launch, refusal: &Refusal, out: &mut Out) {
@@ -276,19 +279,6 @@ fn check_description(task: &Task) -> Result<(), Refusal> {
         return Err(Refusal { state: TaskState::Error, reason: Reason::TaskInvalid, message });
     }
     Ok(())
-}
-
-/// Whether the devices that a task was given meet what it asks for.
-pub(super) fn meets(claim: &Claim, given: &[&Arc<Device>]) -> bool {
-    claim.alternatives.iter().any(|alternative| {
-        let fits =
-            |device: &&&Arc<Device>| device.kind == alternative.kind && alternative.selector.matches(&****device);
-        let wanted = match alternative.count {
-            Count::Exactly(number) => usize::from(number),
-            Count::All => 1,
-        };
-        given.iter().filter(fits).count() >= wanted
-    })
 }
 
 fn describe(task: &TaskId, end: End, kill: Option<KillCause>, health: Option<TaskHealth>) -> Status {

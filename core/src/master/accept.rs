@@ -1,14 +1,16 @@
 //! Acceptance: what was offered is turned into tasks, judged against what is free now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::devices::claim_gpus;
 use super::view::AgentStatus;
 use super::{Master, Outbox};
 use crate::model::{
-    Accept, AgentId, Amounts, Body, Flavor, FrameworkId, OfferId, Operation, Reason, Refusal, Reject, Rejection,
-    Resources, Role, Task, TaskGroup, TaskKey, TaskState, ToAgent,
+    Accept, AgentId, Body, DeviceId, FrameworkId, OfferId, Operation, Reason, Refusal, Reject, Rejection, Resources,
+    Role, Share, Task, TaskGroup, TaskKey, TaskState, ToAgent,
 };
+use crate::planted::{Fault, planted};
 
 /// The most offers, and the most operations, that one accept may name.
 const OFFERS_MAX: usize = 64;
@@ -69,7 +71,7 @@ impl Master {
     pub(super) fn settle_parked(&mut self, id: AgentId, out: &mut Outbox) {
         let agent = self.agents.get_mut(&id).expect("the caller has found it");
         for (framework, accept) in std::mem::take(&mut agent.parked) {
-            if self.frameworks.contains_key(&framework) {
+            if self.frameworks.contains_key(&framework) && !planted(Fault::LoseParkedAccepts) {
                 self.accept(framework, accept, out);
             }
         }
@@ -195,6 +197,7 @@ impl Master {
             return Ok(());
         }
         self.check_group(framework, &taken.role, group)?;
+        let group = &claim_gpus(group)?;
         let group = self.resolve_group(agent, framework, taken, group)?;
         self.fulfil_nomination(agent, framework, &taken.role);
         let borrowed = self.is_borrowed(agent, &taken.role, &group);
@@ -254,7 +257,7 @@ impl Master {
         let available = state.available(&taken.role);
         let shielded = self.shielded(agent, framework, &taken.role, &available);
         let mut free = shielded.unwrap_or_else(|| Arc::unwrap_or_clone(available));
-        let mut left = taken.left.clone();
+        let (mut left, mut kept) = (taken.left.clone(), state.kept.clone());
         let mut resolved = group.clone();
         for task in &mut resolved.tasks {
             let conflict = |free: &Resources| Reject::OfferConflict { left: free.clone() };
@@ -267,15 +270,14 @@ impl Master {
                         Reject::ClaimNotMet(unmet.to_string())
                     }
                 })?;
-                task.resources.add(&Resources::flavored(Flavor::default(), Amounts { devices, ..Amounts::default() }));
+                task.resources.add(&Resources::device_shares_of(devices));
             }
+            state.check_parts(task)?;
             if !left.subtract(&task.resources) {
                 let asked = task.resources.clone();
                 return Err(Reject::ExceedsOffer { asked, offered: left });
             }
-            if !free.subtract(&task.resources) {
-                return Err(conflict(&free));
-            }
+            state.take_beside_kept(task, &mut free, &mut kept).map_err(|usable| conflict(&usable))?;
         }
         self.check_limits(agent, framework, &taken.role, &resolved)?;
         taken.left = left;
@@ -288,6 +290,7 @@ const FRUITLESS: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// The devices that are in both.
 fn common_devices(offered: &Resources, free: &Resources) -> Resources {
-    let free: BTreeSet<_> = free.device_shares().map(|(id, _)| id.clone()).collect();
-    Resources::devices(offered.device_shares().map(|(id, _)| id.clone()).filter(|id| free.contains(id)))
+    let free: BTreeMap<&DeviceId, Share> = free.device_shares().collect();
+    let both = |(id, share): (&DeviceId, Share)| Some((id.clone(), share.min(*free.get(id)?)));
+    Resources::device_shares_of(offered.device_shares().filter_map(both))
 }

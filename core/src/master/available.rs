@@ -52,7 +52,7 @@ impl Agent {
 
     fn suits(&self, shape: &Shape, available: &Resources) -> bool {
         (shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(self)))
-            && (shape.claims.is_empty() || self.resolve(&shape.claims, available).is_ok())
+            && self.resolve(&shape.claims, available).is_ok_and(|given| self.leaves_kept(shape, &given, available))
     }
 
     /// The devices in `available` that meet the claims.
@@ -61,6 +61,9 @@ impl Agent {
         wanted: &[Claim],
         available: &Resources,
     ) -> Result<BTreeMap<DeviceId, Share>, claims::Unmet> {
+        if wanted.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let free: BTreeMap<&DeviceId, Share> = available.device_shares().collect();
         let share = |id: &DeviceId| free.get(id).copied().unwrap_or(Share(0));
         claims::resolve(wanted, self.devices.iter().map(|(id, entry)| (&*entry.device, share(id))))

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::devices::claim_gpus_of;
 use super::registry::{FrameworkRecord, Record};
 use super::state::{Framework, PeerOf};
 use super::timers::Timer;
@@ -13,6 +14,7 @@ use crate::model::{
     Call, CallId, Demand, Event, FrameworkId, FrameworkInfo, Outcome, PeerId, Principal, Reject, Rejection, Role,
     Subscribe, TaskKey, ToAgent,
 };
+use crate::planted::{Fault, planted};
 
 /// The most roles that a framework may subscribe to.
 const ROLES_MAX: usize = 64;
@@ -22,10 +24,14 @@ const TEXT_MAX: usize = 512;
 impl Master {
     pub(super) fn recover_frameworks(&mut self, records: BTreeMap<FrameworkId, FrameworkRecord>) {
         for (id, record) in records {
-            let away = self.timers.set(self.now + record.remaining, Timer::FrameworkAway(id));
+            let remaining = if planted(Fault::RemovedOnFailover) { Duration::ZERO } else { record.remaining };
+            let away = self.timers.set(self.now + remaining, Timer::FrameworkAway(id));
+            if planted(Fault::FailoverTimeoutLost) {
+                self.timers.cancel(away);
+            }
             self.framework_clients.insert(record.client, id);
             let mut framework = Framework::new(record);
-            framework.away = Some(away);
+            framework.away = Some(away).filter(|_| !planted(Fault::FailoverTimeoutLost));
             self.frameworks.insert(id, framework);
             self.touched.frameworks.push(id);
         }
@@ -229,6 +235,7 @@ impl Master {
     }
 
     fn declare(&mut self, id: FrameworkId, role: Role, demand: Option<Demand>, out: &mut Outbox) {
+        let demand = demand.map(claim_gpus_of);
         if !self.frameworks[&id].record.info.roles.contains(&role) {
             return;
         }
@@ -253,6 +260,9 @@ impl Master {
     }
 
     fn suppress(&mut self, id: FrameworkId, roles: &BTreeSet<Role>, out: &mut Outbox) {
+        if planted(Fault::OfferToSuppressed) {
+            return;
+        }
         self.rescind_for_roles(id, roles, out);
         self.withdraw_nominations(id, |role| roles.contains(role));
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
@@ -263,7 +273,7 @@ impl Master {
 
     fn revive(&mut self, id: FrameworkId, roles: &BTreeSet<Role>) {
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
-        framework.suppressed.retain(|role| !roles.contains(role));
+        framework.suppressed.retain(|role| !roles.contains(role) || planted(Fault::LoseRevive));
         let revived: Vec<ClientIndex> =
             framework.clients.iter().filter(|(role, _)| roles.contains(*role)).map(|(_, client)| *client).collect();
         for client in &revived {

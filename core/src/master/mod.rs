@@ -8,9 +8,12 @@ mod agents;
 mod available;
 mod capacity;
 mod clients;
+mod declared;
+mod devices;
 mod filters;
 mod frameworks;
 mod headroom;
+mod host_share;
 mod invariants;
 mod offers;
 mod preempt;
@@ -43,9 +46,10 @@ use crate::allocator::quota::{Force, Quota, Quotas};
 use crate::allocator::sorter::{ClientIndex, Sorter};
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Call, ClientId, ClusterId, Event, FrameworkId, FromAgent, Offer, OfferId, PeerId, Principal, Reject,
-    RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
+    AgentId, Call, ClientId, ClusterId, DeviceId, Event, FrameworkId, FromAgent, Offer, OfferId, PeerId, Principal,
+    Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
+use crate::planted::{Fault, planted};
 
 /// What a step of the master yields.
 pub type Outbox = crate::gate::Outbox<Record, Effect>;
@@ -181,6 +185,13 @@ pub enum Command {
         /// Also limits below what is held, and guarantees that the cluster does not have.
         force: Force,
     },
+    /// Clean a device that is quarantined once more, and give it out again if that succeeds.
+    ClearDevice {
+        /// Of which agent.
+        agent: AgentId,
+        /// Which.
+        device: DeviceId,
+    },
     /// Why does it wait?
     Why(Target),
 }
@@ -229,6 +240,8 @@ pub struct Master {
     now: Time,
     agents: BTreeMap<AgentId, Box<Agent>>,
     agent_clients: BTreeMap<ClientId, AgentId>,
+    /// Agents of the registry that have not registered with this master, and may yet.
+    unheard: BTreeSet<AgentId>,
     frameworks: BTreeMap<FrameworkId, Framework>,
     framework_clients: BTreeMap<ClientId, FrameworkId>,
     tasks: BTreeMap<TaskKey, TaskEntry>,
@@ -277,7 +290,7 @@ pub struct Master {
 impl Master {
     /// A master for a new term over what the registry holds. Known agents have [`Config::recovery_timeout`] to come back.
     pub fn recover(now: Time, config: Config, registry: Registry, out: &mut Outbox) -> Self {
-        let term = Term(registry.term.0 + 1);
+        let term = Term(registry.term.0 + u64::from(!planted(Fault::TermNotRaised)));
         out.push(Output::Persist(Record::Term(term)));
         let mut master = Self {
             cluster: registry.cluster,
@@ -285,13 +298,14 @@ impl Master {
             now,
             agents: BTreeMap::new(),
             agent_clients: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             frameworks: BTreeMap::new(),
             framework_clients: BTreeMap::new(),
             tasks: BTreeMap::new(),
             history: VecDeque::new(),
             offers: BTreeMap::new(),
             replaced: BTreeMap::new(),
-            kills: registry.kills,
+            kills: if planted(Fault::ForgetKillsOnFailover) { BTreeMap::new() } else { registry.kills },
             peers: BTreeMap::new(),
             weights: registry.weights,
             sorter: Sorter::new(&config.fair_share_kinds),
@@ -406,6 +420,7 @@ impl Master {
             Command::MarkGone(agent) => self.mark_gone(agent, out).map(|()| Reply::Done),
             Command::SetWeight { role, weight_milli } => self.set_weight(role, weight_milli, out).map(|()| Reply::Done),
             Command::SetQuota { quotas, force } => self.set_quotas(quotas, force, out).map(|()| Reply::Done),
+            Command::ClearDevice { agent, device } => self.clear_device(agent, device, out).map(|()| Reply::Done),
             Command::Why(target) => self.why(&target).map(|explanation| Reply::Why(Box::new(explanation))),
         };
         self.stats.operator_commands += 1;
@@ -433,5 +448,7 @@ impl Master {
     }
 }
 
+#[cfg(test)]
+mod device_tests;
 #[cfg(test)]
 mod tests;

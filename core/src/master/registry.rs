@@ -105,7 +105,7 @@ pub struct AgentRecord {
     /// Since when.
     pub since: WallTime,
     /// What it had when it was last heard of.
-    pub resources: Resources,
+    pub resources: Arc<Resources>,
     /// What it was like.
     pub attributes: BTreeMap<Arc<str>, Attribute>,
 }

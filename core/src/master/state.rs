@@ -16,6 +16,7 @@ use crate::model::{
     PeerId, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time,
     WallTime,
 };
+use crate::planted::{Fault, planted};
 
 /// An agent that was admitted.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(super) struct Agent {
     pub(super) free: Arc<Resources>,
     /// What exclusive offers lock of that.
     pub(super) locked: Arc<Resources>,
+    /// What of its unreserved cpus and memory is kept for the tenants of its devices, beyond what they use already.
+    pub(super) kept: Quantities,
     /// Tasks hold more than there is: its configuration shrank under them.
     pub(super) overcommitted: bool,
     pub(super) devices: BTreeMap<DeviceId, DeviceEntry>,
@@ -78,18 +81,29 @@ impl DeviceEntry {
         }
         Self { device, state, counts_as, cleaned, since }
     }
+
+    /// How much of it may be given out, whatever its health.
+    fn free_share(&self) -> Share {
+        let is_cleaning = matches!(self.state, DeviceState::Cleaning { .. });
+        if is_cleaning && planted(Fault::OfferCleaningDevice) { Share::WHOLE } else { self.state.free_share() }
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.device.health.is_usable() || planted(Fault::OfferSickDevice)
+    }
 }
 
 impl Agent {
     pub(super) fn new(record: AgentRecord, status: AgentStatus) -> Self {
         Self {
             attributes: Arc::new(record.attributes.clone()),
-            free: Arc::new(record.resources.clone()),
+            free: record.resources.clone(),
             record,
             peer: None,
             status,
             heard: false,
             locked: Arc::default(),
+            kept: Quantities::new(),
             overcommitted: false,
             devices: BTreeMap::new(),
             tasks: BTreeSet::new(),
@@ -154,9 +168,8 @@ impl Agent {
 
     /// The devices that may be given out, with how much of each.
     pub(super) fn free_devices(&self) -> Resources {
-        let whole =
-            self.devices.values().filter(|entry| entry.state == DeviceState::Free && entry.device.health.is_usable());
-        Resources::devices(whole.map(|entry| entry.device.id.clone()))
+        let usable = self.devices.values().filter(|entry| entry.is_healthy());
+        Resources::device_shares_of(usable.map(|entry| (entry.device.id.clone(), entry.free_share())))
     }
 
     /// What the agent adds to the cluster's total.

@@ -14,9 +14,10 @@ use super::{Effect, Master, Outbox};
 use crate::allocator::quota::Holding;
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Asked, DeviceState, Event, FrameworkId, Reason, Reject, Resources, Source, Status, Task, TaskId, TaskKey,
-    TaskReport, TaskState, ToAgent, UpdateId,
+    AgentId, Asked, Event, FrameworkId, Reason, Reject, Resources, Source, Status, Task, TaskId, TaskKey, TaskReport,
+    TaskState, ToAgent, UpdateId,
 };
+use crate::planted::{Fault, planted};
 
 impl Master {
     /// A fresh entry; not charged.
@@ -61,7 +62,9 @@ impl Master {
         let is_lowest = self.quotas.add_priority(&entry.task.role, entry.task.priority);
         self.touched.roles.insert(entry.task.role.clone());
         let role = entry.task.role.clone();
-        self.touched.agents.push(entry.agent);
+        let id = entry.agent;
+        self.recompute_kept(id);
+        self.touched.agents.push(id);
         self.touched.frameworks.push(key.framework);
         if is_lowest {
             self.watch_role(&role);
@@ -82,7 +85,12 @@ impl Master {
         let id = entry.agent;
         let agent = self.agents.get_mut(&id).expect("a task's agent is known");
         agent.tasks.remove(key);
-        self.sorter.credit(&entry.task.role, key.framework, &quantities);
+        if planted(Fault::CountTwice) {
+            Arc::make_mut(&mut agent.free).add(&entry.task.resources.without_devices());
+        }
+        if !planted(Fault::NeverCredit) {
+            self.sorter.credit(&entry.task.role, key.framework, &quantities);
+        }
         self.quotas.credit(&entry.task.role, Holding::Task, &quantities);
         self.quotas.remove_priority(&entry.task.role, entry.task.priority);
         self.touched.roles.insert(entry.task.role.clone());
@@ -96,6 +104,7 @@ impl Master {
             Arc::make_mut(&mut agent.free).add(&entry.task.resources.without_devices());
         }
         self.soil_devices(key);
+        self.recompute_kept(id);
         self.touched.agents.push(id);
         self.touched.frameworks.push(key.framework);
         self.want_agent_round(id);
@@ -108,8 +117,7 @@ impl Master {
         let agent = self.agents.get_mut(&entry.agent).expect("a task's agent is known");
         for (device, _) in entry.task.resources.device_shares() {
             let Some(held) = agent.devices.get_mut(device) else { continue };
-            if matches!(&held.state, DeviceState::Allocated(holders) if holders.contains_key(key)) {
-                held.state = DeviceState::Cleaning { generation: held.cleaned + 1 };
+            if held.state.soil(key, held.cleaned + 1) {
                 held.since = since;
                 self.touched.devices.insert((entry.agent, device.clone()));
             }
@@ -133,7 +141,7 @@ impl Master {
             entry.state = report.state;
         }
         let state = entry.state;
-        if !state.is_terminal() {
+        if !state.is_terminal() && !planted(Fault::AdoptUncharged) {
             self.charge_found(key);
         } else if self.tasks[key].charged.is_some() {
             self.release(key);
@@ -217,7 +225,9 @@ impl Master {
             entry.changed = changed;
         }
         entry.status = status;
-        self.touched.tasks.insert(key.clone());
+        if !planted(Fault::StaleView) {
+            self.touched.tasks.insert(key.clone());
+        }
         if state.is_terminal() {
             if !was.is_terminal() {
                 match state {
@@ -249,7 +259,7 @@ impl Master {
         let mut is_next = true;
         if let Some(entry) = self.tasks.get_mut(key) {
             is_next = entry.outstanding.is_none();
-            entry.notice = Some(status.clone());
+            entry.notice = Some(status.clone()).filter(|_| !planted(Fault::NoticeNotKept));
         }
         // One at a time: after the agent's own, which came first, is acknowledged.
         if is_next {
@@ -361,7 +371,9 @@ impl Master {
         let agent = entry.agent;
         let record = KillRecord { agent: Some(agent), grace, reason };
         entry.kill = Some(record.clone());
-        out.push(Output::Persist(Record::Kill(key.clone(), Some(record))));
+        if !planted(Fault::KillNotDurable) {
+            out.push(Output::Persist(Record::Kill(key.clone(), Some(record))));
+        }
         self.to_agent(agent, ToAgent::Kill { task: key.clone(), grace, reason }, out);
     }
 
@@ -373,7 +385,8 @@ impl Master {
             if entry.kill.is_none() {
                 entry.kill = self.kills.remove(key);
             }
-            let Some(kill) = entry.kill.clone().filter(|_| !entry.state.is_terminal()) else { continue };
+            let is_due = !entry.state.is_terminal() && !planted(Fault::KillNotSentOnReturn);
+            let Some(kill) = entry.kill.clone().filter(|_| is_due) else { continue };
             self.to_agent(id, ToAgent::Kill { task: key.clone(), grace: kill.grace, reason: kill.reason }, out);
         }
         let all_back = !self.may_be_elsewhere();
@@ -434,7 +447,7 @@ impl Master {
 
     /// Whether a task that this master does not know may run on an agent that it has not heard of in its term.
     fn may_be_elsewhere(&self) -> bool {
-        self.agents.values().any(|agent| !agent.heard && agent.status != AgentStatus::Gone)
+        !self.unheard.is_empty() && !planted(Fault::DenyBeforeAgentsAreBack)
     }
 
     fn unknown_status(&self, task: &TaskId) -> Status {
@@ -452,7 +465,7 @@ impl Master {
         }
         for (device, share) in resources.device_shares() {
             if let Some(entry) = agent_entry.devices.get_mut(device) {
-                entry.state = DeviceState::Allocated([(key.clone(), share.0)].into());
+                entry.state.give(entry.device.mode, key, share);
                 entry.since = since;
                 self.touched.devices.insert((agent, device.clone()));
             }

@@ -5,6 +5,8 @@ use crate::testing::{Market, device, shape, task};
 
 use super::{Command, Config};
 
+mod fairness;
+
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }

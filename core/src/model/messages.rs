@@ -291,6 +291,8 @@ pub enum FromAgent {
     },
     /// These devices have been cleaned and may be given out again.
     DevicesFree(Vec<(DeviceId, u64)>),
+    /// The slices of these shared devices that these tasks left have been cleaned and may be given out again.
+    SlicesFree(Vec<(DeviceId, TaskKey)>),
     /// The devices are now these.
     Devices(Vec<DeviceReport>),
     /// I hold what that gang needs of me.
@@ -363,6 +365,8 @@ pub enum ToAgent {
         /// The bytes.
         data: Arc<[u8]>,
     },
+    /// A person has seen to this device, which is quarantined: clean it once more, and give it out again if that succeeds.
+    ClearDevice(DeviceId),
     /// You are not wanted: end your tasks and forget your id.
     Shutdown(Reject),
 }

@@ -20,7 +20,7 @@ mod time;
 
 pub use attribute::Attribute;
 pub use claim::{Alternative, Claim, ClaimError, Count, DeviceConstraint, Strength};
-pub use device::{Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Proof, Topology};
+pub use device::{Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Proof, Slice, SliceState, Topology};
 pub use ids::{
     AgentId, CallId, ClientId, ClusterId, ExecutorId, FrameworkId, GangId, IdError, OfferId, PeerId, Principal,
     RequestId, TaskId, TaskKey, Term, UpdateId,

@@ -359,7 +359,12 @@ impl Resources {
 
     /// Whole devices.
     pub fn devices(ids: impl IntoIterator<Item = DeviceId>) -> Self {
-        let devices = ids.into_iter().map(|id| (id, Share::WHOLE)).collect();
+        Self::device_shares_of(ids.into_iter().map(|id| (id, Share::WHOLE)))
+    }
+
+    /// Parts of devices.
+    pub fn device_shares_of(shares: impl IntoIterator<Item = (DeviceId, Share)>) -> Self {
+        let devices = shares.into_iter().collect();
         Self::flavored(Flavor::default(), Amounts { devices, ..Amounts::default() })
     }
 

@@ -25,8 +25,9 @@ use std::sync::Arc;
 use super::Out;
 use crate::allocator::claims;
 use crate::model::{
-    Access, AgentId, Amounts, Attribute, Attributes, Claim, Device, DeviceId, Flavor, Guarantee, Milli, Offer, OfferId,
-    Operation, Quantities, Refusal, ResourceName, Resources, Role, Selector, Shape, Share, Task, TaskGroup,
+    Access, AgentId, Amounts, Attribute, Attributes, Claim, Device, DeviceId, DeviceMode, Flavor, Guarantee, Milli,
+    Offer, OfferId, Operation, Quantities, Refusal, ResourceName, Resources, Role, Selector, Shape, Share, Task,
+    TaskGroup,
 };
 
 /// What a task needs of a machine.
@@ -134,7 +135,12 @@ impl Host {
 
     /// Adds an offer; one that repeats devices of an earlier one replaces what that offered.
     fn add(&mut self, offer: &Offer, role: &Role) {
-        if offer.devices.iter().any(|device| self.devices.contains_key(&device.id)) {
+        let whole = |(id, share): (&DeviceId, Share)| {
+            let here = self.left.device_shares().find(|(here, _)| *here == id).map_or(0, |(_, Share(part))| part);
+            let known = self.devices.get(id);
+            known.is_some_and(|device| device.mode == DeviceMode::Exclusive || here + share.0 > Share::WHOLE.0)
+        };
+        if offer.resources.device_shares().any(whole) {
             self.left = Resources::new();
             self.devices.clear();
         }
@@ -160,7 +166,11 @@ impl Host {
         let flavors = self.flavors();
         let mut taken = self.take_scalars(needs, &flavors)?;
         taken.add(&self.take_ports(needs, &flavors)?);
-        taken.add(&self.take_devices(needs, &flavors)?);
+        let devices = self.take_devices(needs, &flavors)?;
+        if !self.leaves_shares(needs, &devices, &taken) {
+            return None;
+        }
+        taken.add(&devices);
         let was_there = self.left.subtract(&taken);
         debug_assert!(was_there, "only what is left is taken");
         let ports = taken.ranges(&ResourceName::ports()).numbers().collect();
@@ -190,6 +200,22 @@ impl Host {
             }
         }
         Some(taken)
+    }
+
+    /// Whether what is taken leaves the devices that are not taken what they keep of the machine for their tenants.
+    fn leaves_shares(&self, needs: &Needs, devices: &Resources, taken: &Resources) -> bool {
+        let share = |resources: &Resources, name| {
+            let parts = resources.device_shares().filter_map(|(id, share)| Some((self.devices.get(id)?, share)));
+            parts.map(|(device, Share(part))| device.host_share.get(name).0 * u64::from(part) / 1000).sum::<u64>()
+        };
+        needs.resources.iter().all(|(name, amount)| {
+            let (own, all) = (share(devices, name), share(&self.left, name));
+            let plain = |resources: &Resources| {
+                resources.get(&Flavor::default()).map_or(0, |amounts| amounts.scalars.get(name).0)
+            };
+            let used = plain(taken);
+            used == 0 || amount.0 <= own || plain(&self.left).saturating_sub(used) >= all.saturating_sub(own)
+        })
     }
 
     fn take_ports(&self, needs: &Needs, flavors: &[Flavor]) -> Option<Resources> {

@@ -26,9 +26,9 @@ use crate::master::{Command, Config, Effect, Input, Master, Outbox, Reply, Targe
 use crate::model::{
     Accept, AgentId, AgentReport, Body, Call, CallId, Claim, ClientId, ClusterId, Demand, Device, DeviceId, DeviceMode,
     DeviceReport, DeviceState, Event, ExecutorRef, FrameworkId, FrameworkInfo, FromAgent, Health, Offer, OfferId,
-    OfferMode, Operation, PeerId, Principal, Proof, Reason, Refusal, RequestId, Resources, Role, Selector, Shape,
-    Source, Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time, ToAgent,
-    Topology, UpdateId,
+    OfferMode, Operation, PeerId, Principal, Proof, Quantities, Reason, Refusal, RequestId, Resources, Role, Selector,
+    Shape, Share, Source, Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time,
+    ToAgent, Topology, UpdateId,
 };
 
 /// A device of `kind` and `model`, healthy and exclusive.
@@ -45,6 +45,7 @@ pub fn device(id: &str, kind: &str, model: &str) -> Device {
         health: Health::Healthy,
         nodes: Vec::new(),
         proof: Proof::TreeGone,
+        host_share: Quantities::new(),
     }
 }
 
@@ -109,6 +110,14 @@ pub struct Market {
     frameworks: BTreeMap<String, FrameworkSide>,
     trace: Vec<String>,
     counter: u64,
+    checks: Checks,
+}
+
+/// When the whole state is checked, which takes time in proportion to the cluster's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Checks {
+    AfterEachStep,
+    WhenAsked,
 }
 
 impl Default for Market {
@@ -143,7 +152,24 @@ impl Market {
             frameworks: BTreeMap::new(),
             trace: Vec::new(),
             counter: 0,
+            checks: Checks::AfterEachStep,
         }
+    }
+
+    /// The same for a cluster that is too large to be checked after each step: it is when [`Market::check`] asks for it.
+    pub fn checked_when_asked(mut self) -> Self {
+        self.checks = Checks::WhenAsked;
+        self
+    }
+
+    /// The invariants hold, and the view made from changes equals the state.
+    ///
+    /// # Panics
+    /// If they do not.
+    pub fn check(&mut self) -> &mut Self {
+        self.master.check_invariants();
+        self.check_view();
+        self
     }
 
     /// An agent called `name` registers.
@@ -356,6 +382,33 @@ impl Market {
         self.from_agent(agent, FromAgent::DevicesFree(vec![(id, generation)]))
     }
 
+    /// The agent has cleaned the slice of a shared device that a task left.
+    pub fn slice_cleaned(&mut self, agent: &str, device: &str, framework: &str, task: &str) -> &mut Self {
+        let (id, key) = (DeviceId::new(device), self.key(framework, task));
+        if let Some(report) = self.agents.get_mut(agent).expect("an agent of that name").devices.get_mut(&id) {
+            report.state.soil(&key, 1);
+            report.state.free_slice(&key);
+        }
+        self.from_agent(agent, FromAgent::SlicesFree(vec![(id, key)]))
+    }
+
+    /// The agent tells that a device of it is in this state.
+    pub fn device_is(&mut self, agent: &str, device: &str, state: DeviceState) -> &mut Self {
+        let side = self.agents.get_mut(agent).expect("an agent of that name");
+        side.devices.get_mut(&DeviceId::new(device)).expect("a device of that name").state = state;
+        let reports = self.agents[agent].devices.values().cloned().collect();
+        self.from_agent(agent, FromAgent::Devices(reports))
+    }
+
+    /// A device of the agent is in order from now on.
+    pub fn device_works(&mut self, agent: &str, device: &str) -> &mut Self {
+        let side = self.agents.get_mut(agent).expect("an agent of that name");
+        let report = side.devices.get_mut(&DeviceId::new(device)).expect("a device of that name");
+        report.device = Arc::new(Device { health: Health::Healthy, ..(*report.device).clone() });
+        let reports = side.devices.values().cloned().collect();
+        self.from_agent(agent, FromAgent::Devices(reports))
+    }
+
     /// The framework kills a task.
     pub fn kill(&mut self, framework: &str, id: &str) -> &mut Self {
         let call = CallId(self.next());
@@ -446,9 +499,10 @@ impl Market {
         let mut out = Outbox::new();
         self.master.step(self.now, input, &mut out);
         self.take(out);
-        self.master.check_invariants();
-        self.check_view();
-        self
+        match self.checks {
+            Checks::AfterEachStep => self.check(),
+            Checks::WhenAsked => self,
+        }
     }
 
     /// The view made from changes equals the state, ended tasks excepted.
@@ -503,6 +557,7 @@ impl Market {
             ToAgent::Kill { task, .. } => format!("kill {} on {name}", self.task_name(&task)),
             ToAgent::Acknowledge { task, .. } => format!("ack {} to {name}", self.task_name(&task)),
             ToAgent::RemoveFramework(id) => format!("remove {} on {name}", self.framework_name(id)),
+            ToAgent::ClearDevice(device) => format!("clear {device} on {name}"),
             ToAgent::Shutdown(reject) => format!("shutdown {name}: {}", reject.code()),
             other => format!("{other:?} to {name}"),
         };
@@ -513,13 +568,13 @@ impl Market {
         let mut parts = Vec::new();
         for task in launch.group.tasks {
             let key = TaskKey::new(launch.framework, task.id.clone());
-            let devices: Vec<&str> = task.resources.device_shares().map(|(id, _)| id.as_str()).collect();
+            let devices: Vec<String> = task.resources.device_shares().map(part_text).collect();
             let with = if devices.is_empty() { String::new() } else { format!(" with {}", devices.join(",")) };
             parts.push(format!("{}{with}", self.task_name(&key)));
             let side = self.agents.get_mut(name).expect("it was found");
             for (device, share) in task.resources.device_shares() {
                 if let Some(report) = side.devices.get_mut(device) {
-                    report.state = DeviceState::Allocated([(key.clone(), share.0)].into());
+                    report.state.give(report.device.mode, &key, share);
                 }
             }
             side.tasks.insert(key, TaskReport { framework: launch.framework, task, state: TaskState::Staging });
@@ -582,4 +637,9 @@ impl Market {
     fn task_name(&self, key: &TaskKey) -> String {
         format!("{}/{}", self.framework_name(key.framework), key.task)
     }
+}
+
+/// A device, or `ID/THOUSANDTHS` of it.
+fn part_text((id, share): (&DeviceId, Share)) -> String {
+    if share == Share::WHOLE { id.to_string() } else { format!("{id}/{}", share.0) }
 }

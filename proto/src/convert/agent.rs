@@ -1,5 +1,5 @@
 use rialto_core::model::{
-    AgentId, AgentReport, ClusterId, DeviceId, FromAgent, Reason, Resources, TaskReport, ToAgent,
+    AgentId, AgentReport, ClusterId, DeviceId, FromAgent, Reason, Resources, TaskKey, TaskReport, ToAgent,
 };
 
 use super::error::{At, Converted};
@@ -33,6 +33,7 @@ fn to_up(message: &FromAgent) -> Up {
             latest: latest.to_wire(),
         }),
         FromAgent::DevicesFree(devices) => Up::DevicesFree(v1::DevicesFree { devices: to_list(devices) }),
+        FromAgent::SlicesFree(slices) => Up::SlicesFree(v1::SlicesFree { slices: to_list(slices) }),
         FromAgent::Devices(devices) => Up::Devices(v1::Devices { devices: to_list(devices) }),
         FromAgent::Held(gang) => Up::Held(gang.to_wire()),
         FromAgent::NotHeld(gang, reject) => {
@@ -53,6 +54,9 @@ fn from_up(message: Up) -> Converted<FromAgent> {
         Up::Update(update) => from_update(update).at("update"),
         Up::DevicesFree(free) => {
             list(free.devices, "devices", limits::MAX_DEVICES).at("devices_free").map(FromAgent::DevicesFree)
+        }
+        Up::SlicesFree(free) => {
+            list(free.slices, "slices", limits::MAX_SLICES).at("slices_free").map(FromAgent::SlicesFree)
         }
         Up::Devices(devices) => {
             list(devices.devices, "devices", limits::MAX_DEVICES).at("devices").map(FromAgent::Devices)
@@ -93,6 +97,18 @@ impl Wire for (DeviceId, u64) {
 
     fn from_wire(free: v1::DeviceFree) -> Converted<Self> {
         Ok((inside(free.device, "device")?, free.generation))
+    }
+}
+
+impl Wire for (DeviceId, TaskKey) {
+    type Message = v1::SliceFree;
+
+    fn to_wire(&self) -> v1::SliceFree {
+        v1::SliceFree { device: self.0.to_wire(), task: Some(self.1.to_wire()) }
+    }
+
+    fn from_wire(free: v1::SliceFree) -> Converted<Self> {
+        Ok((inside(free.device, "device")?, required(free.task, "task")?))
     }
 }
 
@@ -186,6 +202,7 @@ fn to_down(message: &ToAgent) -> Down {
             executor: executor.to_wire(),
             data: to_data(data),
         }),
+        ToAgent::ClearDevice(device) => Down::ClearDevice(device.to_wire()),
         ToAgent::Shutdown(reject) => Down::Shutdown(reject.to_wire()),
     }
 }
@@ -201,6 +218,7 @@ fn from_down(message: Down) -> Converted<ToAgent> {
         Down::Release(gang) => inside(gang, "release").map(ToAgent::Release),
         Down::RemoveFramework(framework) => inside(framework, "remove_framework").map(ToAgent::RemoveFramework),
         Down::ExecutorMessage(message) => to_executor(message).at("executor_message"),
+        Down::ClearDevice(device) => inside(device, "clear_device").map(ToAgent::ClearDevice),
         Down::Shutdown(reject) => inside(reject, "shutdown").map(ToAgent::Shutdown),
     }
 }

@@ -30,6 +30,8 @@ pub const MAX_RESERVATIONS: usize = rialto_core::model::Role::MAX_DEPTH;
 pub const MAX_DEVICES: usize = 4096;
 /// The most tenants of one device: each holds at least a thousandth.
 pub const MAX_TENANTS: usize = 1000;
+/// The most slices that one message names.
+pub const MAX_SLICES: usize = MAX_DEVICES * 16;
 /// The most links or nodes of one device.
 pub const MAX_DEVICE_LINKS: usize = 1024;
 /// The most claims of one task.

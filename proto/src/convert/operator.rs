@@ -35,6 +35,9 @@ impl Wire for Command {
                 CommandKind::SetWeight(v1::SetWeight { role: role.to_wire(), weight_milli: *weight_milli })
             }
             Self::SetQuota { quotas, force } => CommandKind::SetQuota(to_set_quota(quotas, *force)),
+            Self::ClearDevice { agent, device } => {
+                CommandKind::ClearDevice(v1::ClearDevice { agent: Some(agent.to_wire()), device: device.to_wire() })
+            }
             Self::Why(target) => CommandKind::Why(target.to_wire()),
         };
         v1::CommandRequest { command: Some(command) }
@@ -47,6 +50,7 @@ impl Wire for Command {
             CommandKind::MarkGone(agent) => inside(agent, "mark_gone").map(Self::MarkGone),
             CommandKind::SetWeight(set) => from_set_weight(set).at("set_weight"),
             CommandKind::SetQuota(set) => from_set_quota(set).at("set_quota"),
+            CommandKind::ClearDevice(clear) => from_clear_device(clear).at("clear_device"),
             CommandKind::Why(target) => inside(target, "why").map(Self::Why),
         }
     }
@@ -54,6 +58,10 @@ impl Wire for Command {
 
 fn from_kill(kill: v1::OperatorKill) -> Converted<Command> {
     Ok(Command::Kill { task: required(kill.task, "task")?, grace: optional_duration(kill.grace_us, "grace_us")? })
+}
+
+fn from_clear_device(clear: v1::ClearDevice) -> Converted<Command> {
+    Ok(Command::ClearDevice { agent: required(clear.agent, "agent")?, device: inside(clear.device, "device")? })
 }
 
 fn from_set_weight(set: v1::SetWeight) -> Converted<Command> {

@@ -91,7 +91,7 @@ fn to_amounts(flavor: &Flavor, amounts: &Amounts) -> v1::Amounts {
     message
 }
 
-fn amount(milli: u64) -> Converted<Milli> {
+pub(super) fn amount(milli: u64) -> Converted<Milli> {
     expected(milli <= Milli::MAX.0, || format!("expected at most {} thousandths, got {milli}", Milli::MAX.0))?;
     Ok(Milli(milli))
 }
@@ -151,7 +151,7 @@ impl Empty for BTreeSet<Arc<str>> {
     }
 }
 
-fn resource_name(name: &str) -> Converted<ResourceName> {
+pub(super) fn resource_name(name: &str) -> Converted<ResourceName> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let fits = (1..=limits::MAX_NAME).contains(&name.len()) && name.chars().all(good);
     let max = limits::MAX_NAME;

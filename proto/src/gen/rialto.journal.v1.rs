@@ -97,6 +97,9 @@ pub struct DeviceChange {
     /// The number of its tenancies so far.
     #[prost(uint64, tag = "3")]
     pub generation: u64,
+    /// Why it is not given out again once it is clean; absent if it is.
+    #[prost(string, optional, tag = "4")]
+    pub condemned: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// A task that is to end.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

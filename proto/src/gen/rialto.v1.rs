@@ -278,6 +278,9 @@ pub struct Device {
     /// What "clean" can be shown by.
     #[prost(enumeration = "Proof", tag = "13")]
     pub proof: i32,
+    /// What of its machine is kept for its tenants; each name once.
+    #[prost(message, repeated, tag = "14")]
+    pub host_share: ::prost::alloc::vec::Vec<Scalar>,
 }
 /// A device and who may use it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -293,7 +296,7 @@ pub struct DeviceReport {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeviceState {
     /// The state.
-    #[prost(oneof = "device_state::State", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "device_state::State", tags = "1, 2, 3, 4, 5")]
     pub state: ::core::option::Option<device_state::State>,
 }
 /// Nested message and enum types in `DeviceState`.
@@ -304,7 +307,7 @@ pub mod device_state {
         /// Nobody holds it.
         #[prost(message, tag = "1")]
         Free(super::Nothing),
-        /// Held by tasks.
+        /// Held as a whole, by one task.
         #[prost(message, tag = "2")]
         Allocated(super::Tenants),
         /// Its tenant is gone or going; counts the tenancies of the device.
@@ -312,6 +315,45 @@ pub mod device_state {
         CleaningGeneration(u64),
         /// A person decides, because of this.
         #[prost(string, tag = "4")]
+        QuarantinedReason(::prost::alloc::string::String),
+        /// A shared device of which parts are given out; what no slice takes is free.
+        #[prost(message, tag = "5")]
+        Sliced(super::Slices),
+    }
+}
+/// The parts of a shared device that are not free; at least one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Slices {
+    /// Each task once; together at most the whole.
+    #[prost(message, repeated, tag = "1")]
+    pub slices: ::prost::alloc::vec::Vec<Slice>,
+}
+/// A part of a shared device.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Slice {
+    /// Whose it is or was.
+    #[prost(message, optional, tag = "1")]
+    pub task: ::core::option::Option<TaskKey>,
+    /// How much of the device, in thousandths.
+    #[prost(uint32, tag = "2")]
+    pub share_milli: u32,
+    /// Who may use it.
+    #[prost(oneof = "slice::State", tags = "3, 4, 5")]
+    pub state: ::core::option::Option<slice::State>,
+}
+/// Nested message and enum types in `Slice`.
+pub mod slice {
+    /// Who may use it.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum State {
+        /// Its tenant.
+        #[prost(message, tag = "3")]
+        Held(super::Nothing),
+        /// Its tenant is gone or going; numbers the tenancies of the device.
+        #[prost(uint64, tag = "4")]
+        CleaningGeneration(u64),
+        /// A person decides, because of this.
+        #[prost(string, tag = "5")]
         QuarantinedReason(::prost::alloc::string::String),
     }
 }
@@ -1913,7 +1955,7 @@ pub struct ToAgentFrame {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FromAgent {
     /// The message.
-    #[prost(oneof = "from_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "from_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 20")]
     pub message: ::core::option::Option<from_agent::Message>,
 }
 /// Nested message and enum types in `FromAgent`.
@@ -1945,6 +1987,9 @@ pub mod from_agent {
         /// Bytes from an executor for its framework.
         #[prost(message, tag = "8")]
         ExecutorMessage(super::AgentMessage),
+        /// These slices of shared devices have been cleaned.
+        #[prost(message, tag = "20")]
+        SlicesFree(super::SlicesFree),
     }
 }
 /// All that an agent says of itself.
@@ -2024,6 +2069,23 @@ pub struct DeviceFree {
     #[prost(uint64, tag = "2")]
     pub generation: u64,
 }
+/// Slices of shared devices that may be given out again.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SlicesFree {
+    /// Which.
+    #[prost(message, repeated, tag = "1")]
+    pub slices: ::prost::alloc::vec::Vec<SliceFree>,
+}
+/// A slice that may be given out again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SliceFree {
+    /// Of which device.
+    #[prost(string, tag = "1")]
+    pub device: ::prost::alloc::string::String,
+    /// The task whose it was.
+    #[prost(message, optional, tag = "2")]
+    pub task: ::core::option::Option<TaskKey>,
+}
 /// An agent's devices.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Devices {
@@ -2065,7 +2127,7 @@ pub struct AgentMessage {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToAgent {
     /// The message.
-    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20")]
     pub message: ::core::option::Option<to_agent::Message>,
 }
 /// Nested message and enum types in `ToAgent`.
@@ -2103,6 +2165,9 @@ pub mod to_agent {
         /// You are not wanted.
         #[prost(message, tag = "10")]
         Shutdown(super::Reject),
+        /// A person has seen to this device, which is quarantined: clean it once more.
+        #[prost(string, tag = "20")]
+        ClearDevice(::prost::alloc::string::String),
     }
 }
 /// A registration that was taken.
@@ -2631,7 +2696,7 @@ pub mod agents_server {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommandRequest {
     /// The command.
-    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5, 20")]
+    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5, 20, 40")]
     pub command: ::core::option::Option<command_request::Command>,
 }
 /// Nested message and enum types in `CommandRequest`.
@@ -2654,8 +2719,11 @@ pub mod command_request {
         /// Why does it wait?
         #[prost(message, tag = "5")]
         Why(super::WhyTarget),
-        /// Set the quotas of roles.
+        /// Clean a device that is quarantined once more, and give it out again if that succeeds.
         #[prost(message, tag = "20")]
+        ClearDevice(super::ClearDevice),
+        /// Set the quotas of roles.
+        #[prost(message, tag = "40")]
         SetQuota(super::SetQuota),
     }
 }
@@ -2668,6 +2736,16 @@ pub struct OperatorKill {
     /// How long it gets; absent means what the task says.
     #[prost(uint64, optional, tag = "2")]
     pub grace_us: ::core::option::Option<u64>,
+}
+/// A device that a person has seen to.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClearDevice {
+    /// Of which agent.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentId>,
+    /// Which.
+    #[prost(string, tag = "2")]
+    pub device: ::prost::alloc::string::String,
 }
 /// A role's weight.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -98,6 +98,7 @@ fn device() -> Device {
         health: Health::Healthy,
         nodes: vec!["/dev/nvidia0".into()],
         proof: Proof::NodeClosed,
+        host_share: Quantities::new(),
     }
 }
 
@@ -125,7 +126,7 @@ pub(crate) fn agent() -> Record {
         name: "m1".into(),
         admission: Admission::Unreachable,
         since: WallTime(1_700_000_000_000_000),
-        resources: resources(),
+        resources: resources().into(),
         attributes: attributes(),
     };
     Record::Agent(AGENT, Some(agent))
@@ -162,7 +163,12 @@ pub(crate) fn weight() -> Record {
 }
 
 pub(crate) fn journal() -> Vec<JournalRecord> {
-    let device = |state| JournalRecord::Device { device: DeviceId::new("GPU-1"), state, generation: 4 };
+    let device =
+        |state| JournalRecord::Device { device: DeviceId::new("GPU-1"), state, generation: 4, condemned: None };
+    let held = Slice { share: Share(250), state: SliceState::Held };
+    let left = Slice { share: Share(500), state: SliceState::Cleaning { generation: 3 } };
+    let slices =
+        BTreeMap::from([(key(), held), (TaskKey::new(FRAMEWORK, TaskId::new("t-2").expect("a good name")), left)]);
     vec![
         JournalRecord::Client(ClientId(9)),
         JournalRecord::Registered { agent: AGENT, cluster: CLUSTER },
@@ -175,11 +181,18 @@ pub(crate) fn journal() -> Vec<JournalRecord> {
         JournalRecord::Finished { framework: FRAMEWORK, status: status(), remember: Duration::from_secs(60) },
         JournalRecord::Forgotten { task: key() },
         device(DeviceState::Free),
-        device(DeviceState::Allocated([(key(), 1000)].into())),
+        device(DeviceState::Allocated(key())),
         device(DeviceState::Cleaning { generation: 4 }),
         device(DeviceState::Quarantined { reason: "held by pid 7".into() }),
         JournalRecord::Hold { gang: GANG, groups: vec![launch()] },
         JournalRecord::Released(GANG),
+        device(DeviceState::Sliced(slices)),
+        JournalRecord::Device {
+            device: DeviceId::new("GPU-1"),
+            state: DeviceState::Allocated(key()),
+            generation: 5,
+            condemned: Some("it became unhealthy 4 times".into()),
+        },
     ]
 }
 

@@ -22,6 +22,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         (task_key(), option::of(duration())).prop_map(|(task, grace)| Command::Kill { task, grace }),
         framework_id().prop_map(Command::Teardown),
         agent_id().prop_map(Command::MarkGone),
+        (agent_id(), device_id()).prop_map(|(agent, device)| Command::ClearDevice { agent, device }),
         (role(), 1..=u32::MAX).prop_map(|(role, weight_milli)| Command::SetWeight { role, weight_milli }),
         (vec((role(), option::of(quota())), 0..3), any::<bool>()).prop_map(|(quotas, force)| Command::SetQuota {
             quotas,
@@ -88,7 +89,7 @@ pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
             name,
             admission,
             since: WallTime(since),
-            resources,
+            resources: resources.into(),
             attributes,
         },
     );
@@ -130,11 +131,9 @@ pub(crate) fn journal_record() -> impl Strategy<Value = JournalRecord> {
             remember
         }),
         task_key().prop_map(|task| JournalRecord::Forgotten { task }),
-        (device_id(), device_state(), any::<u64>()).prop_map(|(device, state, generation)| JournalRecord::Device {
-            device,
-            state,
-            generation
-        }),
+        (device_id(), device_state(), any::<u64>(), option::of(prose())).prop_map(
+            |(device, state, generation, condemned)| JournalRecord::Device { device, state, generation, condemned }
+        ),
         (gang_id(), vec(launch(), 0..2)).prop_map(|(gang, groups)| JournalRecord::Hold { gang, groups }),
         gang_id().prop_map(JournalRecord::Released),
     ]

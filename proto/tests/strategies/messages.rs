@@ -231,6 +231,7 @@ pub(crate) fn from_agent() -> impl Strategy<Value = FromAgent> {
             latest
         }),
         vec((device_id(), any::<u64>()), 0..3).prop_map(FromAgent::DevicesFree),
+        vec((device_id(), task_key()), 0..3).prop_map(FromAgent::SlicesFree),
         device_reports().prop_map(FromAgent::Devices),
         gang_id().prop_map(FromAgent::Held),
         (gang_id(), reject()).prop_map(|(gang, reject)| FromAgent::NotHeld(gang, reject)),
@@ -266,6 +267,7 @@ pub(crate) fn to_agent() -> impl Strategy<Value = ToAgent> {
         (gang_id(), vec(launch(), 0..2)).prop_map(|(gang, groups)| ToAgent::Hold { gang, groups }),
         gang_id().prop_map(ToAgent::Start),
         gang_id().prop_map(ToAgent::Release),
+        device_id().prop_map(ToAgent::ClearDevice),
         framework_id().prop_map(ToAgent::RemoveFramework),
         (framework_id(), executor_id(), data()).prop_map(|(framework, executor, data)| ToAgent::Message {
             framework,

@@ -177,31 +177,36 @@ pub(crate) fn device() -> impl Strategy<Value = Device> {
         health,
         vec("/dev/[a-z]{1,6}".prop_map(Arc::from), 0..3),
         prop_oneof![Just(Proof::NodeClosed), Just(Proof::TreeGone)],
+        host_share(),
     );
     (device_id(), word(), prose(), prose(), any::<u32>(), attributes(), topology, rest).prop_map(
-        |(id, kind, vendor, model, generation, attributes, topology, (mode, health, nodes, proof))| Device {
-            id,
-            kind,
-            vendor,
-            model,
-            generation,
-            attributes,
-            topology,
-            mode,
-            health,
-            nodes,
-            proof,
+        |(id, kind, vendor, model, generation, attributes, topology, (mode, health, nodes, proof, host_share))| {
+            Device { id, kind, vendor, model, generation, attributes, topology, mode, health, nodes, proof, host_share }
         },
     )
+}
+
+fn host_share() -> impl Strategy<Value = Quantities> {
+    (0..1_000_000_u64, 0..1_000_000_u64).prop_map(|(cpus, mem)| Quantities::of(Milli(cpus), Milli(mem)))
 }
 
 pub(crate) fn device_state() -> impl Strategy<Value = DeviceState> {
     prop_oneof![
         Just(DeviceState::Free),
-        btree_map(task_key(), 1..=1000_u16, 1..3).prop_map(DeviceState::Allocated),
+        task_key().prop_map(DeviceState::Allocated),
+        btree_map(task_key(), slice(), 1..3).prop_map(DeviceState::Sliced),
         any::<u64>().prop_map(|generation| DeviceState::Cleaning { generation }),
         prose().prop_map(|reason| DeviceState::Quarantined { reason }),
     ]
+}
+
+fn slice() -> impl Strategy<Value = Slice> {
+    let state = prop_oneof![
+        Just(SliceState::Held),
+        any::<u64>().prop_map(|generation| SliceState::Cleaning { generation }),
+        prose().prop_map(|reason| SliceState::Quarantined { reason }),
+    ];
+    (1..=500_u16, state).prop_map(|(share, state)| Slice { share: Share(share), state })
 }
 
 pub(crate) fn task() -> impl Strategy<Value = Task> {

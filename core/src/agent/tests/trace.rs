@@ -19,7 +19,7 @@ fn line(effect: &Effect) -> String {
             format!("start {}/{} on [{}]", launch.framework, launch.group.leader(), devices.join(" "))
         }
         Effect::Kill { task, grace } => format!("kill {task} within {grace:?}"),
-        Effect::Release { device, generation } => format!("release {} #{generation}", device.id),
+        Effect::Release { device, generation, .. } => format!("release {} #{generation}", device.id),
         Effect::Forget { task } => format!("forget {task}"),
         Effect::Shutdown(reject) => format!("shutdown: {reject}"),
         Effect::Notice(text) => format!("notice: {text}"),
