@@ -9,8 +9,8 @@ use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, Kil
 use rialto_core::model::{ClusterId, FrameworkId, Principal, Resources, Role, TaskId, TaskKey, Term, WallTime};
 
 use crate::convert::{
-    At, ConvertError, Converted, Wire, attributes, duration, inside, micros, optional, optional_duration, required,
-    text, to_attributes, wire_enum,
+    At, ConvertError, Converted, Wire, attributes, duration, inside, kill_reason, micros, optional, optional_duration,
+    required, text, to_attributes, wire_enum,
 };
 use crate::generated::rialto::registry::v1;
 
@@ -236,9 +236,17 @@ fn from_framework(framework: v1::FrameworkEntry) -> Converted<FrameworkRecord> {
 }
 
 fn to_kill(kill: &KillRecord) -> v1::KillEntry {
-    v1::KillEntry { agent: kill.agent.map(|agent| agent.to_wire()), grace_us: kill.grace.map(micros) }
+    v1::KillEntry {
+        agent: kill.agent.map(|agent| agent.to_wire()),
+        grace_us: kill.grace.map(micros),
+        reason: kill.reason.to_wire(),
+    }
 }
 
 fn from_kill(kill: v1::KillEntry) -> Converted<KillRecord> {
-    Ok(KillRecord { agent: optional(kill.agent, "agent")?, grace: optional_duration(kill.grace_us, "grace_us")? })
+    Ok(KillRecord {
+        agent: optional(kill.agent, "agent")?,
+        grace: optional_duration(kill.grace_us, "grace_us")?,
+        reason: kill_reason(kill.reason)?,
+    })
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rialto_core::model::{AgentId, FrameworkId, Source, Status, TaskId, TaskKey, TaskState, UpdateId};
+use rialto_core::model::{AgentId, CallId, FrameworkId, Source, Status, TaskId, TaskKey, TaskState, UpdateId};
 
 use crate::workload::Seen;
 
@@ -18,6 +18,8 @@ pub(crate) struct Facts {
     ended: bool,
     pub(crate) started: bool,
     pub(crate) alive: bool,
+    /// Its command was running.
+    pub(crate) ran: bool,
     pub(crate) kill_asked: bool,
     /// The agent that it was launched on, as its framework named it.
     agent: Option<AgentId>,
@@ -31,6 +33,7 @@ impl Default for Facts {
             ended: false,
             started: false,
             alive: false,
+            ran: false,
             kill_asked: false,
             agent: None,
         }
@@ -45,6 +48,8 @@ pub(crate) struct Checks {
     pub(crate) removed: BTreeSet<FrameworkId>,
     /// Agents that an operator declared gone.
     pub(crate) gone: BTreeSet<AgentId>,
+    /// The members of every gang.
+    pub(crate) gangs: BTreeMap<(FrameworkId, CallId), Vec<TaskKey>>,
     updates: BTreeSet<(FrameworkId, UpdateId)>,
     broken: Option<String>,
 }
@@ -88,6 +93,10 @@ impl Checks {
         });
     }
 
+    pub(crate) fn ran(&mut self, key: &TaskKey) {
+        self.tasks.entry(key.clone()).or_default().ran = true;
+    }
+
     pub(crate) fn died(&mut self, key: &TaskKey) {
         self.tasks.entry(key.clone()).or_default().alive = false;
     }
@@ -96,7 +105,32 @@ impl Checks {
     pub(crate) fn killed(&mut self, key: &TaskKey) {
         let asked = self.tasks.get(key).is_some_and(|facts| facts.kill_asked);
         let excused = self.is_given_up(key);
-        self.require(asked || excused, || format!("I7: {key} is killed, and nobody asked for it"));
+        let gang_broken = self.gangs.values().any(|gang| gang.contains(key) && !self.all_ran(gang));
+        self.require(asked || excused || gang_broken, || format!("I7: {key} is killed, and nobody asked for it"));
+    }
+
+    fn all_ran(&self, gang: &[TaskKey]) -> bool {
+        gang.iter().all(|key| self.tasks.get(key).is_some_and(|facts| facts.ran))
+    }
+
+    /// How many gangs ran as a whole, and how many were started in part and ended.
+    pub(crate) fn count_gangs(&self) -> (usize, usize) {
+        let started = |gang: &&Vec<TaskKey>| gang.iter().any(|key| self.tasks[key].started);
+        let whole = self.gangs.values().filter(|gang| self.all_ran(gang)).count();
+        (whole, self.gangs.values().filter(started).count() - whole)
+    }
+
+    /// Once all has healed for long enough, no part of a gang lives while another never ran.
+    pub(crate) fn check_gangs(&mut self) {
+        let lives =
+            |gang: &[TaskKey]| gang.iter().find(|key| self.tasks.get(*key).is_some_and(|facts| facts.alive)).cloned();
+        let broken = self.gangs.values().filter(|gang| !self.all_ran(gang));
+        let torn = broken.filter_map(|gang| Some((lives(gang)?, gang.clone()))).find(|(key, _)| !self.is_given_up(key));
+        if let Some((key, gang)) = torn {
+            let missing: Vec<String> =
+                gang.iter().filter(|key| !self.tasks[*key].ran).map(ToString::to_string).collect();
+            self.fail(format!("{key} lives although {} of its gang never ran", missing.join(", ")));
+        }
     }
 
     /// A policy was told something, which may be undone by a crash of its framework.

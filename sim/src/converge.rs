@@ -9,6 +9,9 @@ use crate::master_node::difference;
 use crate::workload::Order;
 use crate::world::{CONVERGENCE, Event, Node, World};
 
+/// How long after the faults a gang may live in part: connections are found dead, agents given up, late starts and kills carried out.
+const GANGS_SETTLE: Duration = Duration::from_secs(180);
+
 impl World {
     /// Nothing fails from now on, and what is down comes back.
     pub(crate) fn heal(&mut self) {
@@ -50,11 +53,16 @@ impl World {
         if self.now.since(healed) > CONVERGENCE {
             return self.checks.fail(format!("not at rest {CONVERGENCE:?} after the last fault: {unrest}"));
         }
-        if self.now.since(healed) > Duration::from_secs(60) {
+        // What would run for ever is told to end only after gangs had the time to start or to be ended.
+        if self.now.since(healed) > GANGS_SETTLE && !self.stopped {
+            self.stopped = true;
+            self.checks.check_gangs();
+        }
+        if self.stopped {
             for at in 0..self.frameworks.len() {
                 let busy =
                     self.frameworks[at].life.as_ref().is_some_and(|node| !node.driver.policy().is_done(|_| false));
-                if busy && self.now.since(healed).as_secs() < 300 {
+                if busy && self.now.since(healed).as_secs() < 400 {
                     self.order(at, Order::Stop);
                 }
             }

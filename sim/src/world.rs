@@ -95,6 +95,8 @@ pub(crate) struct World {
     /// Whether the faults are over.
     pub(crate) healed: Option<Time>,
     pub(crate) converged: bool,
+    /// Whether what would run for ever was told to end.
+    pub(crate) stopped: bool,
     queue: BTreeMap<(Time, u64), Event>,
     last_event: u64,
     last_life: Life,
@@ -122,6 +124,7 @@ impl World {
             counts: Counts::default(),
             healed: None,
             converged: false,
+            stopped: false,
             queue: BTreeMap::new(),
             last_event: 0,
             last_life: 0,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::{
     AgentId, Attribute, ClientId, ClusterId, Device, DeviceId, DeviceState, Exit, FrameworkId, FromAgent, GangId,
-    Launch, Reject, Resources, Status, TaskId, TaskKey, Term, ToAgent, UpdateId, WallTime,
+    Launch, Reason, Reject, Resources, Status, TaskId, TaskKey, Term, ToAgent, UpdateId, WallTime,
 };
 
 /// What an agent is told at its start.
@@ -236,4 +236,16 @@ pub enum KillCause {
     FrameworkRemoved,
     /// Its health check failed too often.
     Unhealthy,
+    /// Another member of its gang did not start.
+    GangAborted,
+}
+
+impl KillCause {
+    /// What the master's `reason` for a kill is here.
+    pub(super) const fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::GangAborted => Self::GangAborted,
+            _ => Self::Requested,
+        }
+    }
 }

@@ -77,10 +77,10 @@ impl Agent {
         Ok(())
     }
 
-    pub(super) fn kill(&mut self, now: Time, task: &TaskKey, grace: Option<Duration>, out: &mut Out) {
+    pub(super) fn kill(&mut self, now: Time, task: &TaskKey, grace: Option<Duration>, cause: KillCause, out: &mut Out) {
         let lives = self.journal.tasks.get(task).is_some_and(|entry| !entry.is_terminal());
         if lives {
-            self.end(task, KillCause::Requested, grace, out);
+            self.end(task, cause, grace, out);
         } else {
             self.answer_state(now, task, out);
         }
@@ -322,6 +322,7 @@ fn killed(status: impl Fn(TaskState) -> Status, cause: Option<KillCause>, exit: 
             status(TaskState::Failed).because(Reason::Unhealthy, &format!("its health check failed too often; {how}"))
         }
         Some(KillCause::FrameworkRemoved) => status(TaskState::Killed).because(Reason::FrameworkRemoved, &how),
+        Some(KillCause::GangAborted) => status(TaskState::Killed).because(Reason::GangAborted, &how),
         Some(KillCause::Requested) | None => status(TaskState::Killed).because(Reason::KillRequested, &how),
     }
 }

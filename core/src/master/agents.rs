@@ -68,10 +68,8 @@ impl Master {
             FromAgent::Message { framework, executor, data } => {
                 self.tell(framework, Event::Message { agent: id, executor, data }, out);
             }
-            // Gangs are not made by this master yet; an agent that holds for one lets go by itself.
-            FromAgent::Held(gang) | FromAgent::NotHeld(gang, _) => {
-                self.to_agent(id, ToAgent::Release(gang), out);
-            }
+            FromAgent::Held(gang) => self.on_held(id, gang, out),
+            FromAgent::NotHeld(gang, reject) => self.on_not_held(id, gang, reject, out),
         }
     }
 
@@ -143,6 +141,7 @@ impl Master {
     }
 
     fn connect_agent(&mut self, id: AgentId, peer: PeerId, report: AgentReport, out: &mut Outbox) {
+        self.abandon_gangs_on(id, out);
         self.withdraw_agent_offers(id, out);
         let was = self.agents[&id].status;
         self.uncount(id);
@@ -173,11 +172,12 @@ impl Master {
         self.count(id);
         self.touched.agents.insert(id);
         self.to_agent(id, ToAgent::Registered { agent: id, cluster: self.cluster }, out);
-        self.take_report(id, report.tasks, was, out);
-        self.recompute_free(id);
+        // What was held for a gang goes before its tasks are launched anew.
         for gang in report.held {
             self.to_agent(id, ToAgent::Release(gang), out);
         }
+        self.take_report(id, report.tasks, was, out);
+        self.recompute_free(id);
         self.settle_parked(id, out);
         self.want_agent_round(id);
     }
@@ -226,7 +226,7 @@ impl Master {
     }
 
     /// The launch got lost with the connection. A group is sent whole, once: for its first task.
-    fn launch_again(&self, id: AgentId, key: &TaskKey, out: &mut Outbox) {
+    pub(super) fn launch_again(&self, id: AgentId, key: &TaskKey, out: &mut Outbox) {
         let leader = &self.tasks[key].leader;
         if *leader != key.task {
             return;
@@ -251,6 +251,7 @@ impl Master {
         agent.status = AgentStatus::Disconnected;
         agent.silent = Some(silent);
         self.touched.agents.insert(id);
+        self.abandon_gangs_on(id, out);
     }
 
     /// The agent has been away for too long: its tasks are unreachable, which is not dead.
@@ -275,6 +276,7 @@ impl Master {
         let agent = self.agents.get(&id).ok_or(Reject::UnknownAgent(id))?;
         let record = AgentRecord { admission: Admission::Gone, since, ..agent.record.clone() };
         out.push(Output::Persist(Record::Agent(id, Some(record.clone()))));
+        self.abandon_gangs_on(id, out);
         self.withdraw_agent_offers(id, out);
         self.uncount(id);
         let agent = self.agents.get_mut(&id).expect("it was there above");
@@ -390,6 +392,8 @@ impl Master {
 
     /// Devices of tasks whose launch the agent has not confirmed, be it by an update or by having `told` of them.
     fn staged_devices(&self, id: AgentId, told: &BTreeSet<TaskKey>) -> BTreeMap<DeviceId, TaskKey> {
+        let held = self.gangs.held_on(id);
+        let held = held.flat_map(|(key, held)| held.device_shares().map(|(device, _)| (device.clone(), key.clone())));
         let staged = self.agents[&id]
             .tasks
             .iter()
@@ -397,7 +401,7 @@ impl Master {
         let devices = staged.flat_map(|key| {
             self.tasks[key].task.resources.device_shares().map(|(device, _)| (device.clone(), key.clone()))
         });
-        devices.collect()
+        devices.chain(held).collect()
     }
 
     fn on_devices_free(&mut self, id: AgentId, devices: Vec<(DeviceId, u64)>) {
@@ -431,6 +435,9 @@ impl Master {
             if !free.subtract(&held) {
                 overcommitted = true;
             }
+        }
+        for (_, held) in self.gangs.held_on(id) {
+            overcommitted |= !free.subtract(&held.without_devices());
         }
         if overcommitted {
             free = Resources::new();

@@ -46,6 +46,7 @@ impl Master {
         match call {
             Call::Subscribe(_) => out.push(Output::Ungated(Effect::Close(peer, Reject::Superseded))),
             Call::Accept(accept) => self.accept(id, accept, out),
+            Call::AcceptGang(gang) => self.accept_gang(id, gang, out),
             Call::Decline { offers, refusal } => self.decline(id, &offers, &refusal),
             Call::Demand { role, demand } => self.declare(id, role, demand, out),
             Call::Suppress(roles) => self.suppress(id, &roles, out),
@@ -181,6 +182,7 @@ impl Master {
     /// Forgets the framework; its tasks are killed where they run, now or when their agents are back.
     pub(super) fn remove_framework(&mut self, id: FrameworkId, out: &mut Outbox) {
         self.withdraw_offers(id);
+        self.drop_gangs_of(id, out);
         let Some(framework) = self.frameworks.remove(&id) else { return };
         self.framework_clients.remove(&framework.record.client);
         if let Some(key) = framework.away {

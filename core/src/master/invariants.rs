@@ -35,6 +35,7 @@ impl Master {
             assert!(framework.takes_offers(&entry.offer.role), "{id}: I8, no offer to who wants none");
             assert_eq!(self.agents[&entry.offer.agent].status, AgentStatus::Active, "{id}: its agent is there");
         }
+        self.check_gangs();
         for (old, new) in &self.replaced {
             assert!(self.offers[new].replaces.contains(old), "{old}: replaced by {new}, which knows it");
         }
@@ -46,6 +47,7 @@ impl Master {
         for key in &agent.tasks {
             held.add(&self.tasks[key].task.resources.without_devices());
         }
+        self.gangs.held_on(id).for_each(|(_, resources)| held.add(&resources.without_devices()));
         if !agent.overcommitted {
             let sum = agent.free.without_devices().plus(&held);
             assert_eq!(sum, agent.record.resources, "{id}: I2, total = free + held");

@@ -6,6 +6,7 @@
 mod accept;
 mod agents;
 mod frameworks;
+mod gangs;
 mod invariants;
 mod offers;
 pub mod registry;
@@ -205,6 +206,7 @@ pub struct Master {
     replaced: BTreeMap<OfferId, OfferId>,
     /// Kills whose tasks are not known, because agents are away.
     kills: BTreeMap<TaskKey, registry::KillRecord>,
+    gangs: gangs::Gangs,
     peers: BTreeMap<PeerId, PeerOf>,
     weights: BTreeMap<Role, u32>,
     sorter: Sorter,
@@ -240,6 +242,7 @@ impl Master {
             offers: BTreeMap::new(),
             replaced: BTreeMap::new(),
             kills: registry.kills,
+            gangs: gangs::Gangs::default(),
             peers: BTreeMap::new(),
             weights: registry.weights,
             sorter: Sorter::new(&config.fair_share_kinds),
@@ -281,6 +284,7 @@ impl Master {
             Input::FromOperator { request, command, .. } => self.on_operator(request, command, out),
             Input::PeerClosed(peer) => self.on_peer_closed(peer, out),
         }
+        self.settle_gangs(out);
         self.maybe_round(out);
         self.stats.steps += 1;
     }
@@ -313,6 +317,7 @@ impl Master {
                 Timer::Offer(offer) => self.on_offer_expired(offer, out),
                 Timer::Filter(framework, agent, role) => self.on_filter_expired(framework, agent, &role),
                 Timer::Turn(agent) => self.on_turn(agent),
+                Timer::Gang(gang) => self.on_gang_late(gang, out),
             }
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    AgentId, Attribute, ClientId, ClusterId, FrameworkId, FrameworkInfo, Principal, Resources, Role, TaskKey, Term,
-    WallTime,
+    AgentId, Attribute, ClientId, ClusterId, FrameworkId, FrameworkInfo, Principal, Reason, Resources, Role, TaskKey,
+    Term, WallTime,
 };
 
 /// Everything that outlives a master. Running tasks are not here: their agents report them.
@@ -123,4 +123,6 @@ pub struct KillRecord {
     pub agent: Option<AgentId>,
     /// How long the task gets; none means what it says.
     pub grace: Option<Duration>,
+    /// Why, as its last status will say.
+    pub reason: Reason,
 }

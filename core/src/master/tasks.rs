@@ -154,6 +154,7 @@ impl Master {
         self.stats.updates_received += 1;
         status.agent = Some(id);
         let key = TaskKey::new(framework, status.task.clone());
+        self.gangs.hear(&key, &status);
         if self.tasks.contains_key(&key) {
             let newest =
                 if latest == status.state { status.clone() } else { Status { state: latest, ..status.clone() } };
@@ -227,6 +228,7 @@ impl Master {
 
     /// Tells the framework, again on every subscription until it has acknowledged.
     pub(super) fn notify(&mut self, key: &TaskKey, status: Status, out: &mut Outbox) {
+        self.gangs.hear(key, &status);
         let mut is_next = true;
         if let Some(entry) = self.tasks.get_mut(key) {
             is_next = entry.outstanding.is_none();
@@ -319,26 +321,34 @@ impl Master {
         if !self.frameworks.contains_key(&key.framework) {
             return Err(Reject::UnknownFramework);
         }
-        let Some(entry) = self.tasks.get_mut(key) else {
+        if !self.tasks.contains_key(key) && self.gangs.kill_later(key, grace) {
+            return Ok(());
+        }
+        let Some(entry) = self.tasks.get(key) else {
             if self.is_completed(key) || !self.may_be_elsewhere() {
                 let status = self.unknown_status(&key.task);
                 self.tell(key.framework, Event::Update(status), out);
                 return Err(Reject::UnknownTask(key.task.clone()));
             }
-            let record = KillRecord { agent: None, grace };
+            let record = KillRecord { agent: None, grace, reason: Reason::KillRequested };
             out.push(Output::Persist(Record::Kill(key.clone(), Some(record.clone()))));
             self.kills.insert(key.clone(), record);
             return Ok(());
         };
-        if entry.state.is_terminal() {
-            return Ok(());
+        if !entry.state.is_terminal() {
+            self.kill_live(key, grace, Reason::KillRequested, out);
         }
-        let record = KillRecord { agent: Some(entry.agent), grace };
+        Ok(())
+    }
+
+    /// Ends a task that has not ended, because of `reason`.
+    pub(super) fn kill_live(&mut self, key: &TaskKey, grace: Option<Duration>, reason: Reason, out: &mut Outbox) {
+        let Some(entry) = self.tasks.get_mut(key) else { return };
         let agent = entry.agent;
+        let record = KillRecord { agent: Some(agent), grace, reason };
         entry.kill = Some(record.clone());
         out.push(Output::Persist(Record::Kill(key.clone(), Some(record))));
-        self.to_agent(agent, ToAgent::Kill { task: key.clone(), grace }, out);
-        Ok(())
+        self.to_agent(agent, ToAgent::Kill { task: key.clone(), grace, reason }, out);
     }
 
     /// Kills that waited for the agent: sent for what it reports, forgotten for what it does not.
@@ -350,7 +360,7 @@ impl Master {
                 entry.kill = self.kills.remove(key);
             }
             let Some(kill) = entry.kill.clone().filter(|_| !entry.state.is_terminal()) else { continue };
-            self.to_agent(id, ToAgent::Kill { task: key.clone(), grace: kill.grace }, out);
+            self.to_agent(id, ToAgent::Kill { task: key.clone(), grace: kill.grace, reason: kill.reason }, out);
         }
         let all_back = !self.may_be_elsewhere();
         let done = |key: &TaskKey, kill: &KillRecord| {
@@ -383,6 +393,8 @@ impl Master {
                     status.reason = Some(Reason::Reconciliation);
                     self.tell(id, Event::Update(status), out);
                 }
+                // It is no task yet, and may become one.
+                None if self.gangs.is_pending(&key) => {}
                 None => {
                     if let Some(status) = self.absent_status(&key.task, agent) {
                         self.tell(id, Event::Update(status), out);

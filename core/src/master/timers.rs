@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::model::{AgentId, FrameworkId, OfferId, Role, Time};
+use crate::model::{AgentId, FrameworkId, GangId, OfferId, Role, Time};
 
 /// What is due at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Filter(FrameworkId, AgentId, Role),
     /// Others wait for the agent, and an offer on it has been out long enough.
     Turn(AgentId),
+    /// The gang should be held by all of its agents.
+    Gang(GangId),
 }
 
 /// Names a timer that is set.

@@ -18,6 +18,7 @@ mod words;
 
 pub mod limits;
 
+pub(crate) use agent::kill_reason;
 pub(crate) use attributes::{attributes, labels, to_attributes, to_labels};
 pub use error::ConvertError;
 pub(crate) use error::{At, Converted};

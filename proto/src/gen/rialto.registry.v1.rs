@@ -66,6 +66,9 @@ pub struct KillEntry {
     /// How long the task gets; absent means what it says.
     #[prost(uint64, optional, tag = "2")]
     pub grace_us: ::core::option::Option<u64>,
+    /// Why; not said means that somebody asked for it.
+    #[prost(enumeration = "super::super::v1::Reason", tag = "3")]
+    pub reason: i32,
 }
 /// A role's weight; key weight/eng/ci.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -137,7 +137,14 @@ pub(crate) fn framework() -> Record {
 }
 
 pub(crate) fn kill() -> Record {
-    Record::Kill(key(), Some(KillRecord { agent: Some(AGENT), grace: Some(Duration::from_millis(1500)) }))
+    Record::Kill(
+        key(),
+        Some(KillRecord {
+            agent: Some(AGENT),
+            grace: Some(Duration::from_millis(1500)),
+            reason: Reason::KillRequested,
+        }),
+    )
 }
 
 pub(crate) fn weight() -> Record {
@@ -181,7 +188,13 @@ pub(crate) fn calls() -> Vec<Call> {
     };
     let subscribe =
         Subscribe { framework: Some(FRAMEWORK), client: ClientId(2), info: info(), suppressed: [role()].into() };
-    vec![Call::Subscribe(subscribe), Call::Accept(accept), Call::Teardown]
+    let part = |seq| GangPart {
+        agent: AgentId::new(TERM, seq),
+        offers: vec![OfferId::new(TERM, seq + 10)],
+        groups: vec![TaskGroup::single(task())],
+    };
+    let gang = AcceptGang { id: CallId(5), parts: vec![part(1), part(2)], refusal: Refusal::default() };
+    vec![Call::Subscribe(subscribe), Call::Accept(accept), Call::AcceptGang(gang), Call::Teardown]
 }
 
 pub(crate) fn events() -> Vec<Event> {
@@ -225,7 +238,7 @@ pub(crate) fn to_agent() -> Vec<ToAgent> {
     vec![
         ToAgent::Registered { agent: AGENT, cluster: CLUSTER },
         ToAgent::Launch(launch()),
-        ToAgent::Kill { task: key(), grace: None },
+        ToAgent::Kill { task: key(), grace: None, reason: Reason::GangAborted },
         ToAgent::Acknowledge { task: key(), uuid: UUID },
     ]
 }

@@ -79,7 +79,8 @@ pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
     let framework = (any::<u128>(), prose(), info(), duration()).prop_map(|(client, principal, info, remaining)| {
         FrameworkRecord { client: ClientId(client), principal: Principal::new(&principal), info, remaining }
     });
-    let kill = (option::of(agent_id()), option::of(duration())).prop_map(|(agent, grace)| KillRecord { agent, grace });
+    let kill = (option::of(agent_id()), option::of(duration()), proptest::sample::select(Reason::ALL))
+        .prop_map(|(agent, grace, reason)| KillRecord { agent, grace, reason });
     prop_oneof![
         any::<u64>().prop_map(|term| Record::Term(Term(term))),
         (agent_id(), agent).prop_map(|(id, agent)| Record::Agent(id, Some(agent))),
@@ -90,7 +91,12 @@ pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
 }
 
 pub(crate) fn journal_record() -> impl Strategy<Value = JournalRecord> {
-    let cause = prop_oneof![Just(KillCause::Requested), Just(KillCause::FrameworkRemoved), Just(KillCause::Unhealthy)];
+    let cause = prop_oneof![
+        Just(KillCause::Requested),
+        Just(KillCause::FrameworkRemoved),
+        Just(KillCause::Unhealthy),
+        Just(KillCause::GangAborted)
+    ];
     prop_oneof![
         any::<u128>().prop_map(|client| JournalRecord::Client(ClientId(client))),
         (agent_id(), any::<u128>())

@@ -95,9 +95,14 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
             Call::Accept(Accept { id: CallId(id), agent, offers, operations, refusal })
         },
     );
+    let part = (agent_id(), vec(offer_id(), 0..3), vec(group(), 1..3));
+    let part = part.prop_map(|(agent, offers, groups)| GangPart { agent, offers, groups });
+    let gang = (any::<u64>(), vec(part, 1..3), refusal())
+        .prop_map(|(id, parts, refusal)| Call::AcceptGang(AcceptGang { id: CallId(id), parts, refusal }));
     prop_oneof![
         subscribe,
         accept,
+        gang,
         (vec(offer_id(), 0..3), refusal()).prop_map(|(offers, refusal)| Call::Decline { offers, refusal }),
         (role(), option::of(demand())).prop_map(|(role, demand)| Call::Demand { role, demand }),
         roles().prop_map(Call::Suppress),
@@ -236,7 +241,8 @@ pub(crate) fn to_agent() -> impl Strategy<Value = ToAgent> {
         (agent_id(), any::<u128>())
             .prop_map(|(agent, cluster)| ToAgent::Registered { agent, cluster: ClusterId(cluster) }),
         launch().prop_map(ToAgent::Launch),
-        (task_key(), option::of(duration())).prop_map(|(task, grace)| ToAgent::Kill { task, grace }),
+        (task_key(), option::of(duration()), proptest::sample::select(Reason::ALL))
+            .prop_map(|(task, grace, reason)| ToAgent::Kill { task, grace, reason }),
         (task_key(), any::<u128>()).prop_map(|(task, uuid)| ToAgent::Acknowledge { task, uuid: UpdateId(uuid) }),
         (gang_id(), vec(launch(), 0..2)).prop_map(|(gang, groups)| ToAgent::Hold { gang, groups }),
         gang_id().prop_map(ToAgent::Start),

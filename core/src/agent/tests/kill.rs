@@ -20,7 +20,7 @@ fn a_kill_may_give_another_grace_period_and_may_be_repeated() {
     a.run("t1", "cpus:1");
     a.kill("t1");
     a.expect_kill("t1");
-    a.master_says(ToAgent::Kill { task: key("t1"), grace: Some(Duration::ZERO) });
+    a.master_says(ToAgent::Kill { task: key("t1"), grace: Some(Duration::ZERO), reason: Reason::KillRequested });
     assert_eq!(a.expect_kill("t1"), Duration::ZERO);
     a.expect_nothing();
 }

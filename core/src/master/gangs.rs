@@ -1,0 +1,697 @@
+//! Gangs: groups on several agents that start together or not at all.
+//!
+//! A gang is committed here first: what it needs is taken from what is free and charged. Each of its agents is then told to *hold* its
+//! part, and when all of them do, to *start* it. Until then no task of it exists: a refusal, an agent that is lost or a hold that takes too
+//! long sets everything free, and the gang is refused as a whole. After the start its tasks are tasks like all others, with one
+//! difference: if one of them ends before it has run, the rest is killed.
+//!
+//! The framework is answered when all of it runs, or never will. Until then it repeats the gang on every connection, so a later master
+//! knows what belongs together ([`Master::resume_gang`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::accept::Taken;
+use super::timers::{Timer, TimerKey};
+use super::view::AgentStatus;
+use super::{Master, Outbox};
+use crate::model::{
+    Accept, AcceptGang, AgentId, CallId, DeviceState, FrameworkId, GangId, OfferId, Operation, Quantities, Reason,
+    Refusal, Reject, Rejection, Resources, Role, Status, Task, TaskGroup, TaskId, TaskKey, TaskState, ToAgent,
+};
+
+/// How long all agents have to say that they hold their parts. Half of what they hold for, so that the start finds them holding.
+const HOLD_WAIT: Duration = Duration::from_secs(5);
+/// The most gangs of one framework that are under way at once.
+const GANGS_MAX: usize = 1024;
+/// How many answers are kept for each framework.
+const ANSWERS_MAX: usize = 256;
+
+/// The gangs that are under way.
+#[derive(Debug, Default)]
+pub(super) struct Gangs {
+    by_id: BTreeMap<GangId, Gang>,
+    by_call: BTreeMap<(FrameworkId, CallId), GangId>,
+    /// The members that are held, or have started and not run yet.
+    members: BTreeMap<TaskKey, GangId>,
+    /// What is taken on each agent for members that are held.
+    held: BTreeMap<AgentId, BTreeMap<TaskKey, Held>>,
+    /// Gangs of an earlier term, some of whose agents are still to come back.
+    parked: BTreeMap<(FrameworkId, CallId), AcceptGang>,
+    parked_tasks: BTreeSet<TaskKey>,
+    /// Those of them that wait for this agent, and maybe others after it.
+    parked_for: BTreeMap<AgentId, Vec<(FrameworkId, CallId)>>,
+    /// The last answers, for gangs that are repeated because an answer was lost.
+    answered: BTreeMap<(FrameworkId, CallId), Vec<Rejection>>,
+    /// Kills of members that have not started; carried out when they do.
+    kills: BTreeMap<TaskKey, Option<Duration>>,
+    /// What was heard of members in this step.
+    news: Vec<(TaskKey, News)>,
+}
+
+#[derive(Debug)]
+struct Gang {
+    framework: FrameworkId,
+    call: CallId,
+    tasks: Vec<TaskKey>,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Agents are asked to hold their parts.
+    Holding { parts: BTreeMap<AgentId, Part>, deadline: TimerKey },
+    /// All are told to start; these have not run yet.
+    Starting { waiting: BTreeSet<TaskKey> },
+}
+
+/// What is to start on one agent, devices chosen.
+#[derive(Debug, Default)]
+struct Part {
+    groups: Vec<TaskGroup>,
+    is_held: bool,
+}
+
+/// What is taken for one task that is held.
+#[derive(Debug)]
+struct Held {
+    role: Role,
+    resources: Resources,
+    charged: Quantities,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    Ran,
+    /// It ended, and never ran.
+    Failed,
+}
+
+/// What a later master finds of a group of a gang.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
+    /// It was started.
+    Known,
+    /// Its agent is away, and may have started it.
+    Doubtful,
+    /// It was not started, or is over and forgotten.
+    Missing,
+    /// Its agent is gone.
+    Lost,
+}
+
+impl Gangs {
+    /// Whether the task belongs to a gang whose fate is not known yet, and is no task yet.
+    pub(super) fn is_pending(&self, key: &TaskKey) -> bool {
+        self.members.contains_key(key) || self.parked_tasks.contains(key)
+    }
+
+    /// What is taken on the agent for tasks that are held.
+    pub(super) fn held_on(&self, agent: AgentId) -> impl Iterator<Item = (&TaskKey, &Resources)> {
+        self.held.get(&agent).into_iter().flatten().map(|(key, held)| (key, &held.resources))
+    }
+
+    /// Takes note of what is told of a task, to be judged at the end of the step.
+    pub(super) fn hear(&mut self, key: &TaskKey, status: &Status) {
+        if !self.members.contains_key(key) {
+            return;
+        }
+        let has_run = matches!(status.state, TaskState::Running | TaskState::Killing | TaskState::Finished);
+        if has_run || status.exit.is_some() {
+            self.news.push((key.clone(), News::Ran));
+        } else if status.state.is_terminal() {
+            self.news.push((key.clone(), News::Failed));
+        }
+    }
+
+    /// Remembers to kill a task that is not started yet; whether there is nothing else to do now.
+    pub(super) fn kill_later(&mut self, key: &TaskKey, grace: Option<Duration>) -> bool {
+        if self.is_pending(key) {
+            self.kills.insert(key.clone(), grace);
+        }
+        self.members.contains_key(key)
+    }
+
+    fn park(&mut self, framework: FrameworkId, gang: AcceptGang, agent: AgentId) {
+        self.parked_for.entry(agent).or_default().push((framework, gang.id));
+        self.parked_tasks.extend(gang.tasks().map(|(_, task)| TaskKey::new(framework, task.id.clone())));
+        self.parked.insert((framework, gang.id), gang);
+    }
+
+    fn unpark(&mut self, framework: FrameworkId, call: CallId) -> Option<AcceptGang> {
+        let gang = self.parked.remove(&(framework, call))?;
+        for (_, task) in gang.tasks() {
+            self.parked_tasks.remove(&TaskKey::new(framework, task.id.clone()));
+        }
+        Some(gang)
+    }
+
+    fn insert(&mut self, id: GangId, gang: Gang) {
+        self.members.extend(gang.tasks.iter().map(|key| (key.clone(), id)));
+        self.by_call.insert((gang.framework, gang.call), id);
+        self.by_id.insert(id, gang);
+    }
+
+    fn remove(&mut self, id: GangId) -> Option<Gang> {
+        let gang = self.by_id.remove(&id)?;
+        self.by_call.remove(&(gang.framework, gang.call));
+        for key in &gang.tasks {
+            self.members.remove(key);
+            self.kills.remove(key);
+        }
+        Some(gang)
+    }
+
+    fn count_of(&self, framework: FrameworkId) -> usize {
+        self.by_call.range(calls_of(framework)).count() + self.parked.range(calls_of(framework)).count()
+    }
+
+    fn remember_answer(&mut self, framework: FrameworkId, call: CallId, rejected: Vec<Rejection>) {
+        self.answered.insert((framework, call), rejected);
+        if self.answered.range(calls_of(framework)).count() > ANSWERS_MAX {
+            let oldest = self.answered.range(calls_of(framework)).next().map(|(key, _)| *key);
+            self.answered.remove(&oldest.expect("there are more than none"));
+        }
+    }
+
+    fn holding_on(&self, agent: AgentId) -> Vec<GangId> {
+        let keys = self.held.get(&agent).into_iter().flat_map(BTreeMap::keys);
+        let ids: BTreeSet<GangId> = keys.filter_map(|key| self.members.get(key).copied()).collect();
+        ids.into_iter().collect()
+    }
+}
+
+impl Master {
+    pub(super) fn accept_gang(&mut self, framework: FrameworkId, gang: AcceptGang, out: &mut Outbox) {
+        let call = (framework, gang.id);
+        if self.gangs.by_call.contains_key(&call) || self.gangs.parked.contains_key(&call) {
+            return; // Repeated: it is answered when its fate is known.
+        }
+        if let Some(rejected) = self.gangs.answered.get(&call).cloned() {
+            return self.outcome(framework, gang.id, rejected, out);
+        }
+        if let Err(reject) = self.check_gang(framework, &gang) {
+            return self.refuse_gang(framework, &gang, reject, out);
+        }
+        let is_of_earlier_term = gang.parts.iter().flat_map(|part| &part.offers).any(|offer| offer.term < self.term);
+        if is_of_earlier_term {
+            let agents = gang.parts.iter().map(|part| part.agent);
+            if let Some(agent) = agents.into_iter().find(|agent| self.is_awaited(*agent)) {
+                return self.gangs.park(framework, gang, agent);
+            }
+            return self.resume_gang(framework, &gang, out);
+        }
+        let known = gang.tasks().any(|(agent, task)| self.is_launched(framework, agent, task));
+        let result = if known { Err(gang_gone(&gang)) } else { self.hold_gang(framework, &gang, out) };
+        if let Err(reject) = result {
+            self.refuse_gang(framework, &gang, reject, out);
+        }
+    }
+
+    /// Whether the agent is still to come back after a failover.
+    fn is_awaited(&self, agent: AgentId) -> bool {
+        self.agents.get(&agent).is_some_and(|agent| !agent.heard && agent.status == AgentStatus::Recovering)
+    }
+
+    fn check_gang(&self, framework: FrameworkId, gang: &AcceptGang) -> Result<(), Reject> {
+        if gang.parts.is_empty() || gang.parts.len() > AcceptGang::MAX_PARTS {
+            let expected = format!("expected 1 to {}", AcceptGang::MAX_PARTS);
+            return Err(Reject::invalid("accept_gang.parts", expected));
+        }
+        if gang.tasks().count() > AcceptGang::MAX_TASKS {
+            return Err(Reject::Limit { what: "tasks in a gang", limit: AcceptGang::MAX_TASKS as u64 });
+        }
+        if self.gangs.count_of(framework) >= GANGS_MAX {
+            return Err(Reject::Limit { what: "gangs of a framework under way", limit: GANGS_MAX as u64 });
+        }
+        let mut agents = BTreeSet::new();
+        for (index, part) in gang.parts.iter().enumerate() {
+            if part.groups.is_empty() {
+                return Err(Reject::invalid(format!("accept_gang.parts[{index}].groups"), "expected at least one"));
+            }
+            if !agents.insert(part.agent) {
+                let expected = format!("expected one part for each agent, got a second for {}", part.agent);
+                return Err(Reject::invalid(format!("accept_gang.parts[{index}].agent"), expected));
+            }
+        }
+        let mut ids = BTreeSet::new();
+        match gang.tasks().find(|(_, task)| !ids.insert(&task.id)) {
+            Some((_, task)) => Err(Reject::DuplicateTask(task.id.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes what all parts need and has their agents hold it; or takes nothing. The offers are used up in any case.
+    fn hold_gang(&mut self, framework: FrameworkId, gang: &AcceptGang, out: &mut Outbox) -> Result<(), Reject> {
+        let id = GangId::new(self.term, self.next_seq());
+        let mut taken = Vec::new();
+        let mut result = Ok(());
+        for part in &gang.parts {
+            let offers = as_accept(gang.id, part.agent, &part.offers);
+            match self.take_offers(framework, &offers) {
+                Ok(of_part) => taken.push((part, of_part)),
+                Err(reject) => result = result.and(Err(reject)),
+            }
+        }
+        let mut parts = BTreeMap::new();
+        if result.is_ok() {
+            for (part, of_part) in &mut taken {
+                match self.set_aside(framework, part.agent, of_part, &part.groups) {
+                    Ok(groups) => drop(parts.insert(part.agent, Part { groups, is_held: false })),
+                    Err(reject) => result = result.and(Err(reject)),
+                }
+            }
+        }
+        for (part, of_part) in taken {
+            self.return_rest(framework, part.agent, of_part, if result.is_ok() { Some(&gang.refusal) } else { None });
+        }
+        if let Err(reject) = result {
+            gang.parts.iter().for_each(|part| self.unset_aside(framework, part.agent, &part.groups));
+            return Err(reject);
+        }
+        self.ask_to_hold(id, framework, gang.id, parts, out);
+        Ok(())
+    }
+
+    fn ask_to_hold(
+        &mut self,
+        id: GangId,
+        framework: FrameworkId,
+        call: CallId,
+        parts: BTreeMap<AgentId, Part>,
+        out: &mut Outbox,
+    ) {
+        let groups = || parts.values().flat_map(|part| &part.groups);
+        let tasks: Vec<TaskKey> =
+            groups().flat_map(|group| &group.tasks).map(|task| TaskKey::new(framework, task.id.clone())).collect();
+        for (agent, part) in &parts {
+            let launch =
+                |group: &TaskGroup| self.launch_of(&TaskKey::new(framework, group.leader().clone()), group.clone());
+            let groups = part.groups.iter().map(launch).collect();
+            self.to_agent(*agent, ToAgent::Hold { gang: id, groups }, out);
+        }
+        let deadline = self.timers.set(self.now + HOLD_WAIT, Timer::Gang(id));
+        self.stats.gangs_held += 1;
+        self.gangs.insert(id, Gang { framework, call, tasks, phase: Phase::Holding { parts, deadline } });
+    }
+
+    /// Judges each group as an accept would, and takes what it needs; the groups with their devices.
+    fn set_aside(
+        &mut self,
+        framework: FrameworkId,
+        agent: AgentId,
+        taken: &mut Taken,
+        groups: &[TaskGroup],
+    ) -> Result<Vec<TaskGroup>, Reject> {
+        let mut resolved = Vec::new();
+        for group in groups {
+            let group = self.judge(framework, agent, taken, group)?;
+            for task in &group.tasks {
+                let key = TaskKey::new(framework, task.id.clone());
+                let fits = self.occupy(agent, &key, &task.resources);
+                debug_assert!(fits, "judge() has checked that all of the group is free");
+                let charged = self.agents[&agent].quantities(&task.resources);
+                self.sorter.charge(&task.role, framework, &charged);
+                let held = Held { role: task.role.clone(), resources: task.resources.clone(), charged };
+                self.gangs.held.entry(agent).or_default().insert(key, held);
+            }
+            resolved.push(group);
+        }
+        self.touched.agents.insert(agent);
+        self.touched.frameworks.insert(framework);
+        Ok(resolved)
+    }
+
+    /// Nothing is charged for the task any more; what it took is still taken.
+    fn uncharge_held(&mut self, agent: AgentId, key: &TaskKey) -> Option<Held> {
+        let on_agent = self.gangs.held.get_mut(&agent)?;
+        let held = on_agent.remove(key)?;
+        if on_agent.is_empty() {
+            self.gangs.held.remove(&agent);
+        }
+        self.sorter.credit(&held.role, key.framework, &held.charged);
+        Some(held)
+    }
+
+    /// What was taken for these groups is free again, devices too: nobody has used them.
+    fn unset_aside(&mut self, framework: FrameworkId, agent: AgentId, groups: &[TaskGroup]) {
+        let since = self.wall();
+        for task in groups.iter().flat_map(|group| &group.tasks) {
+            let key = TaskKey::new(framework, task.id.clone());
+            let Some(held) = self.uncharge_held(agent, &key) else { continue };
+            let state = self.agents.get_mut(&agent).expect("a held task's agent is known");
+            for (device, _) in held.resources.device_shares() {
+                let Some(entry) = state.devices.get_mut(device) else { continue };
+                if matches!(&entry.state, DeviceState::Allocated(holders) if holders.contains_key(&key)) {
+                    entry.state = DeviceState::Free;
+                    entry.since = since;
+                    self.touched.devices.insert((agent, device.clone()));
+                }
+            }
+        }
+        if self.agents.contains_key(&agent) {
+            self.recompute_free(agent);
+            self.touched.agents.insert(agent);
+            self.touched.frameworks.insert(framework);
+            self.want_agent_round(agent);
+        }
+    }
+
+    pub(super) fn on_held(&mut self, agent: AgentId, id: GangId, out: &mut Outbox) {
+        let Some(gang) = self.gangs.by_id.get_mut(&id) else {
+            return self.to_agent(agent, ToAgent::Release(id), out);
+        };
+        let Phase::Holding { parts, .. } = &mut gang.phase else { return };
+        let Some(part) = parts.get_mut(&agent) else { return };
+        part.is_held = true;
+        if parts.values().all(|part| part.is_held) {
+            self.start_gang(id, out);
+        }
+    }
+
+    /// The agent can't hold, or does no longer. After the start that costs the gang nothing yet: the tasks are launched one by one.
+    pub(super) fn on_not_held(&mut self, agent: AgentId, id: GangId, reject: Reject, out: &mut Outbox) {
+        let Some(gang) = self.gangs.by_id.get(&id) else { return };
+        match &gang.phase {
+            Phase::Holding { .. } => {
+                let for_good = matches!(reject, Reject::DuplicateTask(_)) || is_of_a_task(&reject);
+                let reject = if for_good || reject.is_transient() { reject } else { Reject::AgentAway(agent) };
+                self.abandon_gang(id, &reject, out);
+            }
+            Phase::Starting { .. } => {
+                let staged = |key: &&TaskKey| {
+                    self.tasks.get(*key).is_some_and(|entry| entry.agent == agent && entry.state == TaskState::Staging)
+                };
+                let staged: Vec<TaskKey> = gang.tasks.iter().filter(staged).cloned().collect();
+                staged.iter().for_each(|key| self.launch_again(agent, key, out));
+            }
+        }
+    }
+
+    pub(super) fn on_gang_late(&mut self, id: GangId, out: &mut Outbox) {
+        let Some(Phase::Holding { parts, .. }) = self.gangs.by_id.get(&id).map(|gang| &gang.phase) else { return };
+        let late = parts.iter().find(|(_, part)| !part.is_held).map(|(agent, _)| *agent);
+        self.abandon_gang(id, &Reject::AgentAway(late.expect("a gang that all agents hold is started")), out);
+    }
+
+    /// The agent's connection is new or lost: what it was told to hold may not have reached it.
+    pub(super) fn abandon_gangs_on(&mut self, agent: AgentId, out: &mut Outbox) {
+        for id in self.gangs.holding_on(agent) {
+            self.abandon_gang(id, &Reject::AgentAway(agent), out);
+        }
+    }
+
+    /// A gang that has not started is refused, and what it held is free.
+    fn abandon_gang(&mut self, id: GangId, reject: &Reject, out: &mut Outbox) {
+        let Some(Gang { framework, call, tasks, phase: Phase::Holding { parts, deadline } }) = self.gangs.remove(id)
+        else {
+            return;
+        };
+        self.timers.cancel(deadline);
+        self.stats.gangs_refused += 1;
+        for (agent, part) in &parts {
+            self.to_agent(*agent, ToAgent::Release(id), out);
+            self.unset_aside(framework, *agent, &part.groups);
+        }
+        let ids = tasks.into_iter().map(|key| key.task).collect();
+        let rejection = self.refuse_tasks(0, ids, reject.clone());
+        self.answer_gang(framework, call, vec![rejection], out);
+    }
+
+    /// Every agent holds its part: from now on these are tasks.
+    fn start_gang(&mut self, id: GangId, out: &mut Outbox) {
+        let gang = self.gangs.by_id.get_mut(&id).expect("the caller has found it");
+        let framework = gang.framework;
+        let waiting = Phase::Starting { waiting: gang.tasks.iter().cloned().collect() };
+        let Phase::Holding { parts, deadline } = std::mem::replace(&mut gang.phase, waiting) else { return };
+        let tasks = gang.tasks.clone();
+        self.timers.cancel(deadline);
+        self.stats.gangs_started += 1;
+        for (agent, part) in &parts {
+            for group in &part.groups {
+                for task in &group.tasks {
+                    let key = TaskKey::new(framework, task.id.clone());
+                    self.uncharge_held(*agent, &key);
+                    self.insert_task(&key, group.leader(), task.clone(), *agent, TaskState::Staging);
+                    self.charge(&key);
+                    self.stats.tasks_launched += 1;
+                }
+            }
+        }
+        for agent in parts.keys() {
+            self.to_agent(*agent, ToAgent::Start(id), out);
+        }
+        self.kill_remembered(&tasks, out);
+    }
+
+    /// Kills that came before the start.
+    fn kill_remembered(&mut self, tasks: &[TaskKey], out: &mut Outbox) {
+        for key in tasks {
+            let Some(grace) = self.gangs.kills.remove(key) else { continue };
+            if self.tasks.contains_key(key) {
+                self.kill_live(key, grace, Reason::KillRequested, out);
+            }
+        }
+    }
+
+    /// Draws the consequences of what was heard of members in this step.
+    pub(super) fn settle_gangs(&mut self, out: &mut Outbox) {
+        for (key, news) in std::mem::take(&mut self.gangs.news) {
+            let Some(id) = self.gangs.members.get(&key).copied() else { continue };
+            let Some(Gang { phase: Phase::Starting { waiting }, .. }) = self.gangs.by_id.get_mut(&id) else { continue };
+            match news {
+                News::Failed if waiting.contains(&key) => self.abort_gang(id, &key, out),
+                News::Failed => {}
+                News::Ran => {
+                    waiting.remove(&key);
+                    self.gangs.members.remove(&key);
+                    self.close_if_running(id, out);
+                }
+            }
+        }
+    }
+
+    fn close_if_running(&mut self, id: GangId, out: &mut Outbox) {
+        let Some(Gang { framework, call, phase: Phase::Starting { waiting }, .. }) = self.gangs.by_id.get(&id) else {
+            return;
+        };
+        if waiting.is_empty() {
+            let (framework, call) = (*framework, *call);
+            self.gangs.remove(id);
+            self.answer_gang(framework, call, Vec::new(), out);
+        }
+    }
+
+    /// A member has ended and never ran: the others are killed.
+    fn abort_gang(&mut self, id: GangId, failed: &TaskKey, out: &mut Outbox) {
+        let Some(gang) = self.gangs.remove(id) else { return };
+        self.kill_members(gang.tasks.iter().filter(|key| *key != failed), out);
+        self.answer_gang(gang.framework, gang.call, Vec::new(), out);
+    }
+
+    fn kill_members<'a>(&mut self, keys: impl Iterator<Item = &'a TaskKey>, out: &mut Outbox) {
+        self.stats.gangs_aborted += 1;
+        for key in keys {
+            if self.tasks.get(key).is_some_and(|entry| !entry.state.is_terminal()) {
+                self.kill_live(key, None, Reason::GangAborted, out);
+            }
+        }
+    }
+
+    /// Gangs of an earlier term that wait for this agent, which is back now, or given up.
+    pub(super) fn settle_parked_gangs(&mut self, agent: AgentId, out: &mut Outbox) {
+        for (framework, call) in self.gangs.parked_for.remove(&agent).unwrap_or_default() {
+            if let Some(gang) = self.gangs.unpark(framework, call) {
+                self.accept_gang(framework, gang, out);
+            }
+        }
+    }
+
+    /// A gang that was accepted in an earlier term, now that it is known what runs on its agents. If none of it was started, it is
+    /// refused: its offers are gone. If a part was, the rest is started too where it still fits, else the gang is aborted.
+    fn resume_gang(&mut self, framework: FrameworkId, gang: &AcceptGang, out: &mut Outbox) {
+        let groups = || gang.parts.iter().flat_map(|part| part.groups.iter().map(|group| (part.agent, group)));
+        let mut found: BTreeMap<Found, Vec<(AgentId, &TaskGroup)>> = BTreeMap::new();
+        for (agent, group) in groups() {
+            found.entry(self.find_group(framework, agent, group)).or_default().push((agent, group));
+        }
+        let mut take = |kind| found.remove(&kind).unwrap_or_default();
+        let (known, doubtful, missing, lost) =
+            (take(Found::Known), take(Found::Doubtful), take(Found::Missing), take(Found::Lost));
+        if known.is_empty() && doubtful.is_empty() {
+            return self.refuse_gang(framework, gang, gang_gone(gang), out);
+        }
+        for (agent, group) in &doubtful {
+            self.doubt_group(framework, *agent, group, out);
+        }
+        let mut reject = lost.first().map(|(agent, _)| Reject::UnknownAgent(*agent));
+        let mut unstarted: Vec<TaskId> = ids_of(&lost);
+        for (agent, group) in &missing {
+            let nothing_runs = known.is_empty().then(|| gang_gone(gang));
+            let refusal = nothing_runs
+                .or_else(|| reject.clone())
+                .map_or_else(|| self.launch_rest(framework, *agent, group, out), Err);
+            if let Err(refusal) = refusal {
+                unstarted.extend(ids_of(&[(*agent, *group)]));
+                reject.get_or_insert(refusal);
+            }
+        }
+        let tasks: Vec<TaskKey> = gang.tasks().map(|(_, task)| TaskKey::new(framework, task.id.clone())).collect();
+        if let Some(reject) = reject {
+            self.kill_members(tasks.iter(), out);
+            self.gangs.kills.retain(|key, _| !tasks.contains(key));
+            let rejection = self.refuse_tasks(0, unstarted, transient(reject, gang));
+            return self.answer_gang(framework, gang.id, vec![rejection], out);
+        }
+        self.watch_resumed(framework, gang.id, tasks, out);
+    }
+
+    fn watch_resumed(&mut self, framework: FrameworkId, call: CallId, tasks: Vec<TaskKey>, out: &mut Outbox) {
+        let id = GangId::new(self.term, self.next_seq());
+        let waits = |key: &&TaskKey| {
+            self.tasks.get(*key).is_some_and(|entry| !matches!(entry.state, TaskState::Running | TaskState::Killing))
+        };
+        let waiting: BTreeSet<TaskKey> = tasks.iter().filter(waits).cloned().collect();
+        self.kill_remembered(&tasks, out);
+        let gang = Gang { framework, call, tasks, phase: Phase::Starting { waiting: waiting.clone() } };
+        self.gangs.insert(id, gang);
+        self.gangs.members.retain(|key, of| *of != id || waiting.contains(key));
+        self.close_if_running(id, out);
+    }
+
+    fn find_group(&self, framework: FrameworkId, agent: AgentId, group: &TaskGroup) -> Found {
+        if group.tasks.iter().any(|task| self.is_launched(framework, agent, task)) {
+            return Found::Known;
+        }
+        match self.agents.get(&agent).map(|agent| (agent.status, agent.heard)) {
+            None | Some((AgentStatus::Gone, _)) => Found::Lost,
+            Some((_, true)) => Found::Missing,
+            Some((_, false)) => Found::Doubtful,
+        }
+    }
+
+    /// Launches a group of a gang whose other parts run, on what is free now.
+    fn launch_rest(
+        &mut self,
+        framework: FrameworkId,
+        agent: AgentId,
+        group: &TaskGroup,
+        out: &mut Outbox,
+    ) -> Result<(), Reject> {
+        let Some(role) = group.tasks.first().map(|task| task.role.clone()) else {
+            return Err(Reject::invalid("launch.tasks", "expected at least one"));
+        };
+        let state = &self.agents[&agent];
+        let all_devices = Resources::devices(state.devices.keys().cloned());
+        let mut taken = Taken::of(role, state.record.resources.plus(&all_devices));
+        self.launch(framework, agent, &mut taken, group, out)
+    }
+
+    /// Gangs of a framework that is removed.
+    pub(super) fn drop_gangs_of(&mut self, framework: FrameworkId, out: &mut Outbox) {
+        let parked: Vec<CallId> = self.gangs.parked.range(calls_of(framework)).map(|((_, call), _)| *call).collect();
+        for call in parked {
+            self.gangs.unpark(framework, call);
+        }
+        let ids: Vec<GangId> = self.gangs.by_call.range(calls_of(framework)).map(|(_, id)| *id).collect();
+        for id in ids {
+            self.abandon_gang(id, &Reject::UnknownFramework, out);
+        }
+        self.gangs.kills.retain(|key, _| key.framework != framework);
+        self.gangs.answered.retain(|(of, _), _| *of != framework);
+    }
+
+    /// Nothing of the gang is started. A task that runs already was started by an earlier try of the same gang.
+    fn refuse_gang(&mut self, framework: FrameworkId, gang: &AcceptGang, reject: Reject, out: &mut Outbox) {
+        let unknown = gang.tasks().filter(|(agent, task)| !self.is_launched(framework, *agent, task));
+        let unknown: Vec<TaskId> = unknown.map(|(_, task)| task.id.clone()).collect();
+        // Of those that run the kill is kept elsewhere.
+        for (_, task) in gang.tasks() {
+            self.gangs.kills.remove(&TaskKey::new(framework, task.id.clone()));
+        }
+        let mut rejected = Vec::new();
+        if !unknown.is_empty() || gang.tasks().next().is_none() {
+            self.stats.gangs_refused += 1;
+            rejected.push(self.refuse_tasks(0, unknown, reject));
+        }
+        self.answer_gang(framework, gang.id, rejected, out);
+    }
+
+    fn answer_gang(&mut self, framework: FrameworkId, call: CallId, rejected: Vec<Rejection>, out: &mut Outbox) {
+        self.gangs.remember_answer(framework, call, rejected.clone());
+        self.outcome(framework, call, rejected, out);
+    }
+
+    /// What must hold of gangs after every step.
+    pub(super) fn check_gangs(&self) {
+        for (id, gang) in &self.gangs.by_id {
+            assert!(self.frameworks.contains_key(&gang.framework), "{id}: its framework is known");
+            assert_eq!(self.gangs.by_call.get(&(gang.framework, gang.call)), Some(id), "{id}: found by its call");
+            match &gang.phase {
+                Phase::Holding { parts, .. } => {
+                    assert!(parts.values().any(|part| !part.is_held), "{id}: started as soon as all agents hold");
+                    for (agent, part) in parts {
+                        let held = &self.gangs.held[agent];
+                        let is_held = |task: &Task| held.contains_key(&TaskKey::new(gang.framework, task.id.clone()));
+                        assert!(
+                            part.groups.iter().flat_map(|group| &group.tasks).all(is_held),
+                            "{id}: held on {agent}"
+                        );
+                    }
+                }
+                Phase::Starting { waiting } => {
+                    assert!(!waiting.is_empty(), "{id}: closed as soon as all of it runs");
+                    assert!(
+                        waiting.iter().all(|key| self.gangs.members.get(key) == Some(id)),
+                        "{id}: waits for its own"
+                    );
+                }
+            }
+        }
+        for (agent, held) in &self.gangs.held {
+            assert!(self.agents[agent].peer.is_some(), "{agent}: what an agent holds is released when it is away");
+            for key in held.keys() {
+                assert!(!self.tasks.contains_key(key), "{key}: held, so not started");
+                assert!(self.gangs.members.contains_key(key), "{key}: held for a gang");
+            }
+        }
+        assert!(self.gangs.members.values().all(|id| self.gangs.by_id.contains_key(id)), "members are of known gangs");
+        assert!(self.gangs.kills.keys().all(|key| self.gangs.is_pending(key)), "kills wait for tasks that wait");
+    }
+}
+
+fn calls_of(framework: FrameworkId) -> RangeInclusive<(FrameworkId, CallId)> {
+    (framework, CallId(0))..=(framework, CallId(u64::MAX))
+}
+
+/// The offers of one part, as an accept names them.
+fn as_accept(id: CallId, agent: AgentId, offers: &[OfferId]) -> Accept {
+    let operations: Vec<Operation> = Vec::new();
+    Accept { id, agent, offers: offers.to_vec(), operations, refusal: Refusal::default() }
+}
+
+fn ids_of(groups: &[(AgentId, &TaskGroup)]) -> Vec<TaskId> {
+    groups.iter().flat_map(|(_, group)| &group.tasks).map(|task| task.id.clone()).collect()
+}
+
+fn gang_gone(gang: &AcceptGang) -> Reject {
+    let offer = gang.parts.iter().find_map(|part| part.offers.first());
+    offer.map_or_else(
+        || Reject::invalid("accept_gang.parts[0].offers", "expected at least one"),
+        |offer| Reject::OfferGone(*offer),
+    )
+}
+
+/// Another try of the whole gang may well succeed, whatever kept this one's rest from starting.
+fn transient(reject: Reject, gang: &AcceptGang) -> Reject {
+    if reject.is_transient() { reject } else { gang_gone(gang) }
+}
+
+/// Whether an agent refuses the task itself and not the moment.
+fn is_of_a_task(reject: &Reject) -> bool {
+    matches!(reject, Reject::Invalid { field, .. } if field.starts_with("task"))
+}
+
+#[cfg(test)]
+mod tests;
