@@ -4,8 +4,9 @@
 //! does not hold ends the run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use rialto_core::model::{AgentId, CallId, FrameworkId, Source, Status, TaskId, TaskKey, TaskState, UpdateId};
+use rialto_core::model::{AgentId, CallId, FrameworkId, Source, Status, TaskId, TaskKey, TaskState, Time, UpdateId};
 
 use crate::workload::Seen;
 
@@ -18,6 +19,8 @@ pub(crate) struct Facts {
     ended: bool,
     pub(crate) started: bool,
     pub(crate) alive: bool,
+    /// When its process was started.
+    since: Time,
     /// Its command was running.
     pub(crate) ran: bool,
     pub(crate) kill_asked: bool,
@@ -33,6 +36,7 @@ impl Default for Facts {
             ended: false,
             started: false,
             alive: false,
+            since: Time::ZERO,
             ran: false,
             kill_asked: false,
             agent: None,
@@ -43,6 +47,7 @@ impl Default for Facts {
 /// The checkers.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
+    pub(crate) now: Time,
     pub(crate) tasks: BTreeMap<TaskKey, Facts>,
     /// Frameworks that were removed, or may be.
     pub(crate) removed: BTreeSet<FrameworkId>,
@@ -83,7 +88,7 @@ impl Checks {
     pub(crate) fn started(&mut self, key: &TaskKey) {
         let excused = self.is_given_up(key);
         let facts = self.tasks.entry(key.clone()).or_default();
-        let before = std::mem::replace(facts, Facts { started: true, alive: true, ..facts.clone() });
+        let before = std::mem::replace(facts, Facts { started: true, alive: true, since: self.now, ..facts.clone() });
         self.require(!before.started, || format!("{key} is started twice"));
         self.require(!before.ended || excused, || {
             format!("I3: {key} is started after its framework was told {}", before.state)
@@ -120,10 +125,10 @@ impl Checks {
         (whole, self.gangs.values().filter(started).count() - whole)
     }
 
-    /// Once all has healed for long enough, no part of a gang lives while another never ran.
-    pub(crate) fn check_gangs(&mut self) {
-        let lives =
-            |gang: &[TaskKey]| gang.iter().find(|key| self.tasks.get(*key).is_some_and(|facts| facts.alive)).cloned();
+    /// Once all has healed, no part of a gang lives for longer than `settle` while another never ran.
+    pub(crate) fn check_gangs(&mut self, settle: Duration) {
+        let is_old = |facts: &Facts| facts.alive && facts.since + settle < self.now;
+        let lives = |gang: &[TaskKey]| gang.iter().find(|key| self.tasks.get(*key).is_some_and(is_old)).cloned();
         let broken = self.gangs.values().filter(|gang| !self.all_ran(gang));
         let torn = broken.filter_map(|gang| Some((lives(gang)?, gang.clone()))).find(|(key, _)| !self.is_given_up(key));
         if let Some((key, gang)) = torn {

@@ -54,11 +54,8 @@ impl World {
             return self.checks.fail(format!("not at rest {CONVERGENCE:?} after the last fault: {unrest}"));
         }
         // What would run for ever is told to end only after gangs had the time to start or to be ended.
-        if self.now.since(healed) > GANGS_SETTLE && !self.stopped {
-            self.stopped = true;
-            self.checks.check_gangs();
-        }
-        if self.stopped {
+        if self.now.since(healed) > GANGS_SETTLE {
+            self.checks.check_gangs(GANGS_SETTLE);
             for at in 0..self.frameworks.len() {
                 let busy =
                     self.frameworks[at].life.as_ref().is_some_and(|node| !node.driver.policy().is_done(|_| false));

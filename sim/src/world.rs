@@ -95,8 +95,6 @@ pub(crate) struct World {
     /// Whether the faults are over.
     pub(crate) healed: Option<Time>,
     pub(crate) converged: bool,
-    /// Whether what would run for ever was told to end.
-    pub(crate) stopped: bool,
     queue: BTreeMap<(Time, u64), Event>,
     last_event: u64,
     last_life: Life,
@@ -124,7 +122,6 @@ impl World {
             counts: Counts::default(),
             healed: None,
             converged: false,
-            stopped: false,
             queue: BTreeMap::new(),
             last_event: 0,
             last_life: 0,
@@ -164,6 +161,7 @@ impl World {
                 return Err("nothing happens any more".to_owned());
             };
             self.now = at;
+            self.checks.now = at;
             self.happen(event);
             if let Some(broken) = self.checks.broken() {
                 return Err(broken);

@@ -343,6 +343,10 @@ impl Master {
             let status: Status = self.master_status(&key, state).because(reason, message);
             self.set_state(&key, status.clone(), state);
             self.notify(&key, status, out);
+            // Nobody is left to acknowledge its end.
+            if state.is_terminal() && !self.frameworks.contains_key(&key.framework) {
+                self.forget_task(&key, out);
+            }
         }
     }
 

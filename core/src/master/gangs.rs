@@ -46,6 +46,8 @@ pub(super) struct Gangs {
     answered: BTreeMap<(FrameworkId, CallId), Vec<Rejection>>,
     /// Kills of members that have not started; carried out when they do.
     kills: BTreeMap<TaskKey, Option<Duration>>,
+    /// Members of parked gangs that have ended and never ran.
+    parked_failed: BTreeSet<TaskKey>,
     /// What was heard of members in this step.
     news: Vec<(TaskKey, News)>,
 }
@@ -114,12 +116,14 @@ impl Gangs {
 
     /// Takes note of what is told of a task, to be judged at the end of the step.
     pub(super) fn hear(&mut self, key: &TaskKey, status: &Status) {
-        if !self.members.contains_key(key) {
+        if !self.members.contains_key(key) && !self.parked_tasks.contains(key) {
             return;
         }
         let has_run = matches!(status.state, TaskState::Running | TaskState::Killing | TaskState::Finished);
         if has_run || status.exit.is_some() {
             self.news.push((key.clone(), News::Ran));
+        } else if status.state.is_terminal() && self.parked_tasks.contains(key) {
+            self.parked_failed.insert(key.clone());
         } else if status.state.is_terminal() {
             self.news.push((key.clone(), News::Failed));
         }
@@ -384,9 +388,17 @@ impl Master {
                     self.tasks.get(*key).is_some_and(|entry| entry.agent == agent && entry.state == TaskState::Staging)
                 };
                 let staged: Vec<TaskKey> = gang.tasks.iter().filter(staged).cloned().collect();
-                staged.iter().for_each(|key| self.launch_again(agent, key, out));
+                for key in staged.iter().filter(|key| !self.is_group_killed(agent, key)) {
+                    self.launch_again(agent, key, out);
+                }
             }
         }
+    }
+
+    /// Whether a task of the group that `leader` leads is to be killed: the agent says of it that it does not know it, and that stands.
+    fn is_group_killed(&self, agent: AgentId, leader: &TaskKey) -> bool {
+        let of_it = |key: &&TaskKey| key.framework == leader.framework && self.tasks[*key].leader == leader.task;
+        self.agents[&agent].known.iter().filter(of_it).any(|key| self.tasks[key].kill.is_some())
     }
 
     pub(super) fn on_gang_late(&mut self, id: GangId, out: &mut Outbox) {
@@ -525,7 +537,11 @@ impl Master {
         for (agent, group) in &doubtful {
             self.doubt_group(framework, *agent, group, out);
         }
+        let failed =
+            gang.tasks().filter(|(_, task)| self.gangs.parked_failed.remove(&TaskKey::new(framework, task.id.clone())));
+        let is_broken = failed.count() > 0;
         let mut reject = lost.first().map(|(agent, _)| Reject::UnknownAgent(*agent));
+        reject = reject.or_else(|| is_broken.then(|| gang_gone(gang)));
         let mut unstarted: Vec<TaskId> = ids_of(&lost);
         for (agent, group) in &missing {
             let nothing_runs = known.is_empty().then(|| gang_gone(gang));
@@ -541,8 +557,8 @@ impl Master {
         if let Some(reject) = reject {
             self.kill_members(tasks.iter(), out);
             self.gangs.kills.retain(|key, _| !tasks.contains(key));
-            let rejection = self.refuse_tasks(0, unstarted, transient(reject, gang));
-            return self.answer_gang(framework, gang.id, vec![rejection], out);
+            let rejected = (!unstarted.is_empty()).then(|| self.refuse_tasks(0, unstarted, transient(reject, gang)));
+            return self.answer_gang(framework, gang.id, rejected.into_iter().collect(), out);
         }
         self.watch_resumed(framework, gang.id, tasks, out);
     }
@@ -557,6 +573,12 @@ impl Master {
         let gang = Gang { framework, call, tasks, phase: Phase::Starting { waiting: waiting.clone() } };
         self.gangs.insert(id, gang);
         self.gangs.members.retain(|key, of| *of != id || waiting.contains(key));
+        for key in &waiting {
+            // What was told before is not told again.
+            if let Some(status) = self.tasks.get(key).and_then(|entry| entry.unacknowledged()) {
+                self.gangs.hear(key, status);
+            }
+        }
         self.close_if_running(id, out);
     }
 
@@ -599,6 +621,7 @@ impl Master {
             self.abandon_gang(id, &Reject::UnknownFramework, out);
         }
         self.gangs.kills.retain(|key, _| key.framework != framework);
+        self.gangs.parked_failed.retain(|key| key.framework != framework);
         self.gangs.answered.retain(|(of, _), _| *of != framework);
     }
 
@@ -608,7 +631,9 @@ impl Master {
         let unknown: Vec<TaskId> = unknown.map(|(_, task)| task.id.clone()).collect();
         // Of those that run the kill is kept elsewhere.
         for (_, task) in gang.tasks() {
-            self.gangs.kills.remove(&TaskKey::new(framework, task.id.clone()));
+            let key = TaskKey::new(framework, task.id.clone());
+            self.gangs.kills.remove(&key);
+            self.gangs.parked_failed.remove(&key);
         }
         let mut rejected = Vec::new();
         if !unknown.is_empty() || gang.tasks().next().is_none() {
@@ -657,6 +682,10 @@ impl Master {
             }
         }
         assert!(self.gangs.members.values().all(|id| self.gangs.by_id.contains_key(id)), "members are of known gangs");
+        assert!(
+            self.gangs.parked_failed.iter().all(|key| self.gangs.parked_tasks.contains(key)),
+            "only what is parked is kept"
+        );
         assert!(self.gangs.kills.keys().all(|key| self.gangs.is_pending(key)), "kills wait for tasks that wait");
     }
 }

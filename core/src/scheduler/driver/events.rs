@@ -214,8 +214,10 @@ impl<S: Scheduler> Driver<S> {
 
     /// Tells the policy of tasks that were not launched. One that was heard of runs, whatever became of a repetition of its launch.
     fn launch_refused(&mut self, now: Time, tasks: Vec<TaskId>, reject: Reject, out: &mut Outputs<S>) {
-        let is_lost = |id: &TaskId| self.tasks.get(id).is_some_and(|task| !task.is_heard_of());
-        let tasks: Vec<TaskId> = tasks.into_iter().filter(is_lost).collect();
+        let live = tasks.into_iter().filter(|id| self.tasks.contains_key(id));
+        let (heard_of, tasks): (Vec<TaskId>, Vec<TaskId>) = live.partition(|id| self.tasks[id].is_heard_of());
+        // Heard of by an earlier master, maybe as lost from sight; this one is asked for its state.
+        self.reconcile.doubt(heard_of);
         if tasks.is_empty() {
             return;
         }
