@@ -152,9 +152,11 @@ impl World {
     /// Whether every device of the cluster is quarantined, so that who needs one waits for a person.
     pub(crate) fn no_device_left(&self) -> bool {
         self.leading_view().is_some_and(|view| {
+            let there = |agent: &_| view.agents.get(agent).is_some_and(|row| row.status != AgentStatus::Gone);
             view.devices
-                .values()
-                .all(|row| matches!(row.state, DeviceState::Quarantined { .. }) || !row.device.health.is_usable())
+                .iter()
+                .filter(|((agent, _), _)| there(agent))
+                .all(|(_, row)| matches!(row.state, DeviceState::Quarantined { .. }) || !row.device.health.is_usable())
         })
     }
 }

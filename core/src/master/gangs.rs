@@ -414,21 +414,27 @@ impl Master {
         }
     }
 
-    /// A gang that has not started is refused, and what it held is free.
+    /// A gang that has not started is refused.
     fn abandon_gang(&mut self, id: GangId, reject: &Reject, out: &mut Outbox) {
-        let Some(Gang { framework, call, tasks, phase: Phase::Holding { parts, deadline } }) = self.gangs.remove(id)
-        else {
-            return;
-        };
-        self.timers.cancel(deadline);
-        self.stats.gangs_refused += 1;
-        for (agent, part) in &parts {
-            self.to_agent(*agent, ToAgent::Release(id), out);
-            self.unset_aside(framework, *agent, &part.groups);
+        if let Some(gang) = self.release_gang(id, out) {
+            let ids = gang.tasks.into_iter().map(|key| key.task).collect();
+            let rejection = self.refuse_tasks(0, ids, reject.clone());
+            self.answer_gang(gang.framework, gang.call, vec![rejection], out);
         }
-        let ids = tasks.into_iter().map(|key| key.task).collect();
-        let rejection = self.refuse_tasks(0, ids, reject.clone());
-        self.answer_gang(framework, call, vec![rejection], out);
+    }
+
+    /// Forgets a gang; what is held for it is free.
+    fn release_gang(&mut self, id: GangId, out: &mut Outbox) -> Option<Gang> {
+        let gang = self.gangs.remove(id)?;
+        if let Phase::Holding { parts, deadline } = &gang.phase {
+            self.timers.cancel(*deadline);
+            self.stats.gangs_refused += 1;
+            for (agent, part) in parts {
+                self.to_agent(*agent, ToAgent::Release(id), out);
+                self.unset_aside(gang.framework, *agent, &part.groups);
+            }
+        }
+        Some(gang)
     }
 
     /// Every agent holds its part: from now on these are tasks.
@@ -618,7 +624,7 @@ impl Master {
         }
         let ids: Vec<GangId> = self.gangs.by_call.range(calls_of(framework)).map(|(_, id)| *id).collect();
         for id in ids {
-            self.abandon_gang(id, &Reject::UnknownFramework, out);
+            self.release_gang(id, out);
         }
         self.gangs.kills.retain(|key, _| key.framework != framework);
         self.gangs.parked_failed.retain(|key| key.framework != framework);
