@@ -1,6 +1,7 @@
 //! Acceptance: what was offered is turned into tasks, judged against what is free now.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::view::AgentStatus;
 use super::{Master, Outbox};
@@ -205,7 +206,7 @@ impl Master {
         let used_nothing = refusal.is_none() || taken.left == taken.offered;
         let refusal = refusal.filter(|refusal| !(used_nothing && refusal.duration.is_zero()));
         let rest = if used_nothing { taken.offered } else { taken.left };
-        self.refuse(framework, agent, taken.role, rest, refusal.unwrap_or(&Refusal::of(FRUITLESS)));
+        self.refuse(framework, agent, &taken.role, Arc::new(rest), refusal.unwrap_or(&Refusal::of(FRUITLESS)));
         self.want_agent_round(agent);
     }
 
@@ -279,7 +280,7 @@ impl Master {
         if !state.is_usable() {
             return Err(Reject::AgentAway(agent));
         }
-        let mut free = state.available(&taken.role);
+        let mut free = Arc::unwrap_or_clone(state.available(&taken.role));
         let mut left = taken.left.clone();
         let mut resolved = group.clone();
         for task in &mut resolved.tasks {

@@ -8,183 +8,28 @@
 //! The framework is answered when all of it runs, or never will. Until then it repeats the gang on every connection, so a later master
 //! knows what belongs together ([`Master::resume_gang`]).
 
+mod check;
+mod resume;
+mod table;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
+pub(super) use self::table::Gangs;
+use self::table::{Gang, Held, News, Part, Phase, calls_of};
 use super::accept::Taken;
-use super::timers::{Timer, TimerKey};
+use super::timers::Timer;
 use super::view::AgentStatus;
 use super::{Master, Outbox};
 use crate::model::{
-    Accept, AcceptGang, AgentId, CallId, DeviceState, FrameworkId, GangId, OfferId, Operation, Quantities, Reason,
-    Refusal, Reject, Rejection, Resources, Role, Status, Task, TaskGroup, TaskId, TaskKey, TaskState, ToAgent,
+    Accept, AcceptGang, AgentId, CallId, DeviceState, FrameworkId, GangId, OfferId, Operation, Reason, Refusal, Reject,
+    Rejection, TaskGroup, TaskId, TaskKey, TaskState, ToAgent,
 };
 
 /// How long all agents have to say that they hold their parts. Half of what they hold for, so that the start finds them holding.
 const HOLD_WAIT: Duration = Duration::from_secs(5);
 /// The most gangs of one framework that are under way at once.
 const GANGS_MAX: usize = 1024;
-/// How many answers are kept for each framework.
-const ANSWERS_MAX: usize = 256;
-
-/// The gangs that are under way.
-#[derive(Debug, Default)]
-pub(super) struct Gangs {
-    by_id: BTreeMap<GangId, Gang>,
-    by_call: BTreeMap<(FrameworkId, CallId), GangId>,
-    /// The members that are held, or have started and not run yet.
-    members: BTreeMap<TaskKey, GangId>,
-    /// What is taken on each agent for members that are held.
-    held: BTreeMap<AgentId, BTreeMap<TaskKey, Held>>,
-    /// Gangs of an earlier term, some of whose agents are still to come back.
-    parked: BTreeMap<(FrameworkId, CallId), AcceptGang>,
-    parked_tasks: BTreeSet<TaskKey>,
-    /// Those of them that wait for this agent, and maybe others after it.
-    parked_for: BTreeMap<AgentId, Vec<(FrameworkId, CallId)>>,
-    /// The last answers, for gangs that are repeated because an answer was lost.
-    answered: BTreeMap<(FrameworkId, CallId), Vec<Rejection>>,
-    /// Kills of members that have not started; carried out when they do.
-    kills: BTreeMap<TaskKey, Option<Duration>>,
-    /// Members of parked gangs that have ended and never ran.
-    parked_failed: BTreeSet<TaskKey>,
-    /// What was heard of members in this step.
-    news: Vec<(TaskKey, News)>,
-}
-
-#[derive(Debug)]
-struct Gang {
-    framework: FrameworkId,
-    call: CallId,
-    tasks: Vec<TaskKey>,
-    phase: Phase,
-}
-
-#[derive(Debug)]
-enum Phase {
-    /// Agents are asked to hold their parts.
-    Holding { parts: BTreeMap<AgentId, Part>, deadline: TimerKey },
-    /// All are told to start; these have not run yet.
-    Starting { waiting: BTreeSet<TaskKey> },
-}
-
-/// What is to start on one agent, devices chosen.
-#[derive(Debug, Default)]
-struct Part {
-    groups: Vec<TaskGroup>,
-    is_held: bool,
-}
-
-/// What is taken for one task that is held.
-#[derive(Debug)]
-struct Held {
-    role: Role,
-    resources: Resources,
-    charged: Quantities,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum News {
-    Ran,
-    /// It ended, and never ran.
-    Failed,
-}
-
-/// What a later master finds of a group of a gang.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Found {
-    /// It was started.
-    Known,
-    /// Its agent is away, and may have started it.
-    Doubtful,
-    /// It was not started, or is over and forgotten.
-    Missing,
-    /// Its agent is gone.
-    Lost,
-}
-
-impl Gangs {
-    /// Whether the task belongs to a gang whose fate is not known yet, and is no task yet.
-    pub(super) fn is_pending(&self, key: &TaskKey) -> bool {
-        self.members.contains_key(key) || self.parked_tasks.contains(key)
-    }
-
-    /// What is taken on the agent for tasks that are held.
-    pub(super) fn held_on(&self, agent: AgentId) -> impl Iterator<Item = (&TaskKey, &Resources)> {
-        self.held.get(&agent).into_iter().flatten().map(|(key, held)| (key, &held.resources))
-    }
-
-    /// Takes note of what is told of a task, to be judged at the end of the step.
-    pub(super) fn hear(&mut self, key: &TaskKey, status: &Status) {
-        if !self.members.contains_key(key) && !self.parked_tasks.contains(key) {
-            return;
-        }
-        let has_run = matches!(status.state, TaskState::Running | TaskState::Killing | TaskState::Finished);
-        if has_run || status.exit.is_some() {
-            self.news.push((key.clone(), News::Ran));
-        } else if status.state.is_terminal() && self.parked_tasks.contains(key) {
-            self.parked_failed.insert(key.clone());
-        } else if status.state.is_terminal() {
-            self.news.push((key.clone(), News::Failed));
-        }
-    }
-
-    /// Remembers to kill a task that is not started yet; whether there is nothing else to do now.
-    pub(super) fn kill_later(&mut self, key: &TaskKey, grace: Option<Duration>) -> bool {
-        if self.is_pending(key) {
-            self.kills.insert(key.clone(), grace);
-        }
-        self.members.contains_key(key)
-    }
-
-    fn park(&mut self, framework: FrameworkId, gang: AcceptGang, agent: AgentId) {
-        self.parked_for.entry(agent).or_default().push((framework, gang.id));
-        self.parked_tasks.extend(gang.tasks().map(|(_, task)| TaskKey::new(framework, task.id.clone())));
-        self.parked.insert((framework, gang.id), gang);
-    }
-
-    fn unpark(&mut self, framework: FrameworkId, call: CallId) -> Option<AcceptGang> {
-        let gang = self.parked.remove(&(framework, call))?;
-        for (_, task) in gang.tasks() {
-            self.parked_tasks.remove(&TaskKey::new(framework, task.id.clone()));
-        }
-        Some(gang)
-    }
-
-    fn insert(&mut self, id: GangId, gang: Gang) {
-        self.members.extend(gang.tasks.iter().map(|key| (key.clone(), id)));
-        self.by_call.insert((gang.framework, gang.call), id);
-        self.by_id.insert(id, gang);
-    }
-
-    fn remove(&mut self, id: GangId) -> Option<Gang> {
-        let gang = self.by_id.remove(&id)?;
-        self.by_call.remove(&(gang.framework, gang.call));
-        for key in &gang.tasks {
-            self.members.remove(key);
-            self.kills.remove(key);
-        }
-        Some(gang)
-    }
-
-    fn count_of(&self, framework: FrameworkId) -> usize {
-        self.by_call.range(calls_of(framework)).count() + self.parked.range(calls_of(framework)).count()
-    }
-
-    fn remember_answer(&mut self, framework: FrameworkId, call: CallId, rejected: Vec<Rejection>) {
-        self.answered.insert((framework, call), rejected);
-        if self.answered.range(calls_of(framework)).count() > ANSWERS_MAX {
-            let oldest = self.answered.range(calls_of(framework)).next().map(|(key, _)| *key);
-            self.answered.remove(&oldest.expect("there are more than none"));
-        }
-    }
-
-    fn holding_on(&self, agent: AgentId) -> Vec<GangId> {
-        let keys = self.held.get(&agent).into_iter().flat_map(BTreeMap::keys);
-        let ids: BTreeSet<GangId> = keys.filter_map(|key| self.members.get(key).copied()).collect();
-        ids.into_iter().collect()
-    }
-}
 
 impl Master {
     pub(super) fn accept_gang(&mut self, framework: FrameworkId, gang: AcceptGang, out: &mut Outbox) {
@@ -322,8 +167,8 @@ impl Master {
             }
             resolved.push(group);
         }
-        self.touched.agents.insert(agent);
-        self.touched.frameworks.insert(framework);
+        self.touched.agents.push(agent);
+        self.touched.frameworks.push(framework);
         Ok(resolved)
     }
 
@@ -356,8 +201,8 @@ impl Master {
         }
         if self.agents.contains_key(&agent) {
             self.recompute_free(agent);
-            self.touched.agents.insert(agent);
-            self.touched.frameworks.insert(framework);
+            self.touched.agents.push(agent);
+            self.touched.frameworks.push(framework);
             self.want_agent_round(agent);
         }
     }
@@ -517,105 +362,6 @@ impl Master {
         }
     }
 
-    /// Gangs of an earlier term that wait for this agent, which is back now, or given up.
-    pub(super) fn settle_parked_gangs(&mut self, agent: AgentId, out: &mut Outbox) {
-        for (framework, call) in self.gangs.parked_for.remove(&agent).unwrap_or_default() {
-            if let Some(gang) = self.gangs.unpark(framework, call) {
-                self.accept_gang(framework, gang, out);
-            }
-        }
-    }
-
-    /// A gang that was accepted in an earlier term, now that it is known what runs on its agents. If none of it was started, it is
-    /// refused: its offers are gone. If a part was, the rest is started too where it still fits, else the gang is aborted.
-    fn resume_gang(&mut self, framework: FrameworkId, gang: &AcceptGang, out: &mut Outbox) {
-        let groups = || gang.parts.iter().flat_map(|part| part.groups.iter().map(|group| (part.agent, group)));
-        let mut found: BTreeMap<Found, Vec<(AgentId, &TaskGroup)>> = BTreeMap::new();
-        for (agent, group) in groups() {
-            found.entry(self.find_group(framework, agent, group)).or_default().push((agent, group));
-        }
-        let mut take = |kind| found.remove(&kind).unwrap_or_default();
-        let (known, doubtful, missing, lost) =
-            (take(Found::Known), take(Found::Doubtful), take(Found::Missing), take(Found::Lost));
-        if known.is_empty() && doubtful.is_empty() {
-            return self.refuse_gang(framework, gang, gang_gone(gang), out);
-        }
-        for (agent, group) in &doubtful {
-            self.doubt_group(framework, *agent, group, out);
-        }
-        let failed =
-            gang.tasks().filter(|(_, task)| self.gangs.parked_failed.remove(&TaskKey::new(framework, task.id.clone())));
-        let is_broken = failed.count() > 0;
-        let mut reject = lost.first().map(|(agent, _)| Reject::UnknownAgent(*agent));
-        reject = reject.or_else(|| is_broken.then(|| gang_gone(gang)));
-        let mut unstarted: Vec<TaskId> = ids_of(&lost);
-        for (agent, group) in &missing {
-            let nothing_runs = known.is_empty().then(|| gang_gone(gang));
-            let refusal = nothing_runs
-                .or_else(|| reject.clone())
-                .map_or_else(|| self.launch_rest(framework, *agent, group, out), Err);
-            if let Err(refusal) = refusal {
-                unstarted.extend(ids_of(&[(*agent, *group)]));
-                reject.get_or_insert(refusal);
-            }
-        }
-        let tasks: Vec<TaskKey> = gang.tasks().map(|(_, task)| TaskKey::new(framework, task.id.clone())).collect();
-        if let Some(reject) = reject {
-            self.kill_members(tasks.iter(), out);
-            self.gangs.kills.retain(|key, _| !tasks.contains(key));
-            let rejected = (!unstarted.is_empty()).then(|| self.refuse_tasks(0, unstarted, transient(reject, gang)));
-            return self.answer_gang(framework, gang.id, rejected.into_iter().collect(), out);
-        }
-        self.watch_resumed(framework, gang.id, tasks, out);
-    }
-
-    fn watch_resumed(&mut self, framework: FrameworkId, call: CallId, tasks: Vec<TaskKey>, out: &mut Outbox) {
-        let id = GangId::new(self.term, self.next_seq());
-        let waits = |key: &&TaskKey| {
-            self.tasks.get(*key).is_some_and(|entry| !matches!(entry.state, TaskState::Running | TaskState::Killing))
-        };
-        let waiting: BTreeSet<TaskKey> = tasks.iter().filter(waits).cloned().collect();
-        self.kill_remembered(&tasks, out);
-        let gang = Gang { framework, call, tasks, phase: Phase::Starting { waiting: waiting.clone() } };
-        self.gangs.insert(id, gang);
-        self.gangs.members.retain(|key, of| *of != id || waiting.contains(key));
-        for key in &waiting {
-            // What was told before is not told again.
-            if let Some(status) = self.tasks.get(key).and_then(|entry| entry.unacknowledged()) {
-                self.gangs.hear(key, status);
-            }
-        }
-        self.close_if_running(id, out);
-    }
-
-    fn find_group(&self, framework: FrameworkId, agent: AgentId, group: &TaskGroup) -> Found {
-        if group.tasks.iter().any(|task| self.is_launched(framework, agent, task)) {
-            return Found::Known;
-        }
-        match self.agents.get(&agent).map(|agent| (agent.status, agent.heard)) {
-            None | Some((AgentStatus::Gone, _)) => Found::Lost,
-            Some((_, true)) => Found::Missing,
-            Some((_, false)) => Found::Doubtful,
-        }
-    }
-
-    /// Launches a group of a gang whose other parts run, on what is free now.
-    fn launch_rest(
-        &mut self,
-        framework: FrameworkId,
-        agent: AgentId,
-        group: &TaskGroup,
-        out: &mut Outbox,
-    ) -> Result<(), Reject> {
-        let Some(role) = group.tasks.first().map(|task| task.role.clone()) else {
-            return Err(Reject::invalid("launch.tasks", "expected at least one"));
-        };
-        let state = &self.agents[&agent];
-        let all_devices = Resources::devices(state.devices.keys().cloned());
-        let mut taken = Taken::of(role, state.record.resources.plus(&all_devices));
-        self.launch(framework, agent, &mut taken, group, out)
-    }
-
     /// Gangs of a framework that is removed.
     pub(super) fn drop_gangs_of(&mut self, framework: FrameworkId, out: &mut Outbox) {
         let parked: Vec<CallId> = self.gangs.parked.range(calls_of(framework)).map(|((_, call), _)| *call).collect();
@@ -653,51 +399,6 @@ impl Master {
         self.gangs.remember_answer(framework, call, rejected.clone());
         self.outcome(framework, call, rejected, out);
     }
-
-    /// What must hold of gangs after every step.
-    pub(super) fn check_gangs(&self) {
-        for (id, gang) in &self.gangs.by_id {
-            assert!(self.frameworks.contains_key(&gang.framework), "{id}: its framework is known");
-            assert_eq!(self.gangs.by_call.get(&(gang.framework, gang.call)), Some(id), "{id}: found by its call");
-            match &gang.phase {
-                Phase::Holding { parts, .. } => {
-                    assert!(parts.values().any(|part| !part.is_held), "{id}: started as soon as all agents hold");
-                    for (agent, part) in parts {
-                        let held = &self.gangs.held[agent];
-                        let is_held = |task: &Task| held.contains_key(&TaskKey::new(gang.framework, task.id.clone()));
-                        assert!(
-                            part.groups.iter().flat_map(|group| &group.tasks).all(is_held),
-                            "{id}: held on {agent}"
-                        );
-                    }
-                }
-                Phase::Starting { waiting } => {
-                    assert!(!waiting.is_empty(), "{id}: closed as soon as all of it runs");
-                    assert!(
-                        waiting.iter().all(|key| self.gangs.members.get(key) == Some(id)),
-                        "{id}: waits for its own"
-                    );
-                }
-            }
-        }
-        for (agent, held) in &self.gangs.held {
-            assert!(self.agents[agent].peer.is_some(), "{agent}: what an agent holds is released when it is away");
-            for key in held.keys() {
-                assert!(!self.tasks.contains_key(key), "{key}: held, so not started");
-                assert!(self.gangs.members.contains_key(key), "{key}: held for a gang");
-            }
-        }
-        assert!(self.gangs.members.values().all(|id| self.gangs.by_id.contains_key(id)), "members are of known gangs");
-        assert!(
-            self.gangs.parked_failed.iter().all(|key| self.gangs.parked_tasks.contains(key)),
-            "only what is parked is kept"
-        );
-        assert!(self.gangs.kills.keys().all(|key| self.gangs.is_pending(key)), "kills wait for tasks that wait");
-    }
-}
-
-fn calls_of(framework: FrameworkId) -> RangeInclusive<(FrameworkId, CallId)> {
-    (framework, CallId(0))..=(framework, CallId(u64::MAX))
 }
 
 /// The offers of one part, as an accept names them.
@@ -706,21 +407,12 @@ fn as_accept(id: CallId, agent: AgentId, offers: &[OfferId]) -> Accept {
     Accept { id, agent, offers: offers.to_vec(), operations, refusal: Refusal::default() }
 }
 
-fn ids_of(groups: &[(AgentId, &TaskGroup)]) -> Vec<TaskId> {
-    groups.iter().flat_map(|(_, group)| &group.tasks).map(|task| task.id.clone()).collect()
-}
-
 fn gang_gone(gang: &AcceptGang) -> Reject {
     let offer = gang.parts.iter().find_map(|part| part.offers.first());
     offer.map_or_else(
         || Reject::invalid("accept_gang.parts[0].offers", "expected at least one"),
         |offer| Reject::OfferGone(*offer),
     )
-}
-
-/// Another try of the whole gang may well succeed, whatever kept this one's rest from starting.
-fn transient(reject: Reject, gang: &AcceptGang) -> Reject {
-    if reject.is_transient() { reject } else { gang_gone(gang) }
 }
 
 /// Whether an agent refuses the task itself and not the moment.
