@@ -1,14 +1,18 @@
 //! Acceptance: what was offered is turned into tasks, judged against what is free now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::devices::claim_gpus;
 use super::view::AgentStatus;
 use super::{Master, Outbox};
+use crate::allocator::plain;
+use crate::allocator::reservations::Conversion;
 use crate::model::{
-    Accept, AgentId, Amounts, Body, Flavor, FrameworkId, OfferId, Operation, Reason, Refusal, Reject, Rejection,
-    Resources, Role, Task, TaskGroup, TaskId, TaskKey, TaskState, ToAgent,
+    Accept, AgentId, Body, DeviceId, FrameworkId, OfferId, Operation, Reason, Refusal, Reject, Rejection, Resources,
+    Role, Share, Task, TaskGroup, TaskId, TaskKey, TaskState, ToAgent,
 };
+use crate::planted::{Fault, planted};
 
 /// The most offers, and the most operations, that one accept may name.
 const OFFERS_MAX: usize = 64;
@@ -16,17 +20,20 @@ const OPERATIONS_MAX: usize = 1024;
 
 /// The offers of one accept, taken together.
 pub(super) struct Taken {
-    role: Role,
+    pub(super) role: Role,
     /// What was offered.
     offered: Resources,
-    /// What of it the operations so far have not used.
-    left: Resources,
+    /// What of it the operations so far have not used, and what they have made of it.
+    pub(super) left: Resources,
+    /// What the operations name of reservations; tasks that name only amounts use other parts first.
+    named: Resources,
 }
 
 impl Taken {
-    /// All of `resources`, as if they had been offered for `role`.
-    pub(super) fn of(role: Role, resources: Resources) -> Self {
-        Self { role, left: resources.clone(), offered: resources }
+    /// All of `resources`, as if they had been offered for `role` to who launches `group`.
+    pub(super) fn of(role: Role, resources: Resources, group: &TaskGroup) -> Self {
+        let named = named(&[Operation::Launch(group.clone())]);
+        Self { role, left: resources.clone(), offered: resources, named }
     }
 }
 
@@ -79,7 +86,7 @@ impl Master {
     pub(super) fn settle_parked(&mut self, id: AgentId, out: &mut Outbox) {
         let agent = self.agents.get_mut(&id).expect("the caller has found it");
         for (framework, accept) in std::mem::take(&mut agent.parked) {
-            if self.frameworks.contains_key(&framework) {
+            if self.frameworks.contains_key(&framework) && !planted(Fault::LoseParkedAccepts) {
                 self.accept(framework, accept, out);
             }
         }
@@ -110,11 +117,12 @@ impl Master {
                 role: offer.role.clone(),
                 offered: Resources::new(),
                 left: Resources::new(),
+                named: named(&accept.operations),
             });
             if taken.role != offer.role {
                 return Err(Reject::invalid("accept.offers", "expected offers of one role"));
             }
-            taken.offered.add(&offer.resources);
+            taken.offered.add_offered(&offer.resources);
         }
         for id in &accept.offers {
             self.stats.offers_accepted += 1;
@@ -183,11 +191,9 @@ impl Master {
                     }
                 }
                 other => {
-                    rejected.push(Rejection {
-                        operation,
-                        tasks: Vec::new(),
-                        reject: Reject::Unsupported(other.name()),
-                    });
+                    if let Err(reject) = self.operate_offered(framework, agent, &mut taken, other, out) {
+                        rejected.push(Rejection { operation, tasks: Vec::new(), reject });
+                    }
                 }
             }
         }
@@ -203,10 +209,14 @@ impl Master {
         taken: Taken,
         refusal: Option<&Refusal>,
     ) {
-        let used_nothing = refusal.is_none() || taken.left == taken.offered;
-        let refusal = refusal.filter(|refusal| !(used_nothing && refusal.duration.is_zero()));
-        let rest = if used_nothing { taken.offered } else { taken.left };
-        self.refuse(framework, agent, &taken.role, Arc::new(rest), refusal.unwrap_or(&Refusal::of(FRUITLESS)));
+        let left = if refusal.is_none() { &taken.offered } else { &taken.left };
+        let refusal = refusal.filter(|refusal| *left != taken.offered || !refusal.duration.is_zero());
+        // What was made of the offer is news to the framework: only what is as it was offered is refused.
+        let unchanged = left.iter().filter(|(flavor, _)| taken.offered.get(flavor).is_some());
+        let mut refused = Resources::new();
+        unchanged.for_each(|(flavor, part)| refused.add(&Resources::flavored(flavor.clone(), part.clone())));
+        let refusal = refusal.cloned().unwrap_or_else(|| Refusal::of(FRUITLESS));
+        self.refuse(framework, agent, &taken.role, Arc::new(refused), &refusal);
         self.want_agent_round(agent);
     }
 
@@ -244,7 +254,7 @@ impl Master {
         group: &TaskGroup,
     ) -> Result<TaskGroup, Reject> {
         self.check_group(framework, &taken.role, group)?;
-        self.resolve_group(agent, taken, group)
+        self.resolve_group(agent, taken, &claim_gpus(group)?)
     }
 
     fn check_group(&self, framework: FrameworkId, role: &Role, group: &TaskGroup) -> Result<(), Reject> {
@@ -281,7 +291,7 @@ impl Master {
             return Err(Reject::AgentAway(agent));
         }
         let mut free = Arc::unwrap_or_clone(state.available(&taken.role));
-        let mut left = taken.left.clone();
+        let (mut left, mut kept) = (taken.left.clone(), state.kept.clone());
         let mut resolved = group.clone();
         for task in &mut resolved.tasks {
             let conflict = |free: &Resources| Reject::OfferConflict { left: free.clone() };
@@ -294,15 +304,15 @@ impl Master {
                         Reject::ClaimNotMet(unmet.to_string())
                     }
                 })?;
-                task.resources.add(&Resources::flavored(Flavor::default(), Amounts { devices, ..Amounts::default() }));
+                task.resources.add(&Resources::device_shares_of(devices));
             }
-            if !left.subtract(&task.resources) {
+            task.resources = plain::resolve(&task.resources, &left, &free, &taken.named);
+            state.check_parts(task)?;
+            if !left.take(&task.resources) {
                 let asked = task.resources.clone();
                 return Err(Reject::ExceedsOffer { asked, offered: left });
             }
-            if !free.subtract(&task.resources) {
-                return Err(conflict(&free));
-            }
+            state.take_beside_kept(task, &mut free, &mut kept).map_err(|usable| conflict(&usable))?;
         }
         taken.left = left;
         Ok(resolved)
@@ -314,6 +324,20 @@ const FRUITLESS: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// The devices that are in both.
 fn common_devices(offered: &Resources, free: &Resources) -> Resources {
-    let free: BTreeSet<_> = free.device_shares().map(|(id, _)| id.clone()).collect();
-    Resources::devices(offered.device_shares().map(|(id, _)| id.clone()).filter(|id| free.contains(id)))
+    let free: BTreeMap<&DeviceId, Share> = free.device_shares().collect();
+    let both = |(id, share): (&DeviceId, Share)| Some((id.clone(), share.min(*free.get(id)?)));
+    Resources::device_shares_of(offered.device_shares().filter_map(both))
+}
+
+/// What the operations name of reservations and volumes.
+fn named(operations: &[Operation]) -> Resources {
+    let mut named = Resources::new();
+    for operation in operations {
+        let part = match operation {
+            Operation::Launch(group) => group.resources(),
+            other => Conversion::of(other).map(|conversion| conversion.consumed().clone()).unwrap_or_default(),
+        };
+        named.merge(&part);
+    }
+    named
 }

@@ -22,8 +22,8 @@ use super::timers::Timer;
 use super::view::AgentStatus;
 use super::{Master, Outbox};
 use crate::model::{
-    Accept, AcceptGang, AgentId, CallId, DeviceState, FrameworkId, GangId, OfferId, Operation, Reason, Refusal, Reject,
-    Rejection, TaskGroup, TaskId, TaskKey, TaskState, ToAgent,
+    Accept, AcceptGang, AgentId, CallId, FrameworkId, GangId, GangPart, Operation, Reason, Refusal, Reject, Rejection,
+    TaskGroup, TaskId, TaskKey, TaskState, ToAgent,
 };
 
 /// How long all agents have to say that they hold their parts. Half of what they hold for, so that the start finds them holding.
@@ -97,7 +97,7 @@ impl Master {
         let mut taken = Vec::new();
         let mut result = Ok(());
         for part in &gang.parts {
-            let offers = as_accept(gang.id, part.agent, &part.offers);
+            let offers = as_accept(gang.id, part);
             match self.take_offers(framework, &offers) {
                 Ok(of_part) => taken.push((part, of_part)),
                 Err(reject) => result = result.and(Err(reject)),
@@ -167,6 +167,7 @@ impl Master {
             }
             resolved.push(group);
         }
+        self.recompute_kept(agent);
         self.touched.agents.push(agent);
         self.touched.frameworks.push(framework);
         Ok(resolved)
@@ -192,8 +193,7 @@ impl Master {
             let state = self.agents.get_mut(&agent).expect("a held task's agent is known");
             for (device, _) in held.resources.device_shares() {
                 let Some(entry) = state.devices.get_mut(device) else { continue };
-                if matches!(&entry.state, DeviceState::Allocated(holders) if holders.contains_key(&key)) {
-                    entry.state = DeviceState::Free;
+                if entry.state.take_back(&key) {
                     entry.since = since;
                     self.touched.devices.insert((agent, device.clone()));
                 }
@@ -401,10 +401,10 @@ impl Master {
     }
 }
 
-/// The offers of one part, as an accept names them.
-fn as_accept(id: CallId, agent: AgentId, offers: &[OfferId]) -> Accept {
-    let operations: Vec<Operation> = Vec::new();
-    Accept { id, agent, offers: offers.to_vec(), operations, refusal: Refusal::default() }
+/// One part as an accept of its own.
+fn as_accept(id: CallId, part: &GangPart) -> Accept {
+    let operations = part.groups.iter().cloned().map(Operation::Launch).collect();
+    Accept { id, agent: part.agent, offers: part.offers.clone(), operations, refusal: Refusal::default() }
 }
 
 fn gang_gone(gang: &AcceptGang) -> Reject {

@@ -17,6 +17,8 @@ pub(super) enum Timer {
     Turn(AgentId),
     /// The gang should be held by all of its agents.
     Gang(GangId),
+    /// A reservation of the agent ends.
+    Reservation(AgentId),
 }
 
 /// Names a timer that is set.

@@ -3,8 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rialto_core::model::{
-    Accept, AcceptGang, Asked, Call, CallId, Event, GangPart, Operation, Outcome, Refusal, Rejection, Resources, Role,
-    TaskGroup, Term,
+    Accept, AcceptGang, Asked, Call, CallId, Event, GangPart, Outcome, Refusal, Rejection, Role, TaskGroup, Term,
 };
 
 use super::error::{At, ConvertError};
@@ -15,7 +14,6 @@ use super::{
 use crate::v1;
 use crate::v1::call::Call as CallKind;
 use crate::v1::event::Event as EventKind;
-use crate::v1::operation::Operation as OperationKind;
 
 impl Wire for Call {
     type Message = v1::Call;
@@ -198,31 +196,6 @@ impl Wire for GangPart {
             offers: list(part.offers, "offers", limits::MAX_OFFERS)?,
             groups,
         })
-    }
-}
-
-impl Wire for Operation {
-    type Message = v1::Operation;
-
-    fn to_wire(&self) -> v1::Operation {
-        let operation = match self {
-            Self::Launch(group) => OperationKind::Launch(group.to_wire()),
-            Self::Reserve(resources) => OperationKind::Reserve(resources.to_wire()),
-            Self::Unreserve(resources) => OperationKind::Unreserve(resources.to_wire()),
-            Self::Create(resources) => OperationKind::Create(resources.to_wire()),
-            Self::Destroy(resources) => OperationKind::Destroy(resources.to_wire()),
-        };
-        v1::Operation { operation: Some(operation) }
-    }
-
-    fn from_wire(operation: v1::Operation) -> Converted<Self> {
-        match one_of(operation.operation)? {
-            OperationKind::Launch(group) => inside::<TaskGroup>(group, "launch").map(Self::Launch),
-            OperationKind::Reserve(resources) => inside::<Resources>(resources, "reserve").map(Self::Reserve),
-            OperationKind::Unreserve(resources) => inside::<Resources>(resources, "unreserve").map(Self::Unreserve),
-            OperationKind::Create(resources) => inside::<Resources>(resources, "create").map(Self::Create),
-            OperationKind::Destroy(resources) => inside::<Resources>(resources, "destroy").map(Self::Destroy),
-        }
     }
 }
 

@@ -120,7 +120,7 @@ impl Master {
         };
         let state = &self.agents[&agent];
         let all_devices = Resources::devices(state.devices.keys().cloned());
-        let mut taken = Taken::of(role, state.record.resources.plus(&all_devices));
+        let mut taken = Taken::of(role, state.record.resources.plus(&all_devices), group);
         self.launch(framework, agent, &mut taken, group, out)
     }
 }
