@@ -80,6 +80,8 @@ pub(crate) struct FrameworkPlan {
 #[derive(Clone, Debug)]
 pub(crate) struct JobPlan {
     pub(crate) members: usize,
+    /// Whether each member may run on another machine, and they start together or not at all; else they are one group.
+    pub(crate) gang: bool,
     pub(crate) resources: Quantities,
     pub(crate) claims: Vec<Claim>,
     /// How long its command runs; none for ever.
@@ -205,8 +207,11 @@ fn draw_job(dice: &mut Dice, manner: Manner, unsafe_for: Duration) -> JobPlan {
     let claim = *dice.pick(&claims).expect("six claims");
     let run = dice.span((MS(20), SEC(120)));
     let runs_on = manner == Manner::Service && dice.chance(600);
+    let gang = dice.chance(150);
     JobPlan {
-        members: if claim.is_empty() && dice.chance(150) { dice.count(2, 3) } else { 1 },
+        // The devices of the first machine are enough for one that asks for them.
+        members: if claim.is_empty() && (gang || dice.chance(150)) { dice.count(2, 3) } else { 1 },
+        gang,
         resources: Quantities::of(cpus, mem),
         claims: if claim.is_empty() { Vec::new() } else { vec![claim.parse().expect("a literal claim")] },
         run: if runs_on { None } else { Some(run) },

@@ -162,6 +162,7 @@ impl World {
                 return Err("nothing happens any more".to_owned());
             };
             self.now = at;
+            self.checks.now = at;
             self.happen(event);
             if let Some(broken) = self.checks.broken() {
                 return Err(broken);
