@@ -8,8 +8,8 @@ use crate::agent::{Agent, Config, Effect, End, Finding, Input, Journal, Record};
 use crate::gate::{Gate, Output};
 use crate::model::{
     AgentReport, Attribute, Body, ClusterId, Device, DeviceId, DeviceMode, DeviceReport, DeviceState, ExecutorRef,
-    Exit, FrameworkId, FromAgent, GangId, Health, Launch, Proof, Resources, Role, Share, Status, Task, TaskGroup,
-    TaskId, TaskKey, TaskState, Term, Time, ToAgent, Topology, UpdateId, WallTime,
+    Exit, FrameworkId, FromAgent, GangId, Health, Launch, Proof, Reason, Resources, Role, Share, Status, Task,
+    TaskGroup, TaskId, TaskKey, TaskState, Term, Time, ToAgent, Topology, UpdateId, WallTime,
 };
 
 pub(super) const FRAMEWORK: FrameworkId = FrameworkId::new(Term(1), 1);
@@ -194,7 +194,7 @@ impl World {
     }
 
     pub(super) fn kill(&mut self, id: &str) {
-        self.master_says(ToAgent::Kill { task: key(id), grace: None });
+        self.master_says(ToAgent::Kill { task: key(id), grace: None, reason: Reason::KillRequested });
     }
 
     pub(super) fn running(&mut self, id: &str) {
