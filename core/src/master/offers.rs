@@ -616,7 +616,8 @@ impl Master {
 
     pub(super) fn decline(&mut self, framework: FrameworkId, offers: &[OfferId], refusal: &Refusal) {
         for id in offers {
-            let id = self.replaced.get(id).copied().unwrap_or(*id);
+            // One that was replaced is gone; what replaced it has reached the framework meanwhile, or will, and is judged in its turn.
+            let id = *id;
             if self.offers.get(&id).is_none_or(|entry| entry.framework != framework) {
                 continue;
             }
