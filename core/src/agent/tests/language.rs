@@ -58,9 +58,9 @@ pub(super) fn new_agent() -> World {
 
 /// The same, that keeps so many thousandths of its machine for the tenants of its devices.
 pub(super) fn agent_that_keeps(host_share_milli: u16) -> World {
-    let config = Config { host_share_milli, ..config(1) };
+    let keeping = Config { host_share_milli, ..config(1) };
     World {
-        agent: Agent::recover(Time::ZERO, config, Journal::default()),
+        agent: Agent::recover(Time::ZERO, keeping, Journal::default()),
         gate: Gate::default(),
         disk: Disk::Good,
         durable: Vec::new(),
