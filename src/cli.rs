@@ -74,6 +74,13 @@ pub enum Command {
     Weight(Weight),
     /// End a task.
     Kill(Kill),
+    /// Reserve resources of an agent for a role.
+    Reserve(crate::reserve::Reserve),
+    /// Give resources back that were reserved.
+    Unreserve(crate::reserve::Unreserve),
+    /// Persistent volumes: disk that keeps its data.
+    #[command(subcommand)]
+    Volume(crate::reserve::VolumeCommand),
     /// Measure this build on this machine.
     #[command(subcommand)]
     Bench(Bench),
@@ -191,6 +198,9 @@ pub struct Run {
     /// A device to hold, such as gpu, "2 gpu: memory >= 40GiB", "gpu: model == T4 | fpga". May be repeated.
     #[arg(long = "device", env = "RIALTO_RUN_DEVICES", value_name = "SELECTOR", value_delimiter = ';')]
     pub devices: Vec<String>,
+    /// A persistent volume of its role to use. May be repeated.
+    #[arg(long = "volume", value_name = "ID")]
+    pub volumes: Vec<String>,
     /// A variable of the environment, NAME=VALUE. May be repeated.
     #[arg(long = "env", value_name = "NAME=VALUE")]
     pub env: Vec<String>,

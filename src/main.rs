@@ -18,6 +18,7 @@ mod explain_json;
 mod output;
 mod query;
 mod quota;
+mod reserve;
 mod run;
 mod serve;
 mod sim;
@@ -93,6 +94,9 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Agent(args) => serve::agent(args).await?,
         Command::Run(args) => return run::run(args).await,
         Command::Agents(query) => query::agents(query).await?,
+        Command::Reserve(args) => reserve::reserve(args).await?,
+        Command::Unreserve(args) => reserve::unreserve(args).await?,
+        Command::Volume(command) => reserve::volume(command).await?,
         Command::Frameworks(query) => query::frameworks(query).await?,
         Command::Tasks(query) => query::tasks(query).await?,
         Command::Offers(query) => query::offers(query).await?,

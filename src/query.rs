@@ -31,10 +31,17 @@ pub async fn agents(query: Query) -> anyhow::Result<()> {
             of(agent.allocated.cpus, agent.total.cpus),
             of(agent.allocated.mem_mib, agent.total.mem_mib),
             of(agent.allocated.disk_mib, agent.total.disk_mib),
+            reserved(agent),
         ]
     });
-    table(&["id", "name", "status", "cpus", "mem MiB", "disk MiB"], rows.collect(), "no agents")?;
+    table(&["id", "name", "status", "cpus", "mem MiB", "disk MiB", "reserved"], rows.collect(), "no agents")?;
     Ok(())
+}
+
+/// Whose the agent's reserved resources are, each with what it is.
+fn reserved(agent: &api::Agent) -> String {
+    let part = |part: &api::Reserved| format!("{}: {}", part.owner(), part.text);
+    agent.reserved.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
 /// `rialto frameworks`.

@@ -28,6 +28,7 @@ mod logs;
 mod options;
 mod shell;
 mod sources;
+mod volumes;
 mod work_dir;
 
 pub use error::AgentError;

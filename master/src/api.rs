@@ -3,11 +3,13 @@
 //! Amounts are decimal numbers: cpus in cores, memory and disk in MiB. Times are milliseconds since the Unix epoch, UTC. Ids are the
 //! texts that every other part of Rialto uses (`A1-3`, `F1-2`). Fields may be added; none changes its meaning.
 
+mod reserved;
 mod roles;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use self::reserved::{Layer, Reserved, Volume};
 pub use self::roles::{Priorities, Role as RoleRow, Roles};
 
 use serde::{Deserialize, Serialize};
@@ -91,6 +93,9 @@ pub struct Agent {
     pub offered: Amounts,
     /// All it has as text, with reservations, ranges and sets.
     pub resources: String,
+    /// What of it is reserved or a volume; one row for each kind of reservation and each volume.
+    #[serde(default)]
+    pub reserved: Vec<Reserved>,
     /// Whether its journal can't be written; it starts nothing then.
     pub journal_degraded: bool,
 }
@@ -381,6 +386,7 @@ impl Agent {
             allocated: Amounts::from(&agent.allocated),
             offered: Amounts::from(&agent.offered),
             resources: agent.total.to_string(),
+            reserved: Reserved::rows(&agent.total),
             journal_degraded: agent.journal_degraded,
         }
     }

@@ -1,11 +1,13 @@
 //! The master's registry as keys and values.
 //!
 //! Keys are readable and sort by what they are about: `agent/A1-3`, `framework/F1-2`, `kill/F1-2/task`, `weight/eng/ci`, `quota/eng/ci`,
-//! `meta/term`, `meta/cluster`. A value is a version byte, a check sum, and a message of package
+//! `operation/X1-3`, `meta/term`, `meta/cluster`. A value is a version byte, a check sum, and a message of package
 //! `rialto.registry.v1`. The check sum covers the key too, so that a value under the wrong key is found out.
 
 use prost::Message;
-use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, Record, Registry};
+use rialto_core::master::registry::{
+    Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record, Registry,
+};
 use rialto_core::model::{ClusterId, FrameworkId, Principal, Resources, Role, TaskId, TaskKey, Term, WallTime};
 
 use crate::convert::{
@@ -77,6 +79,7 @@ pub fn encode_record(record: &Record) -> (Vec<u8>, Option<Vec<u8>>) {
         Record::Quota(role, quota) => {
             entry(format!("quota/{role}"), quota.as_ref().map(|quota| v1::QuotaEntry { quota: Some(quota.to_wire()) }))
         }
+        Record::Operation(id, operation) => entry(format!("operation/{id}"), operation.as_ref().map(to_operation)),
         Record::Weight(role, weight) => {
             entry(format!("weight/{role}"), weight.map(|weight_milli| v1::WeightEntry { weight_milli }))
         }
@@ -176,6 +179,7 @@ fn parse_entry(key: &str, payload: &[u8]) -> Converted<Option<Entry>> {
         ("quota", role) => {
             Record::Quota(parse::<Role>(role)?, Some(required(decode::<v1::QuotaEntry>(payload)?.quota, "quota")?))
         }
+        ("operation", id) => Record::Operation(parse(id)?, Some(from_operation(decode(payload)?)?)),
         ("weight", role) => {
             Record::Weight(parse::<Role>(role)?, Some(decode::<v1::WeightEntry>(payload)?.weight_milli))
         }
@@ -254,5 +258,16 @@ fn from_kill(kill: v1::KillEntry) -> Converted<KillRecord> {
         agent: optional(kill.agent, "agent")?,
         grace: optional_duration(kill.grace_us, "grace_us")?,
         reason: kill_reason(kill.reason)?,
+    })
+}
+
+fn to_operation(operation: &OperationRecord) -> v1::OperationEntry {
+    v1::OperationEntry { agent: Some(operation.agent.to_wire()), operation: Some(operation.operation.to_wire()) }
+}
+
+fn from_operation(operation: v1::OperationEntry) -> Converted<OperationRecord> {
+    Ok(OperationRecord {
+        agent: required(operation.agent, "agent")?,
+        operation: required(operation.operation, "operation")?,
     })
 }

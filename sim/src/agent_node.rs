@@ -335,6 +335,10 @@ impl World {
                 Effect::Release { device, generation, slice } => {
                     self.release_device(at, life, &device.id, generation, slice);
                 }
+                Effect::MakeVolume { .. } => {}
+                Effect::DestroyVolume(volume) => {
+                    self.agent_step(at, life, Input::VolumeDestroyed { volume, result: Ok(()) });
+                }
                 Effect::Forget { task } => self.forget_group(at, &task),
                 Effect::Shutdown(reject) => return self.shut_agent_down(at, &reject),
                 Effect::Notice(text) => self.say(format_args!("a{}: {text}", at + 1)),

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::model::{
     AgentId, Attribute, ClientId, ClusterId, Device, DeviceId, DeviceState, Exit, FrameworkId, FromAgent, GangId,
-    Launch, Reason, Reject, Resources, Status, TaskId, TaskKey, Term, ToAgent, UpdateId, WallTime,
+    Launch, OperationId, Reason, Reject, Resources, Status, TaskId, TaskKey, Term, ToAgent, UpdateId, VolumeKey,
+    WallTime,
 };
 
 /// What an agent is told at its start.
@@ -78,6 +79,13 @@ pub enum Input {
         /// What it says.
         finding: Finding,
     },
+    /// The data of a volume is gone, or could not be removed.
+    VolumeDestroyed {
+        /// Which.
+        volume: VolumeKey,
+        /// Gone, or why not.
+        result: Result<(), Arc<str>>,
+    },
     /// The agent is to stop, and its tasks with it: they are ended, each within its grace period.
     EndTasks,
     /// The journal could not be written (the shell retries), or can be again.
@@ -147,6 +155,15 @@ pub enum Effect {
         /// If only a slice of it is to be cleaned, whose it was; others may hold the device open.
         slice: Option<TaskKey>,
     },
+    /// Make the directory of a volume, if it is not there; before any task that uses it is started.
+    MakeVolume {
+        /// Which.
+        volume: VolumeKey,
+        /// Whether it is new: then nothing of an earlier one may be seen in it.
+        fresh: bool,
+    },
+    /// Remove the directory of this volume with all that is in it; answer with [`Input::VolumeDestroyed`].
+    DestroyVolume(VolumeKey),
     /// All updates of the group are acknowledged: the supervisor's folder may go, the sandbox is left to garbage collection.
     Forget {
         /// The group's leader: its first task.
@@ -232,6 +249,17 @@ pub enum Record {
     },
     /// It is set aside no more.
     Released(GangId),
+    /// An operation was carried out.
+    Operated {
+        /// Which; larger than all before it.
+        id: OperationId,
+        /// All that is reserved dynamically or a volume from now on.
+        reserved: Resources,
+        /// The volumes whose data is to be removed.
+        doomed: Vec<VolumeKey>,
+    },
+    /// The data of a destroyed volume is gone.
+    VolumeDestroyed(VolumeKey),
 }
 
 /// Why a task is to end.

@@ -49,9 +49,14 @@ impl Agent {
     fn check_amounts(&self) {
         let held = self.held_resources();
         assert_eq!(self.used, held, "I2: used must be what live tasks and gangs hold");
-        let mut free = self.config.resources.clone();
+        assert_eq!(
+            self.total.quantities(),
+            self.config.resources.quantities(),
+            "I2: reservations and volumes change no amount"
+        );
+        let mut free = self.total.clone();
         if free.subtract(&self.used) {
-            assert_eq!(free.plus(&self.used), self.config.resources, "I2: free and used are the total");
+            assert_eq!(free.plus(&self.used), self.total, "I2: free and used are the total");
         } else {
             assert_ne!(self.used, Resources::new(), "I2: nothing used always fits");
         }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::{KillCause, Record};
 use crate::model::{
-    AgentId, ClientId, ClusterId, DeviceId, DeviceState, FrameworkId, GangId, Launch, Status, Task, TaskGroup, TaskId,
-    TaskKey, TaskState, Term, UpdateId,
+    AgentId, ClientId, ClusterId, DeviceId, DeviceState, FrameworkId, GangId, Launch, OperationId, Resources, Status,
+    Task, TaskGroup, TaskId, TaskKey, TaskState, Term, UpdateId, VolumeKey,
 };
 
 /// The durable state of an agent.
@@ -27,6 +27,12 @@ pub struct Journal {
     pub(super) gangs: BTreeMap<GangId, Vec<Launch>>,
     /// Removed frameworks that still have tasks.
     pub(super) removed: BTreeSet<FrameworkId>,
+    /// The last operation on reservations and volumes.
+    pub(super) operated: Option<OperationId>,
+    /// All that operations have reserved or made volumes, also what there is no room for now.
+    pub(super) reserved: Resources,
+    /// Destroyed volumes whose data may still be there.
+    pub(super) doomed: BTreeSet<VolumeKey>,
 }
 
 /// A group that is not forgotten.
@@ -118,6 +124,13 @@ impl Journal {
             }
             Record::Hold { gang, groups } => drop(self.gangs.insert(*gang, groups.clone())),
             Record::Released(gang) => drop(self.gangs.remove(gang)),
+            Record::Operated { id, reserved, doomed } if self.operated.is_none_or(|last| last < *id) => {
+                self.operated = Some(*id);
+                self.reserved.clone_from(reserved);
+                self.doomed.extend(doomed.iter().cloned());
+            }
+            Record::Operated { .. } => {}
+            Record::VolumeDestroyed(volume) => drop(self.doomed.remove(volume)),
         }
     }
 
@@ -143,6 +156,11 @@ impl Journal {
             condemned: tenancy.condemned.clone(),
         }));
         records.extend(self.gangs.iter().map(|(gang, groups)| Record::Hold { gang: *gang, groups: groups.clone() }));
+        records.extend(self.operated.map(|id| Record::Operated {
+            id,
+            reserved: self.reserved.clone(),
+            doomed: self.doomed.iter().cloned().collect(),
+        }));
         records
     }
 

@@ -64,13 +64,10 @@ impl Agent {
 
     /// One task after the other, so that no two of a group get the same ports.
     fn check_resources(&self, launch: &Launch) -> Result<(), Refusal> {
-        let mut free = self.config.resources.clone();
-        if !free.subtract(&self.used) {
-            free = Resources::new();
-        }
+        let mut free = self.free();
         for task in &launch.group.tasks {
             let asked = task.resources.without_devices();
-            if !free.subtract(&asked) {
+            if !free.take(&asked) {
                 let message = format!("resources: asks for {asked}, the agent has {free}");
                 return Err(Refusal::dropped(Reason::LaunchFailed, message));
             }
@@ -176,22 +173,22 @@ impl Agent {
     }
 
     pub(super) fn give_back(&mut self, resources: &Resources) {
-        let given_back = self.used.subtract(&resources.without_devices());
+        let given_back = self.used.subtract(&resources.counted());
         debug_assert!(given_back, "what a task or gang holds is part of what is used");
     }
 
     pub(super) fn take(&mut self, resources: &Resources) {
-        self.used.add(&resources.without_devices());
+        self.used.add(&resources.counted());
     }
 
-    /// What live tasks and gangs hold, devices excepted, counted anew.
+    /// What live tasks and gangs hold, devices and shared volumes excepted, counted anew.
     pub(super) fn held_resources(&self) -> Resources {
         let mut sum = Resources::new();
         for entry in self.journal.tasks.values().filter(|entry| !entry.is_terminal()) {
-            sum.add(&entry.task.resources.without_devices());
+            sum.add(&entry.task.resources.counted());
         }
         for launch in self.journal.gangs.values().flatten() {
-            sum.add(&launch.group.resources().without_devices());
+            sum.add(&launch.group.resources().counted());
         }
         sum
     }

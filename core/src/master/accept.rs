@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::devices::claim_gpus;
 use super::view::AgentStatus;
 use super::{Master, Outbox};
+use crate::allocator::plain;
+use crate::allocator::reservations::Conversion;
 use crate::model::{
     Accept, AgentId, Body, DeviceId, FrameworkId, OfferId, Operation, Reason, Refusal, Reject, Rejection, Resources,
     Role, Share, Task, TaskGroup, TaskKey, TaskState, ToAgent,
@@ -17,12 +19,14 @@ const OFFERS_MAX: usize = 64;
 const OPERATIONS_MAX: usize = 1024;
 
 /// The offers of one accept, taken together.
-struct Taken {
-    role: Role,
+pub(super) struct Taken {
+    pub(super) role: Role,
     /// What was offered.
     offered: Resources,
-    /// What of it the operations so far have not used.
-    left: Resources,
+    /// What of it the operations so far have not used, and what they have made of it.
+    pub(super) left: Resources,
+    /// What the operations name of reservations; tasks that name only amounts use other parts first.
+    named: Resources,
 }
 
 impl Master {
@@ -101,11 +105,12 @@ impl Master {
                 role: offer.role.clone(),
                 offered: Resources::new(),
                 left: Resources::new(),
+                named: named(&accept.operations),
             });
             if taken.role != offer.role {
                 return Err(Reject::invalid("accept.offers", "expected offers of one role"));
             }
-            taken.offered.add(&offer.resources);
+            taken.offered.add_offered(&offer.resources);
         }
         for id in &accept.offers {
             self.stats.offers_accepted += 1;
@@ -170,17 +175,19 @@ impl Master {
                     }
                 }
                 other => {
-                    rejected.push(Rejection {
-                        operation,
-                        tasks: Vec::new(),
-                        reject: Reject::Unsupported(other.name()),
-                    });
+                    if let Err(reject) = self.operate_offered(framework, agent, &mut taken, other, out) {
+                        rejected.push(Rejection { operation, tasks: Vec::new(), reject });
+                    }
                 }
             }
         }
         let used_nothing = taken.left == taken.offered;
         let refusal = if used_nothing && refusal.duration.is_zero() { &Refusal::of(FRUITLESS) } else { refusal };
-        self.refuse(framework, agent, &taken.role, Arc::new(taken.left), refusal);
+        // What was made of the offer is news to the framework: only what is as it was offered is refused.
+        let unchanged = taken.left.iter().filter(|(flavor, _)| taken.offered.get(flavor).is_some());
+        let mut refused = Resources::new();
+        unchanged.for_each(|(flavor, part)| refused.add(&Resources::flavored(flavor.clone(), part.clone())));
+        self.refuse(framework, agent, &taken.role, Arc::new(refused), refusal);
         self.want_agent_round(agent);
         rejected
     }
@@ -272,8 +279,9 @@ impl Master {
                 })?;
                 task.resources.add(&Resources::device_shares_of(devices));
             }
+            task.resources = plain::resolve(&task.resources, &left, &free, &taken.named);
             state.check_parts(task)?;
-            if !left.subtract(&task.resources) {
+            if !left.take(&task.resources) {
                 let asked = task.resources.clone();
                 return Err(Reject::ExceedsOffer { asked, offered: left });
             }
@@ -293,4 +301,17 @@ fn common_devices(offered: &Resources, free: &Resources) -> Resources {
     let free: BTreeMap<&DeviceId, Share> = free.device_shares().collect();
     let both = |(id, share): (&DeviceId, Share)| Some((id.clone(), share.min(*free.get(id)?)));
     Resources::device_shares_of(offered.device_shares().filter_map(both))
+}
+
+/// What the operations name of reservations and volumes.
+fn named(operations: &[Operation]) -> Resources {
+    let mut named = Resources::new();
+    for operation in operations {
+        let part = match operation {
+            Operation::Launch(group) => group.resources(),
+            other => Conversion::of(other).map(|conversion| conversion.consumed().clone()).unwrap_or_default(),
+        };
+        named.merge(&part);
+    }
+    named
 }

@@ -31,6 +31,7 @@ impl Master {
                 self.sorter.grow(&agent.counted());
                 self.quotas.grow(&agent.counted());
                 self.recovering.insert(id);
+                agent.record.resources.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
             }
             if status != AgentStatus::Gone {
                 self.unheard.insert(id);
@@ -63,6 +64,9 @@ impl Master {
         match message {
             FromAgent::Register(_) => unreachable!("on_agent() takes registrations out"),
             FromAgent::Update { framework, status, latest } => self.on_update(id, framework, status, latest, out),
+            FromAgent::Operated { id: operation, result, resources } => {
+                self.on_operated(id, operation, &result, resources, out);
+            }
             FromAgent::DevicesFree(devices) => self.on_devices_free(id, devices),
             FromAgent::SlicesFree(slices) => self.on_slices_free(id, slices),
             FromAgent::Devices(reports) => self.on_devices(id, reports, out),
@@ -154,6 +158,7 @@ impl Master {
         let was = self.agents[&id].status;
         self.uncount(id);
         let now = self.wall();
+        let resources = self.settle_operations(id, report.operated, report.resources, out);
         let agent = self.agents.get_mut(&id).expect("admit_agent() has made or found it");
         if let Some(old) = agent.peer.replace(peer).filter(|old| *old != peer) {
             self.peers.remove(&old);
@@ -163,7 +168,7 @@ impl Master {
             self.timers.cancel(key);
         }
         agent.record.name = report.name;
-        agent.record.resources = Arc::new(report.resources);
+        agent.record.resources = Arc::new(resources);
         agent.record.attributes.clone_from(&report.attributes);
         if agent.record.admission != Admission::Admitted {
             agent.record.since = now;
@@ -181,6 +186,7 @@ impl Master {
         self.count(id);
         self.touched.agents.push(id);
         self.to_agent(id, ToAgent::Registered { agent: id, cluster: self.cluster }, out);
+        self.resend_operations(id, out);
         self.take_report(id, report.tasks, was, out);
         self.recompute_free(id);
         for gang in report.held {
@@ -188,6 +194,8 @@ impl Master {
         }
         self.agent_settled(id);
         self.settle_parked(id, out);
+        self.watch_expiry(id);
+        self.expiring.insert(id);
         self.want_agent_round(id);
     }
 
@@ -315,6 +323,7 @@ impl Master {
         );
         self.drop_vain_kills(out);
         self.agent_settled(id);
+        self.forget_operations(id, out);
         self.settle_parked(id, out);
         let frameworks: Vec<FrameworkId> = self.frameworks.keys().copied().collect();
         for framework in frameworks {
@@ -364,20 +373,21 @@ impl Master {
     }
 
     /// The agent's capacity counts in the cluster's total from now on.
-    fn count(&mut self, id: AgentId) {
-        let counted = self.agents[&id].counted();
-        self.sorter.grow(&counted);
-        self.quotas.grow(&counted);
+    pub(super) fn count(&mut self, id: AgentId) {
+        let agent = &self.agents[&id];
+        self.sorter.grow(&agent.counted());
+        self.quotas.grow(&agent.counted());
+        agent.record.resources.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
     }
 
     /// The agent's capacity counts no more, if it did.
-    fn uncount(&mut self, id: AgentId) {
+    pub(super) fn uncount(&mut self, id: AgentId) {
         let agent = &self.agents[&id];
         let counts = matches!(agent.status, AgentStatus::Active | AgentStatus::Disconnected | AgentStatus::Recovering);
         if counts {
-            let counted = agent.counted();
-            self.sorter.shrink(&counted);
-            self.quotas.shrink(&counted);
+            self.sorter.shrink(&agent.counted());
+            self.quotas.shrink(&agent.counted());
+            agent.record.resources.reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
         }
     }
 
@@ -470,7 +480,7 @@ impl Master {
         let mut free = Resources::clone(&agent.record.resources);
         let mut overcommitted = false;
         for key in &agent.tasks {
-            let held = self.tasks[key].task.resources.without_devices();
+            let held = self.tasks[key].task.resources.counted();
             if !free.subtract(&held) {
                 overcommitted = true;
             }

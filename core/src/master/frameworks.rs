@@ -21,18 +21,21 @@ const ROLES_MAX: usize = 64;
 /// The longest name or url of a framework, in bytes.
 const TEXT_MAX: usize = 512;
 
+/// How much of a framework's time passes between two records of what remains of it.
+fn away_step(record: &FrameworkRecord) -> Duration {
+    (record.info.failover_timeout / 8).max(Duration::from_secs(1))
+}
+
 impl Master {
     pub(super) fn recover_frameworks(&mut self, records: BTreeMap<FrameworkId, FrameworkRecord>) {
         for (id, record) in records {
+            let lost = planted(Fault::FailoverTimeoutLost);
             let remaining = if planted(Fault::RemovedOnFailover) { Duration::ZERO } else { record.remaining };
-            let away = self.timers.set(self.now + remaining, Timer::FrameworkAway(id));
-            if planted(Fault::FailoverTimeoutLost) {
-                self.timers.cancel(away);
-            }
             self.framework_clients.insert(record.client, id);
-            let mut framework = Framework::new(record);
-            framework.away = Some(away).filter(|_| !planted(Fault::FailoverTimeoutLost));
-            self.frameworks.insert(id, framework);
+            self.frameworks.insert(id, Framework::new(FrameworkRecord { remaining, ..record }));
+            if !lost {
+                self.await_framework(id);
+            }
             self.touched.frameworks.push(id);
         }
     }
@@ -177,9 +180,27 @@ impl Master {
         self.withdraw_nominations(id, |_| true);
         let Some(framework) = self.frameworks.get_mut(&id) else { return };
         framework.peer = None;
-        framework.away = Some(self.timers.set(self.now + framework.record.remaining, Timer::FrameworkAway(id)));
+        self.await_framework(id);
         self.touched.frameworks.push(id);
         self.update_activity(id);
+    }
+
+    fn await_framework(&mut self, id: FrameworkId) {
+        let framework = self.frameworks.get_mut(&id).expect("the caller has found it");
+        let due = self.now + away_step(&framework.record).min(framework.record.remaining);
+        framework.away = Some(self.timers.set(due, Timer::FrameworkAway(id)));
+    }
+
+    /// The framework is still away. What remains of its time is recorded step by step, so that it does not begin anew with a new master.
+    pub(super) fn on_framework_away(&mut self, id: FrameworkId, out: &mut Outbox) {
+        let Some(framework) = self.frameworks.get_mut(&id) else { return };
+        let record = &mut framework.record;
+        record.remaining = record.remaining.saturating_sub(away_step(record));
+        if record.remaining.is_zero() {
+            return self.remove_framework(id, out);
+        }
+        out.push(Output::Persist(Record::Framework(id, Some(record.clone()))));
+        self.await_framework(id);
     }
 
     pub(super) fn teardown(&mut self, id: FrameworkId, out: &mut Outbox) -> Result<(), Reject> {

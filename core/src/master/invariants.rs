@@ -70,7 +70,7 @@ impl Master {
         let agent = &self.agents[&id];
         let mut held = Resources::new();
         for key in &agent.tasks {
-            held.add(&self.tasks[key].task.resources.without_devices());
+            held.add(&self.tasks[key].task.resources.counted());
         }
         if !agent.overcommitted {
             let sum = agent.free.without_devices().plus(&held);
@@ -83,7 +83,7 @@ impl Master {
             .map(|(offer, _)| &self.offers[offer])
             .filter(|entry| entry.offer.mode == OfferMode::Exclusive)
         {
-            locked.add(&offer.offer.resources);
+            locked.add(&offer.offer.resources.without_shared());
         }
         assert_eq!(*agent.locked, locked, "{id}: what is locked is what exclusive offers hold");
         assert!(agent.free.contains(&locked), "{id}: I2, exclusive offers are disjoint and of what is free");

@@ -16,6 +16,7 @@ mod headroom;
 mod host_share;
 mod invariants;
 mod offers;
+mod operations;
 mod preempt;
 mod quota;
 pub mod registry;
@@ -46,8 +47,8 @@ use crate::allocator::quota::{Force, Quota, Quotas};
 use crate::allocator::sorter::{ClientIndex, Sorter};
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Call, ClientId, ClusterId, DeviceId, Event, FrameworkId, FromAgent, Offer, OfferId, PeerId, Principal,
-    Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
+    AgentId, Call, ClientId, ClusterId, DeviceId, Event, FrameworkId, FromAgent, Offer, OfferId, Operation, PeerId,
+    Principal, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -192,6 +193,13 @@ pub enum Command {
         /// Which.
         device: DeviceId,
     },
+    /// Change the reservations or volumes of an agent, of what is free there.
+    Operate {
+        /// Whose.
+        agent: AgentId,
+        /// What to do; no launch.
+        operation: Operation,
+    },
     /// Why does it wait?
     Why(Target),
 }
@@ -252,6 +260,9 @@ pub struct Master {
     replaced: BTreeMap<OfferId, OfferId>,
     /// Kills whose tasks are not known, because agents are away.
     kills: BTreeMap<TaskKey, registry::KillRecord>,
+    operations: operations::Pending,
+    /// Agents on which a reservation may have ended.
+    expiring: BTreeSet<AgentId>,
     peers: BTreeMap<PeerId, PeerOf>,
     weights: BTreeMap<Role, u32>,
     sorter: Sorter,
@@ -306,6 +317,8 @@ impl Master {
             offers: BTreeMap::new(),
             replaced: BTreeMap::new(),
             kills: if planted(Fault::ForgetKillsOnFailover) { BTreeMap::new() } else { registry.kills },
+            operations: operations::recover_pending(registry.operations),
+            expiring: BTreeSet::new(),
             peers: BTreeMap::new(),
             weights: registry.weights,
             sorter: Sorter::new(&config.fair_share_kinds),
@@ -362,9 +375,10 @@ impl Master {
             Input::Tick => {}
             Input::FromAgent { peer, principal, message } => self.on_agent(peer, principal, message, out),
             Input::FromFramework { peer, principal, call } => self.on_framework(peer, principal, call, out),
-            Input::FromOperator { request, command, .. } => self.on_operator(request, command, out),
+            Input::FromOperator { request, principal, command } => self.on_operator(request, &principal, command, out),
             Input::PeerClosed(peer) => self.on_peer_closed(peer, out),
         }
+        self.end_reservations(out);
         self.maybe_round(out);
         self.stats.steps += 1;
     }
@@ -393,13 +407,14 @@ impl Master {
         while let Some(timer) = self.timers.pop(self.now) {
             match timer {
                 Timer::AgentSilent(agent) => self.on_agent_silent(agent, out),
-                Timer::FrameworkAway(framework) => self.remove_framework(framework, out),
+                Timer::FrameworkAway(framework) => self.on_framework_away(framework, out),
                 Timer::Offer(offer) => self.on_offer_expired(offer, out),
                 Timer::Filters(agent) => self.on_filters_end(agent),
                 Timer::Turn(agent) => self.on_turn(agent),
                 Timer::LimitsRelaxed => self.on_limits_relaxed(),
                 Timer::Preempt => self.on_preempt(out),
                 Timer::Nomination(nomination) => self.on_nomination_expired(nomination),
+                Timer::Reservation(agent) => drop(self.expiring.insert(agent)),
             }
         }
     }
@@ -413,7 +428,7 @@ impl Master {
     }
 
     /// Every principal that the shell lets in is an operator.
-    fn on_operator(&mut self, request: RequestId, command: Command, out: &mut Outbox) {
+    fn on_operator(&mut self, request: RequestId, principal: &Principal, command: Command, out: &mut Outbox) {
         let reply = match command {
             Command::Kill { task, grace } => self.kill(&task, grace, out).map(|()| Reply::Done),
             Command::Teardown(framework) => self.teardown(framework, out).map(|()| Reply::Done),
@@ -421,6 +436,9 @@ impl Master {
             Command::SetWeight { role, weight_milli } => self.set_weight(role, weight_milli, out).map(|()| Reply::Done),
             Command::SetQuota { quotas, force } => self.set_quotas(quotas, force, out).map(|()| Reply::Done),
             Command::ClearDevice { agent, device } => self.clear_device(agent, device, out).map(|()| Reply::Done),
+            Command::Operate { agent, operation } => {
+                self.operate_free(agent, operation, principal, out).map(|()| Reply::Done)
+            }
             Command::Why(target) => self.why(&target).map(|explanation| Reply::Why(Box::new(explanation))),
         };
         self.stats.operator_commands += 1;

@@ -381,7 +381,7 @@ impl Master {
         let expires_in = (mode == OfferMode::Exclusive).then_some(timeout);
         let state = self.agents.get_mut(&agent).expect("the caller has found it");
         state.offers.push((id, client_id));
-        let charged = (mode == OfferMode::Exclusive).then(|| state.quantities(&resources));
+        let charged = (mode == OfferMode::Exclusive).then(|| state.quantities(&resources.without_shared()));
         if mode == OfferMode::Exclusive && !planted(Fault::OfferNotLocked) {
             state.lock(&resources);
             self.touched.agents.push(agent);
@@ -407,6 +407,9 @@ impl Master {
             guarantee,
         };
         self.sorter.offered(client_id, charged.as_ref());
+        if charged.is_some() {
+            offer.resources.without_shared().reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
+        }
         for old in &replaces {
             self.replaced.insert(*old, id);
         }
@@ -483,6 +486,8 @@ impl Master {
         agent.offers.retain(|(offer, _)| *offer != id);
         if entry.offer.mode == OfferMode::Exclusive {
             agent.unlock(&entry.offer.resources);
+            let held = entry.offer.resources.without_shared();
+            held.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
             self.sorter.credit(&entry.offer.role, entry.framework, &entry.charged);
             self.quotas.credit(&entry.offer.role, Holding::Offer, &entry.charged);
             self.touched.roles.insert(entry.offer.role.clone());

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::allocator::quota::Quota;
 use crate::model::{
-    AgentId, Attribute, ClientId, ClusterId, FrameworkId, FrameworkInfo, Principal, Reason, Resources, Role, TaskKey,
-    Term, WallTime,
+    AgentId, Attribute, ClientId, ClusterId, FrameworkId, FrameworkInfo, Operation, OperationId, Principal, Reason,
+    Resources, Role, TaskKey, Term, WallTime,
 };
 
 /// Everything that outlives a master. Running tasks are not here: their agents report them.
@@ -23,6 +23,8 @@ pub struct Registry {
     pub frameworks: BTreeMap<FrameworkId, FrameworkRecord>,
     /// Kills that their agents have not carried out.
     pub kills: BTreeMap<TaskKey, KillRecord>,
+    /// Operations on reservations and volumes that their agents have not confirmed.
+    pub operations: BTreeMap<OperationId, OperationRecord>,
     /// Weights that are not the default, in thousandths.
     pub weights: BTreeMap<Role, u32>,
     /// Quotas.
@@ -38,6 +40,7 @@ impl Registry {
             agents: BTreeMap::new(),
             frameworks: BTreeMap::new(),
             kills: BTreeMap::new(),
+            operations: BTreeMap::new(),
             weights: BTreeMap::new(),
             quotas: BTreeMap::new(),
         }
@@ -50,6 +53,7 @@ impl Registry {
             Record::Agent(id, agent) => put(&mut self.agents, id, agent),
             Record::Framework(id, framework) => put(&mut self.frameworks, id, framework),
             Record::Kill(key, kill) => put(&mut self.kills, key, kill),
+            Record::Operation(id, operation) => put(&mut self.operations, id, operation),
             Record::Weight(role, weight) => put(&mut self.weights, role, weight),
             Record::Quota(role, quota) => put(&mut self.quotas, role, quota),
         }
@@ -74,6 +78,8 @@ pub enum Record {
     Framework(FrameworkId, Option<FrameworkRecord>),
     /// A kill that is to be carried out.
     Kill(TaskKey, Option<KillRecord>),
+    /// An operation that its agent has not confirmed.
+    Operation(OperationId, Option<OperationRecord>),
     /// A role's weight, in thousandths.
     Weight(Role, Option<u32>),
     /// A role's quota.
@@ -132,4 +138,13 @@ pub struct KillRecord {
     pub grace: Option<Duration>,
     /// Why, as its last status will say.
     pub reason: Reason,
+}
+
+/// An operation on reservations or volumes that its agent has not confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationRecord {
+    /// Whose reservations or volumes.
+    pub agent: AgentId,
+    /// What to do.
+    pub operation: Operation,
 }

@@ -12,9 +12,9 @@ use super::timers::TimerKey;
 use super::view::AgentStatus;
 use crate::allocator::sorter::{ClientIndex, class_quantity, kind_quantity};
 use crate::model::{
-    Accept, AgentId, Attribute, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId, OfferMode,
-    PeerId, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time,
-    WallTime,
+    Accept, Access, AgentId, Attribute, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId,
+    OfferMode, PeerId, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey,
+    TaskState, Time, WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -56,6 +56,8 @@ pub(super) struct Agent {
     pub(super) journal_degraded: bool,
     pub(super) silent: Option<TimerKey>,
     pub(super) turn: Option<TimerKey>,
+    /// When the next of its reservations ends by itself.
+    pub(super) expiry: Option<TimerKey>,
     /// When an offer was taken back last because others waited.
     pub(super) turned: Time,
 }
@@ -118,6 +120,7 @@ impl Agent {
             journal_degraded: false,
             silent: None,
             turn: None,
+            expiry: None,
             turned: Time::ZERO,
         }
     }
@@ -149,10 +152,11 @@ impl Agent {
 
     /// An exclusive offer takes hold of `resources`.
     pub(super) fn lock(&mut self, resources: &Arc<Resources>) {
+        let resources = lockable(resources);
         if self.locked.is_empty() {
-            self.locked = resources.clone();
+            self.locked = resources;
         } else {
-            Arc::make_mut(&mut self.locked).add(resources);
+            Arc::make_mut(&mut self.locked).add(&resources);
         }
     }
 
@@ -162,7 +166,7 @@ impl Agent {
             self.locked = Arc::default();
             return;
         }
-        let unlocked = Arc::make_mut(&mut self.locked).subtract(resources);
+        let unlocked = Arc::make_mut(&mut self.locked).subtract(&lockable(resources));
         debug_assert!(unlocked, "an exclusive offer is locked while it stands");
     }
 
@@ -195,6 +199,12 @@ impl Agent {
         }
         counted
     }
+}
+
+/// What of an exclusive offer nobody else may be offered: what is shared may be in several.
+fn lockable(resources: &Arc<Resources>) -> Arc<Resources> {
+    let is_shared = resources.iter().any(|(flavor, _)| flavor.access == Access::Shared);
+    if is_shared { Arc::new(resources.without_shared()) } else { resources.clone() }
 }
 
 /// A framework that was not removed.
@@ -258,6 +268,8 @@ pub(super) struct TaskEntry {
     pub(super) status: Status,
     /// What it is charged to its agent and role as, if it is; kept, because how devices count changes with what their agent reports.
     pub(super) charged: Option<Quantities>,
+    /// What of that was charged to roles already, because it is reserved for them.
+    pub(super) reserved: Vec<(Role, Quantities)>,
     /// The agent's update that its framework has not acknowledged.
     pub(super) outstanding: Option<Status>,
     /// The master's own update that its framework has not acknowledged.

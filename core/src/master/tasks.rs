@@ -12,6 +12,7 @@ use super::state::TaskEntry;
 use super::view::{AgentStatus, Change};
 use super::{Effect, Master, Outbox};
 use crate::allocator::quota::Holding;
+use crate::allocator::reservations;
 use crate::gate::Output;
 use crate::model::{
     AgentId, Asked, Event, FrameworkId, Reason, Reject, Resources, Source, Status, Task, TaskId, TaskKey, TaskReport,
@@ -32,6 +33,7 @@ impl Master {
             state,
             status,
             charged: None,
+            reserved: Vec::new(),
             outstanding: None,
             notice: None,
             kill: self.kills.remove(key),
@@ -55,9 +57,12 @@ impl Master {
         }
         let agent = self.agents.get_mut(&entry.agent).expect("a task's agent is known");
         agent.tasks.insert(key.clone());
-        let quantities = agent.quantities(&entry.task.resources);
+        let held = entry.task.resources.without_shared();
+        let quantities = agent.quantities(&held);
         entry.charged = Some(quantities.clone());
+        entry.reserved = held.reserved().map(|(role, part)| (role.clone(), part.clone())).collect();
         self.sorter.charge(&entry.task.role, key.framework, &quantities);
+        entry.reserved.iter().for_each(|(role, part)| self.sorter.unreserve(role, part));
         self.quotas.charge(&entry.task.role, Holding::Task, &quantities);
         let is_lowest = self.quotas.add_priority(&entry.task.role, entry.task.priority);
         self.touched.roles.insert(entry.task.role.clone());
@@ -85,6 +90,10 @@ impl Master {
         let id = entry.agent;
         let agent = self.agents.get_mut(&id).expect("a task's agent is known");
         agent.tasks.remove(key);
+        std::mem::take(&mut entry.reserved).iter().for_each(|(role, part)| self.sorter.reserve(role, part));
+        if entry.task.resources.iter().any(|(flavor, _)| reservations::expiry(flavor).is_some()) {
+            self.expiring.insert(id);
+        }
         if planted(Fault::CountTwice) {
             Arc::make_mut(&mut agent.free).add(&entry.task.resources.without_devices());
         }
@@ -101,7 +110,7 @@ impl Master {
         if agent.overcommitted {
             self.recompute_free(id);
         } else {
-            Arc::make_mut(&mut agent.free).add(&entry.task.resources.without_devices());
+            Arc::make_mut(&mut agent.free).add(&entry.task.resources.counted());
         }
         self.soil_devices(key);
         self.recompute_kept(id);
@@ -460,7 +469,7 @@ impl Master {
     pub(super) fn occupy(&mut self, agent: AgentId, key: &TaskKey, resources: &Resources) -> bool {
         let since = self.wall();
         let agent_entry = self.agents.get_mut(&agent).expect("the caller has found it");
-        if !Arc::make_mut(&mut agent_entry.free).subtract(resources) {
+        if !Arc::make_mut(&mut agent_entry.free).take(resources) {
             return false;
         }
         for (device, share) in resources.device_shares() {

@@ -21,6 +21,8 @@ pub(super) enum Timer {
     Preempt,
     /// What was freed for a demand was not used.
     Nomination(u64),
+    /// A reservation of the agent ends.
+    Reservation(AgentId),
 }
 
 /// Names a timer that is set.

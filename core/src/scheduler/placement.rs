@@ -18,16 +18,19 @@
 //! # }
 //! ```
 
+mod reserve;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use reserve::OfferedVolume;
+
 use super::Out;
 use crate::allocator::claims;
 use crate::model::{
-    Access, AgentId, Amounts, Attribute, Attributes, Claim, Device, DeviceId, DeviceMode, Flavor, Guarantee, Milli,
-    Offer, OfferId, Operation, Quantities, Refusal, ResourceName, Resources, Role, Selector, Shape, Share, Task,
-    TaskGroup,
+    AgentId, Amounts, Attribute, Attributes, Claim, Device, DeviceId, DeviceMode, Flavor, Milli, Offer, OfferId,
+    Operation, Quantities, Refusal, ResourceName, Resources, Role, Selector, Shape, Share, Task, TaskGroup, VolumeId,
 };
 
 /// What a task needs of a machine.
@@ -39,6 +42,8 @@ pub struct Needs {
     pub claims: Vec<Claim>,
     /// How many ports.
     pub ports: u16,
+    /// Persistent volumes of its role, by name; the machine must have them all.
+    pub volumes: Vec<VolumeId>,
     /// What the machine must be like.
     pub constraint: Selector,
 }
@@ -46,7 +51,7 @@ pub struct Needs {
 impl Needs {
     /// `resources`, on any machine.
     pub fn new(resources: Quantities) -> Self {
-        Self { resources, claims: Vec::new(), ports: 0, constraint: Selector::any() }
+        Self { resources, claims: Vec::new(), ports: 0, volumes: Vec::new(), constraint: Selector::any() }
     }
 
     /// A demand's shape: `count` tasks called `name` wait for this.
@@ -94,6 +99,8 @@ pub struct Host {
     attributes: Arc<BTreeMap<Arc<str>, Attribute>>,
     offers: Vec<OfferId>,
     left: Resources,
+    /// Persistent volumes, those that this round makes among them.
+    volumes: Resources,
     devices: BTreeMap<DeviceId, Arc<Device>>,
     operations: Vec<Operation>,
     placed: usize,
@@ -127,6 +134,7 @@ impl Host {
             attributes: offer.attributes.clone(),
             offers: Vec::new(),
             left: Resources::new(),
+            volumes: Resources::new(),
             devices: BTreeMap::new(),
             operations: Vec::new(),
             placed: 0,
@@ -142,6 +150,7 @@ impl Host {
         };
         if offer.resources.device_shares().any(whole) {
             self.left = Resources::new();
+            self.volumes = Resources::new();
             self.devices.clear();
         }
         self.offers.push(offer.id);
@@ -149,6 +158,7 @@ impl Host {
         for (flavor, amounts) in offer.resources.iter().filter(|(flavor, _)| is_usable(flavor, role)) {
             self.left.add(&Resources::flavored(flavor.clone(), amounts.clone()));
         }
+        self.volumes.add_offered(&offer.resources.split_volumes().0);
     }
 
     /// How many tasks of these needs would fit by their scalars.
@@ -171,8 +181,10 @@ impl Host {
             return None;
         }
         taken.add(&devices);
+        let volumes = self.take_volumes(&needs.volumes)?;
         let was_there = self.left.subtract(&taken);
         debug_assert!(was_there, "only what is left is taken");
+        taken.add(&volumes);
         let ports = taken.ranges(&ResourceName::ports()).numbers().collect();
         Some(Placement { agent: self.agent, agent_name: self.name.clone(), resources: taken, ports })
     }
@@ -253,8 +265,7 @@ fn holds(amounts: &Amounts, id: &DeviceId, share: Share) -> bool {
 
 /// Volumes, mounted disks and what may be taken back at any time are not for tasks that did not ask for them.
 fn is_usable(flavor: &Flavor, role: &Role) -> bool {
-    let is_plain = flavor.volume.is_none() && flavor.disk_source.is_none();
-    is_plain && flavor.access == Access::Sole && flavor.guarantee == Guarantee::Firm && flavor.is_for(role)
+    flavor.is_plain() && flavor.is_for(role)
 }
 
 impl Attributes for Host {
@@ -284,6 +295,7 @@ pub struct Plan {
     pub operations: Vec<Operation>,
 }
 
+// Reservations and volumes are in `reserve`.
 impl Packer {
     /// How many tasks one accept launches at most; what is left of the machine comes back as a new offer.
     pub const TASKS_MAX: usize = 10;

@@ -12,12 +12,14 @@
 //! Every message that the master sends is one line of the trace, with the names given here in place of ids.
 
 mod quota;
+mod reservations;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::quota::{quota, urgent};
+pub use reservations::{labelled, refined, reserved, shared, until, volume};
 
 use crate::gate::Output;
 use crate::master::registry::{Record, Registry};
@@ -26,9 +28,9 @@ use crate::master::{Command, Config, Effect, Input, Master, Outbox, Reply, Targe
 use crate::model::{
     Accept, AgentId, AgentReport, Body, Call, CallId, Claim, ClientId, ClusterId, Demand, Device, DeviceId, DeviceMode,
     DeviceReport, DeviceState, Event, ExecutorRef, FrameworkId, FrameworkInfo, FromAgent, Health, Offer, OfferId,
-    OfferMode, Operation, PeerId, Principal, Proof, Quantities, Reason, Refusal, RequestId, Resources, Role, Selector,
-    Shape, Share, Source, Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time,
-    ToAgent, Topology, UpdateId,
+    OfferMode, Operation, OperationId, PeerId, Principal, Proof, Quantities, Reason, Refusal, RequestId, Resources,
+    Role, Selector, Shape, Share, Source, Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport,
+    TaskState, Time, ToAgent, Topology, UpdateId,
 };
 
 /// A device of `kind` and `model`, healthy and exclusive.
@@ -85,6 +87,9 @@ struct AgentSide {
     devices: BTreeMap<DeviceId, DeviceReport>,
     tasks: BTreeMap<TaskKey, TaskReport>,
     client: ClientId,
+    /// Operations that it has got and not done yet.
+    inbox: Vec<(OperationId, Operation)>,
+    operated: Option<OperationId>,
 }
 
 #[derive(Debug)]
@@ -190,6 +195,8 @@ impl Market {
             devices: devices.into_iter().map(report).collect(),
             tasks: BTreeMap::new(),
             client,
+            inbox: Vec::new(),
+            operated: None,
         };
         self.agents.insert(name.to_owned(), side);
         self.register(name)
@@ -209,6 +216,7 @@ impl Market {
             devices: side.devices.values().cloned().collect(),
             tasks: side.tasks.values().cloned().collect(),
             held: Vec::new(),
+            operated: side.operated,
         };
         self.from_agent(name, FromAgent::Register(Box::new(report)))
     }
@@ -559,6 +567,7 @@ impl Market {
             ToAgent::RemoveFramework(id) => format!("remove {} on {name}", self.framework_name(id)),
             ToAgent::ClearDevice(device) => format!("clear {device} on {name}"),
             ToAgent::Shutdown(reject) => format!("shutdown {name}: {}", reject.code()),
+            ToAgent::Operate { id, operation } => self.on_operate(&name, id, operation),
             other => format!("{other:?} to {name}"),
         };
         self.trace.push(line);
@@ -613,6 +622,10 @@ impl Market {
             }
             Event::Outcome(outcome) => {
                 for rejection in outcome.rejected {
+                    if rejection.tasks.is_empty() {
+                        self.trace.push(format!("rejected {} -> {name}", rejection.reject));
+                        continue;
+                    }
                     let tasks: Vec<&str> = rejection.tasks.iter().map(TaskId::as_str).collect();
                     self.trace.push(format!("rejected {} {} -> {name}", tasks.join(","), rejection.reject.code()));
                 }

@@ -39,6 +39,11 @@ fn to_up(message: &FromAgent) -> Up {
         FromAgent::NotHeld(gang, reject) => {
             Up::NotHeld(v1::NotHeld { gang: Some(gang.to_wire()), reject: Some(reject.to_wire()) })
         }
+        FromAgent::Operated { id, result, resources } => Up::Operated(v1::Operated {
+            id: Some(id.to_wire()),
+            reject: result.as_ref().err().map(Wire::to_wire),
+            resources: Some(resources.to_wire()),
+        }),
         FromAgent::Journal { degraded } => Up::Journal(v1::JournalState { degraded: *degraded }),
         FromAgent::Message { framework, executor, data } => Up::ExecutorMessage(v1::AgentMessage {
             framework: Some(framework.to_wire()),
@@ -63,6 +68,7 @@ fn from_up(message: Up) -> Converted<FromAgent> {
         }
         Up::Held(gang) => inside(gang, "held").map(FromAgent::Held),
         Up::NotHeld(not_held) => from_not_held(not_held).at("not_held"),
+        Up::Operated(operated) => from_operated(operated).at("operated"),
         Up::Journal(v1::JournalState { degraded }) => Ok(FromAgent::Journal { degraded }),
         Up::ExecutorMessage(message) => from_executor(message).at("executor_message"),
     }
@@ -78,6 +84,15 @@ fn from_update(update: v1::TaskUpdate) -> Converted<FromAgent> {
 
 fn from_not_held(not_held: v1::NotHeld) -> Converted<FromAgent> {
     Ok(FromAgent::NotHeld(required(not_held.gang, "gang")?, required(not_held.reject, "reject")?))
+}
+
+fn from_operated(operated: v1::Operated) -> Converted<FromAgent> {
+    let reject = optional(operated.reject, "reject")?;
+    Ok(FromAgent::Operated {
+        id: required(operated.id, "id")?,
+        result: reject.map_or(Ok(()), Err),
+        resources: optional::<Resources>(operated.resources, "resources")?.unwrap_or_default(),
+    })
 }
 
 fn from_executor(message: v1::AgentMessage) -> Converted<FromAgent> {
@@ -126,6 +141,7 @@ impl Wire for AgentReport {
             devices: to_list(&self.devices),
             tasks: to_list(&self.tasks),
             held: to_list(&self.held),
+            operated: self.operated.map(|id| id.to_wire()),
         }
     }
 
@@ -143,6 +159,7 @@ impl Wire for AgentReport {
             devices: list(report.devices, "devices", limits::MAX_DEVICES)?,
             tasks: list(report.tasks, "tasks", limits::MAX_TASKS)?,
             held: list(report.held, "held", limits::MAX_GANGS)?,
+            operated: optional(report.operated, "operated")?,
         })
     }
 }
@@ -196,6 +213,9 @@ fn to_down(message: &ToAgent) -> Down {
         ToAgent::Hold { gang, groups } => Down::Hold(v1::Hold { gang: Some(gang.to_wire()), groups: to_list(groups) }),
         ToAgent::Start(gang) => Down::Start(gang.to_wire()),
         ToAgent::Release(gang) => Down::Release(gang.to_wire()),
+        ToAgent::Operate { id, operation } => {
+            Down::Operate(v1::Operate { id: Some(id.to_wire()), operation: Some(operation.to_wire()) })
+        }
         ToAgent::RemoveFramework(framework) => Down::RemoveFramework(framework.to_wire()),
         ToAgent::Message { framework, executor, data } => Down::ExecutorMessage(v1::AgentMessage {
             framework: Some(framework.to_wire()),
@@ -216,6 +236,7 @@ fn from_down(message: Down) -> Converted<ToAgent> {
         Down::Hold(hold) => from_hold(hold).at("hold"),
         Down::Start(gang) => inside(gang, "start").map(ToAgent::Start),
         Down::Release(gang) => inside(gang, "release").map(ToAgent::Release),
+        Down::Operate(operate) => from_operate(operate).at("operate"),
         Down::RemoveFramework(framework) => inside(framework, "remove_framework").map(ToAgent::RemoveFramework),
         Down::ExecutorMessage(message) => to_executor(message).at("executor_message"),
         Down::ClearDevice(device) => inside(device, "clear_device").map(ToAgent::ClearDevice),
@@ -252,6 +273,10 @@ fn from_hold(hold: v1::Hold) -> Converted<ToAgent> {
         gang: required(hold.gang, "gang")?,
         groups: list(hold.groups, "groups", limits::MAX_OPERATIONS)?,
     })
+}
+
+fn from_operate(operate: v1::Operate) -> Converted<ToAgent> {
+    Ok(ToAgent::Operate { id: required(operate.id, "id")?, operation: required(operate.operation, "operation")? })
 }
 
 fn to_executor(message: v1::AgentMessage) -> Converted<ToAgent> {

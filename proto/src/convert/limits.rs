@@ -26,6 +26,8 @@ pub const MAX_RESOURCE_ITEMS: usize = 16_384;
 pub const MAX_RANGE_NUMBER: u64 = 1 << 48;
 /// The most layers of a reservation: as deep as roles may be.
 pub const MAX_RESERVATIONS: usize = rialto_core::model::Role::MAX_DEPTH;
+/// The most volumes that one message or record names.
+pub const MAX_VOLUMES: usize = 65_536;
 /// The most devices of one agent.
 pub const MAX_DEVICES: usize = 4096;
 /// The most tenants of one device: each holds at least a thousandth.

@@ -198,7 +198,7 @@ pub struct Flavor {
     /// The reservation stack, bottom first; each role strictly below the last.
     #[prost(message, repeated, tag = "1")]
     pub reservations: ::prost::alloc::vec::Vec<Reservation>,
-    /// The persistent volume that this disk is.
+    /// The id of the persistent volume that this disk is; comes with volume_path.
     #[prost(string, optional, tag = "2")]
     pub volume: ::core::option::Option<::prost::alloc::string::String>,
     /// The path or mount that this disk comes from.
@@ -210,6 +210,87 @@ pub struct Flavor {
     /// Whether several tasks may use it at once.
     #[prost(bool, tag = "5")]
     pub shared: bool,
+    /// Where tasks find the volume, relative to their sandbox.
+    #[prost(string, optional, tag = "6")]
+    pub volume_path: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A persistent volume on its agent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VolumeKey {
+    /// The role that its disk is reserved for.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// Its name there.
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    /// The path or mount that its disk comes from, if it is not the agent's own.
+    #[prost(string, optional, tag = "3")]
+    pub disk_source: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A change of an agent's reservations or volumes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OperationId {
+    /// The term in which the master gave this id out.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// A counter within the term, from 1.
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+}
+/// What can be done with resources.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Operation {
+    /// The operation.
+    #[prost(oneof = "operation::Operation", tags = "1, 2, 3, 4, 5, 6, 7")]
+    pub operation: ::core::option::Option<operation::Operation>,
+}
+/// Nested message and enum types in `Operation`.
+pub mod operation {
+    /// The operation.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Operation {
+        /// Start this group.
+        #[prost(message, tag = "1")]
+        Launch(super::TaskGroup),
+        /// Reserve these.
+        #[prost(message, tag = "2")]
+        Reserve(super::Resources),
+        /// Take the top layer of the reservation of these away.
+        #[prost(message, tag = "3")]
+        Unreserve(super::Resources),
+        /// Make these persistent volumes.
+        #[prost(message, tag = "4")]
+        Create(super::Resources),
+        /// Destroy these persistent volumes, and the data.
+        #[prost(message, tag = "5")]
+        Destroy(super::Resources),
+        /// Make a persistent volume larger.
+        #[prost(message, tag = "6")]
+        Grow(super::GrowVolume),
+        /// Make a persistent volume smaller.
+        #[prost(message, tag = "7")]
+        Shrink(super::ShrinkVolume),
+    }
+}
+/// A volume that is to be larger.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GrowVolume {
+    /// The volume as it is.
+    #[prost(message, optional, tag = "1")]
+    pub volume: ::core::option::Option<Resources>,
+    /// Disk of the same reservation that it is to have more.
+    #[prost(message, optional, tag = "2")]
+    pub addition: ::core::option::Option<Resources>,
+}
+/// A volume that is to be smaller.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ShrinkVolume {
+    /// The volume as it is.
+    #[prost(message, optional, tag = "1")]
+    pub volume: ::core::option::Option<Resources>,
+    /// How much disk it is to have less, in thousandths of a MiB.
+    #[prost(uint64, tag = "2")]
+    pub by_mib_milli: u64,
 }
 /// One layer of a reservation.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -520,7 +601,7 @@ pub struct Reject {
     /// The reason.
     #[prost(
         oneof = "reject::Reason",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 30"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 30, 31, 40"
     )]
     pub reason: ::core::option::Option<reject::Reason>,
 }
@@ -583,8 +664,14 @@ pub mod reject {
         /// Another connection took over.
         #[prost(message, tag = "18")]
         Superseded(super::Nothing),
+        /// A task uses this volume.
+        #[prost(string, tag = "30")]
+        VolumeInUse(::prost::alloc::string::String),
+        /// The agent has a volume of this id for that role.
+        #[prost(string, tag = "31")]
+        DuplicateVolume(::prost::alloc::string::String),
         /// A role would hold more than its limit.
-        #[prost(message, tag = "30")]
+        #[prost(message, tag = "40")]
         QuotaExceeded(super::ExceededQuota),
     }
 }
@@ -1349,35 +1436,6 @@ pub struct Accept {
     #[prost(message, optional, tag = "5")]
     pub refusal: ::core::option::Option<Refusal>,
 }
-/// What can be done with offered resources.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Operation {
-    /// The operation.
-    #[prost(oneof = "operation::Operation", tags = "1, 2, 3, 4, 5")]
-    pub operation: ::core::option::Option<operation::Operation>,
-}
-/// Nested message and enum types in `Operation`.
-pub mod operation {
-    /// The operation.
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Operation {
-        /// Start this group.
-        #[prost(message, tag = "1")]
-        Launch(super::TaskGroup),
-        /// Reserve these.
-        #[prost(message, tag = "2")]
-        Reserve(super::Resources),
-        /// Take the top layer of the reservation of these away.
-        #[prost(message, tag = "3")]
-        Unreserve(super::Resources),
-        /// Make these persistent volumes.
-        #[prost(message, tag = "4")]
-        Create(super::Resources),
-        /// Destroy these persistent volumes, and the data.
-        #[prost(message, tag = "5")]
-        Destroy(super::Resources),
-    }
-}
 /// For how long a framework does not want what it refuses.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Refusal {
@@ -1990,6 +2048,9 @@ pub mod from_agent {
         /// These slices of shared devices have been cleaned.
         #[prost(message, tag = "20")]
         SlicesFree(super::SlicesFree),
+        /// What became of an operation.
+        #[prost(message, tag = "21")]
+        Operated(super::Operated),
     }
 }
 /// All that an agent says of itself.
@@ -2025,6 +2086,22 @@ pub struct AgentReport {
     /// The gangs that it holds resources for.
     #[prost(message, repeated, tag = "9")]
     pub held: ::prost::alloc::vec::Vec<GangId>,
+    /// The last operation that it carried out; absent if none.
+    #[prost(message, optional, tag = "20")]
+    pub operated: ::core::option::Option<OperationId>,
+}
+/// What became of an operation.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Operated {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<OperationId>,
+    /// Why it was not done; absent if it was, now or before.
+    #[prost(message, optional, tag = "2")]
+    pub reject: ::core::option::Option<Reject>,
+    /// What the agent has now, devices excepted.
+    #[prost(message, optional, tag = "3")]
+    pub resources: ::core::option::Option<Resources>,
 }
 /// A task as its agent knows it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2168,7 +2245,20 @@ pub mod to_agent {
         /// A person has seen to this device, which is quarantined: clean it once more.
         #[prost(string, tag = "20")]
         ClearDevice(::prost::alloc::string::String),
+        /// Change your reservations or volumes.
+        #[prost(message, tag = "21")]
+        Operate(super::Operate),
     }
+}
+/// A change of an agent's reservations or volumes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Operate {
+    /// Larger than all before it.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<OperationId>,
+    /// What to do; no launch.
+    #[prost(message, optional, tag = "2")]
+    pub operation: ::core::option::Option<Operation>,
 }
 /// A registration that was taken.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2696,7 +2786,7 @@ pub mod agents_server {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommandRequest {
     /// The command.
-    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5, 20, 40")]
+    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5, 20, 21, 40")]
     pub command: ::core::option::Option<command_request::Command>,
 }
 /// Nested message and enum types in `CommandRequest`.
@@ -2722,10 +2812,23 @@ pub mod command_request {
         /// Clean a device that is quarantined once more, and give it out again if that succeeds.
         #[prost(message, tag = "20")]
         ClearDevice(super::ClearDevice),
+        /// Change the reservations or volumes of an agent.
+        #[prost(message, tag = "21")]
+        Operate(super::OperateAgent),
         /// Set the quotas of roles.
         #[prost(message, tag = "40")]
         SetQuota(super::SetQuota),
     }
+}
+/// A change of reservations or volumes of what is free on an agent.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OperateAgent {
+    /// Whose.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentId>,
+    /// What to do; no launch.
+    #[prost(message, optional, tag = "2")]
+    pub operation: ::core::option::Option<Operation>,
 }
 /// A task to end.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

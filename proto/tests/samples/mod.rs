@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rialto_core::agent::{KillCause, Record as JournalRecord};
 use rialto_core::allocator::quota::{Priorities, Quota};
-use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, Record};
+use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
 use rialto_core::model::*;
 use rialto_proto::hello::Hello;
 use rialto_proto::spec::{Check, CommandSpec, HealthCheck, LogLimits, TaskSpec};
@@ -17,6 +17,7 @@ pub(crate) const TERM: Term = Term(3);
 const AGENT: AgentId = AgentId::new(Term(1), 3);
 const FRAMEWORK: FrameworkId = FrameworkId::new(Term(2), 5);
 const GANG: GangId = GangId::new(Term(2), 8);
+const OPERATION: OperationId = OperationId::new(Term(2), 9);
 const UUID: UpdateId = UpdateId(0xfeed);
 
 fn task_id() -> TaskId {
@@ -32,6 +33,31 @@ fn resources() -> Resources {
         "cpus:4;mem:8192;disk(eng/ci):100;ports:[31000-31005];zones:{a,b};licences:2".parse().expect("good");
     all.add(&Resources::devices([DeviceId::new("GPU-1")]));
     all
+}
+
+/// A shared volume on disk that was reserved by an operation, on top of what is configured.
+fn volume() -> Resources {
+    let layer = |role: &str, kind| Reservation {
+        role: Role::new(role).expect("a good role"),
+        kind,
+        principal: Some("ops".into()),
+        labels: BTreeMap::from([("k".into(), "v".into())]),
+        expires: Some(WallTime(1_800_000_000_000_000)),
+    };
+    let flavor = Flavor {
+        reservations: vec![layer("eng", ReservationKind::Static), layer("eng/ci", ReservationKind::Dynamic)],
+        volume: Some(Volume::new(volume_key().id, "var/data").expect("a good path")),
+        disk_source: Some("/mnt/d1".into()),
+        guarantee: Guarantee::Firm,
+        access: Access::Shared,
+    };
+    let mut scalars = Quantities::new();
+    scalars.set(&ResourceName::Disk, Milli::from_whole(100));
+    Resources::flavored(flavor, Amounts { scalars, ..Amounts::default() })
+}
+
+fn volume_key() -> VolumeKey {
+    VolumeKey { role: role(), id: VolumeId::new("data").expect("a good name"), disk_source: Some("/mnt/d1".into()) }
 }
 
 fn role() -> Role {
@@ -158,6 +184,10 @@ pub(crate) fn quota() -> Record {
     Record::Quota(role(), Some(quota))
 }
 
+pub(crate) fn operation() -> Record {
+    Record::Operation(OPERATION, Some(OperationRecord { agent: AGENT, operation: Operation::Create(volume()) }))
+}
+
 pub(crate) fn weight() -> Record {
     Record::Weight(role(), Some(2500))
 }
@@ -193,6 +223,8 @@ pub(crate) fn journal() -> Vec<JournalRecord> {
             generation: 5,
             condemned: Some("it became unhealthy 4 times".into()),
         },
+        JournalRecord::Operated { id: OPERATION, reserved: volume(), doomed: vec![volume_key()] },
+        JournalRecord::VolumeDestroyed(volume_key()),
     ]
 }
 
@@ -247,6 +279,7 @@ pub(crate) fn from_agent() -> Vec<FromAgent> {
         devices: vec![DeviceReport { device: Arc::new(device()), state: DeviceState::Free }],
         tasks: vec![TaskReport { framework: FRAMEWORK, task: task(), state: TaskState::Running }],
         held: vec![GANG],
+        operated: Some(OPERATION),
     };
     let update = FromAgent::Update { framework: FRAMEWORK, status: status(), latest: TaskState::Failed };
     vec![FromAgent::Register(Box::new(report)), update, FromAgent::DevicesFree(vec![(DeviceId::new("GPU-1"), 4)])]
@@ -258,6 +291,7 @@ pub(crate) fn to_agent() -> Vec<ToAgent> {
         ToAgent::Launch(launch()),
         ToAgent::Kill { task: key(), grace: None, reason: Reason::KillRequested },
         ToAgent::Acknowledge { task: key(), uuid: UUID },
+        ToAgent::Operate { id: OPERATION, operation: Operation::Destroy(volume()) },
     ]
 }
 

@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use rialto_core::agent::{KillCause, Record as JournalRecord};
 use rialto_core::allocator::explain::{Cause, CauseKind, Explanation, Wait};
 use rialto_core::allocator::quota::{Force, Priorities, Quota};
-use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, Record};
+use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
 use rialto_core::master::{Command, Reply, Target};
 
-use super::messages::info;
+use super::messages::{info, operation};
 use super::*;
 
 pub(crate) fn command() -> impl Strategy<Value = Command> {
@@ -29,6 +29,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
             force: if force { Force::Yes } else { Force::No },
         }),
         target.prop_map(Command::Why),
+        (agent_id(), operation()).prop_map(|(agent, operation)| Command::Operate { agent, operation }),
     ]
 }
 
@@ -105,6 +106,8 @@ pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
         (task_key(), kill).prop_map(|(task, kill)| Record::Kill(task, Some(kill))),
         (role(), any::<u32>()).prop_map(|(role, weight)| Record::Weight(role, Some(weight))),
         (role(), quota()).prop_map(|(role, quota)| Record::Quota(role, Some(quota))),
+        (operation_id(), agent_id(), operation())
+            .prop_map(|(id, agent, operation)| Record::Operation(id, Some(OperationRecord { agent, operation }))),
     ]
 }
 
@@ -136,5 +139,8 @@ pub(crate) fn journal_record() -> impl Strategy<Value = JournalRecord> {
         ),
         (gang_id(), vec(launch(), 0..2)).prop_map(|(gang, groups)| JournalRecord::Hold { gang, groups }),
         gang_id().prop_map(JournalRecord::Released),
+        (operation_id(), resources(), vec(volume_key(), 0..2))
+            .prop_map(|(id, reserved, doomed)| JournalRecord::Operated { id, reserved, doomed }),
+        volume_key().prop_map(JournalRecord::VolumeDestroyed),
     ]
 }

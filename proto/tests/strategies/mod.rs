@@ -42,9 +42,22 @@ counter!(agent_id, AgentId);
 counter!(framework_id, FrameworkId);
 counter!(offer_id, OfferId);
 counter!(gang_id, GangId);
+counter!(operation_id, OperationId);
 
 pub(crate) fn task_id() -> impl Strategy<Value = TaskId> {
     "[a-zA-Z0-9._-]{1,12}x".prop_map(|text| TaskId::new(&text).expect("a good name"))
+}
+
+pub(crate) fn volume_id() -> impl Strategy<Value = VolumeId> {
+    word().prop_map(|text| VolumeId::new(&text).expect("a good name"))
+}
+
+pub(crate) fn volume_key() -> impl Strategy<Value = VolumeKey> {
+    (role(), volume_id(), option::of(prose())).prop_map(|(role, id, disk_source)| VolumeKey { role, id, disk_source })
+}
+
+fn volume() -> impl Strategy<Value = Volume> {
+    (volume_id(), "[a-z]{1,4}(/[a-z]{1,4}){0,2}").prop_map(|(id, path)| Volume::new(id, &path).expect("a good path"))
 }
 
 pub(crate) fn executor_id() -> impl Strategy<Value = ExecutorId> {
@@ -98,7 +111,7 @@ pub(crate) fn resources() -> impl Strategy<Value = Resources> {
 
 fn flavor() -> impl Strategy<Value = Flavor> {
     let stack = vec((any::<bool>(), option::of(prose()), words(), option::of(any::<i64>())), 0..3);
-    (stack, option::of(prose()), option::of(prose()), any::<bool>(), any::<bool>()).prop_map(
+    (stack, option::of(volume()), option::of(prose()), any::<bool>(), any::<bool>()).prop_map(
         |(stack, volume, disk_source, revocable, shared)| Flavor {
             reservations: stack.into_iter().enumerate().map(|(depth, layer)| reservation(depth, layer)).collect(),
             volume,

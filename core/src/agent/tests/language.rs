@@ -33,6 +33,7 @@ pub(super) struct World {
     term: Term,
     heard: BTreeMap<TaskKey, UpdateId>,
     starts: u64,
+    resources: Resources,
 }
 
 /// An agent with 4 cores, 8 GiB and ten ports, connected and registered.
@@ -62,6 +63,7 @@ pub(super) fn new_agent() -> World {
         term: Term(1),
         heard: BTreeMap::new(),
         starts: 1,
+        resources: config(1).resources,
     }
 }
 
@@ -290,11 +292,17 @@ impl World {
             assert_eq!(&journal, self.agent.journal(), "the records lead to the state");
         }
         self.starts += 1;
-        self.agent = Agent::recover(self.now, config(self.starts), journal);
+        let config = Config { resources: self.resources.clone(), ..config(self.starts) };
+        self.agent = Agent::recover(self.now, config, journal);
         self.gate = Gate::default();
         self.disk = Disk::Good;
         self.seen.clear();
         self.step(Input::Tick);
+    }
+
+    /// From its next start on, this is what the agent is configured with.
+    pub(super) fn configure(&mut self, resources: &str) {
+        self.resources = resources.parse().expect("they are well formed");
     }
 
     pub(super) fn forget_last_records(&mut self, count: usize) {

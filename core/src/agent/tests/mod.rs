@@ -8,6 +8,7 @@ mod journal;
 mod kill;
 mod language;
 mod launch;
+mod operations;
 mod recovery;
 mod trace;
 mod updates;

@@ -22,6 +22,8 @@ fn line(effect: &Effect) -> String {
         Effect::Release { device, generation, .. } => format!("release {} #{generation}", device.id),
         Effect::Forget { task } => format!("forget {task}"),
         Effect::Shutdown(reject) => format!("shutdown: {reject}"),
+        Effect::MakeVolume { volume, fresh } => format!("make volume {volume}, fresh {fresh}"),
+        Effect::DestroyVolume(volume) => format!("destroy volume {volume}"),
         Effect::Notice(text) => format!("notice: {text}"),
     }
 }
