@@ -467,6 +467,24 @@ pub struct Why {
     pub connect: Connect,
 }
 
+/// `rialto device`.
+#[derive(Debug, Subcommand)]
+pub enum Device {
+    /// You have seen to a quarantined device: it is cleaned once more, and given out again if that succeeds.
+    Clear(DeviceClear),
+}
+
+/// `rialto device clear`.
+#[derive(Debug, Args)]
+pub struct DeviceClear {
+    /// Its agent: the id, the name, or the beginning of one.
+    #[arg(value_name = "AGENT")]
+    pub agent: String,
+    /// The device's id, as rialto devices shows it.
+    #[arg(value_name = "DEVICE")]
+    pub device: String,
+}
+
 /// `rialto quota`.
 #[derive(Debug, Subcommand)]
 pub enum Quota {
@@ -535,27 +553,6 @@ pub struct Weight {
     /// Its weight, 0.001 to 1000; 1 is the default.
     #[arg(value_name = "WEIGHT")]
     pub weight: String,
-    /// How to reach the master.
-    #[command(flatten)]
-    pub connect: Connect,
-}
-
-/// `rialto device`.
-#[derive(Debug, Subcommand)]
-pub enum Device {
-    /// You have seen to a quarantined device: it is cleaned once more, and given out again if that succeeds.
-    Clear(DeviceClear),
-}
-
-/// `rialto device clear`.
-#[derive(Debug, Args)]
-pub struct DeviceClear {
-    /// Its agent: the id, the name, or the beginning of one.
-    #[arg(value_name = "AGENT")]
-    pub agent: String,
-    /// The device's id, as rialto devices shows it.
-    #[arg(value_name = "DEVICE")]
-    pub device: String,
     /// How to reach the master.
     #[command(flatten)]
     pub connect: Connect,

@@ -9,8 +9,8 @@ mod roles;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use self::reserved::{Layer, Reserved, Volume};
 pub use self::roles::{Priorities, Role as RoleRow, Roles};
+pub use reserved::{Layer, Reserved, Volume};
 
 use serde::{Deserialize, Serialize};
 

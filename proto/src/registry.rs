@@ -76,10 +76,10 @@ pub fn encode_record(record: &Record) -> (Vec<u8>, Option<Vec<u8>>) {
         Record::Agent(id, agent) => entry(format!("agent/{id}"), agent.as_ref().map(to_agent)),
         Record::Framework(id, framework) => entry(format!("framework/{id}"), framework.as_ref().map(to_framework)),
         Record::Kill(task, kill) => entry(format!("kill/{task}"), kill.as_ref().map(to_kill)),
+        Record::Operation(id, operation) => entry(format!("operation/{id}"), operation.as_ref().map(to_operation)),
         Record::Quota(role, quota) => {
             entry(format!("quota/{role}"), quota.as_ref().map(|quota| v1::QuotaEntry { quota: Some(quota.to_wire()) }))
         }
-        Record::Operation(id, operation) => entry(format!("operation/{id}"), operation.as_ref().map(to_operation)),
         Record::Weight(role, weight) => {
             entry(format!("weight/{role}"), weight.map(|weight_milli| v1::WeightEntry { weight_milli }))
         }
@@ -176,10 +176,10 @@ fn parse_entry(key: &str, payload: &[u8]) -> Converted<Option<Entry>> {
         ("agent", id) => Record::Agent(parse(id)?, Some(from_agent(decode(payload)?)?)),
         ("framework", id) => Record::Framework(parse(id)?, Some(from_framework(decode(payload)?)?)),
         ("kill", task) => Record::Kill(parse_task(task)?, Some(from_kill(decode(payload)?)?)),
+        ("operation", id) => Record::Operation(parse(id)?, Some(from_operation(decode(payload)?)?)),
         ("quota", role) => {
             Record::Quota(parse::<Role>(role)?, Some(required(decode::<v1::QuotaEntry>(payload)?.quota, "quota")?))
         }
-        ("operation", id) => Record::Operation(parse(id)?, Some(from_operation(decode(payload)?)?)),
         ("weight", role) => {
             Record::Weight(parse::<Role>(role)?, Some(decode::<v1::WeightEntry>(payload)?.weight_milli))
         }

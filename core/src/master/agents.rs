@@ -29,9 +29,9 @@ impl Master {
             if status == AgentStatus::Recovering {
                 agent.silent = Some(self.timers.set(deadline, Timer::AgentSilent(id)));
                 self.sorter.grow(&agent.counted());
+                agent.record.resources.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
                 self.quotas.grow(&agent.counted());
                 self.recovering.insert(id);
-                agent.record.resources.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
             }
             if status != AgentStatus::Gone {
                 self.unheard.insert(id);
@@ -322,8 +322,8 @@ impl Master {
             out,
         );
         self.drop_vain_kills(out);
-        self.agent_settled(id);
         self.forget_operations(id, out);
+        self.agent_settled(id);
         self.settle_parked(id, out);
         let frameworks: Vec<FrameworkId> = self.frameworks.keys().copied().collect();
         for framework in frameworks {
@@ -375,8 +375,9 @@ impl Master {
     /// The agent's capacity counts in the cluster's total from now on.
     pub(super) fn count(&mut self, id: AgentId) {
         let agent = &self.agents[&id];
-        self.sorter.grow(&agent.counted());
-        self.quotas.grow(&agent.counted());
+        let counted = agent.counted();
+        self.sorter.grow(&counted);
+        self.quotas.grow(&counted);
         agent.record.resources.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
     }
 
@@ -385,8 +386,9 @@ impl Master {
         let agent = &self.agents[&id];
         let counts = matches!(agent.status, AgentStatus::Active | AgentStatus::Disconnected | AgentStatus::Recovering);
         if counts {
-            self.sorter.shrink(&agent.counted());
-            self.quotas.shrink(&agent.counted());
+            let counted = agent.counted();
+            self.sorter.shrink(&counted);
+            self.quotas.shrink(&counted);
             agent.record.resources.reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
         }
     }

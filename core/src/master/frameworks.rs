@@ -57,7 +57,7 @@ impl Master {
             Call::Subscribe(_) => out.push(Output::Ungated(Effect::Close(peer, Reject::Superseded))),
             Call::Accept(accept) => self.accept(id, accept, out),
             Call::Decline { offers, refusal } => self.decline(id, &offers, &refusal),
-            Call::Demand { role, demand } => self.declare(id, role, demand, out),
+            Call::Demand { role, demand } => self.declare(id, &role, demand, out),
             Call::Suppress(roles) => self.suppress(id, &roles, out),
             Call::Revive(roles) => self.revive(id, &roles),
             Call::Kill { id: call, task, grace } => {
@@ -255,14 +255,14 @@ impl Master {
         }
     }
 
-    fn declare(&mut self, id: FrameworkId, role: Role, demand: Option<Demand>, out: &mut Outbox) {
+    fn declare(&mut self, id: FrameworkId, role: &Role, demand: Option<Demand>, out: &mut Outbox) {
         let demand = demand.map(claim_gpus_of);
-        if !self.frameworks[&id].record.info.roles.contains(&role) {
+        if !self.frameworks[&id].record.info.roles.contains(role) {
             return;
         }
-        let client = self.client_id(id, &role);
+        let client = self.client_id(id, role);
         let change = client.map(|client| self.want(client, demand.as_ref()));
-        self.set_demand(id, role, demand);
+        self.set_demand(id, role.clone(), demand);
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
         let rows = framework
             .demand

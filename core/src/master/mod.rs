@@ -179,13 +179,6 @@ pub enum Command {
         /// Its weight.
         weight_milli: u32,
     },
-    /// Set the quotas of roles, or take them back: all or none.
-    SetQuota {
-        /// Each role with its quota; none takes it back.
-        quotas: Vec<(Role, Option<Quota>)>,
-        /// Also limits below what is held, and guarantees that the cluster does not have.
-        force: Force,
-    },
     /// Clean a device that is quarantined once more, and give it out again if that succeeds.
     ClearDevice {
         /// Of which agent.
@@ -199,6 +192,13 @@ pub enum Command {
         agent: AgentId,
         /// What to do; no launch.
         operation: Operation,
+    },
+    /// Set the quotas of roles, or take them back: all or none.
+    SetQuota {
+        /// Each role with its quota; none takes it back.
+        quotas: Vec<(Role, Option<Quota>)>,
+        /// Also limits below what is held, and guarantees that the cluster does not have.
+        force: Force,
     },
     /// Why does it wait?
     Why(Target),
@@ -411,10 +411,10 @@ impl Master {
                 Timer::Offer(offer) => self.on_offer_expired(offer, out),
                 Timer::Filters(agent) => self.on_filters_end(agent),
                 Timer::Turn(agent) => self.on_turn(agent),
+                Timer::Reservation(agent) => drop(self.expiring.insert(agent)),
                 Timer::LimitsRelaxed => self.on_limits_relaxed(),
                 Timer::Preempt => self.on_preempt(out),
                 Timer::Nomination(nomination) => self.on_nomination_expired(nomination),
-                Timer::Reservation(agent) => drop(self.expiring.insert(agent)),
             }
         }
     }
@@ -434,11 +434,11 @@ impl Master {
             Command::Teardown(framework) => self.teardown(framework, out).map(|()| Reply::Done),
             Command::MarkGone(agent) => self.mark_gone(agent, out).map(|()| Reply::Done),
             Command::SetWeight { role, weight_milli } => self.set_weight(role, weight_milli, out).map(|()| Reply::Done),
-            Command::SetQuota { quotas, force } => self.set_quotas(quotas, force, out).map(|()| Reply::Done),
             Command::ClearDevice { agent, device } => self.clear_device(agent, device, out).map(|()| Reply::Done),
             Command::Operate { agent, operation } => {
                 self.operate_free(agent, operation, principal, out).map(|()| Reply::Done)
             }
+            Command::SetQuota { quotas, force } => self.set_quotas(quotas, force, out).map(|()| Reply::Done),
             Command::Why(target) => self.why(&target).map(|explanation| Reply::Why(Box::new(explanation))),
         };
         self.stats.operator_commands += 1;

@@ -66,8 +66,7 @@ impl Master {
         self.quotas.charge(&entry.task.role, Holding::Task, &quantities);
         let is_lowest = self.quotas.add_priority(&entry.task.role, entry.task.priority);
         self.touched.roles.insert(entry.task.role.clone());
-        let role = entry.task.role.clone();
-        let id = entry.agent;
+        let (id, role) = (entry.agent, entry.task.role.clone());
         self.recompute_kept(id);
         self.touched.agents.push(id);
         self.touched.frameworks.push(key.framework);

@@ -15,14 +15,14 @@ pub(super) enum Timer {
     Filters(AgentId),
     /// Others wait for the agent, and an offer on it has been out long enough.
     Turn(AgentId),
+    /// A reservation of the agent ends.
+    Reservation(AgentId),
     /// Limits have room again for those whom they held back.
     LimitsRelaxed,
     /// Demands that nothing free meets are looked at.
     Preempt,
     /// What was freed for a demand was not used.
     Nomination(u64),
-    /// A reservation of the agent ends.
-    Reservation(AgentId),
 }
 
 /// Names a timer that is set.

@@ -34,7 +34,6 @@ impl Wire for Command {
             Self::SetWeight { role, weight_milli } => {
                 CommandKind::SetWeight(v1::SetWeight { role: role.to_wire(), weight_milli: *weight_milli })
             }
-            Self::SetQuota { quotas, force } => CommandKind::SetQuota(to_set_quota(quotas, *force)),
             Self::ClearDevice { agent, device } => {
                 CommandKind::ClearDevice(v1::ClearDevice { agent: Some(agent.to_wire()), device: device.to_wire() })
             }
@@ -42,6 +41,7 @@ impl Wire for Command {
                 agent: Some(agent.to_wire()),
                 operation: Some(operation.to_wire()),
             }),
+            Self::SetQuota { quotas, force } => CommandKind::SetQuota(to_set_quota(quotas, *force)),
             Self::Why(target) => CommandKind::Why(target.to_wire()),
         };
         v1::CommandRequest { command: Some(command) }
@@ -53,12 +53,12 @@ impl Wire for Command {
             CommandKind::Teardown(framework) => inside(framework, "teardown").map(Self::Teardown),
             CommandKind::MarkGone(agent) => inside(agent, "mark_gone").map(Self::MarkGone),
             CommandKind::SetWeight(set) => from_set_weight(set).at("set_weight"),
-            CommandKind::SetQuota(set) => from_set_quota(set).at("set_quota"),
             CommandKind::ClearDevice(clear) => from_clear_device(clear).at("clear_device"),
             CommandKind::Operate(v1::OperateAgent { agent, operation }) => Ok(Self::Operate {
                 agent: required(agent, "operate.agent")?,
                 operation: required(operation, "operate.operation")?,
             }),
+            CommandKind::SetQuota(set) => from_set_quota(set).at("set_quota"),
             CommandKind::Why(target) => inside(target, "why").map(Self::Why),
         }
     }

@@ -77,13 +77,6 @@ pub struct WeightEntry {
     #[prost(uint32, tag = "1")]
     pub weight_milli: u32,
 }
-/// A role's quota; key quota/eng/ci.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct QuotaEntry {
-    /// The quota.
-    #[prost(message, optional, tag = "1")]
-    pub quota: ::core::option::Option<super::super::v1::Quota>,
-}
 /// An operation on reservations or volumes that its agent has not confirmed; key operation/X1-3.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OperationEntry {
@@ -93,6 +86,13 @@ pub struct OperationEntry {
     /// What to do.
     #[prost(message, optional, tag = "2")]
     pub operation: ::core::option::Option<super::super::v1::Operation>,
+}
+/// A role's quota; key quota/eng/ci.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QuotaEntry {
+    /// The quota.
+    #[prost(message, optional, tag = "1")]
+    pub quota: ::core::option::Option<super::super::v1::Quota>,
 }
 /// How the registry sees an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -601,7 +601,7 @@ pub struct Reject {
     /// The reason.
     #[prost(
         oneof = "reject::Reason",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 30, 31, 40"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 30, 31, 32"
     )]
     pub reason: ::core::option::Option<reject::Reason>,
 }
@@ -671,7 +671,7 @@ pub mod reject {
         #[prost(string, tag = "31")]
         DuplicateVolume(::prost::alloc::string::String),
         /// A role would hold more than its limit.
-        #[prost(message, tag = "40")]
+        #[prost(message, tag = "32")]
         QuotaExceeded(super::ExceededQuota),
     }
 }
@@ -2013,7 +2013,7 @@ pub struct ToAgentFrame {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FromAgent {
     /// The message.
-    #[prost(oneof = "from_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 20")]
+    #[prost(oneof = "from_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 20, 21")]
     pub message: ::core::option::Option<from_agent::Message>,
 }
 /// Nested message and enum types in `FromAgent`.
@@ -2204,7 +2204,7 @@ pub struct AgentMessage {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToAgent {
     /// The message.
-    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20")]
+    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 21")]
     pub message: ::core::option::Option<to_agent::Message>,
 }
 /// Nested message and enum types in `ToAgent`.
@@ -2786,7 +2786,7 @@ pub mod agents_server {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommandRequest {
     /// The command.
-    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5, 20, 21, 40")]
+    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5, 20, 21, 22")]
     pub command: ::core::option::Option<command_request::Command>,
 }
 /// Nested message and enum types in `CommandRequest`.
@@ -2816,7 +2816,7 @@ pub mod command_request {
         #[prost(message, tag = "21")]
         Operate(super::OperateAgent),
         /// Set the quotas of roles.
-        #[prost(message, tag = "40")]
+        #[prost(message, tag = "22")]
         SetQuota(super::SetQuota),
     }
 }

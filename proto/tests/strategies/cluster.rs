@@ -7,6 +7,7 @@ use rialto_core::agent::{KillCause, Record as JournalRecord};
 use rialto_core::allocator::explain::{Cause, CauseKind, Explanation, Wait};
 use rialto_core::allocator::quota::{Force, Priorities, Quota};
 use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
+use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, Record};
 use rialto_core::master::{Command, Reply, Target};
 
 use super::messages::{info, operation};
@@ -105,9 +106,9 @@ pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
         (framework_id(), framework).prop_map(|(id, framework)| Record::Framework(id, Some(framework))),
         (task_key(), kill).prop_map(|(task, kill)| Record::Kill(task, Some(kill))),
         (role(), any::<u32>()).prop_map(|(role, weight)| Record::Weight(role, Some(weight))),
-        (role(), quota()).prop_map(|(role, quota)| Record::Quota(role, Some(quota))),
         (operation_id(), agent_id(), operation())
             .prop_map(|(id, agent, operation)| Record::Operation(id, Some(OperationRecord { agent, operation }))),
+        (role(), quota()).prop_map(|(role, quota)| Record::Quota(role, Some(quota))),
     ]
 }
 
