@@ -64,11 +64,38 @@ pub async fn frameworks(query: Query) -> anyhow::Result<()> {
             amount(framework.allocated.cpus),
             amount(framework.allocated.mem_mib),
             waits,
+            conduct_words(&framework.conduct),
             framework.url.clone().unwrap_or_default(),
         ]
     });
-    table(&["id", "name", "state", "roles", "cpus", "mem MiB", "waiting", "url"], rows.collect(), "no frameworks")?;
+    table(
+        &["id", "name", "state", "roles", "cpus", "mem MiB", "waiting", "conduct", "url"],
+        rows.collect(),
+        "no frameworks",
+    )?;
     Ok(())
+}
+
+/// What is to be said of how a framework deals with offers, and whether it is passed over; nothing, if all is well.
+fn conduct_words(conduct: &[api::RoleConduct]) -> String {
+    let hoarded: f64 = conduct.iter().map(|role| role.hoarded.cpus).sum();
+    let idle: f64 = conduct.iter().map(|role| role.idle_offer_s).sum();
+    let declines: u64 = conduct.iter().flat_map(|role| role.declines.values()).sum();
+    let starved = conduct.iter().filter_map(|role| role.starved_s).fold(0.0, f64::max);
+    let mut words = Vec::new();
+    if starved >= 1.0 {
+        words.push(format!("starved for {starved:.0} s"));
+    }
+    if hoarded >= 1.0 {
+        words.push(format!("locked {hoarded:.0} core s"));
+    }
+    if idle >= 1.0 {
+        words.push(format!("left offers idle for {idle:.0} s"));
+    }
+    if declines > 0 {
+        words.push(format!("declined {declines}"));
+    }
+    words.join(", ")
 }
 
 /// `rialto tasks`.

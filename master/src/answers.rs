@@ -55,6 +55,7 @@ fn task(note: &TaskNote) -> Value {
             json!({ "kind": "agents_return", "given_up_in_s": given_up_in.map(seconds) })
         }
         TaskWait::End { grace } => json!({ "kind": "end", "grace_s": seconds(*grace) }),
+        TaskWait::Gang { holding, agents } => json!({ "kind": "gang", "holding": holding, "agents": agents }),
         TaskWait::Acknowledgement => json!({ "kind": "acknowledgement" }),
     });
     json!({

@@ -14,6 +14,7 @@ pub use reserved::{Layer, Reserved, Volume};
 
 use serde::{Deserialize, Serialize};
 
+use rialto_core::allocator::conduct::Conduct;
 use rialto_core::master::view;
 use rialto_core::model::{
     AgentId, Attribute, DeviceId, DeviceMode, DeviceState, Exit, FrameworkId, OfferId, OfferMode, Quantities,
@@ -134,6 +135,26 @@ pub struct Framework {
     pub offers_made: u64,
     /// How many of them it declined.
     pub offers_declined: u64,
+    /// How it fares in each of its roles; not in events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conduct: Vec<RoleConduct>,
+}
+
+/// How a framework deals with what it is offered in one of its roles, and how it fares there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RoleConduct {
+    /// The role.
+    pub role: String,
+    /// What its exclusive offers have locked so far, in seconds times the unit: core seconds, MiB seconds.
+    pub hoarded: Amounts,
+    /// For how many seconds its optimistic offers stood unused beyond the first half minute of each.
+    pub idle_offer_s: f64,
+    /// The offers that it declined, by what it said.
+    pub declines: BTreeMap<String, u64>,
+    /// For how long the oldest of what it declared has waited.
+    pub demand_age_s: Option<f64>,
+    /// For how long it was offered nothing, although what is free could satisfy what it waits for.
+    pub starved_s: Option<f64>,
 }
 
 /// Alike tasks that a framework waits to launch.
@@ -414,6 +435,21 @@ impl Framework {
             },
             offers_made: framework.offers_made,
             offers_declined: framework.offers_declined,
+            conduct: Vec::new(),
+        }
+    }
+}
+
+impl From<&Conduct> for RoleConduct {
+    fn from(conduct: &Conduct) -> Self {
+        let declines = conduct.ledger.declines.iter().map(|(reason, count)| (reason.to_string(), *count));
+        Self {
+            role: conduct.role.to_string(),
+            hoarded: Amounts::from(&conduct.ledger.hoarded),
+            idle_offer_s: conduct.ledger.idle.as_secs_f64(),
+            declines: declines.collect(),
+            demand_age_s: conduct.demand_age.map(|age| age.as_secs_f64()),
+            starved_s: conduct.starved.map(|starved| starved.as_secs_f64()),
         }
     }
 }

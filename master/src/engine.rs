@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use rialto_core::allocator::conduct::Conduct;
 use rialto_core::gate::{BatchId, Gate};
 use rialto_core::master::registry::Record;
 use rialto_core::master::view::Change;
@@ -47,6 +48,8 @@ pub(crate) enum ToCore {
     Command { principal: Principal, command: Command, reply: oneshot::Sender<Result<Reply, Reject>> },
     /// How is it going?
     Status(oneshot::Sender<Status>),
+    /// How do the frameworks fare?
+    Survey(oneshot::Sender<Vec<Conduct>>),
 }
 
 /// Where a peer's messages go.
@@ -242,6 +245,7 @@ impl Engine {
                 ToCore::Command { principal, command, reply } => self.command(principal, command, reply),
                 // Whoever asked may have given up.
                 ToCore::Status(answer) => drop(answer.send(self.status())),
+                ToCore::Survey(answer) => drop(answer.send(self.master.survey())),
             }
         }
         self.master.show(&mut self.outbox);
@@ -448,6 +452,13 @@ impl Core {
     pub(crate) async fn status(&self) -> Result<Status, Stopping> {
         let (answer, answered) = oneshot::channel();
         self.tell(ToCore::Status(answer)).await?;
+        answered.await.map_err(|_| Stopping)
+    }
+
+    /// How the frameworks fare.
+    pub(crate) async fn survey(&self) -> Result<Vec<Conduct>, Stopping> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(ToCore::Survey(answer)).await?;
         answered.await.map_err(|_| Stopping)
     }
 

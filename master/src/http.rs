@@ -20,8 +20,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use tokio::time::timeout;
 
-use rialto_core::master::view::View;
-use rialto_core::model::{ClusterId, Term};
+use rialto_core::master::view::{FrameworkView, View};
+use rialto_core::model::{ClusterId, FrameworkId, Term};
 
 pub(crate) use self::refusal::Refusal;
 use crate::api;
@@ -153,8 +153,12 @@ async fn agents(State(app): State<App>) -> Result<Json<api::Agents>, Refusal> {
 }
 
 async fn frameworks(State(app): State<App>) -> Result<Json<api::Frameworks>, Refusal> {
-    let all =
-        |view: &View, _| view.frameworks.iter().map(|(id, framework)| api::Framework::new(*id, framework)).collect();
+    let conduct = app.core.survey().await.map_err(Refusal::unavailable)?;
+    let row = move |id: &FrameworkId, framework: &FrameworkView| {
+        let own = conduct.iter().filter(|conduct| conduct.framework == *id);
+        api::Framework { conduct: own.map(api::RoleConduct::from).collect(), ..api::Framework::new(*id, framework) }
+    };
+    let all = move |view: &View, _| view.frameworks.iter().map(|(id, framework)| row(id, framework)).collect();
     Ok(Json(api::Frameworks { frameworks: app.ask(all).await? }))
 }
 
@@ -202,7 +206,8 @@ async fn healthz(State(app): State<App>) -> Result<&'static str, Refusal> {
 async fn metrics_text(State(app): State<App>) -> Result<Response, Refusal> {
     let status = app.core.status().await.map_err(Refusal::unavailable)?;
     let census = app.ask(|view, _| Census::take(view)).await?;
-    let text = metrics::render(&app.metrics, &status, &census, app.core.backlog(), app.reads.lag());
+    let survey = app.core.survey().await.map_err(Refusal::unavailable)?;
+    let text = metrics::render(&app.metrics, &status, &census, &survey, app.core.backlog(), app.reads.lag());
     let text = text.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error))?;
     let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
     Ok((kind, text).into_response())

@@ -2,6 +2,8 @@
 //!
 //! Counters and histograms live here and are cheap to update; gauges are computed when somebody asks.
 
+mod conduct;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use rialto_core::allocator::conduct::Conduct;
 use rialto_core::master::Stats;
 use rialto_core::master::view::View;
 use rialto_core::model::{DeviceId, Milli, ResourceName};
@@ -156,12 +159,14 @@ pub(crate) fn render(
     metrics: &Metrics,
     status: &Status,
     census: &Census,
+    survey: &[Conduct],
     backlog: usize,
     lag: u64,
 ) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("rialto_master");
     metrics.register(&mut registry);
     census.register(&mut registry);
+    conduct::register(&mut registry, survey);
     register_status(&mut registry, status);
     register_stats(&mut registry, &status.stats);
     registry.register("core_inbox", "Messages that wait for the core", gauge(count(backlog)));

@@ -10,8 +10,8 @@ use std::time::Duration;
 use rialto_agent::supervisor::client::{self, Liveness};
 use rialto_agent::{AgentError, DeviceSource, OnStop, Options};
 use rialto_core::model::{
-    AgentReport, ClusterId, DeviceId, ExecutorRef, FrameworkId, FromAgent, Launch, Resources, Role, Status, Task,
-    TaskGroup, TaskId, TaskKey, TaskState, Term, ToAgent, UpdateId,
+    AgentReport, ClusterId, DeviceId, ExecutorRef, FrameworkId, FromAgent, Launch, Reason, Resources, Role, Status,
+    Task, TaskGroup, TaskId, TaskKey, TaskState, Term, ToAgent, UpdateId,
 };
 use rialto_proto::hello::Hello;
 use rialto_proto::logs::OpenBulk;
@@ -278,7 +278,7 @@ impl World {
     }
 
     pub(crate) async fn kill(&mut self, id: &str) {
-        self.say(ToAgent::Kill { task: key(id), grace: None, reason: rialto_core::model::Reason::KillRequested }).await;
+        self.say(ToAgent::Kill { task: key(id), grace: None, reason: Reason::KillRequested }).await;
     }
 
     /// The next message that `pick` takes; others are kept.

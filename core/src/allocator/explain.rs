@@ -40,6 +40,13 @@ pub struct TaskNote {
 /// What a launched task waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskWait {
+    /// That every agent of its gang holds what its members need; it starts with them or not at all.
+    Gang {
+        /// How many agents hold their part.
+        holding: usize,
+        /// How many there are.
+        agents: usize,
+    },
     /// That its agent says it has the task.
     AgentsAnswer,
     /// That its agent, which has it, gets it ready.

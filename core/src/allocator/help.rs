@@ -243,9 +243,9 @@ impl Steps<'_> {
                 return self.add(10, StepKind::ReleaseOffers { frameworks: site.holders.clone() }, site);
             }
             CauseKind::KeptForDevices { short }
-            | CauseKind::TooSmall { short } | CauseKind::Reserved { short } | CauseKind::NotEnoughFree { short } => {
-                *short
-            }
+            | CauseKind::TooSmall { short }
+            | CauseKind::Reserved { short }
+            | CauseKind::NotEnoughFree { short } => *short,
             _ => return,
         };
         let name = ResourceName::new(resource);

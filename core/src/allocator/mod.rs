@@ -3,6 +3,7 @@
 pub mod agent_classes;
 pub mod claims;
 pub mod classes;
+pub mod conduct;
 pub mod explain;
 pub mod help;
 pub mod history;

@@ -64,6 +64,9 @@ fn task_lines(note: &TaskNote) -> Vec<String> {
     let agent = note.agent.as_ref().map_or_else(|| "its agent".to_owned(), |agent| format!("agent {agent}"));
     lines.extend(note.waits_for.as_ref().map(|wait| match wait {
         TaskWait::AgentsAnswer => format!("  It waits for an answer of {agent}, which was told to start it."),
+        TaskWait::Gang { holding, agents } => {
+            format!("  It starts with its gang: {holding} of {agents} agents hold what the gang needs of them.")
+        }
         TaskWait::Preparation => format!("  It waits for {agent}, which is getting it ready."),
         TaskWait::AgentsReturn { given_up_in: Some(left) } => format!(
             "  It waits for {agent} to come back, and counts as unreachable in {}. It may be running meanwhile.",

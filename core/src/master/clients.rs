@@ -6,7 +6,7 @@ use super::Master;
 use super::capacity::{Place, START};
 use super::filters::Refuser;
 use crate::allocator::sorter::ClientIndex;
-use crate::model::{Demand, FrameworkId, OfferMode, Quantities, ResourceName, Role, Shape};
+use crate::model::{Demand, FrameworkId, OfferMode, Quantities, ResourceName, Role, Shape, Time};
 
 /// A framework in one of its roles.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Client {
     pub(super) wanted: Option<Arc<[Wanted]>>,
     /// Filters of an earlier epoch are void.
     epoch: u32,
+    /// When it was made its last offer.
+    pub(super) offered: Option<Time>,
     /// How many offers it has.
     pub(super) standing: u32,
     /// How many agents are offered to it at once.
@@ -118,6 +120,7 @@ impl Master {
                 mode,
                 wanted: None,
                 epoch: 0,
+                offered: None,
                 standing: 0,
                 bound: u32::MAX,
                 is_bounded: false,

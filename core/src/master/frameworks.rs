@@ -56,8 +56,9 @@ impl Master {
         match call {
             Call::Subscribe(_) => out.push(Output::Ungated(Effect::Close(peer, Reject::Superseded))),
             Call::Accept(accept) => self.accept(id, accept, out),
+            Call::AcceptGang(gang) => self.accept_gang(id, gang, out),
             Call::Decline { offers, refusal } => self.decline(id, &offers, &refusal),
-            Call::Demand { role, demand } => self.declare(id, role, demand, out),
+            Call::Demand { role, demand } => self.declare(id, &role, demand, out),
             Call::Suppress(roles) => self.suppress(id, &roles, out),
             Call::Revive(roles) => self.revive(id, &roles),
             Call::Kill { id: call, task, grace } => {
@@ -217,10 +218,12 @@ impl Master {
         self.withdraw_offers(id);
         self.forget_demand(id);
         self.forget_preemption(id);
+        self.drop_gangs_of(id, out);
         self.drop_clients(id);
         let Some(framework) = self.frameworks.remove(&id) else { return };
         self.framework_clients.remove(&framework.record.client);
         self.forget_queue(id);
+        self.forget_conduct(id);
         if let Some(key) = framework.away {
             self.timers.cancel(key);
         }
@@ -257,15 +260,15 @@ impl Master {
         }
     }
 
-    fn declare(&mut self, id: FrameworkId, role: Role, demand: Option<Demand>, out: &mut Outbox) {
+    fn declare(&mut self, id: FrameworkId, role: &Role, demand: Option<Demand>, out: &mut Outbox) {
         let demand = demand.map(claim_gpus_of);
-        if !self.frameworks[&id].record.info.roles.contains(&role) {
+        if !self.frameworks[&id].record.info.roles.contains(role) {
             return;
         }
-        self.note_demand(id, &role, demand.as_ref());
-        let client = self.client_id(id, &role);
+        self.note_demand(id, role, demand.as_ref());
+        let client = self.client_id(id, role);
         let change = client.map(|client| self.want(client, demand.as_ref()));
-        self.set_demand(id, role, demand);
+        self.set_demand(id, role.clone(), demand);
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
         let rows = framework
             .demand

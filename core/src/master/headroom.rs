@@ -3,13 +3,13 @@
 //! A guarantee holds something back only where a declared demand of its role fits; whatever else is free may be used by all. Work of a
 //! role beyond its guarantee is borrowed then: it makes way when the demand comes.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Master;
 use super::state::Agent;
 use crate::allocator::quota::is_at_or_below;
-use crate::model::{AgentId, Amounts, FrameworkId, Milli, Quantities, Resources, Role, Share};
+use crate::model::{AgentId, Amounts, DeviceId, FrameworkId, Milli, Quantities, Resources, Role, Share};
 
 /// The most copies of one shape that are held back on one agent.
 const COPIES_MAX: u32 = 64;
@@ -109,7 +109,7 @@ impl Master {
 /// `pool` without the amounts of `held`, whatever their flavor, and without its devices. What is not there is not missed.
 pub(super) fn held_back(pool: &Resources, held: &Resources) -> Resources {
     let mut missing = held.quantities();
-    let devices: BTreeSet<_> = held.device_shares().map(|(id, _)| id).collect();
+    let devices: BTreeMap<&DeviceId, Share> = held.device_shares().collect();
     let mut left = Resources::new();
     for (flavor, amounts) in pool.iter() {
         let mut amounts: Amounts = amounts.clone();
@@ -119,7 +119,10 @@ pub(super) fn held_back(pool: &Resources, held: &Resources) -> Resources {
             amounts.scalars.set(name, there.minus(taken).unwrap_or(Milli::ZERO));
             missing.set(name, wanted.minus(taken).unwrap_or(Milli::ZERO));
         }
-        amounts.devices.retain(|id, share: &mut Share| !devices.contains(id) || share.0 == 0);
+        amounts.devices.retain(|id, share: &mut Share| {
+            share.0 = share.0.saturating_sub(devices.get(id).map_or(0, |held| held.0));
+            share.0 > 0
+        });
         if !amounts.is_empty() {
             left.add(&Resources::flavored(flavor.clone(), amounts));
         }

@@ -209,12 +209,12 @@ impl Master {
             if std::mem::replace(&mut seen[client_id.index()], self.looks) == self.looks {
                 continue;
             }
-            let Some(available) = look.available_to(agent, &client.role) else { break };
-            let mut available = agent.offerable(client, available);
+            let Some(mut available) = look.available_to(agent, &client.role) else { break };
             if let Some(permitted) = self.permitted(id, client.framework, &client.role, &available.resources) {
                 look.pressed.push(client_id);
                 available = Arc::new(Available::new(Arc::new(permitted)));
             }
+            let available = agent.offerable(client, available);
             look.is_gathering = look.is_gathering || self.waits_for_locked(agent, client_id, client, &available);
             let may = asked.includes(client_id) && !(look.is_gathering && client.mode == OfferMode::Exclusive);
             if !may || !available.is_worth_offering() || !self.wants(agent, client_id, client, &available) {
@@ -372,6 +372,7 @@ impl Master {
         let id = OfferId::new(self.term, self.next_seq());
         let client = self.clients.get_mut(client_id).expect("an offer is made to a known client");
         client.standing += 1;
+        client.offered = Some(self.now);
         let (framework, mode, role) = (client.framework, client.mode, client.role.clone());
         let taker = self.frameworks.get_mut(&framework).expect("a client's framework is known");
         taker.offers.insert(id);
@@ -495,6 +496,7 @@ impl Master {
             self.touched.frameworks.push(entry.framework);
         }
         self.touched.offers.push(id);
+        self.note_offer_end(&entry);
         self.want_agent_round(entry.offer.agent);
         Some(entry)
     }
@@ -616,12 +618,14 @@ impl Master {
 
     pub(super) fn decline(&mut self, framework: FrameworkId, offers: &[OfferId], refusal: &Refusal) {
         for id in offers {
-            let id = self.replaced.get(id).copied().unwrap_or(*id);
+            // One that was replaced is gone; what replaced it has reached the framework meanwhile, or will, and is judged in its turn.
+            let id = *id;
             if self.offers.get(&id).is_none_or(|entry| entry.framework != framework) {
                 continue;
             }
             let Some(entry) = self.remove_offer(id) else { continue };
             self.stats.offers_declined += 1;
+            self.note_decline(framework, &entry.offer.role, refusal.reason.as_ref());
             let refusal = Refusal { duration: refusal.duration.max(REFUSAL_MIN), reason: refusal.reason.clone() };
             self.decline_nominations(entry.offer.agent, framework, &entry.offer.role);
             self.refuse(framework, entry.offer.agent, &entry.offer.role, entry.offer.resources.clone(), &refusal);

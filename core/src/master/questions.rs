@@ -7,7 +7,8 @@ use super::Master;
 use super::available::AgentAttributes;
 use super::state::{Agent, DeviceEntry};
 use super::view::AgentStatus;
-use crate::allocator::agent_classes::{Classes, Fleet};
+use crate::allocator::agent_classes::{Class, Classes, Fleet};
+use crate::allocator::conduct::Ledger;
 use crate::allocator::explain::{AgentRef, Outlook};
 use crate::allocator::history::{History, Queue};
 use crate::allocator::stock::{Condition, Fingerprint, Printer, Slot, Standing, Stock};
@@ -22,6 +23,8 @@ pub(super) struct Questions {
     pub(super) kinds: Classes,
     pub(super) history: History,
     pub(super) queues: BTreeMap<FrameworkId, BTreeMap<Role, Queue>>,
+    /// What is counted of each framework in each of its roles.
+    pub(super) ledgers: BTreeMap<(FrameworkId, Role), Ledger>,
     /// Agents that registered, changed what they have, or are gone, since the last review.
     changed: BTreeSet<AgentId>,
 }
@@ -69,10 +72,10 @@ impl Master {
     }
 
     /// A framework has launched a task.
-    pub(super) fn note_launch(&mut self, id: FrameworkId, role: &Role, task: &Task) {
+    pub(super) fn note_launch(&mut self, id: FrameworkId, task: &Task) {
         let Questions { queues, history, .. } = &mut self.questions;
-        if let Some(queue) = queues.get_mut(&id).and_then(|queues| queues.get_mut(role)) {
-            queue.launched(self.now, role, task, history);
+        if let Some(queue) = queues.get_mut(&id).and_then(|queues| queues.get_mut(&task.role)) {
+            queue.launched(self.now, &task.role, task, history);
         }
     }
 
@@ -121,15 +124,18 @@ impl Master {
     /// over the agents of the kinds that are large enough, until one is found.
     pub(super) fn outlook(&self, shape: &Shape) -> Outlook {
         let kinds = self.questions.kinds.iter().map(|(_, kind)| kind);
-        let fits = kinds.into_iter().any(|kind| {
-            let like = |agent: &AgentId| shape.constraint.matches(&AgentAttributes(&self.agents[agent]));
-            kind.stock.could_hold(shape) && (shape.constraint.is_any() || kind.members.iter().any(like))
-        });
+        let fits = kinds.into_iter().any(|kind| kind.stock.could_hold(shape) && self.is_for_some(kind, shape));
         match (fits, self.fleet_is_known()) {
             (true, _) => Outlook::Possible,
             (false, true) => Outlook::Hopeless,
             (false, false) => Outlook::Unknown,
         }
+    }
+
+    /// Whether some agent of the class is what the shape asks for.
+    pub(super) fn is_for_some(&self, class: &Class, shape: &Shape) -> bool {
+        let like = |agent: &AgentId| shape.constraint.matches(&AgentAttributes(&self.agents[agent]));
+        shape.constraint.is_any() || class.members.iter().any(like)
     }
 
     /// Whether this agent could run one of the shape when empty.

@@ -21,8 +21,8 @@ use crate::allocator::quota::Exceeded;
 use crate::allocator::sorter::kind_quantity;
 use crate::allocator::stock::{Condition, Finding, Standing, Stock, suits};
 use crate::model::{
-    AgentId, Attributes, Claim, Count, DeviceState, FrameworkId, Milli, OfferMode, Reject, Relaxed, Role, Selector, Shape,
-    TaskKey, TaskState, Time,
+    AgentId, Attributes, Claim, Count, DeviceState, FrameworkId, Milli, OfferMode, Reject, Relaxed, Role, Selector,
+    Shape, TaskKey, TaskState, Time,
 };
 
 /// Devices of one agent, and offers of one agent, are told up to so many.
@@ -39,7 +39,7 @@ impl Master {
     }
 
     fn why_task(&self, key: &TaskKey) -> Result<Explanation, Reject> {
-        let entry = self.tasks.get(key).ok_or_else(|| Reject::UnknownTask(key.task.clone()))?;
+        let Some(entry) = self.tasks.get(key) else { return self.why_member(key) };
         let message = match entry.status.reason {
             Some(reason) => Arc::from(format!("{reason}: {}", entry.status.message)),
             None => entry.status.message.clone(),
@@ -52,6 +52,20 @@ impl Master {
             lasting: Duration::from_micros(u64::try_from(lasting).unwrap_or(0)),
             agent: Some(self.agent_ref(entry.agent)),
             waits_for: self.task_waits_for(entry),
+        };
+        Ok(Explanation { subject: format!("task {key}"), waits: Vec::new(), task: Some(note) })
+    }
+
+    /// A task that is to start with its gang is none yet.
+    fn why_member(&self, key: &TaskKey) -> Result<Explanation, Reject> {
+        let (holding, agents) = self.gangs.progress(key).ok_or_else(|| Reject::UnknownTask(key.task.clone()))?;
+        let note = TaskNote {
+            key: key.clone(),
+            state: TaskState::Staging,
+            message: Arc::from(""),
+            lasting: Duration::ZERO,
+            agent: None,
+            waits_for: Some(TaskWait::Gang { holding, agents }),
         };
         Ok(Explanation { subject: format!("task {key}"), waits: Vec::new(), task: Some(note) })
     }
@@ -229,7 +243,11 @@ impl Master {
         if findings.is_empty() && cell.offered {
             findings.push(Finding { clause: ClauseKind::Offers, cause: CauseKind::Offered, miss: 0 });
         } else if findings.is_empty() {
-            findings.push(Finding { clause: ClauseKind::Order, cause: self.others_first(asker, cell.first, agent), miss: 0 });
+            findings.push(Finding {
+                clause: ClauseKind::Order,
+                cause: self.others_first(asker, cell.first, agent),
+                miss: 0,
+            });
         }
     }
 
@@ -245,7 +263,8 @@ impl Master {
             return CauseKind::OfferLimit { standing: client.standing };
         }
         let own = self.sorter.share(asker.role);
-        let offers = agent.offers.iter().map(|(offer, _)| &self.offers[offer]).filter(|entry| entry.framework != asker.id);
+        let offers =
+            agent.offers.iter().map(|(offer, _)| &self.offers[offer]).filter(|entry| entry.framework != asker.id);
         let mut others: Vec<(FrameworkId, Role)> =
             offers.map(|entry| (entry.framework, entry.offer.role.clone())).collect();
         others.sort_unstable();

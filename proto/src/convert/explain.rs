@@ -92,6 +92,9 @@ fn to_waits_for(wait: &TaskWait) -> WaitsFor {
         }
         TaskWait::End { grace } => WaitsFor::EndGraceUs(micros(*grace)),
         TaskWait::Acknowledgement => WaitsFor::Acknowledgement(NOTHING),
+        TaskWait::Gang { holding, agents } => {
+            WaitsFor::Gang(v1::GangWait { holding: *holding as u64, agents: *agents as u64 })
+        }
     }
 }
 
@@ -104,6 +107,9 @@ fn from_waits_for(wait: WaitsFor) -> Converted<TaskWait> {
         }
         WaitsFor::EndGraceUs(grace) => TaskWait::End { grace: duration(grace, "end_grace_us")? },
         WaitsFor::Acknowledgement(_) => TaskWait::Acknowledgement,
+        WaitsFor::Gang(gang) => {
+            TaskWait::Gang { holding: count(gang.holding, "holding")?, agents: count(gang.agents, "agents")? }
+        }
     })
 }
 

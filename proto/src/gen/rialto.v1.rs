@@ -1361,7 +1361,7 @@ pub struct EventFrame {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Call {
     /// The call.
-    #[prost(oneof = "call::Call", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "call::Call", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub call: ::core::option::Option<call::Call>,
 }
 /// Nested message and enum types in `Call`.
@@ -1402,6 +1402,9 @@ pub mod call {
         /// I am done.
         #[prost(message, tag = "11")]
         Teardown(super::Nothing),
+        /// I take these offers of several agents, and start that on all of them or on none.
+        #[prost(message, tag = "12")]
+        AcceptGang(super::AcceptGang),
     }
 }
 /// The first call on every connection.
@@ -1438,6 +1441,33 @@ pub struct Accept {
     /// How to treat what is left.
     #[prost(message, optional, tag = "5")]
     pub refusal: ::core::option::Option<Refusal>,
+}
+/// Offers of several agents, and what to start on all of them or on none. Answered when all of it runs, or never will; repeated on every
+/// connection until then.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AcceptGang {
+    /// Answered under this number; a refusal names all tasks.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// At most one for each agent.
+    #[prost(message, repeated, tag = "2")]
+    pub parts: ::prost::alloc::vec::Vec<GangPart>,
+    /// How to treat what is left.
+    #[prost(message, optional, tag = "3")]
+    pub refusal: ::core::option::Option<Refusal>,
+}
+/// What a gang starts on one agent.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GangPart {
+    /// The agent.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentId>,
+    /// The offers, all of that agent and of one role.
+    #[prost(message, repeated, tag = "2")]
+    pub offers: ::prost::alloc::vec::Vec<OfferId>,
+    /// The groups to start.
+    #[prost(message, repeated, tag = "3")]
+    pub groups: ::prost::alloc::vec::Vec<TaskGroup>,
 }
 /// For how long a framework does not want what it refuses.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2993,7 +3023,7 @@ pub struct ExplainedTask {
     #[prost(message, optional, tag = "5")]
     pub agent: ::core::option::Option<AgentRef>,
     /// What it waits for, if it does.
-    #[prost(oneof = "explained_task::WaitsFor", tags = "6, 7, 8, 9, 10")]
+    #[prost(oneof = "explained_task::WaitsFor", tags = "6, 7, 8, 9, 10, 11")]
     pub waits_for: ::core::option::Option<explained_task::WaitsFor>,
 }
 /// Nested message and enum types in `ExplainedTask`.
@@ -3016,7 +3046,20 @@ pub mod explained_task {
         /// That its framework acknowledges its end.
         #[prost(message, tag = "10")]
         Acknowledgement(super::Nothing),
+        /// That every agent of its gang holds its part.
+        #[prost(message, tag = "11")]
+        Gang(super::GangWait),
     }
+}
+/// A gang that is to start together.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GangWait {
+    /// How many agents hold their part.
+    #[prost(uint64, tag = "1")]
+    pub holding: u64,
+    /// How many there are.
+    #[prost(uint64, tag = "2")]
+    pub agents: u64,
 }
 /// An agent that is to come back.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -48,6 +48,7 @@ fn task_note() -> impl Strategy<Value = TaskNote> {
         option::of(duration()).prop_map(|given_up_in| TaskWait::AgentsReturn { given_up_in }),
         duration().prop_map(|grace| TaskWait::End { grace }),
         Just(TaskWait::Acknowledgement),
+        (number(), number()).prop_map(|(holding, agents)| TaskWait::Gang { holding, agents }),
     ];
     (task_key(), task_state(), prose(), duration(), option::of(agent_ref()), option::of(waits_for)).prop_map(
         |(key, state, message, lasting, agent, waits_for)| TaskNote { key, state, message, lasting, agent, waits_for },

@@ -190,6 +190,7 @@ impl Cluster {
             claims: Vec::new(),
             priority: 0,
             kill_grace: Duration::from_secs(3),
+            expected_run_time: None,
             executor: ExecutorRef::Supervisor,
             body: Body::new(Vec::new()),
         };

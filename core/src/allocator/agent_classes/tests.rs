@@ -26,7 +26,14 @@ impl Fleet for Cores {
     fn stock(&self, agent: AgentId) -> Stock {
         self.stocks.set(self.stocks.get() + 1);
         let total: Resources = format!("cpus:{}", self.cores[&agent]).parse().expect("resources");
-        Stock { standing: Standing::Ready, free: total.clone(), total, locked: Resources::new(), kept: crate::model::Quantities::new(), devices: Vec::new() }
+        Stock {
+            standing: Standing::Ready,
+            free: total.clone(),
+            total,
+            locked: Resources::new(),
+            kept: crate::model::Quantities::new(),
+            devices: Vec::new(),
+        }
     }
 }
 

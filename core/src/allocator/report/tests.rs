@@ -26,9 +26,7 @@ fn when(market: &mut Market) -> String {
 
 fn help(market: &mut Market) -> String {
     let target = Target::Framework(market.framework_id("ci"));
-    let Ok(Reply::WhatWouldHelp(advice)) = market.ask(Command::WhatWouldHelp(target)) else {
-        panic!("it is answered")
-    };
+    let Ok(Reply::WhatWouldHelp(advice)) = market.ask(Command::WhatWouldHelp(target)) else { panic!("it is answered") };
     super::what_would_help(&advice)
 }
 

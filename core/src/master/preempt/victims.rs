@@ -275,6 +275,9 @@ impl Agent {
             return None;
         }
         let devices: BTreeMap<_, Share> = self.resolve(&shape.claims, pool).ok()?;
+        if !self.leaves_kept(shape, &devices, pool) {
+            return None;
+        }
         let amounts = Amounts { scalars: shape.resources.quantities(), devices, ..Amounts::default() };
         Some(if amounts.is_empty() { Resources::new() } else { Resources::flavored(Flavor::default(), amounts) })
     }

@@ -41,7 +41,12 @@ fn agents_that_differ_in_what_is_free_are_looked_at_by_class() {
     }
     market.framework("other", "ops");
     for number in 0..17 {
-        market.launch("other", &format!("a{number}"), &format!("t{number}"), if number == 3 { "cpus:2" } else { "cpus:4" });
+        market.launch(
+            "other",
+            &format!("a{number}"),
+            &format!("t{number}"),
+            if number == 3 { "cpus:2" } else { "cpus:4" },
+        );
     }
     market.demand("other", vec![]).framework("ci", "eng").demand("ci", vec![shape("s", "cpus:4", &[], 1)]);
     let wait = market.wait_of("ci", "s");
@@ -273,7 +278,10 @@ fn asking_for_less_is_proposed_before_another_agent() {
 fn another_model_or_fewer_devices_are_proposed_where_they_would_do() {
     let mut market = Market::new();
     market.agent_with("a", "cpus:4", vec![device("g0", "gpu", "T4"), device("g1", "gpu", "T4")]).framework("ci", "eng");
-    market.demand("ci", vec![shape("model", "cpus:1", &["gpu: model == H100"], 1), shape("many", "cpus:1", &["4 gpu"], 1)]);
+    market.demand(
+        "ci",
+        vec![shape("model", "cpus:1", &["gpu: model == H100"], 1), shape("many", "cpus:1", &["4 gpu"], 1)],
+    );
     let model = market.what_would_help("ci", "model");
     let other = StepKind::OtherDevices {
         claim: "gpu: model == H100".to_owned(),

@@ -91,6 +91,32 @@ fn machines_with_devices_are_left_to_those_who_ask_for_them() {
 }
 
 #[test]
+fn what_devices_keep_is_left_to_those_who_hold_them() {
+    let keeps = |name: &str| Device { host_share: Quantities::of(Milli::from_whole(2), Milli::ZERO), ..gpu(name) };
+    let mut packer = packer(&[offer(1, 1, "web", "cpus:8", &[keeps("g0"), keeps("g1")])]);
+    assert_eq!(packer.place(&needs(5), Strategy::Pack), None);
+    assert!(packer.place(&needs(4), Strategy::Pack).is_some());
+    assert_eq!(packer.place(&needs(1), Strategy::Pack), None);
+    assert_eq!(packer.place(&on_gpu(3), Strategy::Pack), None, "the share of the other one is not its own");
+    assert!(packer.place(&on_gpu(2), Strategy::Pack).is_some());
+    assert!(packer.place(&on_gpu(2), Strategy::Pack).is_some());
+}
+
+#[test]
+fn two_offers_of_parts_of_a_shared_device_add_up() {
+    let shared = Device { mode: DeviceMode::Shared, ..gpu("s") };
+    let part = |seq, share| {
+        let mut part = offer(seq, 1, "web", "cpus:1", std::slice::from_ref(&shared));
+        let mut resources: Resources = "cpus:1".parse().expect("they are well formed");
+        resources.add(&Resources::device_shares_of([(shared.id.clone(), Share(share))]));
+        part.resources = resources.into();
+        part
+    };
+    let mut packer = packer(&[part(1, 300), part(2, 700)]);
+    assert!(packer.place(&on_gpu(2), Strategy::Pack).is_some(), "the whole of it, with both");
+}
+
+#[test]
 fn ports_are_given_out_once() {
     let mut packer = packer(&[offer(1, 1, "web", "cpus:8;ports:[31000-31002,31010-31010]", &[])]);
     let two = Needs { ports: 2, ..needs(1) };
@@ -161,6 +187,37 @@ fn other_roles_and_unused_machines_are_left_alone() {
     packer.launch(&place, task("t1", &place));
     assert_eq!(packer.unused(), [offers[1].id]);
     assert_eq!(packer.into_accepts().len(), 1);
+}
+
+#[test]
+fn a_gang_goes_over_machines_or_nowhere() {
+    let offers = [offer(1, 1, "web", "cpus:2", &[]), offer(2, 2, "web", "cpus:4", &[])];
+    let mut four = packer(&offers);
+    assert_eq!(four.place_gang(&vec![needs(2); 4], Strategy::Spread, |_| Some(0)), None);
+    assert_eq!(four.place_gang(&vec![needs(2); 3], Strategy::Spread, |_| Some(0)).map(|places| places.len()), Some(3));
+    // What the gang took is taken.
+    assert_eq!(four.place(&needs(1), Strategy::Pack), None);
+}
+
+#[test]
+fn a_gang_takes_offers_whole_and_none_that_are_in_use() {
+    let offers =
+        [offer(1, 1, "web", "cpus:2", &[]), offer(2, 2, "web", "cpus:4", &[]), offer(3, 3, "web", "cpus:4", &[])];
+    let mut packer = packer(&offers);
+    let single = packer.place(&needs(2), Strategy::Pack).expect("fits");
+    packer.launch(&single, task("t1", &single));
+    let places = packer.place_gang(&vec![needs(1); 2], Strategy::Spread, |_| Some(0)).expect("two machines are left");
+    assert!(places.iter().all(|place| place.agent != single.agent));
+    let member =
+        |(number, place): (usize, &Placement)| (place.agent, TaskGroup::single(task(&format!("g{number}"), place)));
+    packer.launch_gang(places.iter().enumerate().map(member).collect());
+    assert!(packer.place(&needs(1), Strategy::Pack).is_none(), "what a gang leaves is not used in this round");
+    let mut out: Out<()> = Out::over(offers);
+    packer.submit(&mut out, &Refusal::default());
+    let wishes = out.into_wishes();
+    assert!(matches!(&wishes[0], crate::scheduler::Wish::AcceptGang { parts, .. } if parts.len() == 2));
+    assert!(matches!(&wishes[1], crate::scheduler::Wish::Accept { agent, .. } if *agent == single.agent));
+    assert_eq!(wishes.len(), 2);
 }
 
 proptest! {
