@@ -98,6 +98,7 @@ fn clause(clause: &Clause) -> Value {
         ClauseKind::Claim { number, text } => json!({ "kind": "claim", "number": number, "claim": text }),
         ClauseKind::Claims => json!({ "kind": "claims" }),
         ClauseKind::Constraint { text } => json!({ "kind": "constraint", "constraint": text }),
+        ClauseKind::Quota => json!({ "kind": "quota" }),
         ClauseKind::Volumes => json!({ "kind": "volumes" }),
         ClauseKind::Filters => json!({ "kind": "filters" }),
         ClauseKind::Agents => json!({ "kind": "agents" }),
@@ -129,6 +130,15 @@ fn reason(kind: &CauseKind) -> Value {
         CauseKind::TooSmall { short } => json!({ "kind": "too_small", "short": short.as_f64() }),
         CauseKind::Reserved { short } => json!({ "kind": "reserved", "short": short.as_f64() }),
         CauseKind::KeptForDevices { short } => json!({ "kind": "kept_for_devices", "short": short.as_f64() }),
+        CauseKind::HeldForOthers => json!({ "kind": "held_for_others" }),
+        CauseKind::OverQuota { role, resource, limit, held, over } => json!({
+            "kind": "over_quota",
+            "role": role.as_str(),
+            "resource": &**resource,
+            "limit": limit.as_f64(),
+            "held": held.as_f64(),
+            "over": over.as_f64(),
+        }),
         CauseKind::VolumeElsewhere => json!({ "kind": "volume_elsewhere" }),
         CauseKind::VolumeInUse => json!({ "kind": "volume_in_use" }),
         CauseKind::NotEnoughFree { short } => json!({ "kind": "not_enough_free", "short": short.as_f64() }),
@@ -224,6 +234,9 @@ fn step(step: &Step) -> Value {
         StepKind::Unsuppress => json!({ "kind": "unsuppress" }),
         StepKind::Revive { left } => json!({ "kind": "revive", "left_s": seconds(*left) }),
         StepKind::ReleaseOffers { frameworks } => json!({ "kind": "release_offers", "frameworks": ids(frameworks) }),
+        StepKind::RaiseLimit { role, resource, by } => {
+            json!({ "kind": "raise_limit", "role": role.as_str(), "resource": &**resource, "by": by.as_f64() })
+        }
         StepKind::Less { resource, by, to } => {
             json!({ "kind": "less", "resource": &**resource, "by": by.as_f64(), "to": to.as_f64() })
         }

@@ -123,6 +123,8 @@ pub struct Clause {
 pub enum ClauseKind {
     /// The framework must be there and want offers.
     Framework,
+    /// The role must be within its limits.
+    Quota,
     /// What fits must be offered, and taken.
     Offers,
     /// It must be the framework's turn.
@@ -172,6 +174,21 @@ pub enum CauseKind {
     FrameworkAway,
     /// The framework wants no offers for this role.
     Suppressed,
+    /// One more would be over a limit.
+    OverQuota {
+        /// Whose: the role that asks, or one above it.
+        role: Role,
+        /// Of which resource.
+        resource: Arc<str>,
+        /// The limit.
+        limit: Milli,
+        /// What is held, locked and promised already.
+        held: Milli,
+        /// By how much it would be exceeded.
+        over: Milli,
+    },
+    /// It fits, but is held for others: freed for them by preemption, or guaranteed to them.
+    HeldForOthers,
     /// It is on offer to the framework right now.
     Offered,
     /// It fits, and others come first.
@@ -320,12 +337,12 @@ impl Wait {
 impl CauseKind {
     /// Whether it holds for agents, some of them; the others hold for the framework.
     pub const fn is_about_agents(&self) -> bool {
-        !matches!(self, Self::Suppressed | Self::FrameworkAway)
+        !matches!(self, Self::Suppressed | Self::FrameworkAway | Self::OverQuota { .. })
     }
 
     /// Whether there is room, and only the offer is missing.
     pub const fn is_free(&self) -> bool {
-        matches!(self, Self::Offered | Self::OthersFirst { .. } | Self::OfferLimit { .. })
+        matches!(self, Self::Offered | Self::HeldForOthers | Self::OthersFirst { .. } | Self::OfferLimit { .. })
     }
 
     /// Whether the two say the same, amounts and examples aside.
@@ -440,7 +457,7 @@ pub enum Only {
 
 const fn rank(kind: &ClauseKind) -> u8 {
     match kind {
-        ClauseKind::Framework => 0,
+        ClauseKind::Framework | ClauseKind::Quota => 0,
         ClauseKind::Offers => 1,
         ClauseKind::Agents => 3,
         _ => 2,

@@ -81,6 +81,15 @@ pub enum StepKind {
         /// Else for so much longer.
         left: Duration,
     },
+    /// Raise a limit.
+    RaiseLimit {
+        /// Of which role.
+        role: Role,
+        /// Of which resource.
+        resource: Arc<str>,
+        /// By how much at least.
+        by: Milli,
+    },
     /// Others give back what offers to them lock.
     ReleaseOffers {
         /// Who.

@@ -202,6 +202,7 @@ fn step_line(step: &Step) -> String {
         StepKind::Revive { left } => {
             format!("let the framework revive; else its refusal holds for {}{there}", span(*left))
         }
+        StepKind::RaiseLimit { role, resource, by } => format!("raise the limit of role {role} by {by} {resource}"),
         StepKind::ReleaseOffers { frameworks } => {
             let names: Vec<String> = frameworks.iter().map(ToString::to_string).collect();
             format!("get back what is locked in offers to {}{there}", names.join(", "))

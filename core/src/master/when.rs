@@ -8,7 +8,7 @@ use super::questions::Questions;
 use super::state::{Agent, Framework};
 use super::{Master, Target};
 use crate::allocator::agent_classes::{Class, ClassId};
-use crate::allocator::explain::Outlook;
+use crate::allocator::explain::{CauseKind, Outlook};
 use crate::allocator::help::{Advice, Effect, Site, Step, StepKind, WaitAdvice, what_would_help};
 use crate::allocator::history::{Estimate, asks};
 use crate::allocator::when::{Bound, Forecast, Freed, Machine, Replayed, Snapshot, WaitForecast, Waiting};
@@ -173,6 +173,9 @@ impl Master {
             own(StepKind::Reconnect);
         } else if framework.suppressed.contains(role) {
             own(StepKind::Unsuppress);
+        }
+        if let Some(CauseKind::OverQuota { role, resource, over, .. }) = self.over_quota(role, shape) {
+            own(StepKind::RaiseLimit { role, resource, by: over });
         }
         steps.extend(what_would_help(role, shape, &sites, &kinds));
         let has_room = |site: &&Site<'_>| site.unmet == 0 && site.refused.is_none() && site.stock.fits(role, shape);

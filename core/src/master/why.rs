@@ -17,10 +17,12 @@ use crate::allocator::explain::{
 };
 use crate::allocator::help::Site;
 use crate::allocator::history::{Row, asks};
+use crate::allocator::quota::Exceeded;
+use crate::allocator::sorter::kind_quantity;
 use crate::allocator::stock::{Condition, Finding, Standing, Stock, suits};
 use crate::model::{
-    AgentId, Attributes, Claim, DeviceState, FrameworkId, OfferMode, Reject, Relaxed, Role, Selector, Shape, TaskKey,
-    TaskState, Time,
+    AgentId, Attributes, Claim, Count, DeviceState, FrameworkId, Milli, OfferMode, Reject, Relaxed, Role, Selector,
+    Shape, TaskKey, TaskState, Time,
 };
 
 /// Devices of one agent, and offers of one agent, are told up to so many.
@@ -94,6 +96,9 @@ impl Master {
                 answer.tally.count(Finding { clause: ClauseKind::Framework, cause, miss: 0 }, 0, None, Only::Not);
             }
         }
+        if let Some(cause) = self.over_quota(role, shape) {
+            answer.tally.count(Finding { clause: ClauseKind::Quota, cause, miss: 0 }, 0, None, Only::Not);
+        }
         let outlook = self.outlook(shape);
         let classes = if outlook == Outlook::Possible { &self.questions.classes } else { &self.questions.kinds };
         for (_, class) in classes.iter() {
@@ -113,6 +118,23 @@ impl Master {
             evaluations: answer.evaluations,
             clauses: answer.tally.clauses(),
         }
+    }
+
+    /// The limit that one more of the shape would exceed. Devices count by kind; which models they will be is not known.
+    pub(super) fn over_quota(&self, role: &Role, shape: &Shape) -> Option<CauseKind> {
+        let mut asked = shape.resources.plain_quantities();
+        for wanted in shape.claims.iter().filter_map(|claim| claim.alternatives.first()) {
+            let count = match wanted.count {
+                Count::Exactly(count) => u64::from(count),
+                Count::All => 1,
+            };
+            let kind = kind_quantity(&wanted.kind);
+            let each = u64::from(wanted.share.0);
+            asked.set(&kind, asked.get(&kind).plus(Milli(count * each)));
+        }
+        let Exceeded { role, resource, limit, held, asked } = self.quotas.check(role, &asked).err()?;
+        let over = held.plus(asked).minus(limit).unwrap_or_default();
+        Some(CauseKind::OverQuota { role, resource: Arc::from(resource.as_str()), limit, held, over })
     }
 
     /// What is kept of a shape that waits.
@@ -207,12 +229,21 @@ impl Master {
         if findings.is_empty() && cell.offered {
             findings.push(Finding { clause: ClauseKind::Offers, cause: CauseKind::Offered, miss: 0 });
         } else if findings.is_empty() {
-            findings.push(Finding { clause: ClauseKind::Order, cause: self.others_first(asker, agent), miss: 0 });
+            findings.push(Finding {
+                clause: ClauseKind::Order,
+                cause: self.others_first(asker, cell.first, agent),
+                miss: 0,
+            });
         }
     }
 
     /// The agent has room, and the asker has no offer of it: who has.
-    fn others_first(&self, asker: &Asker<'_>, agent: &Agent) -> CauseKind {
+    fn others_first(&self, asker: &Asker<'_>, id: AgentId, agent: &Agent) -> CauseKind {
+        let available = agent.available(asker.role);
+        let left = self.shielded(id, asker.id, asker.role, &available);
+        if left.is_some_and(|left| !agent.fits(asker.shape, &left)) {
+            return CauseKind::HeldForOthers;
+        }
         let client = self.sorter.client(asker.role, asker.id).and_then(|client| self.clients.get(client));
         if let Some(client) = client.filter(|client| client.is_bounded) {
             return CauseKind::OfferLimit { standing: client.standing };

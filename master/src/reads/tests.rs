@@ -8,7 +8,7 @@ fn agent(seq: u64) -> Change {
         name: Arc::from("a"),
         status: AgentStatus::Active,
         attributes: Arc::default(),
-        total: Resources::new(),
+        total: Arc::default(),
         allocated: Quantities::new(),
         offered: Quantities::new(),
         journal_degraded: false,

@@ -245,6 +245,11 @@ fn to_kind(kind: &StepKind) -> Kind {
         StepKind::AddDevices { claim, count } => {
             Kind::AddDevices(v1::AddDevices { claim: claim.clone(), count: *count as u64 })
         }
+        StepKind::RaiseLimit { role, resource, by } => Kind::RaiseLimit(v1::RaiseLimit {
+            role: role.to_wire(),
+            resource: resource.as_ref().to_owned(),
+            by_milli: by.0,
+        }),
         StepKind::AddAgents { count, for_all } => Kind::AddAgents(v1::AddAgents { count: *count, for_all: *for_all }),
     }
 }
@@ -276,6 +281,11 @@ fn from_kind(kind: Kind) -> Converted<StepKind> {
         Kind::AddDevices(add) => {
             StepKind::AddDevices { claim: add.claim, count: count(add.count, "add_devices.count")? }
         }
+        Kind::RaiseLimit(raise) => StepKind::RaiseLimit {
+            role: inside(raise.role, "raise_limit.role")?,
+            resource: text(&raise.resource, "raise_limit.resource")?,
+            by: Milli(raise.by_milli),
+        },
         Kind::AddAgents(v1::AddAgents { count, for_all }) => StepKind::AddAgents { count, for_all },
     })
 }

@@ -186,6 +186,7 @@ fn to_part(kind: &ClauseKind) -> Part {
         ClauseKind::Filters => Part::Filters(NOTHING),
         ClauseKind::Agents => Part::Agent(NOTHING),
         ClauseKind::Volumes => Part::Volumes(NOTHING),
+        ClauseKind::Quota => Part::Quota(NOTHING),
     }
 }
 
@@ -203,6 +204,7 @@ fn from_part(part: Part) -> Converted<ClauseKind> {
         Part::Filters(_) => ClauseKind::Filters,
         Part::Agent(_) => ClauseKind::Agents,
         Part::Volumes(_) => ClauseKind::Volumes,
+        Part::Quota(_) => ClauseKind::Quota,
     })
 }
 
@@ -259,6 +261,14 @@ fn to_kind(kind: &CauseKind) -> Kind {
         CauseKind::AgentAway { standing } => Kind::AgentAway(standing.to_wire()),
         CauseKind::OfferLimit { standing } => Kind::OfferLimit(*standing),
         CauseKind::KeptForDevices { short } => Kind::KeptForDevicesMilli(short.0),
+        CauseKind::HeldForOthers => Kind::HeldForOthers(NOTHING),
+        CauseKind::OverQuota { role, resource, limit, held, over } => Kind::OverQuota(v1::OverQuota {
+            role: role.to_wire(),
+            resource: resource.as_ref().to_owned(),
+            limit_milli: limit.0,
+            held_milli: held.0,
+            over_milli: over.0,
+        }),
         CauseKind::VolumeElsewhere => Kind::VolumeElsewhere(NOTHING),
         CauseKind::VolumeInUse => Kind::VolumeInUse(NOTHING),
     }
@@ -298,6 +308,14 @@ fn from_kind(kind: Kind) -> Converted<CauseKind> {
         Kind::AgentAway(standing) => CauseKind::AgentAway { standing: inside(standing, "agent_away")? },
         Kind::OfferLimit(standing) => CauseKind::OfferLimit { standing },
         Kind::KeptForDevicesMilli(short) => CauseKind::KeptForDevices { short: Milli(short) },
+        Kind::HeldForOthers(_) => CauseKind::HeldForOthers,
+        Kind::OverQuota(over) => CauseKind::OverQuota {
+            role: inside(over.role, "over_quota.role")?,
+            resource: text(&over.resource, "over_quota.resource")?,
+            limit: Milli(over.limit_milli),
+            held: Milli(over.held_milli),
+            over: Milli(over.over_milli),
+        },
         Kind::VolumeElsewhere(_) => CauseKind::VolumeElsewhere,
         Kind::VolumeInUse(_) => CauseKind::VolumeInUse,
     })

@@ -1,12 +1,8 @@
 use rialto_core::master::{Command, Reply, Target};
 
-use super::error::{At, ConvertError};
-use super::fields::at_most;
+use super::error::At;
 use super::quota::{from_set_quota, to_set_quota};
-use super::{
-    Converted, Wire, expected, inside, list, micros, one_of, optional, optional_duration, optional_text, required,
-    text, to_list,
-};
+use super::{Converted, Wire, expected, inside, micros, one_of, optional_duration, required, text};
 use crate::v1;
 use crate::v1::command_reply::Reply as ReplyKind;
 use crate::v1::command_request::Command as CommandKind;

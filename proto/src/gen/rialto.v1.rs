@@ -3112,7 +3112,7 @@ pub struct Clause {
     #[prost(message, repeated, tag = "3")]
     pub causes: ::prost::alloc::vec::Vec<Cause>,
     /// Which part.
-    #[prost(oneof = "clause::Kind", tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "clause::Kind", tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub kind: ::core::option::Option<clause::Kind>,
 }
 /// Nested message and enum types in `Clause`.
@@ -3150,6 +3150,9 @@ pub mod clause {
         /// The volumes that it names.
         #[prost(message, tag = "13")]
         Volumes(super::Nothing),
+        /// The role must be within its limits.
+        #[prost(message, tag = "14")]
+        Quota(super::Nothing),
     }
 }
 /// A device claim.
@@ -3174,7 +3177,7 @@ pub struct Cause {
     /// The reason.
     #[prost(
         oneof = "cause::Kind",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27"
     )]
     pub kind: ::core::option::Option<cause::Kind>,
 }
@@ -3252,7 +3255,32 @@ pub mod cause {
         /// The volumes that are named are in use.
         #[prost(message, tag = "25")]
         VolumeInUse(super::Nothing),
+        /// One more would be over a limit.
+        #[prost(message, tag = "26")]
+        OverQuota(super::OverQuota),
+        /// It fits, but is held for others.
+        #[prost(message, tag = "27")]
+        HeldForOthers(super::Nothing),
     }
+}
+/// A limit that one more would exceed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OverQuota {
+    /// Whose.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// Of which resource.
+    #[prost(string, tag = "2")]
+    pub resource: ::prost::alloc::string::String,
+    /// The limit, in thousandths.
+    #[prost(uint64, tag = "3")]
+    pub limit_milli: u64,
+    /// What is taken already, in thousandths.
+    #[prost(uint64, tag = "4")]
+    pub held_milli: u64,
+    /// By how many thousandths it would be exceeded.
+    #[prost(uint64, tag = "5")]
+    pub over_milli: u64,
 }
 /// Those who come first.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3478,7 +3506,7 @@ pub struct HelpStep {
     /// The change.
     #[prost(
         oneof = "help_step::Kind",
-        tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
+        tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17"
     )]
     pub kind: ::core::option::Option<help_step::Kind>,
 }
@@ -3526,7 +3554,23 @@ pub mod help_step {
         /// Add agents like that one.
         #[prost(message, tag = "16")]
         AddAgents(super::AddAgents),
+        /// Raise a limit.
+        #[prost(message, tag = "17")]
+        RaiseLimit(super::RaiseLimit),
     }
+}
+/// Raise a limit.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RaiseLimit {
+    /// Of which role.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// Of which resource.
+    #[prost(string, tag = "2")]
+    pub resource: ::prost::alloc::string::String,
+    /// By how many thousandths at least.
+    #[prost(uint64, tag = "3")]
+    pub by_milli: u64,
 }
 /// Ask for less.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

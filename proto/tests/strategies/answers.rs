@@ -86,6 +86,7 @@ fn clause() -> impl Strategy<Value = Clause> {
         line().prop_map(|text| ClauseKind::Constraint { text }),
         Just(ClauseKind::Filters),
         Just(ClauseKind::Volumes),
+        Just(ClauseKind::Quota),
         Just(ClauseKind::Agents),
     ];
     (kind, number(), number(), vec(cause(), 0..3)).prop_map(|(kind, agents, alone, causes)| Clause {
@@ -112,6 +113,9 @@ fn cause() -> impl Strategy<Value = Cause> {
         short().prop_map(|short| CauseKind::Reserved { short }),
         short().prop_map(|short| CauseKind::NotEnoughFree { short }),
         short().prop_map(|short| CauseKind::KeptForDevices { short }),
+        Just(CauseKind::HeldForOthers),
+        (role(), prose(), short(), short(), short())
+            .prop_map(|(role, resource, limit, held, over)| CauseKind::OverQuota { role, resource, limit, held, over }),
         Just(CauseKind::VolumeElsewhere),
         Just(CauseKind::VolumeInUse),
         line().prop_map(|unmet| CauseKind::ConstraintNotMet { unmet }),
@@ -200,6 +204,7 @@ fn step() -> impl Strategy<Value = Step> {
         (prose(), short(), short()).prop_map(|(resource, by, to)| StepKind::Less { resource, by, to }),
         (line(), any::<u16>()).prop_map(|(claim, to)| StepKind::FewerDevices { claim, to }),
         line().prop_map(|claim| StepKind::WithoutTopology { claim }),
+        (role(), prose(), short()).prop_map(|(role, resource, by)| StepKind::RaiseLimit { role, resource, by }),
     ];
     let fleet = prop_oneof![
         (line(), line(), vec(prose(), 0..3)).prop_map(|(claim, dropped, models)| StepKind::OtherDevices {

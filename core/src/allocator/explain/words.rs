@@ -31,6 +31,12 @@ impl Cause {
             CauseKind::TooSmall { short } => by(*short, ", even when empty"),
             CauseKind::Reserved { short } => by(*short, "; the rest is reserved for other roles"),
             CauseKind::KeptForDevices { short } => by(*short, "; the rest is kept for tasks with devices"),
+            CauseKind::OverQuota { role, resource, limit, held, over } => {
+                format!(
+                    "over the limit of role {role}: {held} of {limit} {resource} are taken, one more is {over} too much"
+                )
+            }
+            CauseKind::HeldForOthers => "it fits, but is held for those who have a right to it first".to_owned(),
             CauseKind::VolumeElsewhere => "its volume is not there".to_owned(),
             CauseKind::VolumeInUse => "its volume is in use".to_owned(),
             CauseKind::NotEnoughFree { short } => by(*short, ""),
