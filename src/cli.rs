@@ -161,9 +161,37 @@ pub struct Agent {
     /// Where its devices come from: "glob:/dev/ttyUSB*,kind=dongle", or "fake:gpu,model=T4,memory=16GiB,count=2". May be repeated.
     #[arg(long = "device-source", env = "RIALTO_DEVICE_SOURCES", value_name = "SPEC", value_delimiter = ';')]
     pub device_sources: Vec<String>,
+    /// How tasks are kept apart: with cgroups, namespaces and device control (linux), as plain processes (process), or as far as the
+    /// kernel and this user allow (auto).
+    #[arg(long, env = "RIALTO_LAUNCHER", default_value = "auto", value_name = "KIND")]
+    pub launcher: Launcher,
+    /// Where cgroups are made, below the mount point of each hierarchy.
+    #[arg(long, env = "RIALTO_CGROUP_ROOT", default_value = "rialto", value_name = "PATH")]
+    pub cgroup_root: String,
     /// How to reach the master.
     #[command(flatten)]
     pub connect: Connect,
+}
+
+/// How an agent keeps tasks apart.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Launcher {
+    /// As far as the kernel and this user allow; what is missing is said.
+    Auto,
+    /// With cgroups, namespaces and device control, or not at all.
+    Linux,
+    /// As plain processes.
+    Process,
+}
+
+impl From<Launcher> for rialto_agent::LauncherKind {
+    fn from(launcher: Launcher) -> Self {
+        match launcher {
+            Launcher::Auto => Self::Auto,
+            Launcher::Linux => Self::Linux,
+            Launcher::Process => Self::Process,
+        }
+    }
 }
 
 /// `rialto run`.

@@ -36,6 +36,9 @@ pub enum AgentError {
     /// The token can't be sent.
     #[error("token: expected printable ASCII without white space")]
     Token,
+    /// Tasks can't be kept apart as was asked for.
+    #[error("launcher linux: {0}")]
+    Isolation(String),
     /// The master does not want this agent.
     #[error("the master refuses this agent: {0}")]
     Refused(Reject),

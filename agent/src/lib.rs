@@ -32,7 +32,7 @@ mod sources;
 mod work_dir;
 
 pub use error::AgentError;
-pub use options::{OnStop, Options};
+pub use options::{LauncherKind, OnStop, Options};
 pub use shell::run;
 pub use sources::{DeviceSource, SourceError};
 

@@ -42,6 +42,8 @@ pub struct Stats {
     pub memory_bytes: Option<u64>,
     /// The most memory that was in use.
     pub memory_peak_bytes: Option<u64>,
+    /// The most that it may use; absent if there is no limit.
+    pub memory_limit_bytes: Option<u64>,
     /// Processes that were killed because there was no memory left under the limit.
     pub memory_kills: Option<u64>,
     /// Processes and threads now.
@@ -276,11 +278,13 @@ impl Folder {
             Version::V1 if self.has(Controller::Memory) => {
                 stats.memory_bytes = number("memory.usage_in_bytes");
                 stats.memory_peak_bytes = number("memory.max_usage_in_bytes");
+                stats.memory_limit_bytes = number("memory.limit_in_bytes");
                 stats.memory_kills = of("memory.oom_control", "oom_kill");
             }
             Version::V2 if self.has(Controller::Memory) => {
                 stats.memory_bytes = number("memory.current");
                 stats.memory_peak_bytes = number("memory.peak");
+                stats.memory_limit_bytes = number("memory.max");
                 stats.memory_kills = of("memory.events", "oom_kill");
             }
             _ => {}

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use devices::DeviceRule;
+pub(crate) use group::enter;
 pub use group::{Group, Stats};
 pub use hierarchies::{Detected, Hierarchies, Hierarchy};
 
@@ -66,6 +67,14 @@ pub struct Limits {
     /// The most processes and threads.
     #[serde(default)]
     pub pids: Option<u64>,
+}
+
+/// The name of an agent's folder in each hierarchy: the same for every agent of a work directory. FNV-1a of its path.
+#[must_use]
+pub fn key(work_dir: &Path) -> String {
+    let bytes = work_dir.as_os_str().as_encoded_bytes();
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    format!("{:016x}", bytes.iter().fold(0xcbf2_9ce4_8422_2325, step))
 }
 
 /// Why a cgroup can't be made, changed, read or removed.

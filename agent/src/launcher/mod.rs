@@ -5,8 +5,11 @@
 //! and found again at any time; what counts is what the supervisor's folder says.
 
 mod follow;
+mod isolation;
 mod plan;
 mod remains;
+
+pub(crate) use isolation::Isolation;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +25,7 @@ use tokio::task::AbortHandle;
 
 use crate::health;
 use crate::shell::Event;
-use crate::supervisor::client::{self, Liveness};
+use crate::supervisor::client::{self, Liveness, PidNamespace};
 use crate::supervisor::{protocol, resolve_user};
 use crate::work_dir::{Boot, Layout};
 
@@ -41,6 +44,7 @@ pub(crate) struct Launcher {
     pub(crate) exe: PathBuf,
     /// `PATH` of tasks that set none.
     pub(crate) path: String,
+    pub(crate) isolation: Isolation,
     /// Bounds how many groups are being started at once.
     pub(crate) starting: Semaphore,
     pub(crate) events: mpsc::Sender<Event>,
@@ -72,6 +76,7 @@ pub(crate) struct Group {
     directory: PathBuf,
     kills: mpsc::Receiver<Kill>,
     child: Option<Child>,
+    namespace: PidNamespace,
     /// Why the supervisor refused what it was told, if it did.
     refused: Option<String>,
 }
@@ -82,7 +87,18 @@ impl Group {
         let tasks: Vec<TaskKey> = order.launch.group.tasks.iter().map(|task| key(&task.id)).collect();
         let directory = launcher.layout.run(&tasks[0]);
         let members = tasks.iter().map(|_| Member::default()).collect();
-        Self { launcher, order, tasks, members, checks: Vec::new(), directory, kills, child: None, refused: None }
+        Self {
+            launcher,
+            order,
+            tasks,
+            members,
+            checks: Vec::new(),
+            directory,
+            kills,
+            child: None,
+            namespace: PidNamespace::Same,
+            refused: None,
+        }
     }
 
     /// Starts the group and stays with it until it has ended.
@@ -128,6 +144,7 @@ impl Group {
         match plan::plan(&self.launcher, &self.order, &self.tasks) {
             Ok(plan) => {
                 self.checks = plan.checks;
+                self.namespace = PidNamespace::of(&plan.spec);
                 Some(plan.spec)
             }
             Err(plan::PlanError { member, message }) => {
@@ -142,7 +159,8 @@ impl Group {
     async fn spawn(&mut self, spec: Option<protocol::Spec>) -> Result<UnixStream, String> {
         let _permit = self.launcher.starting.acquire().await.map_err(|_| "the agent is stopping".to_owned())?;
         let (exe, directory) = (self.launcher.exe.clone(), self.directory.clone());
-        let spawned = tokio::task::spawn_blocking(move || spawn(&exe, &directory, spec.as_ref())).await;
+        let namespace = self.namespace;
+        let spawned = tokio::task::spawn_blocking(move || spawn(&exe, &directory, namespace, spec.as_ref())).await;
         let spawned = spawned.map_err(|_| "the agent is stopping".to_owned())??;
         self.child = Some(spawned.child);
         spawned.stream.set_nonblocking(true).map_err(|error| error.to_string())?;
@@ -192,11 +210,16 @@ impl Drop for Group {
     }
 }
 
-fn spawn(exe: &Path, directory: &Path, spec: Option<&protocol::Spec>) -> Result<client::Spawned, String> {
+fn spawn(
+    exe: &Path,
+    directory: &Path,
+    namespace: PidNamespace,
+    spec: Option<&protocol::Spec>,
+) -> Result<client::Spawned, String> {
     if let Some(spec) = spec {
         prepare(directory, spec)?;
     }
-    client::spawn(exe, directory).map_err(|error| error.to_string())
+    client::spawn(exe, directory, namespace).map_err(|error| error.to_string())
 }
 
 fn prepare(directory: &Path, spec: &protocol::Spec) -> Result<(), String> {

@@ -30,8 +30,12 @@ pub(super) struct PlanError {
 }
 
 pub(super) fn plan(launcher: &Launcher, order: &Order, keys: &[TaskKey]) -> Result<Plan, PlanError> {
-    let mut spec =
-        protocol::Spec { version: protocol::VERSION, durability: Durability::ProcessLoss, tasks: Vec::new() };
+    let mut spec = protocol::Spec {
+        version: protocol::VERSION,
+        durability: Durability::ProcessLoss,
+        container: launcher.isolation.container(),
+        tasks: Vec::new(),
+    };
     let mut checks = Vec::new();
     for (member, (task, key)) in order.launch.group.tasks.iter().zip(keys).enumerate() {
         let planned = member_plan(launcher, order, task, key, member);
@@ -77,6 +81,11 @@ fn member_plan(
         max_run_ms: body.max_run.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         logs,
         user: user(&body.user, &order.launch.user)?,
+        cgroup: launcher.isolation.cgroup(task, key),
+        devices: devices
+            .iter()
+            .flat_map(|device| device.nodes.iter().map(|node| Path::new(&**node).to_owned()))
+            .collect(),
     };
     Ok((spec, check))
 }

@@ -8,7 +8,8 @@ use rustix::process::{Signal, kill_process, kill_process_group};
 use super::logs::Stream;
 use super::procfs::{self, Process};
 use super::protocol::{KillCause, Outcome, Spec, TaskEnd, TaskSpec, TaskState, TaskStatus, Usage};
-use super::{spawn, sys};
+use super::{contain, spawn, sys};
+use crate::cgroup;
 
 /// Looks at the process tree in one round of killing: more than a tree that grows while it is killed needs, fewer than would starve the loop.
 const MAX_LOOKS: usize = 50;
@@ -26,6 +27,7 @@ pub(super) enum Children {
 pub(super) struct Member {
     pub(super) name: String,
     pub(super) streams: Vec<Stream>,
+    cgroup: Option<cgroup::Group>,
     grace: Duration,
     phase: Phase,
     killed: Option<KillCause>,
@@ -67,10 +69,11 @@ enum Sentence {
 }
 
 impl Member {
-    fn new(spec: &TaskSpec) -> Self {
+    fn new(spec: &TaskSpec, cgroup: Option<cgroup::Group>) -> Self {
         Self {
             name: spec.name.clone(),
             streams: Vec::new(),
+            cgroup,
             grace: Duration::from_millis(spec.grace_ms.into()),
             phase: Phase::Waiting,
             killed: None,
@@ -139,7 +142,15 @@ impl Member {
             ended_unix_ms: *ended_unix_ms,
             dropped_bytes: self.streams.iter().map(Stream::dropped_bytes).sum(),
             usage: *usage,
+            cgroup: self.cgroup.as_ref().map(|cgroup| Box::new(cgroup.stats())),
         })
+    }
+
+    /// Kills everything in its cgroup at once, however fast it forks, frozen or not.
+    fn kill_cgroup(&self) {
+        if let Some(Err(error)) = self.cgroup.as_ref().map(cgroup::Group::kill) {
+            super::store::note(&error.to_string());
+        }
     }
 
     fn sentence(&self, now: Instant) -> Sentence {
@@ -164,8 +175,9 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(spec: &Spec) -> Self {
-        let members = spec.tasks.iter().map(Member::new).collect();
+    /// With the cgroup of each member.
+    pub(super) fn new(spec: &Spec, cgroups: Vec<Option<cgroup::Group>>) -> Self {
+        let members = spec.tasks.iter().zip(cgroups).map(|(task, cgroup)| Member::new(task, cgroup)).collect();
         let me = rustix::process::getpid().as_raw_pid();
         Self { members, changed: BTreeSet::new(), sweep_at: None, rounds: 0, me }
     }
@@ -176,7 +188,7 @@ impl Group {
             if !matches!(self.members[index].phase, Phase::Waiting) {
                 return;
             }
-            let started = spawn::start(task);
+            let started = spawn::start(task, self.members[index].cgroup.as_ref());
             let now = Instant::now();
             match started {
                 Ok(started) => {
@@ -297,6 +309,8 @@ impl Group {
     /// One round over the process tree; answers how many processes were killed. Looks again until a look finds no process that is new, since
     /// a tree can grow while it is cut.
     fn execute(&self, now: Instant) -> usize {
+        let condemned = self.members.iter().filter(|member| member.sentence(now) == Sentence::Kill);
+        condemned.for_each(Member::kill_cgroup);
         let mut hit = BTreeSet::new();
         for look in 0..MAX_LOOKS {
             let before = hit.len();
@@ -331,13 +345,16 @@ impl Group {
         if ending().any(is_untold) { Sentence::Terminate } else { Sentence::Spare }
     }
 
-    /// Every process below this one with the member that it belongs to: by its process group, else by its parent's owner. `None` for an
-    /// orphan that has left its group, unless there is only one member.
+    /// Every process below this one with the member that it belongs to: by its cgroup, else by its process group, else by its parent's
+    /// owner. `None` for an orphan that has left its group, unless there is only one member, or each has a cgroup.
     fn owned_processes(&self) -> Vec<(Process, Option<usize>)> {
         let only = (self.members.len() == 1).then_some(0);
         let groups =
             self.members.iter().enumerate().filter_map(|(index, member)| Some((member.process_group()?, index)));
-        let groups: BTreeMap<i32, usize> = groups.collect();
+        let mut groups: BTreeMap<i32, usize> = groups.collect();
+        if only.is_none() {
+            groups.extend(self.by_cgroup());
+        }
         let mut owners: BTreeMap<i32, Option<usize>> = BTreeMap::new();
         let mut owned = Vec::new();
         for process in procfs::descendants(self.me) {
@@ -348,6 +365,17 @@ impl Group {
             owned.push((process, owner));
         }
         owned
+    }
+
+    fn by_cgroup(&self) -> impl Iterator<Item = (i32, usize)> + '_ {
+        let processes = |member: &Member| member.cgroup.as_ref().and_then(|cgroup| cgroup.processes().ok());
+        let members = self.members.iter().enumerate();
+        members.flat_map(move |(index, member)| processes(member).into_iter().flatten().map(move |pid| (pid, index)))
+    }
+
+    /// Removes the cgroups, when everything has ended.
+    pub(super) fn remove_cgroups(&self) {
+        contain::remove(self.members.iter().map(|member| &member.cgroup));
     }
 
     /// Members that have no process left while others still run. When a process could be anybody's, there are none.

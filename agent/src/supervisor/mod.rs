@@ -43,6 +43,7 @@ pub mod client;
 pub mod protocol;
 
 mod codec;
+mod contain;
 mod group;
 mod logs;
 mod procfs;
@@ -53,5 +54,6 @@ mod store;
 mod sys;
 
 pub use codec::{DecodeError, FrameDecoder, encode_command};
+pub(crate) use contain::probe as probe_namespaces;
 pub use run::main;
 pub(crate) use spawn::resolve_user;

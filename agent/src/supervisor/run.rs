@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, Mode};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde::Serialize;
 use thiserror::Error;
 
 use super::codec::encode;
+use super::contain::{self, ContainError};
 use super::group::{Children, Group, Member, unix_ms};
 use super::logs::CHUNK_BYTES;
 use super::protocol::{
@@ -40,6 +41,8 @@ enum SetupError {
     Json(#[from] serde_json::Error),
     #[error("spec.json: {0}")]
     Spec(#[from] SpecError),
+    #[error("container: {0}")]
+    Contain(#[from] ContainError),
 }
 
 /// Runs `rialto supervise DIR`: returns when the group has ended. To be called first in `main`, when nothing has been opened or spawned.
@@ -91,6 +94,8 @@ struct Supervisor {
     buffer: Vec<u8>,
     record_retry_at: Option<Instant>,
     settle: Settle,
+    /// This process, as the agent knows it.
+    pid: i32,
 }
 
 /// Whether processes have ended since members were last looked at.
@@ -117,17 +122,19 @@ impl Supervisor {
         detach(&directory).map_err(step("directory"))?;
         let spec: Spec = serde_json::from_slice(&fs::read(store::SPEC).map_err(step(store::SPEC))?)?;
         spec.validate()?;
-        store::claim().map_err(step(store::PID))?;
+        let pid = store::claim().map_err(step(store::PID))?;
         let server = Server::bind().map_err(step(store::SOCKET))?;
+        let cgroups = contain::enter(&spec)?;
         let mut supervisor = Self {
             signals: File::from(signals),
             server,
-            group: Group::new(&spec),
+            group: Group::new(&spec, cgroups),
             durability: spec.durability,
             children: Children::Some,
             buffer: vec![0; CHUNK_BYTES],
             record_retry_at: None,
             settle: Settle::Done,
+            pid,
         };
         if let Some(first) = first.take() {
             supervisor.greet(first);
@@ -149,6 +156,7 @@ impl Supervisor {
             }
             if let Some(terminal) = self.finish(now) {
                 self.server.broadcast(&Frame::Finished(terminal));
+                self.group.remove_cgroups();
                 self.server.finish(FAREWELL);
                 return Ok(());
             }
@@ -229,7 +237,7 @@ impl Supervisor {
 
     fn snapshot(&self) -> Snapshot {
         let tasks = self.group.members.iter().map(Member::status).collect();
-        Snapshot { version: VERSION, pid: rustix::process::getpid().as_raw_pid(), tasks }
+        Snapshot { version: VERSION, pid: self.pid, tasks }
     }
 
     fn take_signals(&mut self) {
@@ -239,8 +247,10 @@ impl Supervisor {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) => return note(&format!("signals: {error}")),
         };
-        for signal in sys::signal_numbers(&records[..count]) {
-            if signal == Signal::TERM.as_raw().unsigned_abs() {
+        // In a namespace of its own, this process obeys those outside and not the tasks inside.
+        let is_first = rustix::process::getpid() == Pid::INIT;
+        for (signal, sender) in sys::signals(&records[..count]) {
+            if signal == Signal::TERM.as_raw().unsigned_abs() && (sender == 0 || !is_first) {
                 self.group.kill(None, KillCause::Shutdown, None, Instant::now());
             } else if signal == Signal::CHILD.as_raw().unsigned_abs() {
                 self.reap();

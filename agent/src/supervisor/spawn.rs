@@ -7,9 +7,11 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 
+use super::contain::Entry;
 use super::logs::{RotatedLog, Stream};
 use super::protocol::{CommandLine, MAX_ERROR_BYTES, Outcome, TaskSpec};
 use super::sys;
+use crate::cgroup;
 
 /// A main process that has been executed.
 pub(super) struct Started {
@@ -17,12 +19,12 @@ pub(super) struct Started {
     pub(super) streams: Vec<Stream>,
 }
 
-/// Executes the command of a task. The result comes after `exec`, so a failure is the command's own and not a late exit code.
-pub(super) fn start(spec: &TaskSpec) -> Result<Started, Outcome> {
+/// Executes the command of a task, in its cgroup. The result comes after `exec`, so a failure is the command's own and not a late exit code.
+pub(super) fn start(spec: &TaskSpec, cgroup: Option<&cgroup::Group>) -> Result<Started, Outcome> {
     let sandbox = format!("sandbox {:?}", spec.sandbox);
     let directory = OwnedFd::from(open_directory(&spec.sandbox).map_err(failed(&sandbox))?);
     let second = directory.try_clone().map_err(failed(&sandbox))?;
-    let mut command = command(spec)?;
+    let mut command = command(spec, cgroup)?;
     let program = format!("command {:?}", command.get_program());
     let mut child = command.spawn().map_err(failed(&program))?;
     let pid = i32::try_from(child.id()).expect("the kernel's process ids fit");
@@ -41,7 +43,7 @@ fn open_directory(path: &Path) -> io::Result<File> {
     if directory.metadata()?.is_dir() { Ok(directory) } else { Err(io::ErrorKind::NotADirectory.into()) }
 }
 
-fn command(spec: &TaskSpec) -> Result<Command, Outcome> {
+fn command(spec: &TaskSpec, cgroup: Option<&cgroup::Group>) -> Result<Command, Outcome> {
     let mut command = match &spec.command {
         CommandLine::Argv(argv) => {
             let (program, arguments) = argv.split_first().expect("the spec was validated");
@@ -58,11 +60,10 @@ fn command(spec: &TaskSpec) -> Result<Command, Outcome> {
     command.env_clear().envs(spec.env.iter().map(|(key, value)| (key, value)));
     command.current_dir(&spec.sandbox).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    if let Some(user) = &spec.user {
-        let (uid, gid) = resolve_user(user).map_err(failed(&format!("user {user:?}")))?;
-        command.uid(uid).gid(gid);
-    }
-    sys::clear_child(&mut command);
+    let resolve = |user: &String| resolve_user(user).map_err(failed(&format!("user {user:?}")));
+    let user = spec.user.as_ref().map(resolve).transpose()?;
+    let entry = Entry::new(cgroup, user).map_err(failed("cgroup"))?;
+    sys::clear_child(&mut command, entry);
     Ok(command)
 }
 

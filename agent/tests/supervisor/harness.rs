@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use rialto_agent::supervisor::client::{self, Spawned};
+use rialto_agent::supervisor::client::{self, PidNamespace, Spawned};
 use rialto_agent::supervisor::protocol::{
     Command, CommandLine, Durability, Frame, LogLimits, Spec, TaskEnd, TaskSpec, TaskState, Terminal, VERSION,
 };
@@ -67,6 +67,8 @@ pub(crate) fn shell(home: &TempDir, name: &str, script: &str) -> TaskSpec {
         max_run_ms: None,
         logs: LogLimits { file_bytes: 1 << 20, keep: 2 },
         user: None,
+        cgroup: None,
+        devices: Vec::new(),
     }
 }
 
@@ -80,9 +82,10 @@ impl Run {
 
     pub(crate) fn start(home: TempDir, tasks: Vec<TaskSpec>) -> Self {
         let dir = home.path().join("supervisor");
-        let spec = Spec { version: VERSION, durability: Durability::PowerLoss, tasks };
+        let spec = Spec { version: VERSION, durability: Durability::PowerLoss, container: None, tasks };
         client::prepare(&dir, &spec).expect("a valid spec");
-        let spawned = client::spawn(&exe(), &dir).expect("the example is built with the tests");
+        let spawned =
+            client::spawn(&exe(), &dir, PidNamespace::of(&spec)).expect("the example is built with the tests");
         let peer = Peer::new(spawned.stream.try_clone().expect("a descriptor"));
         Self { home, dir, spawned, peer }
     }

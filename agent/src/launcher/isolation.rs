@@ -1,0 +1,142 @@
+//! How this agent keeps tasks apart: what it was asked for, and what the kernel and its user allow.
+
+use std::path::Path;
+
+use rialto_core::model::{ResourceName, Task, TaskKey};
+
+use crate::cgroup::{self, Controller, Hierarchies, Limits};
+use crate::supervisor::probe_namespaces;
+use crate::supervisor::protocol::{CgroupSpec, Container, Namespaces, Network, Root};
+use crate::{AgentError, LauncherKind};
+
+/// Less memory than this is no use to any process.
+const MIN_MEMORY_BYTES: u64 = 32 << 20;
+/// The most processes and threads of a task that does not say.
+const PIDS: u64 = 4096;
+
+/// What tasks are kept apart with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Isolation {
+    cgroups: Hierarchies,
+    namespaces: Option<Namespaces>,
+}
+
+impl Isolation {
+    /// What `kind` asks for, as far as it can be had. With [`LauncherKind::Linux`] all of it must be.
+    ///
+    /// # Errors
+    /// Something that was asked for by name is missing.
+    pub(crate) fn detect(
+        kind: LauncherKind,
+        cgroup_root: &str,
+        work_dir: &Path,
+        exe: &Path,
+    ) -> Result<Self, AgentError> {
+        if kind == LauncherKind::Process {
+            return Ok(Self::default());
+        }
+        let found = Hierarchies::detect_here(cgroup_root, &cgroup::key(work_dir))
+            .map_err(AgentError::io(Path::new("/proc")))?;
+        let mut missing = found.missing;
+        let namespaces = match probe_namespaces() {
+            Ok(()) => Some(Namespaces {
+                hidden: vec![work_dir.to_owned()],
+                shown: vec![exe.to_owned()],
+                root: Root::Shared,
+                network: Network::Host,
+            }),
+            Err(error) => {
+                missing.push(format!("namespaces: off, because {error}"));
+                None
+            }
+        };
+        if kind == LauncherKind::Linux && !missing.is_empty() {
+            return Err(AgentError::Isolation(missing.join("; ")));
+        }
+        for line in missing {
+            tracing::warn!("{line}");
+        }
+        Ok(Self { cgroups: found.hierarchies, namespaces })
+    }
+
+    /// For the agent's attributes: what is on.
+    pub(crate) fn describe(&self) -> String {
+        let controllers = [
+            (Controller::Cpu, "cpu"),
+            (Controller::Memory, "memory"),
+            (Controller::Pids, "pids"),
+            (Controller::Devices, "devices"),
+            (Controller::Freezer, "kill"),
+        ];
+        let mut words: Vec<&str> = controllers
+            .iter()
+            .filter(|(controller, _)| self.cgroups.of(*controller).is_some())
+            .map(|(_, word)| *word)
+            .collect();
+        if self.namespaces.is_some() {
+            words.insert(0, "namespaces");
+        }
+        if words.is_empty() { "none".to_owned() } else { words.join(",") }
+    }
+
+    /// For the supervisor of a group; `None` where nothing is on.
+    pub(super) fn container(&self) -> Option<Container> {
+        let on = !self.cgroups.0.is_empty() || self.namespaces.is_some();
+        on.then(|| Container { cgroups: self.cgroups.clone(), namespaces: self.namespaces.clone() })
+    }
+
+    /// A task's cgroup and what it may use.
+    pub(super) fn cgroup(&self, task: &Task, key: &TaskKey) -> Option<CgroupSpec> {
+        if self.cgroups.0.is_empty() {
+            return None;
+        }
+        let requested = task.resources.quantities();
+        let memory_bytes = bytes_of_mib(requested.get(&ResourceName::Mem).0).max(MIN_MEMORY_BYTES);
+        let limits = Limits {
+            cpu_share_milli: requested.get(&ResourceName::Cpus).0,
+            cpu_max_milli: None,
+            memory_bytes: Some(memory_bytes),
+            pids: Some(PIDS),
+        };
+        Some(CgroupSpec { name: cgroup_name(key), limits })
+    }
+
+    /// Ends and removes what is left of these tasks' cgroups. Blocks until all is gone, for ten seconds at most.
+    pub(super) fn clear<'a>(&self, tasks: impl IntoIterator<Item = &'a TaskKey>) {
+        for task in tasks {
+            if let Err(error) = self.cgroups.clear(&cgroup_name(task)) {
+                tracing::error!(%task, "what is left of it can't be removed: {error}");
+            }
+        }
+    }
+
+    /// Groups that belong to none of `tasks`.
+    pub(crate) fn strays<'a>(&self, tasks: impl IntoIterator<Item = &'a TaskKey>) -> Vec<String> {
+        let known: Vec<String> = tasks.into_iter().map(cgroup_name).collect();
+        self.cgroups.groups().into_iter().filter(|name| !known.contains(name)).collect()
+    }
+
+    /// Ends and removes groups that an earlier agent left.
+    pub(crate) fn clear_strays(&self, names: &[String]) {
+        for name in names {
+            tracing::info!("the cgroup {name} is left from before; it is removed");
+            if let Err(error) = self.cgroups.clear(name) {
+                tracing::error!("{error}");
+            }
+        }
+    }
+
+    /// Removes the agent's own folders, if no task is in them.
+    pub(crate) fn leave(&self) {
+        self.cgroups.remove();
+    }
+}
+
+fn cgroup_name(task: &TaskKey) -> String {
+    format!("{}.{}", task.framework, task.task)
+}
+
+/// From thousandths of a MiB.
+fn bytes_of_mib(milli: u64) -> u64 {
+    u64::try_from(u128::from(milli) * (1 << 20) / 1000).unwrap_or(u64::MAX)
+}
