@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rialto_core::model::{ResourceName, Task, TaskKey};
+use rialto_proto::spec::{self, ContainerSpec};
 
 use crate::cgroup::{self, Controller, Hierarchies, Limits};
 use crate::supervisor::probe_namespaces;
@@ -80,23 +81,39 @@ impl Isolation {
     }
 
     /// For the supervisor of a group; `None` where nothing is on.
-    pub(super) fn container(&self) -> Option<Container> {
-        let on = !self.cgroups.0.is_empty() || self.namespaces.is_some();
-        on.then(|| Container { cgroups: self.cgroups.clone(), namespaces: self.namespaces.clone() })
+    ///
+    /// # Errors
+    /// The group wants what this agent can't do.
+    pub(super) fn container(&self, spec: &ContainerSpec) -> Result<Option<Container>, String> {
+        let Some(namespaces) = &self.namespaces else {
+            return match (spec.read_only, spec.private_network) {
+                (true, _) => Err("container.read_only: this agent has no namespaces".to_owned()),
+                (_, true) => Err("container.private_network: this agent has no namespaces".to_owned()),
+                _ if self.cgroups.0.is_empty() => Ok(None),
+                _ => Ok(Some(Container { cgroups: self.cgroups.clone(), namespaces: None })),
+            };
+        };
+        let namespaces = Namespaces {
+            root: if spec.read_only { Root::ReadOnly } else { Root::Shared },
+            network: if spec.private_network { Network::Private } else { Network::Host },
+            ..namespaces.clone()
+        };
+        Ok(Some(Container { cgroups: self.cgroups.clone(), namespaces: Some(namespaces) }))
     }
 
     /// A task's cgroup and what it may use.
-    pub(super) fn cgroup(&self, task: &Task, key: &TaskKey) -> Option<CgroupSpec> {
+    pub(super) fn cgroup(&self, task: &Task, key: &TaskKey, limits: &spec::Limits) -> Option<CgroupSpec> {
         if self.cgroups.0.is_empty() {
             return None;
         }
         let requested = task.resources.quantities();
-        let memory_bytes = bytes_of_mib(requested.get(&ResourceName::Mem).0).max(MIN_MEMORY_BYTES);
+        let asked_bytes = bytes_of_mib(requested.get(&ResourceName::Mem).0);
+        let memory_bytes = limits.mem_mib.map_or(0, |mib| mib << 20).max(asked_bytes).max(MIN_MEMORY_BYTES);
         let limits = Limits {
             cpu_share_milli: requested.get(&ResourceName::Cpus).0,
-            cpu_max_milli: None,
+            cpu_max_milli: limits.cpus.map(|cpus| cpus.0),
             memory_bytes: Some(memory_bytes),
-            pids: Some(PIDS),
+            pids: Some(limits.pids.unwrap_or(PIDS)),
         };
         Some(CgroupSpec { name: cgroup_name(key), limits })
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rialto_core::model::{Device, ResourceName, Task, TaskKey};
-use rialto_proto::spec::{CommandSpec, TaskSpec};
+use rialto_proto::spec::{self, CommandSpec, TaskSpec};
 
 use super::{Launcher, Order};
 use crate::health;
@@ -33,13 +33,17 @@ pub(super) fn plan(launcher: &Launcher, order: &Order, keys: &[TaskKey]) -> Resu
     let mut spec = protocol::Spec {
         version: protocol::VERSION,
         durability: Durability::ProcessLoss,
-        container: launcher.isolation.container(),
+        container: None,
         tasks: Vec::new(),
     };
     let mut checks = Vec::new();
     for (member, (task, key)) in order.launch.group.tasks.iter().zip(keys).enumerate() {
-        let planned = member_plan(launcher, order, task, key, member);
-        let (planned, check) = planned.map_err(|message| PlanError { member, message })?;
+        let refuse = |message| PlanError { member, message };
+        let body = TaskSpec::from_body(&task.body).map_err(|error| refuse(error.to_string()))?;
+        if member == 0 {
+            spec.container = launcher.isolation.container(&body.container).map_err(refuse)?;
+        }
+        let (planned, check) = member_plan(launcher, order, task, body, key, member).map_err(refuse)?;
         spec.tasks.push(planned);
         checks.push(check);
     }
@@ -50,10 +54,10 @@ fn member_plan(
     launcher: &Launcher,
     order: &Order,
     task: &Task,
+    body: TaskSpec,
     key: &TaskKey,
     member: usize,
 ) -> Result<(protocol::TaskSpec, Option<health::Plan>), String> {
-    let body = TaskSpec::from_body(&task.body).map_err(|error| error.to_string())?;
     let sandbox = launcher.layout.sandbox(key);
     let ports: Vec<u64> = task.resources.ranges(&ResourceName::ports()).numbers().take(MAX_PORT_VARIABLES).collect();
     let devices = order.devices.get(&task.id).map(Vec::as_slice).unwrap_or_default();
@@ -81,13 +85,18 @@ fn member_plan(
         max_run_ms: body.max_run.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         logs,
         user: user(&body.user, &order.launch.user)?,
-        cgroup: launcher.isolation.cgroup(task, key),
+        cgroup: launcher.isolation.cgroup(task, key, &body.limits),
+        rlimits: body.container.rlimits.iter().map(rlimit).collect(),
         devices: devices
             .iter()
             .flat_map(|device| device.nodes.iter().map(|node| Path::new(&**node).to_owned()))
             .collect(),
     };
     Ok((spec, check))
+}
+
+fn rlimit(limit: &spec::Rlimit) -> protocol::Rlimit {
+    protocol::Rlimit { name: limit.name.clone(), soft: limit.soft, hard: limit.hard }
 }
 
 /// The command, in the folder that the task wants. A relative one is made below the sandbox.

@@ -87,6 +87,18 @@ pub enum Network {
     Private,
 }
 
+/// A limit of each process of a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rlimit {
+    /// As in `RLIMIT_NOFILE`, lower case.
+    pub name: String,
+    /// What holds at first; absent is no limit.
+    pub soft: Option<u64>,
+    /// To what it may be raised; absent is no limit.
+    pub hard: Option<u64>,
+}
+
 /// A member's cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -137,6 +149,9 @@ pub struct TaskSpec {
     /// The device nodes that it may open beside those that everybody may, if the group has a container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<PathBuf>,
+    /// Limits of each of its processes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rlimits: Vec<Rlimit>,
 }
 
 /// What to execute.

@@ -12,6 +12,7 @@ fn spec(change: impl FnOnce(&mut TaskSpec)) -> Spec {
         user: None,
         cgroup: None,
         devices: Vec::new(),
+        rlimits: Vec::new(),
     };
     change(&mut task);
     Spec { version: VERSION, durability: Durability::default(), container: None, tasks: vec![task] }

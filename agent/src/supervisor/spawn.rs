@@ -7,9 +7,12 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 
+use rustix::process::{Resource, Rlimit, getrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
+
 use super::contain::Entry;
 use super::logs::{RotatedLog, Stream};
-use super::protocol::{CommandLine, MAX_ERROR_BYTES, Outcome, TaskSpec};
+use super::protocol::{self, CommandLine, MAX_ERROR_BYTES, Outcome, TaskSpec};
 use super::sys;
 use crate::cgroup;
 
@@ -62,9 +65,49 @@ fn command(spec: &TaskSpec, cgroup: Option<&cgroup::Group>) -> Result<Command, O
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let resolve = |user: &String| resolve_user(user).map_err(failed(&format!("user {user:?}")));
     let user = spec.user.as_ref().map(resolve).transpose()?;
-    let entry = Entry::new(cgroup, user).map_err(failed("cgroup"))?;
+    let rlimits = rlimits(&spec.rlimits)?;
+    let entry = Entry::new(cgroup, user, rlimits).map_err(failed("cgroup"))?;
     sys::clear_child(&mut command, entry);
     Ok(command)
+}
+
+/// Limits that this process can set. The kernel's answer between fork and exec would not name them.
+fn rlimits(limits: &[protocol::Rlimit]) -> Result<Vec<(Resource, Rlimit)>, Outcome> {
+    let raises = capabilities(None).is_ok_and(|own| own.effective.contains(CapabilitySet::SYS_RESOURCE));
+    let known = |limit: &protocol::Rlimit| {
+        let name = format!("rlimit {}", limit.name);
+        let unknown = || io::Error::new(io::ErrorKind::InvalidInput, "expected the name of a limit of this system");
+        let resource = resource(&limit.name).ok_or_else(unknown).map_err(failed(&name))?;
+        let highest = getrlimit(resource).maximum;
+        if !raises && highest.is_some_and(|highest| limit.hard.is_none_or(|hard| hard > highest)) {
+            let message =
+                format!("expected at most {}, which this supervisor can't raise", highest.unwrap_or_default());
+            return Err(failed(&name)(io::Error::new(io::ErrorKind::PermissionDenied, message)));
+        }
+        Ok((resource, Rlimit { current: limit.soft, maximum: limit.hard }))
+    };
+    limits.iter().map(known).collect()
+}
+
+fn resource(name: &str) -> Option<Resource> {
+    Some(match name {
+        "as" => Resource::As,
+        "core" => Resource::Core,
+        "cpu" => Resource::Cpu,
+        "data" => Resource::Data,
+        "fsize" => Resource::Fsize,
+        "locks" => Resource::Locks,
+        "memlock" => Resource::Memlock,
+        "msgqueue" => Resource::Msgqueue,
+        "nice" => Resource::Nice,
+        "nofile" => Resource::Nofile,
+        "nproc" => Resource::Nproc,
+        "rss" => Resource::Rss,
+        "rtprio" => Resource::Rtprio,
+        "sigpending" => Resource::Sigpending,
+        "stack" => Resource::Stack,
+        _ => return None,
+    })
 }
 
 /// `UID`, `UID:GID`, or a name of `/etc/passwd`; an id without a group gets the group of the same number.

@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "signalfd, wait4, close_range, malloc_trim, unshare, mount_setattr and a step between fork and exec have no safe wrapper"
+    reason = "signalfd, wait4, close_range, malloc_trim, unshare, mount_setattr, an ioctl and a step between fork and exec have no safe wrapper"
 )]
 
 use std::ffi::CString;
@@ -145,6 +145,24 @@ pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     assert!(!flags.contains(UnshareFlags::FILES), "descriptors stay shared");
     // SAFETY: it is unsafe for the sake of descriptors only.
     unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(io::Error::from)
+}
+
+/// Makes `lo` usable in a network namespace that was just made.
+pub(super) fn raise_loopback() -> io::Result<()> {
+    #[repr(C)]
+    struct Request {
+        name: [u8; libc::IFNAMSIZ],
+        flags: libc::c_short,
+        /// The kernel's structure is a union; this one is as large.
+        rest: [u8; 22],
+    }
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?;
+    let mut request = Request { name: [0; libc::IFNAMSIZ], flags: libc::IFF_UP as libc::c_short, rest: [0; 22] };
+    request.name[..2].copy_from_slice(b"lo");
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
+    // SAFETY: the request is laid out as the kernel wants it and outlives the call; the kernel only reads it.
+    let result = unsafe { libc::ioctl(fd, libc::SIOCSIFFLAGS, ptr::from_ref(&request)) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Spawns a command as the first process of a new PID namespace.

@@ -11,6 +11,8 @@ mod privileges;
 use std::fs::File;
 use std::io;
 
+use rustix::process::{Resource, Rlimit, setrlimit};
+
 use super::protocol::{Spec, TaskSpec};
 use super::sys;
 use crate::cgroup::{self, CgroupError, Controller, DeviceRule};
@@ -89,17 +91,25 @@ pub(super) struct Entry {
     /// Written to, to enter its cgroup.
     pub(super) entrances: Vec<File>,
     pub(super) user: Option<(u32, u32)>,
+    pub(super) rlimits: Vec<(Resource, Rlimit)>,
 }
 
 impl Entry {
-    pub(super) fn new(group: Option<&cgroup::Group>, user: Option<(u32, u32)>) -> io::Result<Self> {
+    pub(super) fn new(
+        group: Option<&cgroup::Group>,
+        user: Option<(u32, u32)>,
+        rlimits: Vec<(Resource, Rlimit)>,
+    ) -> io::Result<Self> {
         let entrances = group.map_or_else(|| Ok(Vec::new()), cgroup::Group::entrances).map_err(io::Error::other)?;
-        Ok(Self { entrances, user })
+        Ok(Self { entrances, user, rlimits })
     }
 
     /// Takes these steps. Only makes system calls.
     pub(super) fn take(&self) -> io::Result<()> {
         cgroup::enter(&self.entrances)?;
+        for (resource, limit) in &self.rlimits {
+            setrlimit(*resource, *limit)?;
+        }
         // Only now: entering needs the supervisor's rights.
         self.user.map_or(Ok(()), |(uid, gid)| sys::become_user(uid, gid))
     }

@@ -26,6 +26,9 @@ pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<(), C
         flags |= UnshareFlags::NEWNET;
     }
     sys::unshare(flags).map_err(ContainError::at("namespaces"))?;
+    if namespaces.network == Network::Private {
+        sys::raise_loopback().map_err(ContainError::at("loopback"))?;
+    }
     // What the machine mounts or unmounts later is followed; what is mounted here stays here.
     let follow = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", follow).map_err(ContainError::at("mounts of the machine"))?;
