@@ -99,6 +99,9 @@ pub struct Dev {
     /// Where all state is kept.
     #[arg(long, env = "RIALTO_DEV_WORK_DIR", default_value = ".rialto", value_name = "DIR")]
     pub work_dir: PathBuf,
+    /// How tasks are kept apart, as for an agent.
+    #[arg(long, env = "RIALTO_DEV_LAUNCHER", default_value = "auto", value_name = "KIND")]
+    pub launcher: Launcher,
 }
 
 /// `rialto master`.
@@ -521,6 +524,9 @@ pub struct BenchAgent {
     /// How many short tasks are run.
     #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub tasks: u32,
+    /// How the agent keeps tasks apart.
+    #[arg(long, default_value = "auto", value_name = "KIND")]
+    pub launcher: Launcher,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

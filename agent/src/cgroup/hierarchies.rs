@@ -43,8 +43,8 @@ pub struct Hierarchy {
 pub struct Detected {
     /// What can be used.
     pub hierarchies: Hierarchies,
-    /// What can't, a line for each, with the reason.
-    pub missing: Vec<String>,
+    /// What can't, with a line for people that gives the reason.
+    pub missing: Vec<(Controller, String)>,
 }
 
 impl Hierarchies {
@@ -71,8 +71,8 @@ impl Hierarchies {
             let reason = refused.iter().find(|(refused, _)| *refused == controller).map(|(_, error)| error.to_string());
             reason.unwrap_or_else(|| format!("no cgroup hierarchy offers {}", controller.name(Version::V2)))
         };
-        let missing =
-            missing.map(|(feature, controller)| format!("{feature}: off, because {}", why(*controller))).collect();
+        let line = |feature: &str, controller| format!("{feature}: off, because {}", why(controller));
+        let missing = missing.map(|(feature, controller)| (*controller, line(feature, *controller))).collect();
         Detected { hierarchies: found, missing }
     }
 

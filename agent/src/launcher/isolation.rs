@@ -38,26 +38,33 @@ impl Isolation {
         }
         let found = Hierarchies::detect_here(cgroup_root, &cgroup::key(work_dir))
             .map_err(AgentError::io(Path::new("/proc")))?;
-        let mut missing = found.missing;
-        let namespaces = match probe_namespaces() {
-            Ok(()) => Some(Namespaces {
-                hidden: vec![work_dir.to_owned()],
-                shown: vec![exe.to_owned()],
-                root: Root::Shared,
-                network: Network::Host,
-            }),
-            Err(error) => {
-                missing.push(format!("namespaces: off, because {error}"));
-                None
-            }
-        };
-        if kind == LauncherKind::Linux && !missing.is_empty() {
-            return Err(AgentError::Isolation(missing.join("; ")));
+        let probed = probe_namespaces().map_err(|error| format!("namespaces: off, because {error}"));
+        // Figures are no part of keeping tasks apart.
+        let needed = found.missing.iter().filter(|(controller, _)| *controller != Controller::Io);
+        let needed: Vec<&String> = needed.map(|(_, line)| line).chain(probed.as_ref().err()).collect();
+        if kind == LauncherKind::Linux && !needed.is_empty() {
+            let lines: Vec<&str> = needed.into_iter().map(String::as_str).collect();
+            return Err(AgentError::Isolation(lines.join("; ")));
         }
-        for line in missing {
-            tracing::warn!("{line}");
+        let namespaces = probed.as_ref().ok().map(|()| Namespaces {
+            hidden: vec![work_dir.to_owned()],
+            shown: vec![exe.to_owned()],
+            root: Root::Shared,
+            network: Network::Host,
+        });
+        let isolation = Self { cgroups: found.hierarchies, namespaces };
+        isolation.say(found.missing.into_iter().map(|(_, line)| line).chain(probed.err()));
+        Ok(isolation)
+    }
+
+    /// Says what is missing, in one line if that is everything for one reason.
+    fn say(&self, missing: impl Iterator<Item = String>) {
+        let is_root = rustix::process::geteuid().is_root();
+        if !is_root && self.cgroups.0.is_empty() && self.namespaces.is_none() {
+            tracing::warn!("isolation: off, because this agent does not run as root; tasks are plain processes");
+            return;
         }
-        Ok(Self { cgroups: found.hierarchies, namespaces })
+        missing.for_each(|line| tracing::warn!("{line}"));
     }
 
     /// For the agent's attributes: what is on.

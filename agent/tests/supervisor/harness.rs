@@ -82,11 +82,13 @@ impl Run {
     }
 
     pub(crate) fn start(home: TempDir, tasks: Vec<TaskSpec>) -> Self {
+        Self::of(home, &Spec { version: VERSION, durability: Durability::PowerLoss, container: None, tasks })
+    }
+
+    pub(crate) fn of(home: TempDir, spec: &Spec) -> Self {
         let dir = home.path().join("supervisor");
-        let spec = Spec { version: VERSION, durability: Durability::PowerLoss, container: None, tasks };
-        client::prepare(&dir, &spec).expect("a valid spec");
-        let spawned =
-            client::spawn(&exe(), &dir, PidNamespace::of(&spec)).expect("the example is built with the tests");
+        client::prepare(&dir, spec).expect("a valid spec");
+        let spawned = client::spawn(&exe(), &dir, PidNamespace::of(spec)).expect("the example is built with the tests");
         let peer = Peer::new(spawned.stream.try_clone().expect("a descriptor"));
         Self { home, dir, spawned, peer }
     }
@@ -188,6 +190,7 @@ impl Peer {
             Frame::Snapshot(snapshot) => {
                 snapshot.tasks.iter().filter(|task| task.name == name).find_map(|task| wanted(&task.state))
             }
+            Frame::Refused { reason } => panic!("refused: {reason}"),
             _ => None,
         })
     }

@@ -6,3 +6,4 @@ mod group;
 mod harness;
 mod life;
 mod output;
+mod speed;
