@@ -158,7 +158,7 @@ fn a_group_of_version_2_lives_and_dies() {
 
 fn fork_bomb(here: &Here) {
     let group = here.group(&Limits { pids: Some(300), ..limits() }, None);
-    let mut child = shell(&group, "f() { f | f & }; f; sleep 100");
+    let mut child = shell(&group, "b() { b & b & exec sleep 100; }; b");
     until("many processes", || group.processes().expect("readable").len() > 100);
     until("an empty group", || group.kill().expect("it can be killed") == 0);
     child.wait().expect("a child");

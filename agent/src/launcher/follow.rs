@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::{Group, Kill, blocking, remains};
+use crate::health;
 use crate::supervisor::client::{self, Liveness};
 use crate::supervisor::protocol::{
     Command, Frame, KillCause, Outcome, Snapshot, TaskEnd, TaskState, TaskStatus, Terminal,
@@ -31,6 +32,8 @@ impl Group {
         loop {
             if let Some(stream) = stream.take() {
                 self.follow(stream).await;
+                // Nobody answers these any more.
+                self.asked.clear();
             }
             match self.look().await {
                 Ok(Found::Finished(terminal)) => return self.finished(terminal).await,
@@ -56,6 +59,11 @@ impl Group {
                     Some(kill) => if stream.write_all(&command(kill)).await.is_err() { return },
                     None => open = false,
                 },
+                Some(request) = self.requests.recv() => {
+                    let line = check(&request);
+                    self.asked.insert(request.member, request.reply);
+                    if stream.write_all(&line).await.is_err() { return }
+                }
                 read = stream.read(&mut bytes) => match read {
                     Ok(0) | Err(_) => return,
                     Ok(len) => {
@@ -92,6 +100,12 @@ impl Group {
             }
             Frame::Task(status) => self.status(status).await,
             Frame::Finished(terminal) => self.finished(terminal).await,
+            Frame::Checked { task, passed } => {
+                if let Some(reply) = self.member(&task).and_then(|member| self.asked.remove(&member)) {
+                    // A check that was given up is not waited for.
+                    let _given_up = reply.send(passed);
+                }
+            }
             Frame::Refused { reason } => {
                 tracing::warn!(group = %self.tasks[0], "its supervisor refuses: {reason}");
                 self.refused = Some(reason);
@@ -204,6 +218,11 @@ fn find(directory: &std::path::Path, child: Option<&mut std::process::Child>) ->
 fn adopt(stream: std::os::unix::net::UnixStream) -> std::io::Result<UnixStream> {
     stream.set_nonblocking(true)?;
     UnixStream::from_std(stream)
+}
+
+fn check(request: &health::Request) -> Vec<u8> {
+    let timeout_ms = u32::try_from(request.timeout.as_millis()).unwrap_or(u32::MAX);
+    encode_command(&Command::Check { task: request.member.to_string(), timeout_ms })
 }
 
 fn command(kill: Kill) -> Vec<u8> {

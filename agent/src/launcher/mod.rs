@@ -20,7 +20,7 @@ use std::time::Duration;
 use rialto_core::agent::{End, Input};
 use rialto_core::model::{AgentId, Device, Launch, TaskId, TaskKey};
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::health;
@@ -75,6 +75,10 @@ pub(crate) struct Group {
     checks: Vec<Option<health::Plan>>,
     directory: PathBuf,
     kills: mpsc::Receiver<Kill>,
+    /// Checks that are to be run, and who waits for the answer, by member.
+    requests: mpsc::Receiver<health::Request>,
+    ask: mpsc::Sender<health::Request>,
+    asked: BTreeMap<usize, oneshot::Sender<bool>>,
     child: Option<Child>,
     namespace: PidNamespace,
     /// Why the supervisor refused what it was told, if it did.
@@ -87,6 +91,7 @@ impl Group {
         let tasks: Vec<TaskKey> = order.launch.group.tasks.iter().map(|task| key(&task.id)).collect();
         let directory = launcher.layout.run(&tasks[0]);
         let members = tasks.iter().map(|_| Member::default()).collect();
+        let (ask, requests) = mpsc::channel(tasks.len().max(1));
         Self {
             launcher,
             order,
@@ -95,6 +100,9 @@ impl Group {
             checks: Vec::new(),
             directory,
             kills,
+            requests,
+            ask,
+            asked: BTreeMap::new(),
             child: None,
             namespace: PidNamespace::Same,
             refused: None,
@@ -173,7 +181,8 @@ impl Group {
         }
         let task = self.tasks[member].clone();
         if let Some(plan) = self.checks[member].take() {
-            let check = health::watch(task.clone(), plan, self.launcher.events.clone());
+            let runner = health::Runner { member, requests: self.ask.clone() };
+            let check = health::watch(task.clone(), plan, runner, self.launcher.events.clone());
             self.members[member].check = Some(tokio::spawn(check).abort_handle());
         }
         self.tell(Input::Running { task }).await;

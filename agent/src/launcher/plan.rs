@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rialto_core::model::{Device, ResourceName, Task, TaskKey};
-use rialto_proto::spec::{self, CommandSpec, TaskSpec};
+use rialto_proto::spec::{self, Check, CommandSpec, TaskSpec};
 
 use super::{Launcher, Order};
 use crate::health;
@@ -66,11 +66,13 @@ fn member_plan(
     env.extend(identity_variables(launcher, order, key, &sandbox));
     env.extend(device_variables(devices));
     env.extend(port_variables(&ports));
+    let checked = body.health_check.as_ref().and_then(|health| match &health.check {
+        Check::Command(command) => Some(command_line(command.clone())),
+        Check::Http { .. } | Check::Tcp { .. } => None,
+    });
     let check = body.health_check.map(|check| health::Plan {
         check,
         ports: ports.iter().filter_map(|port| u16::try_from(*port).ok()).collect(),
-        env: env.clone(),
-        sandbox: sandbox.clone(),
     });
     let logs = body.log_limits.map_or(LOG_LIMITS, |limits| LogLimits {
         file_bytes: limits.bytes_per_file,
@@ -86,6 +88,7 @@ fn member_plan(
         logs,
         user: user(&body.user, &order.launch.user)?,
         cgroup: launcher.isolation.cgroup(task, key, &body.limits),
+        check: checked,
         rlimits: body.container.rlimits.iter().map(rlimit).collect(),
         devices: devices
             .iter()
@@ -95,16 +98,20 @@ fn member_plan(
     Ok((spec, check))
 }
 
+fn command_line(command: CommandSpec) -> CommandLine {
+    match command {
+        CommandSpec::Argv(args) => CommandLine::Argv(args),
+        CommandSpec::Shell(line) => CommandLine::Shell(line),
+    }
+}
+
 fn rlimit(limit: &spec::Rlimit) -> protocol::Rlimit {
     protocol::Rlimit { name: limit.name.clone(), soft: limit.soft, hard: limit.hard }
 }
 
 /// The command, in the folder that the task wants. A relative one is made below the sandbox.
 fn command(command: CommandSpec, sandbox: &Path, working_dir: &str) -> CommandLine {
-    let command = match command {
-        CommandSpec::Argv(args) => CommandLine::Argv(args),
-        CommandSpec::Shell(line) => CommandLine::Shell(line),
-    };
+    let command = command_line(command);
     if working_dir.is_empty() {
         return command;
     }

@@ -28,6 +28,7 @@ pub(super) struct Member {
     pub(super) name: String,
     pub(super) streams: Vec<Stream>,
     cgroup: Option<cgroup::Group>,
+    check: Option<Check>,
     grace: Duration,
     phase: Phase,
     killed: Option<KillCause>,
@@ -53,6 +54,13 @@ enum Phase {
     Ended(TaskEnd),
 }
 
+/// A check that runs.
+struct Check {
+    pid: i32,
+    /// When it is killed; `None` once it was.
+    until: Option<Instant>,
+}
+
 /// What the processes that outlive the main one have been told.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Leftovers {
@@ -74,6 +82,7 @@ impl Member {
             name: spec.name.clone(),
             streams: Vec::new(),
             cgroup,
+            check: None,
             grace: Duration::from_millis(spec.grace_ms.into()),
             phase: Phase::Waiting,
             killed: None,
@@ -169,6 +178,8 @@ pub(super) struct Group {
     pub(super) members: Vec<Member>,
     /// Members whose state has changed since it was last told.
     changed: BTreeSet<usize>,
+    /// Checks that have ended since that was last told, and whether they passed.
+    checked: Vec<(usize, bool)>,
     sweep_at: Option<Instant>,
     rounds: u32,
     me: i32,
@@ -179,7 +190,7 @@ impl Group {
     pub(super) fn new(spec: &Spec, cgroups: Vec<Option<cgroup::Group>>) -> Self {
         let members = spec.tasks.iter().zip(cgroups).map(|(task, cgroup)| Member::new(task, cgroup)).collect();
         let me = rustix::process::getpid().as_raw_pid();
-        Self { members, changed: BTreeSet::new(), sweep_at: None, rounds: 0, me }
+        Self { members, changed: BTreeSet::new(), checked: Vec::new(), sweep_at: None, rounds: 0, me }
     }
 
     /// Starts the members in order, until one cannot be started.
@@ -235,6 +246,33 @@ impl Group {
         }
     }
 
+    /// Starts the check of a member that runs, unless one runs already.
+    pub(super) fn check(
+        &mut self,
+        index: usize,
+        spec: &TaskSpec,
+        timeout: Duration,
+        now: Instant,
+    ) -> Result<(), String> {
+        let member = &mut self.members[index];
+        let Some(check) = &spec.check else { return Err(format!("task {}: it has no check", member.name)) };
+        if member.check.is_some() {
+            return Ok(());
+        }
+        let started =
+            if member.running_pid().is_some() { spawn::check(spec, check, member.cgroup.as_ref()).ok() } else { None };
+        match started {
+            Some(pid) => member.check = Some(Check { pid, until: Some(now + timeout) }),
+            None => self.checked.push((index, false)),
+        }
+        Ok(())
+    }
+
+    /// Checks that have ended since the last call, and whether they passed.
+    pub(super) fn take_checked(&mut self) -> Vec<(usize, bool)> {
+        std::mem::take(&mut self.checked)
+    }
+
     /// Sends a signal to the process group of one member, or of all.
     pub(super) fn signal(&self, member: Option<usize>, signal: Signal) {
         for (index, target) in self.members.iter().enumerate() {
@@ -246,8 +284,14 @@ impl Group {
 
     /// A child was reaped: a main process, or an orphan that was inherited.
     pub(super) fn reaped(&mut self, pid: i32, outcome: Outcome, usage: Usage, now: Instant) {
+        let passed = outcome.is_success();
         if let Some(index) = self.members.iter().position(|member| member.running_pid() == Some(pid)) {
             self.end_main(index, outcome, usage, now);
+        }
+        let is_check = |member: &Member| member.check.as_ref().is_some_and(|check| check.pid == pid);
+        if let Some(index) = self.members.iter().position(is_check) {
+            let in_time = self.members[index].check.take().is_some_and(|check| check.until.is_some());
+            self.checked.push((index, in_time && passed));
         }
     }
 
@@ -265,10 +309,17 @@ impl Group {
         }
     }
 
-    /// Kills members that have run for too long.
+    /// Kills members and checks that have run for too long.
     pub(super) fn expire(&mut self, now: Instant) {
         for index in 0..self.members.len() {
             let member = &mut self.members[index];
+            if let Some(check) = member.check.as_mut().filter(|check| check.until.is_some_and(|until| until <= now)) {
+                check.until = None;
+                if let Some(pid) = sys::pid(check.pid) {
+                    // It is not reaped yet, so the number is its own.
+                    let _gone = kill_process_group(pid, Signal::KILL);
+                }
+            }
             if member.run_until.is_some_and(|until| until <= now) {
                 member.run_until = None;
                 if member.running_pid().is_some() && member.killed.is_none() {
@@ -281,7 +332,8 @@ impl Group {
     /// When [`Self::expire`] or [`Self::sweep`] has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let runs = self.members.iter().filter_map(|member| member.running_pid().and(member.run_until));
-        runs.chain(self.sweep_at).min()
+        let checks = self.members.iter().filter_map(|member| member.check.as_ref()?.until);
+        runs.chain(checks).chain(self.sweep_at).min()
     }
 
     fn sweep_by(&mut self, at: Instant) {

@@ -152,6 +152,9 @@ pub struct TaskSpec {
     /// Limits of each of its processes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rlimits: Vec<Rlimit>,
+    /// What [`Command::Check`] runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CommandLine>,
 }
 
 /// What to execute.
@@ -420,6 +423,13 @@ pub enum Frame {
     Task(TaskStatus),
     /// Everything has ended and the record is durable; the supervisor exits.
     Finished(Terminal),
+    /// A check has ended.
+    Checked {
+        /// The member's name.
+        task: String,
+        /// Whether it exited with 0, in time.
+        passed: bool,
+    },
     /// A command was not carried out, or the spec cannot be run at all.
     Refused {
         /// What was wrong.
@@ -438,6 +448,14 @@ pub enum Command {
         task: Option<String>,
         /// Instead of the spec's; 0 is SIGKILL at once.
         grace_ms: Option<u32>,
+    },
+    /// Runs the check of a member as the member runs: as its user, in its container, with its environment and folder. Answered by
+    /// [`Frame::Checked`]; while one runs, no second is started.
+    Check {
+        /// The member.
+        task: String,
+        /// It is killed when it runs longer than this, in milliseconds.
+        timeout_ms: u32,
     },
     /// Sends a signal to the process group of one member, or of all.
     Signal {

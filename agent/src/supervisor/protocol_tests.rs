@@ -13,6 +13,7 @@ fn spec(change: impl FnOnce(&mut TaskSpec)) -> Spec {
         cgroup: None,
         devices: Vec::new(),
         rlimits: Vec::new(),
+        check: None,
     };
     change(&mut task);
     Spec { version: VERSION, durability: Durability::default(), container: None, tasks: vec![task] }

@@ -120,8 +120,7 @@ impl Supervisor {
         let signals = sys::signal_descriptor().map_err(step("signals"))?;
         let directory = std::env::args_os().nth(2).map(PathBuf::from).ok_or(SetupError::Usage)?;
         detach(&directory).map_err(step("directory"))?;
-        let spec: Spec = serde_json::from_slice(&fs::read(store::SPEC).map_err(step(store::SPEC))?)?;
-        spec.validate()?;
+        let spec = read_spec()?;
         let pid = store::claim().map_err(step(store::PID))?;
         let server = Server::bind().map_err(step(store::SOCKET))?;
         let cgroups = contain::enter(&spec)?;
@@ -281,6 +280,13 @@ impl Supervisor {
                 let grace = grace_ms.map(|ms| Duration::from_millis(ms.into()));
                 self.group.kill(blamed, KillCause::Requested, grace, now);
             }
+            Command::Check { task, timeout_ms } => {
+                let index = self.find(Some(&task))?.ok_or("task: expected a name")?;
+                // It is not kept in memory, because environments can be large.
+                let spec = read_spec().map_err(|error| error.to_string())?;
+                let timeout = Duration::from_millis(timeout_ms.into());
+                self.group.check(index, &spec.tasks[index], timeout, now)?;
+            }
             Command::Signal { task, signal } => {
                 let target = self.find(task.as_deref())?;
                 let signal = Signal::from_named_raw(signal)
@@ -302,6 +308,10 @@ impl Supervisor {
         if self.settle == Settle::Due && self.may_record(now) {
             self.settle = Settle::Done;
             self.settle(now);
+        }
+        for (index, passed) in self.group.take_checked() {
+            let task = self.group.members[index].name.clone();
+            self.server.broadcast(&Frame::Checked { task, passed });
         }
         let changes = self.group.take_changes();
         if changes.is_empty() {
@@ -372,6 +382,13 @@ impl Supervisor {
         }
         result.is_ok()
     }
+}
+
+fn read_spec() -> Result<Spec, SetupError> {
+    let content = fs::read(store::SPEC).map_err(|error| SetupError::Io(store::SPEC, error))?;
+    let spec: Spec = serde_json::from_slice(&content)?;
+    spec.validate()?;
+    Ok(spec)
 }
 
 /// Leaves everything of the agent's behind: its session, working directory, standard streams and file mode mask.

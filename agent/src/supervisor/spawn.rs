@@ -27,7 +27,7 @@ pub(super) fn start(spec: &TaskSpec, cgroup: Option<&cgroup::Group>) -> Result<S
     let sandbox = format!("sandbox {:?}", spec.sandbox);
     let directory = OwnedFd::from(open_directory(&spec.sandbox).map_err(failed(&sandbox))?);
     let second = directory.try_clone().map_err(failed(&sandbox))?;
-    let mut command = command(spec, cgroup)?;
+    let mut command = command(&spec.command, spec, cgroup)?;
     let program = format!("command {:?}", command.get_program());
     let mut child = command.spawn().map_err(failed(&program))?;
     let pid = i32::try_from(child.id()).expect("the kernel's process ids fit");
@@ -41,13 +41,21 @@ pub(super) fn start(spec: &TaskSpec, cgroup: Option<&cgroup::Group>) -> Result<S
     Ok(Started { pid, streams: streams.into_iter().flatten().collect() })
 }
 
+/// Executes the check of a task as the task is executed; its output goes nowhere.
+pub(super) fn check(spec: &TaskSpec, check: &CommandLine, cgroup: Option<&cgroup::Group>) -> Result<i32, Outcome> {
+    let mut command = command(check, spec, cgroup)?;
+    let program = format!("check {:?}", command.get_program());
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(failed(&program))?;
+    Ok(i32::try_from(child.id()).expect("the kernel's process ids fit"))
+}
+
 fn open_directory(path: &Path) -> io::Result<File> {
     let directory = File::open(path)?;
     if directory.metadata()?.is_dir() { Ok(directory) } else { Err(io::ErrorKind::NotADirectory.into()) }
 }
 
-fn command(spec: &TaskSpec, cgroup: Option<&cgroup::Group>) -> Result<Command, Outcome> {
-    let mut command = match &spec.command {
+fn command(line: &CommandLine, spec: &TaskSpec, cgroup: Option<&cgroup::Group>) -> Result<Command, Outcome> {
+    let mut command = match line {
         CommandLine::Argv(argv) => {
             let (program, arguments) = argv.split_first().expect("the spec was validated");
             let mut command = Command::new(program);

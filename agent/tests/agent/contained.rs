@@ -146,7 +146,7 @@ async fn a_task_of_a_user_has_its_own_tmp_and_no_capabilities() {
 #[tokio::test]
 async fn a_task_can_not_have_more_processes_than_its_limit() {
     let Some(mut world) = World::contained(|_| {}).await else { return };
-    let mut bomb = TaskSpec::shell("f() { f | f & }; f; sleep 1000");
+    let mut bomb = TaskSpec::shell("b() { b & b & exec sleep 1000; }; b");
     bomb.limits = Limits { pids: Some(200), ..Limits::default() };
     world.launch(vec![spec_task("t1", &bomb)]).await;
     world.expect("t1", TaskState::Running).await;
