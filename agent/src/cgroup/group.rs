@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,15 @@ struct Folder {
     hierarchy: Hierarchy,
     parent: OwnedFd,
     own: OwnedFd,
+}
+
+/// Whether a process is born in the group's folder of version 2, or has yet to enter it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Birth {
+    /// It was born there.
+    Inside,
+    /// It was born elsewhere.
+    Outside,
 }
 
 /// What a group has used. Fields that no controller tells are absent.
@@ -96,12 +105,22 @@ impl Group {
         Ok((!folders.is_empty()).then(|| Self { name: name.to_owned(), folders }))
     }
 
-    /// Files to which a process writes `0` to enter the group, one for each hierarchy.
+    /// Files to which a process with only one thread writes `0` to enter the group, one for each hierarchy.
     ///
     /// # Errors
     /// They can't be opened.
-    pub fn entrances(&self) -> Result<Vec<File>, CgroupError> {
-        self.folders.iter().map(|folder| folder.file("cgroup.procs", OFlags::WRONLY)).collect()
+    pub fn entrances(&self, birth: Birth) -> Result<Vec<File>, CgroupError> {
+        let wanted = |folder: &&Folder| birth == Birth::Outside || folder.hierarchy.version == Version::V1;
+        // In version 1 by thread: to move a whole process, the kernel first waits until all processors have passed through it, which
+        // takes milliseconds.
+        let name = |folder: &Folder| if folder.hierarchy.version == Version::V1 { "tasks" } else { "cgroup.procs" };
+        self.folders.iter().filter(wanted).map(|folder| folder.file(name(folder), OFlags::WRONLY)).collect()
+    }
+
+    /// The folder in which a process can be born (`CLONE_INTO_CGROUP`), if there is version 2.
+    pub fn cradle(&self) -> Option<BorrowedFd<'_>> {
+        let folder = self.folders.iter().find(|folder| folder.hierarchy.version == Version::V2)?;
+        Some(folder.own.as_fd())
     }
 
     /// Processes in the group, by their ids as the caller sees them.

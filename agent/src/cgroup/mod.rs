@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use devices::DeviceRule;
 pub(crate) use group::enter;
-pub use group::{Group, Stats};
+pub use group::{Birth, Group, Stats};
 pub use hierarchies::{Detected, Hierarchies, Hierarchy};
 
 /// What a group can be limited in, or asked about.

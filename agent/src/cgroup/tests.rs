@@ -97,7 +97,7 @@ fn is_v2(line: &str) -> bool {
 /// A shell that is in the group from its first moment.
 #[expect(unsafe_code, reason = "a step between fork and exec")]
 fn shell(group: &Group, script: &str) -> Child {
-    let entrances = group.entrances().expect("they can be opened");
+    let entrances = group.entrances(Birth::Outside).expect("they can be opened");
     let mut command = Command::new("/bin/sh");
     command.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::null());
     // SAFETY: it only makes system calls.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
@@ -14,7 +14,7 @@ use super::contain::Entry;
 use super::logs::{RotatedLog, Stream};
 use super::protocol::{self, CommandLine, MAX_ERROR_BYTES, Outcome, TaskSpec};
 use super::sys;
-use crate::cgroup;
+use crate::cgroup::{self, Birth};
 
 /// A main process that has been executed.
 pub(super) struct Started {
@@ -22,17 +22,16 @@ pub(super) struct Started {
     pub(super) streams: Vec<Stream>,
 }
 
-/// Executes the command of a task, in its cgroup. The result comes after `exec`, so a failure is the command's own and not a late exit code.
+/// Executes the command of a task, in its cgroup. The result comes after `exec`, so a failure is the command's own and not a late exit
+/// code.
 pub(super) fn start(spec: &TaskSpec, cgroup: Option<&cgroup::Group>) -> Result<Started, Outcome> {
     let sandbox = format!("sandbox {:?}", spec.sandbox);
     let directory = OwnedFd::from(open_directory(&spec.sandbox).map_err(failed(&sandbox))?);
     let second = directory.try_clone().map_err(failed(&sandbox))?;
-    let mut command = command(&spec.command, spec, cgroup)?;
-    let program = format!("command {:?}", command.get_program());
-    let mut child = command.spawn().map_err(failed(&program))?;
-    let pid = i32::try_from(child.id()).expect("the kernel's process ids fit");
-    let out: ChildStdout = child.stdout.take().expect("was asked to be a pipe");
-    let err: ChildStderr = child.stderr.take().expect("was asked to be a pipe");
+    let (out, their_out) = pipe().map_err(failed("pipe"))?;
+    let (err, their_err) = pipe().map_err(failed("pipe"))?;
+    let outputs = || Ok((Stdio::from(their_out.try_clone()?), Stdio::from(their_err.try_clone()?)));
+    let pid = spawn(&spec.command, spec, cgroup, outputs)?;
     let streams = [
         Stream::new(out, RotatedLog::new(directory, "stdout", spec.logs)),
         Stream::new(err, RotatedLog::new(second, "stderr", spec.logs)),
@@ -43,10 +42,43 @@ pub(super) fn start(spec: &TaskSpec, cgroup: Option<&cgroup::Group>) -> Result<S
 
 /// Executes the check of a task as the task is executed; its output goes nowhere.
 pub(super) fn check(spec: &TaskSpec, check: &CommandLine, cgroup: Option<&cgroup::Group>) -> Result<i32, Outcome> {
-    let mut command = command(check, spec, cgroup)?;
-    let program = format!("check {:?}", command.get_program());
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(failed(&program))?;
+    spawn(check, spec, cgroup, || Ok((Stdio::null(), Stdio::null())))
+}
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}
+
+/// Executes a command in a cgroup: born there where the kernel can do that, else entering it first.
+fn spawn(
+    line: &CommandLine,
+    spec: &TaskSpec,
+    cgroup: Option<&cgroup::Group>,
+    outputs: impl Fn() -> io::Result<(Stdio, Stdio)>,
+) -> Result<i32, Outcome> {
+    let ready = |birth| {
+        let mut command = command(line, spec, cgroup, birth)?;
+        let (out, err) = outputs().map_err(failed("pipe"))?;
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        Ok(command)
+    };
+    if let Some(cradle) = cgroup.and_then(cgroup::Group::cradle) {
+        let mut command = ready(Birth::Inside)?;
+        match sys::spawn_into(&mut command, cradle) {
+            Ok(spawned) => return spawned.map_err(failed(&program(&command))),
+            // Not in this kernel, or not allowed to this process.
+            // Not in this kernel, or not allowed to this process: it enters instead.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL | libc::EPERM)) => {}
+            Err(error) => return Err(failed("clone")(error)),
+        }
+    }
+    let mut command = ready(Birth::Outside)?;
+    let child = command.spawn().map_err(failed(&program(&command)))?;
     Ok(i32::try_from(child.id()).expect("the kernel's process ids fit"))
+}
+
+fn program(command: &Command) -> String {
+    format!("command {:?}", command.get_program())
 }
 
 fn open_directory(path: &Path) -> io::Result<File> {
@@ -54,7 +86,12 @@ fn open_directory(path: &Path) -> io::Result<File> {
     if directory.metadata()?.is_dir() { Ok(directory) } else { Err(io::ErrorKind::NotADirectory.into()) }
 }
 
-fn command(line: &CommandLine, spec: &TaskSpec, cgroup: Option<&cgroup::Group>) -> Result<Command, Outcome> {
+fn command(
+    line: &CommandLine,
+    spec: &TaskSpec,
+    cgroup: Option<&cgroup::Group>,
+    birth: Birth,
+) -> Result<Command, Outcome> {
     let mut command = match line {
         CommandLine::Argv(argv) => {
             let (program, arguments) = argv.split_first().expect("the spec was validated");
@@ -70,11 +107,10 @@ fn command(line: &CommandLine, spec: &TaskSpec, cgroup: Option<&cgroup::Group>) 
     };
     command.env_clear().envs(spec.env.iter().map(|(key, value)| (key, value)));
     command.current_dir(&spec.sandbox).process_group(0);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let resolve = |user: &String| resolve_user(user).map_err(failed(&format!("user {user:?}")));
     let user = spec.user.as_ref().map(resolve).transpose()?;
     let rlimits = rlimits(&spec.rlimits)?;
-    let entry = Entry::new(cgroup, user, rlimits).map_err(failed("cgroup"))?;
+    let entry = Entry::new(cgroup, birth, user, rlimits).map_err(failed("cgroup"))?;
     sys::clear_child(&mut command, entry);
     Ok(command)
 }

@@ -2,13 +2,13 @@
 
 #![expect(
     unsafe_code,
-    reason = "signalfd, wait4, close_range, malloc_trim, unshare, mount_setattr, an ioctl and a step between fork and exec have no safe wrapper"
+    reason = "signalfd, wait4, close_range, malloc_trim, unshare, mount_setattr, clone3, an ioctl and a step between fork and exec have no safe wrapper"
 )]
 
 use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -159,7 +159,7 @@ pub(super) fn raise_loopback() -> io::Result<()> {
     let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?;
     let mut request = Request { name: [0; libc::IFNAMSIZ], flags: libc::IFF_UP as libc::c_short, rest: [0; 22] };
     request.name[..2].copy_from_slice(b"lo");
-    let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
+    let fd = socket.as_raw_fd();
     // SAFETY: the request is laid out as the kernel wants it and outlives the call; the kernel only reads it.
     let result = unsafe { libc::ioctl(fd, libc::SIOCSIFFLAGS, ptr::from_ref(&request)) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -173,6 +173,50 @@ pub(super) fn spawn_first(command: &mut Command) -> io::Result<Child> {
         command.spawn()
     };
     std::thread::scope(|scope| scope.spawn(spawn).join()).expect("it does not panic")
+}
+
+/// Spawns a command in a cgroup of version 2, without the wait that entering one takes. The inner result is that of the command; the outer
+/// that of the clone. Only for a process with one thread.
+pub(super) fn spawn_into(command: &mut Command, cgroup: BorrowedFd<'_>) -> io::Result<io::Result<i32>> {
+    let (failure, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    // SAFETY: all fields are numbers, for which 0 is a value.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = 0x2_0000_0000; // CLONE_INTO_CGROUP
+    arguments.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    arguments.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
+    // SAFETY: the arguments ask for what fork does. This process has one thread, so no lock is held in the copy, which ends in exec or
+    // _exit and never returns from here.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
+    match pid {
+        ..0 => Err(io::Error::last_os_error()),
+        0 => {
+            let error = command.exec().raw_os_error().unwrap_or(libc::EINVAL);
+            // If it can't be said, the exit status says at least that something went wrong.
+            let _unsaid = rustix::io::write(&theirs, &error.to_ne_bytes());
+            // SAFETY: it has no preconditions.
+            unsafe { libc::_exit(127) }
+        }
+        pid => {
+            drop(theirs);
+            Ok(outcome(i32::try_from(pid).expect("the kernel's process ids fit"), &failure))
+        }
+    }
+}
+
+/// The process id, once its program runs; its error if that did not come about.
+fn outcome(pid: i32, failure: &OwnedFd) -> io::Result<i32> {
+    let mut error = [0; 4];
+    loop {
+        match rustix::io::read(failure, &mut error) {
+            Ok(4) => break,
+            Ok(_) => return Ok(pid),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // It is about to end. One that was killed meanwhile is reaped like any other.
+    let _reaped = rustix::process::waitpid(Pid::from_raw(pid), rustix::process::WaitOptions::empty());
+    Err(io::Error::from_raw_os_error(i32::from_ne_bytes(error)))
 }
 
 /// Whether what is mounted can be written to.
@@ -212,7 +256,7 @@ pub(super) fn set_mount(path: &Path, access: Access, depth: Depth) -> io::Result
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            std::os::fd::AsRawFd::as_raw_fd(&CWD),
+            CWD.as_raw_fd(),
             path.as_ptr(),
             flags,
             ptr::from_ref(&attributes),

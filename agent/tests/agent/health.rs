@@ -51,7 +51,7 @@ async fn a_port_that_nobody_listens_on_is_unhealthy() {
 async fn a_command_is_run_where_the_task_is() {
     let Some(mut world) = World::contained(|_| {}).await else { return };
     // Only inside of its container is this file there, and this process the only other one.
-    let inside = "test -e /tmp/inside && test $(ls -d /proc/[0-9]* | wc -l) -lt 7 && test \"$RIALTO_TASK_ID\" = t1 && test $(id -u) = 1234";
+    let inside = "test -e /tmp/inside && test $(ls -d /proc/[0-9]* | wc -l) -lt 10 && test \"$RIALTO_TASK_ID\" = t1 && test $(id -u) = 1234";
     let mut task =
         checked("t1", "touch /tmp/inside; sleep 1000", Check::Command(CommandSpec::Shell(inside.to_owned())));
     let mut spec = TaskSpec::from_body(&task.body).expect("it is well formed");

@@ -97,10 +97,12 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn new(
         group: Option<&cgroup::Group>,
+        birth: cgroup::Birth,
         user: Option<(u32, u32)>,
         rlimits: Vec<(Resource, Rlimit)>,
     ) -> io::Result<Self> {
-        let entrances = group.map_or_else(|| Ok(Vec::new()), cgroup::Group::entrances).map_err(io::Error::other)?;
+        let entrances =
+            group.map_or_else(|| Ok(Vec::new()), |group| group.entrances(birth)).map_err(io::Error::other)?;
         Ok(Self { entrances, user, rlimits })
     }
 
