@@ -440,7 +440,7 @@ impl Offer {
             agent: offer.agent.to_string(),
             role: offer.role.to_string(),
             mode: offer_mode(offer.mode).to_owned(),
-            amounts: Amounts::from(&offer.resources),
+            amounts: Amounts::from(&*offer.resources),
             resources: offer.resources.to_string(),
             devices: offer.resources.device_shares().map(|(id, _)| id.to_string()).collect(),
             since_ms: millis(offer.since),

@@ -4,11 +4,18 @@
 //! by its weight. At each level the node with the smallest share comes first; a role that has frameworks of its own and roles below it
 //! competes with these through a leaf of its own, of weight one. Shares are exact ratios. Where they are equal, who was served longest
 //! ago comes first, so that nobody is passed over for ever.
+//!
+//! The order is kept, not computed: each node holds its competitors sorted, and a charge moves one of them on each level. Only a change
+//! of the cluster's total puts every share in doubt; then the next look sorts once, which on a nearly sorted list is one pass.
+
+mod tree;
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use self::tree::{ClientIndex, Ranking};
+use self::tree::{Node, NodeId};
 use crate::model::{FrameworkId, Milli, Quantities, ResourceName, Role};
 
 /// The order in which frameworks are offered what is free.
@@ -16,32 +23,27 @@ use crate::model::{FrameworkId, Milli, Quantities, ResourceName, Role};
 pub struct Sorter {
     /// The cluster's total of the resources that count.
     total: Quantities,
-    /// The kinds of device that count, as quantities called `device/KIND`.
-    kinds: Vec<ResourceName>,
-    nodes: BTreeMap<Arc<str>, Node>,
-    order: Option<Arc<[(Role, FrameworkId)]>>,
+    /// What counts: cpus, mem, disk, and kinds of device as quantities called `device/KIND`.
+    counted: Vec<ResourceName>,
+    /// The tree; the first node is above all roles.
+    nodes: Vec<Node>,
+    roles: BTreeMap<Role, NodeId>,
+    clients: Vec<Client>,
+    ids: BTreeMap<(FrameworkId, Role), ClientIndex>,
+    /// Places of clients that are gone.
+    vacant: Vec<ClientIndex>,
+    /// Whether shares were computed with an older total.
+    is_stale: bool,
     turn: u64,
 }
 
-/// A role, or a role above one.
+/// A framework in one of its roles.
 #[derive(Clone, Debug)]
-struct Node {
-    role: Role,
-    /// In thousandths.
-    weight: u32,
-    /// What it and all below it hold.
-    held: Quantities,
-    /// When it was served last.
-    served: u64,
-    /// What its own frameworks hold together.
-    own: Quantities,
-    clients: BTreeMap<FrameworkId, Client>,
-    children: BTreeSet<Arc<str>>,
-}
-
-#[derive(Clone, Debug, Default)]
 struct Client {
+    framework: FrameworkId,
+    node: NodeId,
     held: Quantities,
+    share: Ratio,
     served: u64,
     /// Whether it takes offers now; one that does not keeps what it holds.
     active: bool,
@@ -50,7 +52,7 @@ struct Client {
 /// A share of the cluster, as an exact ratio.
 #[derive(Clone, Copy, Debug)]
 pub struct Ratio {
-    held: u128,
+    held: u64,
     /// Total times weight; not zero.
     of: u128,
 }
@@ -60,8 +62,8 @@ impl Ratio {
 
     fn new(held: Milli, total: Milli, weight: u32) -> Self {
         // Amounts are kept below 2^53 here, so that a product of two of them and a weight fits.
-        let cap = |amount: Milli| u128::from(amount.0.min(1 << 53));
-        Self { held: cap(held), of: cap(total).max(1) * u128::from(weight.max(1)) }
+        let cap = |amount: Milli| amount.0.min(1 << 53);
+        Self { held: cap(held), of: u128::from(cap(total).max(1)) * u128::from(weight.max(1)) }
     }
 
     /// As a number, for display and metrics; 1.0 is the whole cluster at weight one.
@@ -72,7 +74,10 @@ impl Ratio {
 
 impl Ord for Ratio {
     fn cmp(&self, other: &Self) -> Ordering {
-        (self.held * other.of).cmp(&(other.held * self.of))
+        if self.held == 0 || other.held == 0 {
+            return self.held.cmp(&other.held);
+        }
+        (u128::from(self.held) * other.of).cmp(&(u128::from(other.held) * self.of))
     }
 }
 
@@ -101,172 +106,196 @@ pub fn kind_quantity(kind: &str) -> ResourceName {
 impl Sorter {
     /// An empty cluster; `kinds` of device count beside cpus, mem and disk.
     pub fn new(kinds: &[Arc<str>]) -> Self {
-        let kinds = kinds.iter().map(|kind| kind_quantity(kind)).collect();
-        Self { total: Quantities::new(), kinds, nodes: BTreeMap::new(), order: None, turn: 0 }
+        let base = [ResourceName::Cpus, ResourceName::Mem, ResourceName::Disk];
+        Self {
+            total: Quantities::new(),
+            counted: base.into_iter().chain(kinds.iter().map(|kind| kind_quantity(kind))).collect(),
+            nodes: vec![Node::new(Role::any(), NodeId::TOP)],
+            roles: BTreeMap::new(),
+            clients: Vec::new(),
+            ids: BTreeMap::new(),
+            vacant: Vec::new(),
+            is_stale: false,
+            turn: 0,
+        }
     }
 
     /// The cluster has `quantities` more.
     pub fn grow(&mut self, quantities: &Quantities) {
         self.total.add(quantities);
-        self.order = None;
+        self.is_stale = true;
     }
 
     /// The cluster has `quantities` less.
     pub fn shrink(&mut self, quantities: &Quantities) {
         let taken = self.total.subtract(quantities);
         debug_assert!(taken, "only what was added to the cluster leaves it");
-        self.order = None;
+        self.is_stale = true;
+    }
+
+    /// The cluster's total, of everything that was ever added.
+    pub fn total(&self) -> &Quantities {
+        &self.total
     }
 
     /// Sets a role's weight, in thousandths.
     pub fn set_weight(&mut self, role: &Role, weight: u32) {
-        self.node(role).weight = weight;
-        self.order = None;
+        let node = self.node(role);
+        self.nodes[node].weight = weight;
+        self.is_stale = true;
+    }
+
+    /// The place of `framework` in `role`, given to it for as long as it is known there.
+    pub fn enter(&mut self, role: &Role, framework: FrameworkId) -> ClientIndex {
+        if let Some(id) = self.ids.get(&(framework, role.clone())) {
+            return *id;
+        }
+        let node = self.node(role);
+        let client = Client { framework, node, held: Quantities::new(), share: Ratio::ZERO, served: 0, active: false };
+        let id = match self.vacant.pop() {
+            Some(id) => {
+                self.clients[id.index()] = client;
+                id
+            }
+            None => {
+                self.clients.push(client);
+                ClientIndex::of(self.clients.len() - 1)
+            }
+        };
+        self.ids.insert((framework, role.clone()), id);
+        id
+    }
+
+    /// The place of `framework` in `role`, if it has one.
+    pub fn client(&self, role: &Role, framework: FrameworkId) -> Option<ClientIndex> {
+        self.ids.get(&(framework, role.clone())).copied()
     }
 
     /// `framework` takes offers for `role` from now on, or takes none.
     pub fn set_active(&mut self, role: &Role, framework: FrameworkId, active: bool) {
-        let client = self.node(role).clients.entry(framework).or_default();
-        if client.active != active {
-            client.active = active;
-            self.order = None;
+        let id = self.enter(role, framework);
+        if self.clients[id.index()].active == active {
+            return;
+        }
+        self.refresh();
+        if active {
+            self.clients[id.index()].active = true;
+            self.insert_client(id);
+        } else {
+            self.remove_client(id);
+            self.clients[id.index()].active = false;
         }
     }
 
     /// `framework` holds `quantities` more in `role`.
     pub fn charge(&mut self, role: &Role, framework: FrameworkId, quantities: &Quantities) {
-        let node = self.node(role);
-        node.own.add(quantities);
-        node.clients.entry(framework).or_default().held.add(quantities);
-        for prefix in prefixes(role) {
-            self.nodes.get_mut(prefix).expect("node() made every role above").held.add(quantities);
-        }
-        self.order = None;
+        let id = self.enter(role, framework);
+        self.reassess(id, |held| held.add(quantities), None);
     }
 
     /// `framework` holds `quantities` less in `role`.
     pub fn credit(&mut self, role: &Role, framework: FrameworkId, quantities: &Quantities) {
-        let node = self.node(role);
-        let client = node.clients.entry(framework).or_default();
-        let mut taken = client.held.subtract(quantities) && node.own.subtract(quantities);
-        for prefix in prefixes(role) {
-            taken &= self.nodes.get_mut(prefix).expect("node() made every role above").held.subtract(quantities);
-        }
+        let id = self.enter(role, framework);
+        let mut taken = true;
+        self.reassess(id, |held| taken &= held.subtract(quantities), None);
         debug_assert!(taken, "only what was charged is credited");
-        self.order = None;
     }
 
     /// `framework` was offered something for `role`: among equals it comes last now.
     pub fn served(&mut self, role: &Role, framework: FrameworkId) {
+        let id = self.enter(role, framework);
+        self.offered(id, None);
+    }
+
+    /// The client was made an offer, and is charged `quantities` if that locks: among equals it comes last now.
+    pub fn offered(&mut self, id: ClientIndex, quantities: Option<&Quantities>) {
         self.turn += 1;
         let turn = self.turn;
-        if let Some(client) = self.node(role).clients.get_mut(&framework) {
-            client.served = turn;
-        }
-        for prefix in prefixes(role) {
-            self.nodes.get_mut(prefix).expect("node() made every role above").served = turn;
-        }
-        self.order = None;
+        let add = |held: &mut Quantities| {
+            if let Some(quantities) = quantities {
+                held.add(quantities);
+            }
+        };
+        self.reassess(id, add, Some(turn));
     }
 
     /// `framework` is gone from `role`, and holds nothing there.
     pub fn remove(&mut self, role: &Role, framework: FrameworkId) {
-        if let Some(node) = self.nodes.get_mut(role.as_str()) {
-            node.clients.remove(&framework);
-            self.order = None;
+        self.set_active(role, framework, false);
+        if let Some(id) = self.ids.remove(&(framework, role.clone())) {
+            self.vacant.push(id);
         }
     }
 
     /// What `framework` holds in `role`.
     pub fn held(&self, role: &Role, framework: FrameworkId) -> Quantities {
-        let client = self.nodes.get(role.as_str()).and_then(|node| node.clients.get(&framework));
-        client.map(|client| client.held.clone()).unwrap_or_default()
+        self.client(role, framework).map(|id| self.clients[id.index()].held.clone()).unwrap_or_default()
+    }
+
+    /// What a role holds, with all below it.
+    pub fn held_by(&self, role: &Role) -> Quantities {
+        self.roles.get(role).map(|node| self.nodes[*node].held.clone()).unwrap_or_default()
     }
 
     /// The dominant share of a role with all below it, divided by its weight.
     pub fn share(&self, role: &Role) -> Ratio {
-        self.nodes.get(role.as_str()).map_or(Ratio::ZERO, |node| self.ratio(&node.held, node.weight))
+        self.roles.get(role).map_or(Ratio::ZERO, |node| {
+            let node = &self.nodes[*node];
+            self.ratio(&node.held, node.weight)
+        })
     }
 
     /// Those who take offers, who comes first first.
     pub fn order(&mut self) -> Arc<[(Role, FrameworkId)]> {
-        if let Some(order) = &self.order {
-            return order.clone();
-        }
-        let mut order = Vec::new();
-        let top: Vec<&Node> = self.nodes.values().filter(|node| !node.role.as_str().contains('/')).collect();
-        self.walk(&top, None, &mut order);
-        let order: Arc<[_]> = order.into();
-        self.order = Some(order.clone());
-        order
+        self.ranking().map(|(_, role, framework)| (role.clone(), framework)).collect()
     }
 
-    /// Pushes the clients below `children`, and those of `own`'s leaf, in order.
-    fn walk(&self, children: &[&Node], own: Option<&Node>, order: &mut Vec<(Role, FrameworkId)>) {
-        let leaf = own.map(|node| {
-            let served = node.clients.values().map(|client| client.served).max().unwrap_or(0);
-            (self.ratio(&node.own, DEFAULT_WEIGHT), served, node, true)
-        });
-        let mut ranked: Vec<(Ratio, u64, &Node, bool)> =
-            children.iter().map(|node| (self.ratio(&node.held, node.weight), node.served, *node, false)).collect();
-        ranked.extend(leaf);
-        ranked.sort_by(|a, b| (&a.0, a.1, &a.2.role, a.3).cmp(&(&b.0, b.1, &b.2.role, b.3)));
-        for (_, _, node, is_leaf) in ranked {
-            if is_leaf || node.children.is_empty() {
-                self.push_clients(node, order);
-            } else {
-                let below: Vec<&Node> = node.children.iter().filter_map(|name| self.nodes.get(name)).collect();
-                self.walk(&below, Some(node), order);
-            }
-        }
+    /// The same, walked for as long as it takes to find somebody.
+    pub fn ranking(&mut self) -> Ranking<'_> {
+        self.refresh();
+        Ranking::new(self)
     }
 
-    fn push_clients(&self, node: &Node, order: &mut Vec<(Role, FrameworkId)>) {
-        let mut ranked: Vec<(Ratio, u64, FrameworkId)> = node
-            .clients
-            .iter()
-            .filter(|(_, client)| client.active)
-            .map(|(id, client)| (self.ratio(&client.held, DEFAULT_WEIGHT), client.served, *id))
-            .collect();
-        ranked.sort_unstable();
-        order.extend(ranked.into_iter().map(|(_, _, id)| (node.role.clone(), id)));
+    /// The same order without bringing it up to date first, for who has done so in this step.
+    pub fn ranking_now(&self) -> Ranking<'_> {
+        debug_assert!(!self.is_stale, "the order is up to date");
+        Ranking::new(self)
+    }
+
+    /// The role and framework of a client.
+    pub fn who(&self, id: ClientIndex) -> (&Role, FrameworkId) {
+        let client = &self.clients[id.index()];
+        (&self.nodes[client.node].role, client.framework)
     }
 
     fn ratio(&self, held: &Quantities, weight: u32) -> Ratio {
-        const BASE: [ResourceName; 3] = [ResourceName::Cpus, ResourceName::Mem, ResourceName::Disk];
-        let counted = BASE.iter().chain(&self.kinds);
-        counted.map(|name| Ratio::new(held.get(name), self.total.get(name), weight)).max().unwrap_or(Ratio::ZERO)
+        if held.is_empty() {
+            return Ratio::ZERO;
+        }
+        let ratios = self.counted.iter().map(|name| Ratio::new(held.get(name), self.total.get(name), weight));
+        ratios.max().unwrap_or(Ratio::ZERO)
     }
 
     /// The node of `role`; it and all above it are made if they are not there.
-    fn node(&mut self, role: &Role) -> &mut Node {
-        if !self.nodes.contains_key(role.as_str()) {
-            let mut parent: Option<&str> = None;
-            for prefix in prefixes(role) {
-                let name: Arc<str> = Arc::from(prefix);
-                if let Some(parent) = parent {
-                    let parent = self.nodes.get_mut(parent).expect("prefixes come from the top down");
-                    parent.children.insert(name.clone());
+    fn node(&mut self, role: &Role) -> NodeId {
+        if let Some(id) = self.roles.get(role) {
+            return *id;
+        }
+        let mut parent = NodeId::TOP;
+        for prefix in prefixes(role) {
+            let prefix = Role::new(prefix).expect("a prefix of a role, cut at a slash, is a role");
+            parent = match self.roles.get(&prefix) {
+                Some(id) => *id,
+                None => {
+                    let id = NodeId::of(self.nodes.len());
+                    self.nodes.push(Node::new(prefix.clone(), parent));
+                    self.nodes[parent].children.push(id);
+                    self.roles.insert(prefix, id);
+                    id
                 }
-                self.nodes.entry(name).or_insert_with(|| Node::new(prefix));
-                parent = Some(prefix);
-            }
+            };
         }
-        self.nodes.get_mut(role.as_str()).expect("the last prefix of a role is the role")
-    }
-}
-
-impl Node {
-    fn new(prefix: &str) -> Self {
-        Self {
-            role: Role::new(prefix).expect("a prefix of a role, cut at a slash, is a role"),
-            weight: DEFAULT_WEIGHT,
-            held: Quantities::new(),
-            served: 0,
-            own: Quantities::new(),
-            clients: BTreeMap::new(),
-            children: BTreeSet::new(),
-        }
+        parent
     }
 }
 

@@ -1,6 +1,7 @@
 //! Acceptance: what was offered is turned into tasks, judged against what is free now.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::view::AgentStatus;
 use super::{Master, Outbox};
@@ -177,7 +178,7 @@ impl Master {
         }
         let used_nothing = taken.left == taken.offered;
         let refusal = if used_nothing && refusal.duration.is_zero() { &Refusal::of(FRUITLESS) } else { refusal };
-        self.refuse(framework, agent, taken.role, taken.left, refusal);
+        self.refuse(framework, agent, &taken.role, Arc::new(taken.left), refusal);
         self.want_agent_round(agent);
         rejected
     }
@@ -241,7 +242,7 @@ impl Master {
         if !state.is_usable() {
             return Err(Reject::AgentAway(agent));
         }
-        let mut free = state.available(&taken.role);
+        let mut free = Arc::unwrap_or_clone(state.available(&taken.role));
         let mut left = taken.left.clone();
         let mut resolved = group.clone();
         for task in &mut resolved.tasks {

@@ -29,8 +29,8 @@ impl Master {
                 agent.silent = Some(self.timers.set(deadline, Timer::AgentSilent(id)));
                 self.sorter.grow(&agent.counted());
             }
-            self.agents.insert(id, agent);
-            self.touched.agents.insert(id);
+            self.agents.insert(id, Box::new(agent));
+            self.touched.agents.push(id);
         }
     }
 
@@ -62,7 +62,7 @@ impl Master {
             FromAgent::Journal { degraded } => {
                 let agent = self.agents.get_mut(&id).expect("a peer's agent is known");
                 agent.journal_degraded = degraded;
-                self.touched.agents.insert(id);
+                self.touched.agents.push(id);
                 self.want_agent_round(id);
             }
             FromAgent::Message { framework, executor, data } => {
@@ -136,7 +136,7 @@ impl Master {
             None => {
                 out.push(Output::Persist(Record::Agent(id, Some(record.clone()))));
                 self.agent_clients.insert(record.client, id);
-                self.agents.insert(id, Agent::new(record, AgentStatus::Unreachable));
+                self.agents.insert(id, Box::new(Agent::new(record, AgentStatus::Unreachable)));
             }
         }
         Ok(id)
@@ -171,7 +171,7 @@ impl Master {
         let told = report.tasks.iter().map(|task| TaskKey::new(task.framework, task.task.id.clone())).collect();
         self.set_devices(id, report.devices, &told);
         self.count(id);
-        self.touched.agents.insert(id);
+        self.touched.agents.push(id);
         self.to_agent(id, ToAgent::Registered { agent: id, cluster: self.cluster }, out);
         self.take_report(id, report.tasks, was, out);
         self.recompute_free(id);
@@ -250,7 +250,8 @@ impl Master {
         agent.peer = None;
         agent.status = AgentStatus::Disconnected;
         agent.silent = Some(silent);
-        self.touched.agents.insert(id);
+        self.touched.agents.push(id);
+        self.want_agent_round(id);
     }
 
     /// The agent has been away for too long: its tasks are unreachable, which is not dead.
@@ -265,7 +266,7 @@ impl Master {
         let agent = self.agents.get_mut(&id).expect("it was there above");
         agent.record = record;
         agent.status = AgentStatus::Unreachable;
-        self.touched.agents.insert(id);
+        self.touched.agents.push(id);
         self.lose_tasks(id, TaskState::Unreachable, Reason::AgentDisconnected, "the agent is silent", out);
         self.settle_parked(id, out);
     }
@@ -283,12 +284,13 @@ impl Master {
         if let Some(key) = agent.silent.take() {
             self.timers.cancel(key);
         }
+        self.dirty_agents.insert(id);
         if let Some(peer) = agent.peer.take() {
             self.peers.remove(&peer);
             out.push(Output::Effect(Effect::ToAgent(peer, ToAgent::Shutdown(Reject::UnknownAgent(id)))));
             out.push(Output::Effect(Effect::Close(peer, Reject::UnknownAgent(id))));
         }
-        self.touched.agents.insert(id);
+        self.touched.agents.push(id);
         self.tell_last_words(id, out);
         self.lose_tasks(
             id,
@@ -413,11 +415,11 @@ impl Master {
             entry.state = DeviceState::Free;
             entry.since = since;
             if entry.device.health.is_usable() {
-                agent.free.add(&Resources::devices([device.clone()]));
+                Arc::make_mut(&mut agent.free).add(&Resources::devices([device.clone()]));
             }
             self.touched.devices.insert((id, device));
         }
-        self.touched.agents.insert(id);
+        self.touched.agents.push(id);
         self.want_agent_round(id);
     }
 
@@ -438,7 +440,7 @@ impl Master {
             free.add(&agent.free_devices());
         }
         let agent = self.agents.get_mut(&id).expect("it was there above");
-        agent.free = free;
+        agent.free = Arc::new(free);
         agent.overcommitted = overcommitted;
     }
 }

@@ -7,6 +7,7 @@ use super::registry::{FrameworkRecord, Record};
 use super::state::{Framework, PeerOf};
 use super::timers::Timer;
 use super::{Effect, Master, Outbox};
+use crate::allocator::sorter::ClientIndex;
 use crate::gate::Output;
 use crate::model::{
     Call, CallId, Demand, Event, FrameworkId, FrameworkInfo, Outcome, PeerId, Principal, Reject, Rejection, Role,
@@ -26,7 +27,7 @@ impl Master {
             let mut framework = Framework::new(record);
             framework.away = Some(away);
             self.frameworks.insert(id, framework);
-            self.touched.frameworks.insert(id);
+            self.touched.frameworks.push(id);
         }
     }
 
@@ -139,16 +140,21 @@ impl Master {
         }
         framework.demand.clear();
         framework.waiting = [].into();
-        framework.filters.clear();
         self.peers.insert(peer, PeerOf::Framework(id));
-        self.touched.frameworks.insert(id);
+        self.touched.frameworks.push(id);
+        self.renew_clients(id);
         self.update_activity(id);
         let missing = u32::try_from(self.agents_missing()).unwrap_or(u32::MAX);
         let subscribed =
             Event::Subscribed { framework: id, cluster: self.cluster, term: self.term, agents_missing: missing };
         self.tell(id, subscribed, out);
         self.resend_updates(id, out);
-        self.dirty_frameworks.insert(id);
+        self.want_client_rounds(id);
+    }
+
+    /// There may be something for the framework that there was not before, in any of its roles.
+    fn want_client_rounds(&mut self, id: FrameworkId) {
+        self.dirty_clients.extend(self.frameworks[&id].clients.values());
         self.want_round();
     }
 
@@ -164,9 +170,8 @@ impl Master {
         self.withdraw_offers(id);
         let Some(framework) = self.frameworks.get_mut(&id) else { return };
         framework.peer = None;
-        framework.filters.clear();
         framework.away = Some(self.timers.set(self.now + framework.record.remaining, Timer::FrameworkAway(id)));
-        self.touched.frameworks.insert(id);
+        self.touched.frameworks.push(id);
         self.update_activity(id);
     }
 
@@ -181,6 +186,7 @@ impl Master {
     /// Forgets the framework; its tasks are killed where they run, now or when their agents are back.
     pub(super) fn remove_framework(&mut self, id: FrameworkId, out: &mut Outbox) {
         self.withdraw_offers(id);
+        self.drop_clients(id);
         let Some(framework) = self.frameworks.remove(&id) else { return };
         self.framework_clients.remove(&framework.record.client);
         if let Some(key) = framework.away {
@@ -195,7 +201,7 @@ impl Master {
             self.sorter.set_active(role, id, false);
         }
         self.end_orphans(id, &framework, out);
-        self.touched.frameworks.insert(id);
+        self.touched.frameworks.push(id);
     }
 
     fn end_orphans(&mut self, id: FrameworkId, framework: &Framework, out: &mut Outbox) {
@@ -224,36 +230,47 @@ impl Master {
         if !framework.record.info.roles.contains(&role) {
             return;
         }
-        match demand {
-            Some(demand) => framework.demand.insert(role, demand),
+        match demand.clone() {
+            Some(demand) => framework.demand.insert(role.clone(), demand),
             None => framework.demand.remove(&role),
         };
+        let client = framework.clients.get(&role).copied();
         let rows = framework
             .demand
             .iter()
             .flat_map(|(role, demand)| demand.shapes.iter().map(|shape| (role.clone(), shape.clone())));
         framework.waiting = rows.collect();
-        self.prune_framework_offers(id, out);
-        self.touched.frameworks.insert(id);
-        self.dirty_frameworks.insert(id);
-        self.want_round();
+        self.touched.frameworks.push(id);
+        let Some(client) = client else { return };
+        let change = self.want(client, demand.as_ref());
+        if change.is_less() {
+            self.prune_framework_offers(id, out);
+        }
+        if change.is_more() || self.clients.get(client).is_some_and(|client| client.is_bounded) {
+            self.dirty_clients.insert(client);
+            self.want_round();
+        }
     }
 
     fn suppress(&mut self, id: FrameworkId, roles: &BTreeSet<Role>, out: &mut Outbox) {
         self.rescind_for_roles(id, roles, out);
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
         framework.suppressed.extend(roles.iter().filter(|role| framework.record.info.roles.contains(role)).cloned());
-        self.touched.frameworks.insert(id);
+        self.touched.frameworks.push(id);
         self.update_activity(id);
     }
 
     fn revive(&mut self, id: FrameworkId, roles: &BTreeSet<Role>) {
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
         framework.suppressed.retain(|role| !roles.contains(role));
-        framework.filters.retain(|(_, role), _| !roles.contains(role));
-        self.touched.frameworks.insert(id);
+        let revived: Vec<ClientIndex> =
+            framework.clients.iter().filter(|(role, _)| roles.contains(*role)).map(|(_, client)| *client).collect();
+        for client in &revived {
+            self.clients.begin_epoch(*client);
+        }
+        self.touched.frameworks.push(id);
         self.update_activity(id);
-        self.dirty_frameworks.insert(id);
+        self.dirty_clients.extend(revived);
         self.want_round();
     }
 }

@@ -29,7 +29,8 @@ impl Master {
             assert_eq!(entry.offer.id.term, self.term, "{id}: an offer is of this term");
             let framework = &self.frameworks[&entry.framework];
             assert!(
-                framework.offers.contains(id) && self.agents[&entry.offer.agent].offers.contains(id),
+                framework.offers.contains(id)
+                    && self.agents[&entry.offer.agent].offers.iter().any(|(offer, _)| offer == id),
                 "{id}: known to both"
             );
             assert!(framework.takes_offers(&entry.offer.role), "{id}: I8, no offer to who wants none");
@@ -54,12 +55,12 @@ impl Master {
         for offer in agent
             .offers
             .iter()
-            .map(|offer| &self.offers[offer])
+            .map(|(offer, _)| &self.offers[offer])
             .filter(|entry| entry.offer.mode == OfferMode::Exclusive)
         {
             locked.add(&offer.offer.resources);
         }
-        assert_eq!(agent.locked, locked, "{id}: what is locked is what exclusive offers hold");
+        assert_eq!(*agent.locked, locked, "{id}: what is locked is what exclusive offers hold");
         assert!(agent.free.contains(&locked), "{id}: I2, exclusive offers are disjoint and of what is free");
         self.check_devices(id);
     }

@@ -5,6 +5,10 @@
 
 mod accept;
 mod agents;
+mod available;
+mod capacity;
+mod clients;
+mod filters;
 mod frameworks;
 mod invariants;
 mod offers;
@@ -25,14 +29,17 @@ use rand_pcg::Pcg64Mcg;
 
 pub use stats::Stats;
 
+use self::capacity::Capacity;
+use self::clients::Clients;
+use self::filters::Reasons;
 use self::registry::{Record, Registry};
 use self::state::{Agent, Framework, OfferEntry, PeerOf, TaskEntry, Touched};
 use self::timers::{Timer, Timers};
-use crate::allocator::sorter::Sorter;
+use crate::allocator::sorter::{ClientIndex, Sorter};
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Call, ClientId, ClusterId, Event, FrameworkId, FromAgent, OfferId, PeerId, Principal, Reject, RequestId,
-    Role, TaskKey, Term, Time, ToAgent, WallTime,
+    AgentId, Call, ClientId, ClusterId, Event, FrameworkId, FromAgent, Offer, OfferId, PeerId, Principal, Reject,
+    RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
 
 /// What a step of the master yields.
@@ -57,6 +64,8 @@ pub struct Config {
     pub offer_timeout_max: Duration,
     /// In how many optimistic offers one resource may be at once.
     pub offer_fanout: usize,
+    /// How many agents are offered at once to a framework that has declared what it waits for, beside one for each task that waits.
+    pub offers_per_demand: u32,
     /// How long changes are gathered before a round of offers; zero means every step ends with one.
     pub allocation_delay: Duration,
     /// How long an optimistic offer stands before a larger one of the same agent replaces it, unless only the larger one meets a demand.
@@ -81,6 +90,7 @@ impl Default for Config {
             offer_timeout: Duration::from_secs(30),
             offer_timeout_max: Duration::from_secs(600),
             offer_fanout: 4,
+            offers_per_demand: 200,
             allocation_delay: Duration::ZERO,
             offer_growth_delay: Duration::ZERO,
             fair_share_kinds: vec!["gpu".into()],
@@ -193,14 +203,14 @@ pub struct Master {
     cluster: ClusterId,
     term: Term,
     now: Time,
-    agents: BTreeMap<AgentId, Agent>,
+    agents: BTreeMap<AgentId, Box<Agent>>,
     agent_clients: BTreeMap<ClientId, AgentId>,
     frameworks: BTreeMap<FrameworkId, Framework>,
     framework_clients: BTreeMap<ClientId, FrameworkId>,
     tasks: BTreeMap<TaskKey, TaskEntry>,
     /// Tasks that ended and are only in the view, oldest first.
     history: VecDeque<TaskKey>,
-    offers: BTreeMap<OfferId, OfferEntry>,
+    offers: BTreeMap<OfferId, Box<OfferEntry>>,
     /// Offers that were replaced, with those that replaced them.
     replaced: BTreeMap<OfferId, OfferId>,
     /// Kills whose tasks are not known, because agents are away.
@@ -208,11 +218,19 @@ pub struct Master {
     peers: BTreeMap<PeerId, PeerOf>,
     weights: BTreeMap<Role, u32>,
     sorter: Sorter,
+    clients: Clients,
+    capacity: Capacity,
+    reasons: Reasons,
+    /// The last look at an agent that saw each client.
+    seen: Vec<u64>,
+    looks: u64,
+    /// Offers of this round that their frameworks have not been told of.
+    unsent: Vec<(FrameworkId, Offer)>,
     timers: Timers,
     /// Agents on which something may be offered that was not before.
     dirty_agents: BTreeSet<AgentId>,
-    /// Frameworks that may be offered something that they were not before.
-    dirty_frameworks: BTreeSet<FrameworkId>,
+    /// Clients that may be offered something that they were not before.
+    dirty_clients: BTreeSet<ClientIndex>,
     /// When the next round of offers is due.
     round_at: Option<Time>,
     touched: Touched,
@@ -243,9 +261,15 @@ impl Master {
             peers: BTreeMap::new(),
             weights: registry.weights,
             sorter: Sorter::new(&config.fair_share_kinds),
+            clients: Clients::default(),
+            capacity: Capacity::default(),
+            reasons: Reasons::default(),
+            seen: Vec::new(),
+            looks: 0,
+            unsent: Vec::new(),
             timers: Timers::default(),
             dirty_agents: BTreeSet::new(),
-            dirty_frameworks: BTreeSet::new(),
+            dirty_clients: BTreeSet::new(),
             round_at: None,
             touched: Touched::default(),
             random: Pcg64Mcg::seed_from_u64(config.seed),
@@ -311,7 +335,7 @@ impl Master {
                 Timer::AgentSilent(agent) => self.on_agent_silent(agent, out),
                 Timer::FrameworkAway(framework) => self.remove_framework(framework, out),
                 Timer::Offer(offer) => self.on_offer_expired(offer, out),
-                Timer::Filter(framework, agent, role) => self.on_filter_expired(framework, agent, &role),
+                Timer::Filters(agent) => self.on_filters_end(agent),
                 Timer::Turn(agent) => self.on_turn(agent),
             }
         }

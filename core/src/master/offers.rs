@@ -1,31 +1,79 @@
 //! Rounds of offers: who is offered what of which agent, what is taken back, and what a refusal means.
 //!
-//! A round looks at the agents on which something became free and at the frameworks that became willing, at nothing else.
+//! A round looks at the agents on which something became free, for everybody who may want it; and for the clients that became willing, at
+//! the agents that may have room for what they declared. It looks at nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::state::{Agent, Framework, OfferEntry};
+use smallvec::SmallVec;
+
+use super::available::Available;
+use super::capacity::{Indexed, Magnitude};
+use super::clients::{Client, Wanted};
+use super::state::{Agent, OfferEntry};
 use super::timers::Timer;
-use super::{Master, Outbox};
-use crate::allocator::claims;
+use super::{Master, Outbox, filters};
+use crate::allocator::sorter::ClientIndex;
 use crate::model::{
-    AgentId, Attribute, Attributes, Claim, Device, DeviceId, Event, Filter, FrameworkId, Milli, Offer, OfferId,
-    OfferMode, Quantities, Refusal, ResourceName, Resources, Role, Shape, Share, Time,
+    AgentId, Event, FrameworkId, Offer, OfferId, OfferMode, Refusal, ResourceName, Resources, Role, Time,
 };
 
-/// The smallest amounts that are worth an offer, as in Mesos: so many cpus, or so much memory. A device always is.
-const CPUS_MIN: Milli = Milli(10);
-const MEM_MIN: Milli = Milli::from_whole(32);
 /// The shortest refusal; a framework that refuses for no time at all would be asked again at once, for ever.
 const REFUSAL_MIN: Duration = Duration::from_millis(100);
-/// Filters end at multiples of this, so that many end together.
-const FILTER_TICK: Duration = Duration::from_millis(100);
 /// How long an optimistic offer is left alone while others wait for the same agent.
 const TURN: Duration = Duration::from_secs(5);
 /// The most offers that one offer may have replaced and still be accepted under.
 const REPLACED_MAX: usize = 8;
+/// For each offer that a client may have more, at most so many agents that fit are looked at closely.
+const LOOKS_PER_OFFER: usize = 4;
+
+/// Who is looked at in a round.
+#[derive(Clone, Copy, Debug)]
+enum Asked<'a> {
+    Everybody,
+    These(&'a BTreeSet<ClientIndex>),
+}
+
+impl Asked<'_> {
+    fn includes(self, client: ClientIndex) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::These(clients) => clients.contains(&client),
+        }
+    }
+}
+
+/// One look at an agent, from who comes first to who comes last.
+#[derive(Debug, Default)]
+struct Look {
+    /// Whether exclusive offers are gathered for somebody who came before: then no more is locked.
+    is_gathering: bool,
+    /// Whether there are as many optimistic offers as may be: only who has one already may get a larger one.
+    is_full: bool,
+    /// What there is for each role that was asked about.
+    available: SmallVec<[(Role, Arc<Available>); 1]>,
+}
+
+impl Look {
+    /// What of the agent there is for `role`; `None` if there is nothing for anybody.
+    fn available_to(&mut self, agent: &Agent, role: &Role) -> Option<Arc<Available>> {
+        let is_same_for_all = agent.is_unreserved();
+        let known = self.available.iter().find(|(known, _)| is_same_for_all || known == role);
+        let available = match known {
+            Some((_, available)) => available.clone(),
+            None => {
+                let available = Arc::new(Available::new(agent.available(role)));
+                self.available.push((role.clone(), available.clone()));
+                available
+            }
+        };
+        // Nothing is left for anybody; unless somebody waits for what is locked, the look ends here.
+        let is_over = is_same_for_all && agent.locked.is_empty() && !available.is_worth_offering();
+        (!is_over).then_some(available)
+    }
+}
 
 impl Master {
     /// A round is wanted, now or when changes have been gathered for a while.
@@ -48,123 +96,199 @@ impl Master {
     fn round(&mut self, out: &mut Outbox) {
         self.round_at = None;
         self.stats.rounds += 1;
+        self.sorter.refresh();
         let agents = std::mem::take(&mut self.dirty_agents);
-        let frameworks = std::mem::take(&mut self.dirty_frameworks);
+        let clients = std::mem::take(&mut self.dirty_clients);
         for agent in &agents {
+            self.reindex(*agent);
             self.prune_offers(*agent, out);
-            self.offer_agent(*agent, None, out);
+            self.offer_agent(*agent, Asked::Everybody, out);
         }
-        if !frameworks.is_empty() {
-            let all: Vec<AgentId> = self.agents.keys().copied().filter(|agent| !agents.contains(agent)).collect();
-            for agent in all {
-                self.offer_agent(agent, Some(&frameworks), out);
+        if !clients.is_empty() {
+            for agent in self.agents_for(&clients).difference(&agents) {
+                self.offer_agent(*agent, Asked::These(&clients), out);
             }
         }
+        self.send_offers(out);
     }
 
-    /// Offers what is free on the agent, to those who come first; only to `among`, if given.
-    fn offer_agent(&mut self, id: AgentId, among: Option<&BTreeSet<FrameworkId>>, out: &mut Outbox) {
-        if !self.agents.get(&id).is_some_and(|agent| agent.is_usable() && !agent.free.is_empty()) {
-            return;
+    /// Brings the index of free capacity up to date with the agent.
+    fn reindex(&mut self, id: AgentId) {
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        let mut new = Indexed::default();
+        let free = Available::new(agent.free.clone());
+        if agent.is_usable() && free.is_worth_offering() {
+            new.cpus = Some(Magnitude::of(free.quantities.get(&ResourceName::Cpus)));
+            let devices = free.resources.device_shares().filter_map(|(id, _)| agent.devices.get(id));
+            new.kinds = devices.map(|entry| entry.device.kind.clone()).collect();
+            new.kinds.sort_unstable();
+            new.kinds.dedup();
         }
-        let mut gathering = false;
-        // Those who have an offer, once it is known that nobody makes way for one more.
-        let mut holders: Option<Vec<FrameworkId>> = None;
-        let mut known: Option<(Role, Resources)> = None;
-        for (role, framework) in self.candidates(id, among).iter() {
-            gathering = gathering || self.waits_for_locked(id, *framework, role);
-            let asked = among.is_none_or(|among| among.contains(framework));
-            if !asked || holders.as_ref().is_some_and(|holders| !holders.contains(framework)) {
-                continue;
-            }
-            if gathering && self.frameworks.get(framework).is_some_and(|client| client.mode() == OfferMode::Exclusive) {
-                continue;
-            }
-            let (_, available) = match known.take().filter(|(known, _)| known == role) {
-                Some(same) => known.insert(same),
-                None => known.insert((role.clone(), self.agents[&id].available(role))),
-            };
-            if !is_worth_offering(available)
-                || !self.wants(id, *framework, role, available)
-                || self.grows_later(id, *framework, role, available)
-            {
-                continue;
-            }
-            if self.make_room(id, *framework, role, out) {
-                known = None;
-                let available = self.agents[&id].available(role);
-                self.make_offer(id, *framework, role, available, out);
-            } else if self.frameworks[framework].mode() == OfferMode::Optimistic {
-                let offers = self.agents[&id].offers.iter();
-                holders = Some(offers.map(|offer| self.offers[offer].framework).collect());
-            }
-        }
+        self.capacity.update(id, &agent.indexed, &new);
+        agent.indexed = new;
     }
 
-    /// Those who may be offered something of the agent, who comes first first. Of all that is asked about a single framework in a single
-    /// role the order says nothing, unless exclusive offers are to be gathered for those before it.
-    fn candidates(&mut self, id: AgentId, among: Option<&BTreeSet<FrameworkId>>) -> Arc<[(Role, FrameworkId)]> {
-        let single =
-            among.filter(|among| among.len() == 1 && self.agents[&id].locked.is_empty()).and_then(BTreeSet::first);
-        if let Some(framework) = single
-            && let Some(client) = self.frameworks.get(framework).filter(|client| client.record.info.roles.len() == 1)
-        {
-            return client.record.info.roles.iter().map(|role| (role.clone(), *framework)).collect();
+    /// The agents on which there may be something for one of the clients: for those that declared what they wait for, as many as they
+    /// may have offers more; for the others all that have something free.
+    fn agents_for(&mut self, clients: &BTreeSet<ClientIndex>) -> BTreeSet<AgentId> {
+        let mut agents = BTreeSet::new();
+        for id in clients {
+            let Some(wanted) = self.clients.get(*id).map(|client| client.wanted.clone()) else { continue };
+            match wanted {
+                None => agents.extend(self.capacity.all()),
+                Some(wanted) => wanted.iter().for_each(|wanted| self.find_room(*id, wanted, &mut agents)),
+            }
         }
-        self.sorter.order()
+        agents
     }
 
-    /// Whether what the framework says it waits for would fit the agent if no exclusive offer locked a part of it. Then no more is locked
+    /// Adds agents on which there is room for what the client waits for.
+    fn find_room(&mut self, id: ClientIndex, wanted: &Wanted, found: &mut BTreeSet<AgentId>) {
+        let Some(client) = self.clients.get(id) else { return };
+        let mut room = client.bound.saturating_sub(client.standing);
+        let mut looks = (room as usize).saturating_mul(LOOKS_PER_OFFER);
+        let mut cursor = client.cursor;
+        for place in self.capacity.places_for(wanted, cursor) {
+            if room == 0 || looks == 0 {
+                cursor = place;
+                break;
+            }
+            let agent = &self.agents[&place.1];
+            let available = Available::new(agent.available(&client.role));
+            if !agent.meets(wanted, &available) || self.has_refused(id, agent, &available) {
+                continue;
+            }
+            found.insert(place.1);
+            looks -= 1;
+            room -= u32::from(agent.offers.len() < self.config.offer_fanout);
+        }
+        let client = self.clients.get_mut(id).expect("it was there above");
+        client.is_bounded = room == 0 || looks == 0;
+        client.cursor = cursor;
+    }
+
+    /// Offers what is free on the agent, to those who come first; only to those who are asked.
+    fn offer_agent(&mut self, id: AgentId, asked: Asked<'_>, out: &mut Outbox) {
+        let mut look = Look::default();
+        let mut seen = std::mem::take(&mut self.seen);
+        self.looks += 1;
+        seen.resize(self.clients.len(), 0);
+        while let Some((client, available)) = self.next_taker(id, asked, &mut look, &mut seen) {
+            if self.make_room(id, client, out) {
+                if self.make_offer(id, client, available.resources.clone(), out) == OfferMode::Exclusive {
+                    look.available.clear();
+                }
+            } else if self.clients.get(client).is_some_and(|client| client.mode == OfferMode::Optimistic) {
+                look.is_full = true;
+            }
+        }
+        self.seen = seen;
+    }
+
+    /// The first client, of those that this look has not seen yet, that wants what is available on the agent.
+    fn next_taker(
+        &mut self,
+        id: AgentId,
+        asked: Asked<'_>,
+        look: &mut Look,
+        seen: &mut [u64],
+    ) -> Option<(ClientIndex, Arc<Available>)> {
+        let agent = self.agents.get(&id).filter(|agent| agent.is_usable() && !agent.free.is_empty())?;
+        let mut later: Option<Time> = None;
+        let mut found = None;
+        for client_id in self.candidates(agent, asked, look.is_full) {
+            let Some(client) = self.clients.get(client_id) else { continue };
+            if std::mem::replace(&mut seen[client_id.index()], self.looks) == self.looks {
+                continue;
+            }
+            let Some(available) = look.available_to(agent, &client.role) else { break };
+            look.is_gathering = look.is_gathering || self.waits_for_locked(agent, client_id, client, &available);
+            let may = asked.includes(client_id) && !(look.is_gathering && client.mode == OfferMode::Exclusive);
+            if !may || !available.is_worth_offering() || !self.wants(agent, client_id, client, &available) {
+                continue;
+            }
+            match self.grows_later(agent, client_id, client, &available) {
+                Some(due) => later = Some(later.map_or(due, |later| later.min(due))),
+                None => {
+                    found = Some((client_id, available));
+                    break;
+                }
+            }
+        }
+        if let Some(due) = later {
+            self.look_again(id, due);
+        }
+        found
+    }
+
+    /// Those who may be offered something of the agent, who comes first first. Of all that is asked about a single client the order says
+    /// nothing, unless exclusive offers are to be gathered for those before it.
+    fn candidates<'a>(
+        &'a self,
+        agent: &Agent,
+        asked: Asked<'_>,
+        is_full: bool,
+    ) -> impl Iterator<Item = ClientIndex> + use<'a> {
+        let mut few: SmallVec<[ClientIndex; 4]> = SmallVec::new();
+        let mut all = None;
+        match asked {
+            _ if is_full => few.extend(agent.offers.iter().map(|(_, client)| *client)),
+            Asked::These(clients) if clients.len() == 1 && agent.locked.is_empty() => {
+                let takes = |id: &&ClientIndex| self.clients.get(**id).is_some_and(|client| self.takes_offers(client));
+                few.extend(clients.first().filter(takes).copied());
+            }
+            _ => all = Some(self.sorter.ranking_now()),
+        }
+        few.into_iter().chain(all.into_iter().flatten().map(|(id, _, _)| id))
+    }
+
+    fn takes_offers(&self, client: &Client) -> bool {
+        self.frameworks.get(&client.framework).is_some_and(|framework| framework.takes_offers(&client.role))
+    }
+
+    /// Whether what the client says it waits for would fit the agent if no exclusive offer locked a part of it. Then no more is locked
     /// for those who come after it, or the parts would never be free together.
-    fn waits_for_locked(&self, agent: AgentId, framework: FrameworkId, role: &Role) -> bool {
-        let state = &self.agents[&agent];
-        if state.locked.is_empty() {
+    fn waits_for_locked(&self, agent: &Agent, id: ClientIndex, client: &Client, available: &Available) -> bool {
+        if agent.locked.is_empty() {
             return false;
         }
-        let Some(client) = self.frameworks.get(&framework).filter(|client| client.takes_offers(role)) else {
-            return false;
-        };
-        let Some(demand) = client.demand.get(role) else { return false };
-        let (free, available) = (state.free.for_role(role), state.available(role));
-        let only_unlocked = |shape: &Shape| state.fits(shape, &free) && !state.fits(shape, &available);
-        demand.shapes.iter().any(only_unlocked) && !self.is_filtered(client, agent, role, &free)
+        let Some(wanted) = &client.wanted else { return false };
+        let free = Available::new(agent.free_for(&client.role));
+        let only_unlocked = |wanted: &Wanted| agent.meets(wanted, &free) && !agent.meets(wanted, available);
+        wanted.iter().any(only_unlocked) && !self.has_refused(id, agent, &free)
     }
 
-    /// Whether the framework wants, and may have, an offer of `available` now.
-    fn wants(&self, agent: AgentId, framework: FrameworkId, role: &Role, available: &Resources) -> bool {
-        let Some(client) = self.frameworks.get(&framework).filter(|client| client.takes_offers(role)) else {
+    /// Whether the client wants, and may have, an offer of `available` now.
+    fn wants(&self, agent: &Agent, id: ClientIndex, client: &Client, available: &Available) -> bool {
+        if self.has_refused(id, agent, available) {
             return false;
+        }
+        let standing = self.standing_offer(agent, id);
+        if let Some(wanted) = &client.wanted {
+            let has_enough = client.standing >= client.bound && standing.is_none();
+            if has_enough || !wanted.iter().any(|wanted| agent.meets(wanted, available)) {
+                return false;
+            }
+        }
+        // An exclusive client gets what is new beside what it has; an optimistic one gets a larger offer for the one it has.
+        let has_it = |entry: &OfferEntry| {
+            Arc::ptr_eq(&entry.offer.resources, &available.resources)
+                || entry.offer.resources.contains(&available.resources)
         };
-        let state = &self.agents[&agent];
-        if self.is_filtered(client, agent, role, available) {
-            return false;
-        }
-        match client.demand.get(role) {
-            Some(demand) if !demand.shapes.iter().any(|shape| state.fits(shape, available)) => return false,
-            _ => {}
-        }
-        // An exclusive framework gets what is new beside what it has; an optimistic one gets a larger offer for the one it has.
-        let standing = self.standing_offer(agent, framework, role);
-        client.mode() == OfferMode::Exclusive || standing.is_none_or(|entry| !entry.offer.resources.contains(available))
+        client.mode == OfferMode::Exclusive || !standing.is_some_and(has_it)
     }
 
-    /// Whether the framework's optimistic offer of the agent is left to stand for now, although it could be a larger one.
-    fn grows_later(&mut self, agent: AgentId, framework: FrameworkId, role: &Role, available: &Resources) -> bool {
-        let client = &self.frameworks[&framework];
-        let Some(standing) =
-            self.standing_offer(agent, framework, role).filter(|_| client.mode() == OfferMode::Optimistic)
-        else {
-            return false;
-        };
+    /// Until when the client's optimistic offer of the agent is left to stand, although it could be a larger one.
+    fn grows_later(&self, agent: &Agent, id: ClientIndex, client: &Client, available: &Available) -> Option<Time> {
+        let standing = self.standing_offer(agent, id).filter(|_| client.mode == OfferMode::Optimistic)?;
         let due = standing.issued + self.config.offer_growth_delay;
-        let (state, offered) = (&self.agents[&agent], &standing.offer.resources);
-        let only_larger = |shape: &Shape| state.fits(shape, available) && !state.fits(shape, offered);
-        let demand = client.demand.get(role);
-        if due <= self.now || demand.is_some_and(|demand| demand.shapes.iter().any(only_larger)) {
-            return false;
+        if due <= self.now {
+            return None;
         }
-        self.look_again(agent, due);
-        true
+        let offered = Available::new(standing.offer.resources.clone());
+        let only_larger = |wanted: &Wanted| agent.meets(wanted, available) && !agent.meets(wanted, &offered);
+        let is_needed = client.wanted.as_ref().is_some_and(|wanted| wanted.iter().any(only_larger));
+        (!is_needed).then_some(due)
     }
 
     /// A round for the agent at `due` at the latest.
@@ -178,44 +302,38 @@ impl Master {
         state.turn = Some(self.timers.set(due, Timer::Turn(agent)));
     }
 
-    fn is_filtered(&self, framework: &Framework, agent: AgentId, role: &Role, available: &Resources) -> bool {
-        let filters = framework.filters.get(&(agent, role.clone()));
-        filters.is_some_and(|filters| {
-            filters.iter().any(|filter| filter.until > self.now && filter.resources.contains(available))
-        })
+    fn has_refused(&self, id: ClientIndex, agent: &Agent, available: &Available) -> bool {
+        let refuser = self.clients.refuser(id).expect("a client that is asked about is known");
+        agent.filters.hold(refuser, &available.resources, self.now)
     }
 
-    fn standing_offer(&self, agent: AgentId, framework: FrameworkId, role: &Role) -> Option<&OfferEntry> {
-        let offers = self.agents[&agent].offers.iter().map(|id| &self.offers[id]);
-        offers.into_iter().find(|entry| entry.framework == framework && entry.offer.role == *role)
+    fn standing_offer(&self, agent: &Agent, id: ClientIndex) -> Option<&OfferEntry> {
+        let (offer, _) = agent.offers.iter().find(|(_, client)| *client == id)?;
+        Some(&self.offers[offer])
     }
 
-    /// Whether one more offer of the agent may be made to this framework: an optimistic one has at most
+    /// Whether one more offer of the agent may be made to this client: an optimistic one has at most
     /// [`Config::offer_fanout`](super::Config::offer_fanout) beside it, and who has had his turn makes way.
-    fn make_room(&mut self, agent: AgentId, framework: FrameworkId, role: &Role, out: &mut Outbox) -> bool {
-        let exclusive = self.frameworks[&framework].mode() == OfferMode::Exclusive;
-        let optimistic: Vec<(Time, OfferId)> = self.agents[&agent]
-            .offers
-            .iter()
-            .map(|id| &self.offers[id])
-            .filter(|entry| entry.offer.mode == OfferMode::Optimistic)
-            .map(|entry| (entry.made, entry.offer.id))
-            .collect();
-        let Some((made, oldest)) = optimistic.iter().min().copied() else { return true };
-        let has_one = self.standing_offer(agent, framework, role).is_some();
-        if !exclusive && (optimistic.len() < self.config.offer_fanout || has_one) {
+    fn make_room(&mut self, id: AgentId, client: ClientIndex, out: &mut Outbox) -> bool {
+        let is_exclusive = self.clients.get(client).is_some_and(|client| client.mode == OfferMode::Exclusive);
+        let agent = &self.agents[&id];
+        let standing = agent.offers.iter().map(|(offer, _)| &self.offers[offer]);
+        let optimistic = standing.filter(|entry| entry.offer.mode == OfferMode::Optimistic);
+        let turns: SmallVec<[(Time, OfferId); 4]> = optimistic.map(|entry| (entry.made, entry.offer.id)).collect();
+        let Some((made, oldest)) = turns.iter().min().copied() else { return true };
+        let has_one = agent.offers.iter().any(|(_, holder)| *holder == client);
+        if !is_exclusive && (turns.len() < self.config.offer_fanout || has_one) {
             return true;
         }
-        let state = self.agents.get_mut(&agent).expect("the caller has found it");
-        let turn_ends = made.max(state.turned) + TURN;
+        let turn_ends = made.max(agent.turned) + TURN;
         if self.now < turn_ends {
-            self.look_again(agent, turn_ends);
+            self.look_again(id, turn_ends);
             return false;
         }
-        state.turned = self.now;
-        if exclusive {
+        self.agents.get_mut(&id).expect("it was there above").turned = self.now;
+        if is_exclusive {
             // What is locked is in one offer only: the optimistic offers of the agent end, and are made anew from what is left.
-            self.rescind_where(agent, |entry| entry.offer.mode == OfferMode::Optimistic, out);
+            self.rescind_where(id, |entry| entry.offer.mode == OfferMode::Optimistic, out);
         } else {
             self.rescind(oldest, out);
         }
@@ -232,78 +350,83 @@ impl Master {
     fn make_offer(
         &mut self,
         agent: AgentId,
-        framework: FrameworkId,
-        role: &Role,
-        resources: Resources,
+        client_id: ClientIndex,
+        resources: Arc<Resources>,
         out: &mut Outbox,
-    ) {
-        let (made, replaces) = self.replace_standing(agent, framework, role, out);
+    ) -> OfferMode {
+        let (made, replaces) = self.replace_standing(agent, client_id, out);
         let id = OfferId::new(self.term, self.next_seq());
-        let info = &self.frameworks[&framework].record.info;
-        let mode = info.offer_mode;
-        let timeout = info.offer_timeout.unwrap_or(self.config.offer_timeout).min(self.config.offer_timeout_max);
+        let client = self.clients.get_mut(client_id).expect("an offer is made to a known client");
+        client.standing += 1;
+        let (framework, mode, role) = (client.framework, client.mode, client.role.clone());
+        let taker = self.frameworks.get_mut(&framework).expect("a client's framework is known");
+        taker.offers.insert(id);
+        taker.offers_made += 1;
+        let timeout =
+            taker.record.info.offer_timeout.unwrap_or(self.config.offer_timeout).min(self.config.offer_timeout_max);
         let expires_in = (mode == OfferMode::Exclusive).then_some(timeout);
         let state = self.agents.get_mut(&agent).expect("the caller has found it");
+        state.offers.push((id, client_id));
+        let charged = (mode == OfferMode::Exclusive).then(|| state.quantities(&resources));
+        if mode == OfferMode::Exclusive {
+            state.lock(&resources);
+            self.touched.agents.push(agent);
+        }
         let offer = Offer {
             id,
             agent,
             agent_name: state.record.name.clone(),
-            role: role.clone(),
+            role,
             devices: state.devices_in(&resources),
             resources,
             attributes: state.attributes.clone(),
             mode,
             expires_in,
         };
-        state.offers.insert(id);
-        let mut charged = Quantities::new();
-        if mode == OfferMode::Exclusive {
-            state.locked.add(&offer.resources);
-            charged = state.quantities(&offer.resources);
-            self.sorter.charge(role, framework, &charged);
-            self.touched.agents.insert(agent);
-        }
-        self.sorter.served(role, framework);
+        self.sorter.offered(client_id, charged.as_ref());
         for old in &replaces {
             self.replaced.insert(*old, id);
         }
-        let expiry = expires_in.map(|timeout| self.timers.set(self.now + timeout, Timer::Offer(id)));
         let entry = OfferEntry {
             offer: offer.clone(),
             framework,
+            client: client_id,
             made,
             issued: self.now,
             since: self.wall(),
-            expiry,
-            charged,
+            expiry: expires_in.map(|timeout| self.timers.set(self.now + timeout, Timer::Offer(id))),
+            charged: charged.unwrap_or_default(),
             replaces,
         };
-        self.offers.insert(id, entry);
-        let client = self.frameworks.get_mut(&framework).expect("the caller has found it");
-        client.offers.insert(id);
-        client.offers_made += 1;
+        self.offers.insert(id, Box::new(entry));
         self.stats.offers_made += 1;
-        self.touched.offers.insert(id);
-        self.touched.frameworks.insert(framework);
-        self.tell(framework, Event::Offers(vec![offer]), out);
+        self.touched.offers.push(id);
+        self.touched.frameworks.push(framework);
+        self.unsent.push((framework, offer));
+        mode
     }
 
-    /// Takes the framework's optimistic offer of the agent back for a larger one, which can be accepted under the old id too.
+    /// Tells the frameworks of the offers that were made to them, each of all its own at once.
+    fn send_offers(&mut self, out: &mut Outbox) {
+        let mut offers: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
+        for (framework, offer) in self.unsent.drain(..) {
+            offers.entry(framework).or_default().push(offer);
+        }
+        for (framework, offers) in offers {
+            self.tell(framework, Event::Offers(offers), out);
+        }
+    }
+
+    /// Takes the client's optimistic offer of the agent back for a larger one, which can be accepted under the old id too.
     /// The turn goes on: it began when the first of them was made. An offer that was pruned can be accepted under its id as well:
     /// a framework whose demand comes and goes within one way there and back would else never name one that stands.
-    fn replace_standing(
-        &mut self,
-        agent: AgentId,
-        framework: FrameworkId,
-        role: &Role,
-        out: &mut Outbox,
-    ) -> (Time, Vec<OfferId>) {
-        if self.frameworks[&framework].mode() == OfferMode::Exclusive {
+    fn replace_standing(&mut self, agent: AgentId, client: ClientIndex, out: &mut Outbox) -> (Time, Vec<OfferId>) {
+        let Some(Client { mode: OfferMode::Optimistic, framework, role, .. }) = self.clients.get(client) else {
             return (self.now, Vec::new());
-        }
-        let Some(old) = self.standing_offer(agent, framework, role) else {
+        };
+        let Some(old) = self.standing_offer(&self.agents[&agent], client) else {
             let state = self.agents.get_mut(&agent).expect("the caller has found it");
-            let pruned = state.pruned.remove(&framework).unwrap_or_default();
+            let pruned = state.pruned.remove(framework).unwrap_or_default();
             return (self.now, pruned.into_iter().filter(|(of, _)| of == role).map(|(_, id)| id).collect());
         };
         let (made, mut replaces) = (old.made, old.replaces.clone());
@@ -314,7 +437,7 @@ impl Master {
     }
 
     /// Ends an offer: nothing is locked by it any more. The framework is not told.
-    pub(super) fn remove_offer(&mut self, id: OfferId) -> Option<OfferEntry> {
+    pub(super) fn remove_offer(&mut self, id: OfferId) -> Option<Box<OfferEntry>> {
         let entry = self.offers.remove(&id)?;
         for old in &entry.replaces {
             self.replaced.remove(old);
@@ -325,22 +448,31 @@ impl Master {
         if let Some(framework) = self.frameworks.get_mut(&entry.framework) {
             framework.offers.remove(&id);
         }
-        let agent = self.agents.get_mut(&entry.offer.agent).expect("an offer's agent is known");
-        agent.offers.remove(&id);
-        if entry.offer.mode == OfferMode::Exclusive {
-            let unlocked = agent.locked.subtract(&entry.offer.resources);
-            debug_assert!(unlocked, "an exclusive offer is locked while it stands");
-            self.sorter.credit(&entry.offer.role, entry.framework, &entry.charged);
-            self.touched.agents.insert(entry.offer.agent);
-            self.touched.frameworks.insert(entry.framework);
+        if let Some(client) = self.clients.get_mut(entry.client) {
+            client.standing = client.standing.saturating_sub(1);
+            if client.is_bounded {
+                // There may be another agent for it.
+                self.dirty_clients.insert(entry.client);
+            }
         }
-        self.touched.offers.insert(id);
+        let agent = self.agents.get_mut(&entry.offer.agent).expect("an offer's agent is known");
+        agent.offers.retain(|(offer, _)| *offer != id);
+        if entry.offer.mode == OfferMode::Exclusive {
+            agent.unlock(&entry.offer.resources);
+            self.sorter.credit(&entry.offer.role, entry.framework, &entry.charged);
+            self.touched.agents.push(entry.offer.agent);
+            self.touched.frameworks.push(entry.framework);
+        }
+        self.touched.offers.push(id);
         self.want_agent_round(entry.offer.agent);
         Some(entry)
     }
 
     /// Takes an offer back and says so.
     pub(super) fn rescind(&mut self, id: OfferId, out: &mut Outbox) {
+        if self.unsent.first().is_some_and(|(_, offer)| offer.id <= id) {
+            self.send_offers(out);
+        }
         if let Some(entry) = self.remove_offer(id) {
             self.stats.offers_rescinded += 1;
             self.tell(entry.framework, Event::Rescind(vec![id]), out);
@@ -349,7 +481,7 @@ impl Master {
 
     fn rescind_where(&mut self, agent: AgentId, which: impl Fn(&OfferEntry) -> bool, out: &mut Outbox) {
         let ids: Vec<OfferId> =
-            self.agents[&agent].offers.iter().copied().filter(|id| which(&self.offers[id])).collect();
+            self.agents[&agent].offers.iter().map(|(id, _)| *id).filter(|id| which(&self.offers[id])).collect();
         for id in ids {
             self.rescind(id, out);
         }
@@ -396,10 +528,10 @@ impl Master {
 
     /// Takes back an optimistic offer that is of no use now; the acceptance that may be on its way is judged by the next one.
     fn prune(&mut self, id: OfferId, out: &mut Outbox) {
-        let Some(OfferEntry { offer, framework, .. }) = self.offers.get(&id) else { return };
-        let state = self.agents.get_mut(&offer.agent).expect("an offer's agent is known");
-        let pruned = state.pruned.entry(*framework).or_default();
-        pruned.push((offer.role.clone(), id));
+        let Some(entry) = self.offers.get(&id) else { return };
+        let state = self.agents.get_mut(&entry.offer.agent).expect("an offer's agent is known");
+        let pruned = state.pruned.entry(entry.framework).or_default();
+        pruned.push((entry.offer.role.clone(), id));
         let excess = pruned.len().saturating_sub(REPLACED_MAX);
         pruned.drain(..excess);
         self.rescind(id, out);
@@ -408,7 +540,7 @@ impl Master {
     /// What exclusive offers lock has changed under them, devices mostly: those that hold what is no longer free are taken back.
     pub(super) fn unlock_lost(&mut self, id: AgentId, out: &mut Outbox) {
         let agent = &self.agents[&id];
-        if agent.free.contains(&agent.locked) {
+        if agent.locked.is_empty() || agent.free.contains(&agent.locked) {
             return;
         }
         let free = agent.free.clone();
@@ -422,8 +554,8 @@ impl Master {
     /// Optimistic offers of which nothing useful is left are taken back.
     fn prune_offers(&mut self, id: AgentId, out: &mut Outbox) {
         let Some(agent) = self.agents.get(&id) else { return };
-        let useless: Vec<OfferId> =
-            agent.offers.iter().copied().filter(|offer| !self.is_useful(agent, &self.offers[offer])).collect();
+        let ids = agent.offers.iter().map(|(offer, _)| *offer);
+        let useless: SmallVec<[OfferId; 4]> = ids.filter(|id| !self.is_useful(agent, &self.offers[id])).collect();
         for offer in useless {
             self.prune(offer, out);
         }
@@ -433,10 +565,10 @@ impl Master {
         if entry.offer.mode == OfferMode::Exclusive {
             return true;
         }
-        let available = agent.available(&entry.offer.role);
-        match self.frameworks[&entry.framework].demand.get(&entry.offer.role) {
-            Some(demand) => demand.shapes.iter().any(|shape| agent.fits(shape, &available)),
-            None => is_worth_offering(&available),
+        let available = Available::new(agent.available(&entry.offer.role));
+        match self.clients.get(entry.client).and_then(|client| client.wanted.as_ref()) {
+            Some(wanted) => wanted.iter().any(|wanted| agent.meets(wanted, &available)),
+            None => available.is_worth_offering(),
         }
     }
 
@@ -454,11 +586,11 @@ impl Master {
             let Some(entry) = self.remove_offer(id) else { continue };
             self.stats.offers_declined += 1;
             let refusal = Refusal { duration: refusal.duration.max(REFUSAL_MIN), reason: refusal.reason.clone() };
-            self.refuse(framework, entry.offer.agent, entry.offer.role, entry.offer.resources, &refusal);
+            self.refuse(framework, entry.offer.agent, &entry.offer.role, entry.offer.resources.clone(), &refusal);
             if let Some(client) = self.frameworks.get_mut(&framework) {
                 client.offers_declined += 1;
             }
-            self.touched.frameworks.insert(framework);
+            self.touched.frameworks.push(framework);
         }
     }
 
@@ -467,84 +599,40 @@ impl Master {
         &mut self,
         framework: FrameworkId,
         agent: AgentId,
-        role: Role,
-        resources: Resources,
+        role: &Role,
+        resources: Arc<Resources>,
         refusal: &Refusal,
     ) {
         if refusal.duration.is_zero() || resources.is_empty() {
             return;
         }
-        let until = round_up(self.now + refusal.duration.min(Refusal::MAX), FILTER_TICK);
-        let Some(client) = self.frameworks.get_mut(&framework) else { return };
-        let filters = client.filters.entry((agent, role.clone())).or_default();
-        // A wider and longer refusal says all that a narrower one did.
-        filters.retain(|filter| !(filter.until <= until && resources.contains(&filter.resources)));
-        filters.push(Filter { resources, until, reason: refusal.reason.clone() });
-        self.timers.set(until, Timer::Filter(framework, agent, role));
+        let until = filters::end_of(self.now + refusal.duration.min(Refusal::MAX));
+        let client = self.client_id(framework, role);
+        let Some(refuser) = client.and_then(|client| self.clients.refuser(client)) else { return };
+        let reason = self.reasons.intern(refusal.reason.as_ref());
+        let Some(state) = self.agents.get_mut(&agent) else { return };
+        state.filters.refuse(refuser, resources, until, reason);
+        self.look_at_filters(agent, until);
     }
 
-    pub(super) fn on_filter_expired(&mut self, framework: FrameworkId, agent: AgentId, role: &Role) {
+    /// Filters of the agent are looked at again at `due` at the latest.
+    fn look_at_filters(&mut self, agent: AgentId, due: Time) {
+        let Some(state) = self.agents.get_mut(&agent) else { return };
+        match state.filters_end {
+            Some(set) if set.at() <= due => return,
+            Some(set) => self.timers.cancel(set),
+            None => {}
+        }
+        state.filters_end = Some(self.timers.set(due, Timer::Filters(agent)));
+    }
+
+    pub(super) fn on_filters_end(&mut self, id: AgentId) {
         let now = self.now;
-        let Some(client) = self.frameworks.get_mut(&framework) else { return };
-        let key = (agent, role.clone());
-        let Some(filters) = client.filters.get_mut(&key) else { return };
-        filters.retain(|filter| filter.until > now);
-        if filters.is_empty() {
-            client.filters.remove(&key);
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        agent.filters_end = None;
+        if let Some(next) = agent.filters.expire(now) {
+            self.look_at_filters(id, next);
         }
-        self.want_agent_round(agent);
+        self.want_agent_round(id);
     }
-}
-
-impl Agent {
-    /// Whether one of `shape` could be run with `available` of this agent.
-    pub(super) fn fits(&self, shape: &Shape, available: &Resources) -> bool {
-        let constraint = shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(self));
-        constraint && fits_amounts(&shape.resources, available) && self.resolve(&shape.claims, available).is_ok()
-    }
-
-    /// The devices in `available` that meet the claims.
-    pub(super) fn resolve(
-        &self,
-        wanted: &[Claim],
-        available: &Resources,
-    ) -> Result<BTreeMap<DeviceId, Share>, claims::Unmet> {
-        let free: BTreeMap<&DeviceId, Share> = available.device_shares().collect();
-        let share = |id: &DeviceId| free.get(id).copied().unwrap_or(Share(0));
-        claims::resolve(wanted, self.devices.iter().map(|(id, entry)| (&*entry.device, share(id))))
-    }
-
-    fn devices_in(&self, resources: &Resources) -> Vec<Arc<Device>> {
-        resources.device_shares().filter_map(|(id, _)| self.devices.get(id).map(|entry| entry.device.clone())).collect()
-    }
-}
-
-/// The attributes of an agent, with its name among them.
-pub(super) struct AgentAttributes<'a>(pub(super) &'a Agent);
-
-impl Attributes for AgentAttributes<'_> {
-    fn attribute(&self, name: &str) -> Option<Attribute> {
-        match name {
-            "name" => Some(Attribute::Text(self.0.record.name.clone())),
-            _ => self.0.attributes.get(name).cloned(),
-        }
-    }
-}
-
-/// Whether the amounts asked for are there, whatever their reservations.
-pub(super) fn fits_amounts(asked: &Resources, available: &Resources) -> bool {
-    let ports = ResourceName::ports();
-    available.quantities().contains(&asked.quantities()) && available.ranges(&ports).len() >= asked.ranges(&ports).len()
-}
-
-fn is_worth_offering(available: &Resources) -> bool {
-    let quantities: Quantities = available.quantities();
-    quantities.get(&ResourceName::Cpus) >= CPUS_MIN
-        || quantities.get(&ResourceName::Mem) >= MEM_MIN
-        || available.device_shares().next().is_some()
-}
-
-fn round_up(at: Time, tick: Duration) -> Time {
-    let tick = u64::try_from(tick.as_micros()).expect("a tick is short");
-    Time(at.0.div_ceil(tick) * tick)
 }

@@ -13,10 +13,10 @@ impl Master {
     pub fn show(&mut self, out: &mut Outbox) {
         let touched = std::mem::take(&mut self.touched);
         let mut push = |change| out.push(Output::Effect(Effect::Changed(change)));
-        for id in touched.agents {
+        for id in each_once(touched.agents) {
             push(Change::Agent(id, self.agents.get(&id).map(|agent| Box::new(self.agent_view(agent)))));
         }
-        for id in touched.frameworks {
+        for id in each_once(touched.frameworks) {
             push(Change::Framework(
                 id,
                 self.frameworks.get(&id).map(|framework| Box::new(self.framework_view(id, framework))),
@@ -26,7 +26,7 @@ impl Master {
             let row = self.tasks.get(&key).map(|entry| Arc::new(task_view(entry)));
             push(Change::Task(key, row));
         }
-        for id in touched.offers {
+        for id in each_once(touched.offers) {
             push(Change::Offer(id, self.offers.get(&id).map(|entry| Box::new(offer_view(entry)))));
         }
         for (agent, id) in touched.devices {
@@ -99,6 +99,12 @@ impl Master {
         let entry = self.agents.get(&agent)?.devices.get(id)?;
         Some(DeviceView { device: entry.device.clone(), state: entry.state.clone(), since: entry.since })
     }
+}
+
+fn each_once<T: Ord>(mut ids: Vec<T>) -> Vec<T> {
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 pub(super) fn task_view(entry: &TaskEntry) -> TaskView {

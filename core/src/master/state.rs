@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
+use super::capacity::Indexed;
+use super::filters::Filters;
 use super::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord};
 use super::timers::TimerKey;
 use super::view::AgentStatus;
-use crate::allocator::sorter::kind_quantity;
+use crate::allocator::sorter::{ClientIndex, kind_quantity};
 use crate::model::{
-    Accept, AgentId, Attribute, Demand, Device, DeviceId, DeviceState, Filter, FrameworkId, Milli, Offer, OfferId,
-    OfferMode, PeerId, Quantities, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time,
-    WallTime,
+    Accept, AgentId, Attribute, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId, OfferMode,
+    PeerId, Quantities, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time, WallTime,
 };
 
 /// An agent that was admitted.
@@ -23,9 +26,9 @@ pub(super) struct Agent {
     /// Whether it has registered with this master: then what runs on it is known.
     pub(super) heard: bool,
     /// What it has and no task holds; devices that may be given out among it.
-    pub(super) free: Resources,
+    pub(super) free: Arc<Resources>,
     /// What exclusive offers lock of that.
-    pub(super) locked: Resources,
+    pub(super) locked: Arc<Resources>,
     /// Tasks hold more than there is: its configuration shrank under them.
     pub(super) overcommitted: bool,
     pub(super) devices: BTreeMap<DeviceId, DeviceEntry>,
@@ -33,7 +36,15 @@ pub(super) struct Agent {
     pub(super) tasks: BTreeSet<TaskKey>,
     /// Every task on it whose end its framework has not acknowledged.
     pub(super) known: BTreeSet<TaskKey>,
-    pub(super) offers: BTreeSet<OfferId>,
+    pub(super) offers: SmallVec<[(OfferId, ClientIndex); 4]>,
+    /// What frameworks refused of it.
+    pub(super) filters: Filters,
+    /// When the first of these ends.
+    pub(super) filters_end: Option<TimerKey>,
+    /// What the index of free capacity knows of it.
+    pub(super) indexed: Indexed,
+    /// The empty list, shared by its offers while it has no devices.
+    pub(super) no_devices: Arc<[Arc<Device>]>,
     /// Optimistic offers that were taken back because they were of no use, newest last: the framework's next one replaces them.
     pub(super) pruned: BTreeMap<FrameworkId, Vec<(Role, OfferId)>>,
     /// Accepts of an earlier term, answered when it is back or given up.
@@ -59,17 +70,21 @@ impl Agent {
     pub(super) fn new(record: AgentRecord, status: AgentStatus) -> Self {
         Self {
             attributes: Arc::new(record.attributes.clone()),
-            free: record.resources.clone(),
+            free: Arc::new(record.resources.clone()),
             record,
             peer: None,
             status,
             heard: false,
-            locked: Resources::new(),
+            locked: Arc::default(),
             overcommitted: false,
             devices: BTreeMap::new(),
             tasks: BTreeSet::new(),
             known: BTreeSet::new(),
-            offers: BTreeSet::new(),
+            offers: SmallVec::new(),
+            filters: Filters::default(),
+            filters_end: None,
+            indexed: Indexed::default(),
+            no_devices: Arc::new([]),
             pruned: BTreeMap::new(),
             parked: Vec::new(),
             journal_degraded: false,
@@ -84,12 +99,43 @@ impl Agent {
         self.status == AgentStatus::Active && !self.journal_degraded && self.record.admission == Admission::Admitted
     }
 
+    /// Whether all that is free is free for everybody.
+    pub(super) fn is_unreserved(&self) -> bool {
+        self.free.iter().all(|(flavor, _)| flavor.reservations.is_empty())
+    }
+
+    /// What of the free resources `role` may use.
+    pub(super) fn free_for(&self, role: &Role) -> Arc<Resources> {
+        if self.is_unreserved() { self.free.clone() } else { Arc::new(self.free.for_role(role)) }
+    }
+
     /// What may be offered to `role`: free and not locked.
-    pub(super) fn available(&self, role: &Role) -> Resources {
-        let mut left = self.free.for_role(role);
-        let was_free = left.subtract(&self.locked.for_role(role));
-        debug_assert!(was_free, "what is locked is free");
+    pub(super) fn available(&self, role: &Role) -> Arc<Resources> {
+        let mut left = self.free_for(role);
+        if !self.locked.is_empty() {
+            let was_free = Arc::make_mut(&mut left).subtract(&self.locked.for_role(role));
+            debug_assert!(was_free, "what is locked is free");
+        }
         left
+    }
+
+    /// An exclusive offer takes hold of `resources`.
+    pub(super) fn lock(&mut self, resources: &Arc<Resources>) {
+        if self.locked.is_empty() {
+            self.locked = resources.clone();
+        } else {
+            Arc::make_mut(&mut self.locked).add(resources);
+        }
+    }
+
+    /// An exclusive offer lets go of `resources`.
+    pub(super) fn unlock(&mut self, resources: &Arc<Resources>) {
+        if Arc::ptr_eq(&self.locked, resources) {
+            self.locked = Arc::default();
+            return;
+        }
+        let unlocked = Arc::make_mut(&mut self.locked).subtract(resources);
+        debug_assert!(unlocked, "an exclusive offer is locked while it stands");
     }
 
     /// The devices that may be given out, with how much of each.
@@ -133,7 +179,8 @@ pub(super) struct Framework {
     pub(super) waiting: Arc<[(Role, Shape)]>,
     pub(super) tasks: BTreeSet<TaskId>,
     pub(super) offers: BTreeSet<OfferId>,
-    pub(super) filters: BTreeMap<(AgentId, Role), Vec<Filter>>,
+    /// The framework in each of its roles.
+    pub(super) clients: BTreeMap<Role, ClientIndex>,
     /// Tasks that ended and were acknowledged, oldest first.
     pub(super) completed: VecDeque<TaskId>,
     pub(super) away: Option<TimerKey>,
@@ -151,7 +198,7 @@ impl Framework {
             waiting: Arc::new([]),
             tasks: BTreeSet::new(),
             offers: BTreeSet::new(),
-            filters: BTreeMap::new(),
+            clients: BTreeMap::new(),
             completed: VecDeque::new(),
             away: None,
             offers_made: 0,
@@ -203,6 +250,7 @@ impl TaskEntry {
 pub(super) struct OfferEntry {
     pub(super) offer: Offer,
     pub(super) framework: FrameworkId,
+    pub(super) client: ClientIndex,
     /// When the framework's turn began: when the first of those that this one replaced was made.
     pub(super) made: Time,
     /// When this very offer was made.
@@ -225,9 +273,9 @@ pub(super) enum PeerOf {
 /// What has changed in this step and is shown to the read model at its end.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
-    pub(super) agents: BTreeSet<AgentId>,
-    pub(super) frameworks: BTreeSet<FrameworkId>,
+    pub(super) agents: Vec<AgentId>,
+    pub(super) frameworks: Vec<FrameworkId>,
     pub(super) tasks: BTreeSet<TaskKey>,
-    pub(super) offers: BTreeSet<OfferId>,
+    pub(super) offers: Vec<OfferId>,
     pub(super) devices: BTreeSet<(AgentId, DeviceId)>,
 }

@@ -55,8 +55,8 @@ impl Master {
         let quantities = agent.quantities(&entry.task.resources);
         entry.charged = Some(quantities.clone());
         self.sorter.charge(&entry.task.role, key.framework, &quantities);
-        self.touched.agents.insert(entry.agent);
-        self.touched.frameworks.insert(key.framework);
+        self.touched.agents.push(entry.agent);
+        self.touched.frameworks.push(key.framework);
     }
 
     /// The task's resources are free again; its devices only once its agent has cleaned them.
@@ -74,11 +74,11 @@ impl Master {
         if agent.overcommitted {
             self.recompute_free(id);
         } else {
-            agent.free.add(&entry.task.resources.without_devices());
+            Arc::make_mut(&mut agent.free).add(&entry.task.resources.without_devices());
         }
         self.soil_devices(key);
-        self.touched.agents.insert(id);
-        self.touched.frameworks.insert(key.framework);
+        self.touched.agents.push(id);
+        self.touched.frameworks.push(key.framework);
         self.want_agent_round(id);
     }
 
@@ -423,7 +423,7 @@ impl Master {
     pub(super) fn occupy(&mut self, agent: AgentId, key: &TaskKey, resources: &Resources) -> bool {
         let since = self.wall();
         let agent_entry = self.agents.get_mut(&agent).expect("the caller has found it");
-        if !agent_entry.free.subtract(resources) {
+        if !Arc::make_mut(&mut agent_entry.free).subtract(resources) {
             return false;
         }
         for (device, share) in resources.device_shares() {
@@ -433,6 +433,7 @@ impl Master {
                 self.touched.devices.insert((agent, device.clone()));
             }
         }
+        self.want_agent_round(agent);
         true
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::model::{AgentId, FrameworkId, OfferId, Role, Time};
+use crate::model::{AgentId, FrameworkId, OfferId, Time};
 
 /// What is due at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub(super) enum Timer {
     FrameworkAway(FrameworkId),
     /// The offer expires.
     Offer(OfferId),
-    /// Some filter of the framework on the agent ends.
-    Filter(FrameworkId, AgentId, Role),
+    /// Some filter on the agent ends.
+    Filters(AgentId),
     /// Others wait for the agent, and an offer on it has been out long enough.
     Turn(AgentId),
 }

@@ -175,7 +175,7 @@ pub struct OfferView {
     /// Whether it locks.
     pub mode: OfferMode,
     /// What.
-    pub resources: Resources,
+    pub resources: Arc<Resources>,
     /// Since when.
     pub since: WallTime,
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::offers::{AgentAttributes, fits_amounts};
+use super::available::{AgentAttributes, fits_amounts};
 use super::state::{Agent, Framework};
 use super::view::AgentStatus;
 use super::{Master, Target};
 use crate::allocator::explain::{Cause, CauseKind, Explanation, Wait};
 use crate::model::{
     Alternative, Count, DeviceState, FrameworkId, OfferMode, Reject, ResourceName, Resources, Role, Shape, TaskKey,
+    Time,
 };
 
 impl Master {
@@ -51,7 +52,8 @@ impl Master {
         if framework.suppressed.contains(role) {
             tally.count(CauseKind::Suppressed);
         }
-        let agents: Vec<&Agent> = self.agents.values().filter(|agent| agent.status != AgentStatus::Gone).collect();
+        let known = self.agents.values().map(|agent| &**agent);
+        let agents: Vec<&Agent> = known.filter(|agent| agent.status != AgentStatus::Gone).collect();
         if let Some(never) = never_fits(&agents, shape) {
             tally.count(never);
         } else {
@@ -97,21 +99,25 @@ impl Master {
         if !agent.locked.is_empty() && !others.is_empty() && !agent.fits(shape, &agent.available(role)) {
             causes.push(CauseKind::OfferedToOthers { frameworks: others });
         }
-        if let Some(filter) = framework.filters.get(&(agent_id, role.clone())).and_then(|filters| filters.last()) {
-            causes.push(CauseKind::Filtered {
-                seconds: filter.until.since(self.now).as_secs() + 1,
-                reason: filter.reason.clone(),
-            });
+        if let Some((until, reason)) = self.filter_of(framework, role, agent) {
+            causes.push(CauseKind::Filtered { seconds: until.since(self.now).as_secs() + 1, reason });
         }
-        let offered = agent.offers.iter().any(|offer| self.offers[offer].framework == id);
+        let offered = agent.offers.iter().any(|(offer, _)| self.offers[offer].framework == id);
         if causes.is_empty() && offered {
             causes.push(CauseKind::Offered { agents: vec![agent_id] });
         }
         causes
     }
 
+    /// The end of what the framework refused of the agent, and why it did.
+    fn filter_of(&self, framework: &Framework, role: &Role, agent: &Agent) -> Option<(Time, Option<Arc<str>>)> {
+        let refuser = self.clients.refuser(*framework.clients.get(role)?)?;
+        let filter = agent.filters.of(refuser).filter(|filter| filter.until() > self.now).last()?;
+        Some((filter.until(), self.reasons.text(filter.reason()).cloned()))
+    }
+
     fn holders_of_offers(&self, agent: &Agent, but: FrameworkId) -> Vec<FrameworkId> {
-        let entries = agent.offers.iter().map(|offer| &self.offers[offer]);
+        let entries = agent.offers.iter().map(|(offer, _)| &self.offers[offer]);
         let exclusive = entries.filter(|entry| entry.offer.mode == OfferMode::Exclusive && entry.framework != but);
         let mut holders: Vec<FrameworkId> = exclusive.map(|entry| entry.framework).collect();
         holders.sort_unstable();

@@ -30,7 +30,7 @@ pub use messages::{
     Subscribe, TaskReport, ToAgent,
 };
 pub use milli::{Milli, MilliError};
-pub use offer::{Demand, Filter, Offer, OfferMode, Shape};
+pub use offer::{Demand, Offer, OfferMode, Shape};
 pub use ranges::{Range, Ranges, RangesError};
 pub use reject::Reject;
 pub use resources::{

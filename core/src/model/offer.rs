@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AgentId, Attribute, Attributes, Claim, Device, OfferId, Resources, Role, Selector, Time};
+use super::{AgentId, Attribute, Attributes, Claim, Device, OfferId, Resources, Role, Selector};
 
 /// Whether an offer locks what it offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,9 +25,9 @@ pub struct Offer {
     /// The role that would be charged.
     pub role: Role,
     /// What is offered; devices by id.
-    pub resources: Resources,
+    pub resources: Arc<Resources>,
     /// The devices among them, with what they are.
-    pub devices: Vec<Arc<Device>>,
+    pub devices: Arc<[Arc<Device>]>,
     /// The agent's attributes.
     pub attributes: Arc<BTreeMap<Arc<str>, Attribute>>,
     /// Whether it locks what it offers.
@@ -74,15 +74,4 @@ pub struct Shape {
     pub priority: i32,
     /// How long one is expected to run, where that is known.
     pub expected_run_time: Option<Duration>,
-}
-
-/// A refusal that still holds: the framework is not offered, on that agent and for that role, what it refused, or a part of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Filter {
-    /// What was refused.
-    pub resources: Resources,
-    /// Until when.
-    pub until: Time,
-    /// Why, as the framework says.
-    pub reason: Option<Arc<str>>,
 }

@@ -85,7 +85,7 @@ pub fn offer(seq: u64, number: u64, role_name: &str, resources: &str, devices: &
         agent: agent(number),
         agent_name: Arc::from(format!("agent-{number}")),
         role: role(role_name),
-        resources: all,
+        resources: Arc::new(all),
         devices: devices.iter().cloned().map(Arc::new).collect(),
         attributes: Arc::new(BTreeMap::new()),
         mode: OfferMode::Optimistic,

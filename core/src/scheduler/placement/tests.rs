@@ -185,7 +185,7 @@ proptest! {
         }
         for (host, offer) in packer.hosts().zip(&offers) {
             let whole = placed.get(&offer.agent).map_or_else(|| host.left().clone(), |placed| placed.plus(host.left()));
-            prop_assert_eq!(&whole, &offer.resources);
+            prop_assert_eq!(&whole, &*offer.resources);
         }
     }
 }

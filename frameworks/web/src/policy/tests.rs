@@ -193,8 +193,8 @@ fn offer(seq: u64, agent: u64) -> Offer {
         agent: AgentId::new(Term(1), agent),
         agent_name: Arc::from(format!("a{agent}")),
         role: Role::any(),
-        resources,
-        devices: Vec::new(),
+        resources: Arc::new(resources),
+        devices: Arc::new([]),
         attributes: Arc::new(BTreeMap::from([(
             Arc::from(HOST_ATTRIBUTE),
             rialto_sdk::core::model::Attribute::text("127.0.0.1"),

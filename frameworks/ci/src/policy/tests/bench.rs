@@ -132,7 +132,7 @@ impl Bench {
                 agent: agent(at),
                 agent_name: Arc::from(format!("m{at}")),
                 role: Role::any(),
-                resources: machine.left.clone(),
+                resources: Arc::new(machine.left.clone()),
                 devices: machine.devices.iter().filter(free).cloned().collect(),
                 attributes: Arc::new(BTreeMap::new()),
                 mode: OfferMode::Optimistic,

@@ -1,0 +1,314 @@
+//! The role tree, each node with its competitors in order.
+
+use std::ops::{Index, IndexMut};
+
+use smallvec::SmallVec;
+
+use super::{DEFAULT_WEIGHT, Ratio, Sorter};
+use crate::model::{FrameworkId, Quantities, Role};
+
+/// The place of a framework in one of its roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClientIndex(u32);
+
+impl ClientIndex {
+    pub(super) fn of(index: usize) -> Self {
+        Self(u32::try_from(index).expect("fewer than 2^32 clients"))
+    }
+
+    /// A small number, below the most clients that there ever were at once.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NodeId(u32);
+
+impl NodeId {
+    /// The node above all roles.
+    pub(super) const TOP: Self = Self(0);
+
+    pub(super) fn of(index: usize) -> Self {
+        Self(u32::try_from(index).expect("fewer than 2^32 roles"))
+    }
+}
+
+/// A role, or a role above one.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) role: Role,
+    parent: NodeId,
+    /// In thousandths.
+    pub(super) weight: u32,
+    pub(super) children: Vec<NodeId>,
+    /// What it and all below it hold.
+    pub(super) held: Quantities,
+    share: Ratio,
+    /// When it, or one below it, was served last.
+    served: u64,
+    /// What its own frameworks hold together.
+    own: Quantities,
+    own_share: Ratio,
+    /// When one of its own was served last.
+    own_served: u64,
+    /// Its own leaf and the nodes below it that have somebody who takes offers, who comes first first.
+    competitors: Vec<Competitor>,
+    /// Its own frameworks that take offers, likewise.
+    clients: Vec<ClientIndex>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Competitor {
+    /// The node's own frameworks.
+    Leaf,
+    /// A node below it.
+    Below(NodeId),
+}
+
+impl Node {
+    pub(super) fn new(role: Role, parent: NodeId) -> Self {
+        Self {
+            role,
+            parent,
+            weight: DEFAULT_WEIGHT,
+            children: Vec::new(),
+            held: Quantities::new(),
+            share: Ratio::ZERO,
+            served: 0,
+            own: Quantities::new(),
+            own_share: Ratio::ZERO,
+            own_served: 0,
+            competitors: Vec::new(),
+            clients: Vec::new(),
+        }
+    }
+}
+
+impl Index<NodeId> for Vec<Node> {
+    type Output = Node;
+
+    fn index(&self, id: NodeId) -> &Node {
+        &self[id.0 as usize]
+    }
+}
+
+impl IndexMut<NodeId> for Vec<Node> {
+    fn index_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self[id.0 as usize]
+    }
+}
+
+/// What decides between two: the share, then who waits longer, then the name, so that no two are equal.
+type Key<'a> = (Ratio, u64, &'a Role, bool);
+
+impl Sorter {
+    fn key(&self, node: NodeId, competitor: Competitor) -> Key<'_> {
+        match competitor {
+            Competitor::Leaf => {
+                let node = &self.nodes[node];
+                (node.own_share, node.own_served, &node.role, true)
+            }
+            Competitor::Below(id) => {
+                let node = &self.nodes[id];
+                (node.share, node.served, &node.role, false)
+            }
+        }
+    }
+
+    fn client_key(&self, id: ClientIndex) -> (Ratio, u64, FrameworkId) {
+        let client = &self.clients[id.index()];
+        (client.share, client.served, client.framework)
+    }
+
+    /// The path from the client's role up to the roles at the top, each with what competes there on the client's behalf.
+    fn path(&self, id: ClientIndex) -> SmallVec<[(NodeId, Competitor); 4]> {
+        let mut at = self.clients[id.index()].node;
+        let mut path = SmallVec::from_iter([(at, Competitor::Leaf)]);
+        while at != NodeId::TOP {
+            let parent = self.nodes[at].parent;
+            path.push((parent, Competitor::Below(at)));
+            at = parent;
+        }
+        path
+    }
+
+    /// Puts a client that has become active into the order, and all above it that had nobody before.
+    pub(super) fn insert_client(&mut self, id: ClientIndex) {
+        let node = self.clients[id.index()].node;
+        let at = self.client_place(id).unwrap_or_else(|at| at);
+        self.nodes[node].clients.insert(at, id);
+        for (node, competitor) in self.path(id) {
+            if let Err(at) = self.place(node, competitor) {
+                self.nodes[node].competitors.insert(at, competitor);
+            }
+        }
+    }
+
+    /// Takes an active client out of the order, and all above it that have nobody left.
+    pub(super) fn remove_client(&mut self, id: ClientIndex) {
+        let node = self.clients[id.index()].node;
+        let at = self.client_place(id).expect("an active client is in the order");
+        self.nodes[node].clients.remove(at);
+        for (node, competitor) in self.path(id) {
+            let is_empty = match competitor {
+                Competitor::Leaf => self.nodes[node].clients.is_empty(),
+                Competitor::Below(below) => self.nodes[below].competitors.is_empty(),
+            };
+            if !is_empty {
+                return;
+            }
+            let at = self.place(node, competitor).expect("who has somebody is in the order");
+            self.nodes[node].competitors.remove(at);
+        }
+    }
+
+    /// Changes what a client and all above it hold, and when they were served, and moves them to where they belong then.
+    pub(super) fn reassess(&mut self, id: ClientIndex, mut change: impl FnMut(&mut Quantities), served: Option<u64>) {
+        let was = if self.is_stale { Err(0) } else { self.client_place_if_active(id) };
+        let mut client = std::mem::replace(&mut self.clients[id.index()].held, Quantities::new());
+        change(&mut client);
+        let share = if self.is_stale { Ratio::ZERO } else { self.ratio(&client, DEFAULT_WEIGHT) };
+        let entry = &mut self.clients[id.index()];
+        (entry.held, entry.share) = (client, share);
+        entry.served = served.unwrap_or(entry.served);
+        let node = entry.node;
+        if let Ok(was) = was {
+            let list = std::mem::take(&mut self.nodes[node].clients);
+            self.nodes[node].clients = moved(list, was, |other| self.client_key(*other) < self.client_key(id));
+        }
+        for (node, competitor) in self.path(id) {
+            self.reassess_competitor(node, competitor, &mut change, served);
+        }
+    }
+
+    fn reassess_competitor(
+        &mut self,
+        node: NodeId,
+        competitor: Competitor,
+        change: &mut impl FnMut(&mut Quantities),
+        served: Option<u64>,
+    ) {
+        let was = if self.is_stale { Err(0) } else { self.place(node, competitor) };
+        match competitor {
+            Competitor::Leaf => {
+                change(&mut self.nodes[node].own);
+                let share = self.ratio(&self.nodes[node].own, DEFAULT_WEIGHT);
+                let node = &mut self.nodes[node];
+                (node.own_share, node.own_served) = (share, served.unwrap_or(node.own_served));
+            }
+            Competitor::Below(id) => {
+                change(&mut self.nodes[id].held);
+                let share = self.ratio(&self.nodes[id].held, self.nodes[id].weight);
+                let node = &mut self.nodes[id];
+                (node.share, node.served) = (share, served.unwrap_or(node.served));
+            }
+        }
+        if let Ok(was) = was {
+            let list = std::mem::take(&mut self.nodes[node].competitors);
+            let key = self.key(node, competitor);
+            self.nodes[node].competitors = moved(list, was, |other| self.key(node, *other) < key);
+        }
+    }
+
+    /// Where the competitor is in the order, or would have to be.
+    fn place(&self, node: NodeId, competitor: Competitor) -> Result<usize, usize> {
+        let key = self.key(node, competitor);
+        self.nodes[node].competitors.binary_search_by(|other| self.key(node, *other).cmp(&key))
+    }
+
+    fn client_place(&self, id: ClientIndex) -> Result<usize, usize> {
+        let key = self.client_key(id);
+        let clients = &self.nodes[self.clients[id.index()].node].clients;
+        clients.binary_search_by(|other| self.client_key(*other).cmp(&key))
+    }
+
+    fn client_place_if_active(&self, id: ClientIndex) -> Result<usize, usize> {
+        if self.clients[id.index()].active { self.client_place(id) } else { Err(0) }
+    }
+
+    /// Brings shares and order up to date with the cluster's total; the order is only looked at after that.
+    pub fn refresh(&mut self) {
+        if !self.is_stale {
+            return;
+        }
+        self.is_stale = false;
+        for at in 0..self.clients.len() {
+            self.clients[at].share = self.ratio(&self.clients[at].held, DEFAULT_WEIGHT);
+        }
+        for at in 0..self.nodes.len() {
+            let node = &self.nodes[at];
+            let (share, own) = (self.ratio(&node.held, node.weight), self.ratio(&node.own, DEFAULT_WEIGHT));
+            (self.nodes[at].share, self.nodes[at].own_share) = (share, own);
+        }
+        for at in 0..self.nodes.len() {
+            let id = NodeId::of(at);
+            let mut competitors = std::mem::take(&mut self.nodes[at].competitors);
+            competitors.sort_by(|a, b| self.key(id, *a).cmp(&self.key(id, *b)));
+            let mut clients = std::mem::take(&mut self.nodes[at].clients);
+            clients.sort_by_key(|client| self.client_key(*client));
+            (self.nodes[at].competitors, self.nodes[at].clients) = (competitors, clients);
+        }
+    }
+}
+
+/// The list with the item at `was` where it belongs among the others, which are in order.
+fn moved<T: Copy>(mut list: Vec<T>, was: usize, comes_before: impl Fn(&T) -> bool) -> Vec<T> {
+    let item = list[was];
+    let left = list[..was].partition_point(&comes_before);
+    if left < was {
+        list.copy_within(left..was, left + 1);
+        list[left] = item;
+        return list;
+    }
+    let right = was + 1 + list[was + 1..].partition_point(&comes_before);
+    list.copy_within(was + 1..right, was);
+    list[right - 1] = item;
+    list
+}
+
+/// A walk over those who take offers, who comes first first.
+#[derive(Clone, Debug)]
+pub struct Ranking<'a> {
+    sorter: &'a Sorter,
+    /// Where the walk is on each level: a node and the next of its competitors.
+    levels: SmallVec<[(NodeId, usize); 8]>,
+    /// The leaf that is walked, and the next of its clients.
+    leaf: Option<(NodeId, usize)>,
+}
+
+impl<'a> Ranking<'a> {
+    pub(super) fn new(sorter: &'a Sorter) -> Self {
+        Self { sorter, levels: SmallVec::from_iter([(NodeId::TOP, 0)]), leaf: None }
+    }
+}
+
+impl<'a> Iterator for Ranking<'a> {
+    type Item = (ClientIndex, &'a Role, FrameworkId);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some((node, at)) = &mut self.leaf {
+                let node = &self.sorter.nodes[*node];
+                if let Some(id) = node.clients.get(*at) {
+                    *at += 1;
+                    let framework = self.sorter.clients[id.index()].framework;
+                    return Some((*id, &node.role, framework));
+                }
+                self.leaf = None;
+            }
+            let (node, at) = self.levels.last_mut()?;
+            match self.sorter.nodes[*node].competitors.get(*at) {
+                None => drop(self.levels.pop()),
+                Some(Competitor::Leaf) => {
+                    *at += 1;
+                    self.leaf = Some((*node, 0));
+                }
+                Some(Competitor::Below(id)) => {
+                    *at += 1;
+                    self.levels.push((*id, 0));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What of an agent may be offered, and whether that meets a demand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::clients::Wanted;
+use super::state::Agent;
+use crate::allocator::claims;
+use crate::model::{
+    Attribute, Attributes, Claim, Device, DeviceId, Milli, Quantities, ResourceName, Resources, Shape, Share,
+};
+
+/// The smallest amounts that are worth an offer, as in Mesos: so many cpus, or so much memory. A device always is.
+const CPUS_MIN: Milli = Milli(10);
+const MEM_MIN: Milli = Milli::from_whole(32);
+
+/// What of an agent may be offered to one role, with what is compared first.
+#[derive(Debug)]
+pub(super) struct Available {
+    pub(super) resources: Arc<Resources>,
+    pub(super) quantities: Quantities,
+    ports: u64,
+    has_devices: bool,
+}
+
+impl Available {
+    pub(super) fn new(resources: Arc<Resources>) -> Self {
+        let (quantities, ports) = (resources.quantities(), resources.ranges(&ResourceName::ports()).len());
+        let has_devices = resources.device_shares().next().is_some();
+        Self { resources, quantities, ports, has_devices }
+    }
+
+    pub(super) fn is_worth_offering(&self) -> bool {
+        let amount = |name| self.quantities.get(&name);
+        self.has_devices || amount(ResourceName::Cpus) >= CPUS_MIN || amount(ResourceName::Mem) >= MEM_MIN
+    }
+}
+
+impl Agent {
+    /// Whether one of `shape` could be run with `available` of this agent.
+    pub(super) fn fits(&self, shape: &Shape, available: &Resources) -> bool {
+        fits_amounts(&shape.resources, available) && self.suits(shape, available)
+    }
+
+    /// The same for a shape whose amounts have been added up before.
+    pub(super) fn meets(&self, wanted: &Wanted, available: &Available) -> bool {
+        available.quantities.contains(&wanted.quantities)
+            && available.ports >= wanted.ports
+            && (available.has_devices || wanted.shape.claims.is_empty())
+            && self.suits(&wanted.shape, &available.resources)
+    }
+
+    fn suits(&self, shape: &Shape, available: &Resources) -> bool {
+        (shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(self)))
+            && (shape.claims.is_empty() || self.resolve(&shape.claims, available).is_ok())
+    }
+
+    /// The devices in `available` that meet the claims.
+    pub(super) fn resolve(
+        &self,
+        wanted: &[Claim],
+        available: &Resources,
+    ) -> Result<BTreeMap<DeviceId, Share>, claims::Unmet> {
+        let free: BTreeMap<&DeviceId, Share> = available.device_shares().collect();
+        let share = |id: &DeviceId| free.get(id).copied().unwrap_or(Share(0));
+        claims::resolve(wanted, self.devices.iter().map(|(id, entry)| (&*entry.device, share(id))))
+    }
+
+    pub(super) fn devices_in(&self, resources: &Resources) -> Arc<[Arc<Device>]> {
+        if self.devices.is_empty() {
+            return self.no_devices.clone();
+        }
+        resources.device_shares().filter_map(|(id, _)| self.devices.get(id).map(|entry| entry.device.clone())).collect()
+    }
+}
+
+/// The attributes of an agent, with its name among them.
+pub(super) struct AgentAttributes<'a>(pub(super) &'a Agent);
+
+impl Attributes for AgentAttributes<'_> {
+    fn attribute(&self, name: &str) -> Option<Attribute> {
+        match name {
+            "name" => Some(Attribute::Text(self.0.record.name.clone())),
+            _ => self.0.attributes.get(name).cloned(),
+        }
+    }
+}
+
+/// Whether the amounts asked for are there, whatever their reservations.
+pub(super) fn fits_amounts(asked: &Resources, available: &Resources) -> bool {
+    let ports = ResourceName::ports();
+    available.quantities().contains(&asked.quantities()) && available.ranges(&ports).len() >= asked.ranges(&ports).len()
+}
