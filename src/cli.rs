@@ -171,6 +171,9 @@ pub struct Agent {
     /// Where cgroups are made, below the mount point of each hierarchy.
     #[arg(long, env = "RIALTO_CGROUP_ROOT", default_value = "rialto", value_name = "PATH")]
     pub cgroup_root: String,
+    /// A seccomp profile in Docker's JSON format: which system calls tasks may make. Without one, all.
+    #[arg(long, env = "RIALTO_SECCOMP_PROFILE", value_name = "FILE")]
+    pub seccomp_profile: Option<PathBuf>,
     /// How to reach the master.
     #[command(flatten)]
     pub connect: Connect,

@@ -76,6 +76,10 @@ fn agent_options(args: &Agent) -> anyhow::Result<rialto_agent::Options> {
     options.device_sources = device_sources(&args.device_sources)?;
     options.launcher = args.launcher.into();
     options.cgroup_root.clone_from(&args.cgroup_root);
+    if let Some(path) = &args.seccomp_profile {
+        let profile = std::fs::read_to_string(path);
+        options.seccomp_profile = Some(profile.with_context(|| format!("--seccomp-profile {}", path.display()))?);
+    }
     if let Some(path) = args.connect.token() {
         let text = std::fs::read_to_string(&path).with_context(|| format!("token file {}", path.display()))?;
         options.token = Some(text.trim().to_owned());

@@ -27,12 +27,14 @@ mod launcher;
 mod link;
 mod logs;
 mod options;
+mod seccomp;
 mod shell;
 mod sources;
 mod work_dir;
 
 pub use error::AgentError;
 pub use options::{LauncherKind, OnStop, Options};
+pub use seccomp::ProfileError;
 pub use shell::run;
 pub use sources::{DeviceSource, SourceError};
 

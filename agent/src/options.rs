@@ -32,6 +32,8 @@ pub struct Options {
     pub launcher: LauncherKind,
     /// Where cgroups are made, below the mount point of each hierarchy.
     pub cgroup_root: String,
+    /// Which system calls contained tasks may make: a profile in Docker's JSON format. Without one, all.
+    pub seccomp_profile: Option<String>,
     /// What becomes of the tasks when the agent is asked to stop.
     pub on_stop: OnStop,
     /// How long the sandbox of a task that has ended is kept.
@@ -56,6 +58,7 @@ impl Options {
             supervisor_exe: supervisor_exe.into(),
             launcher: LauncherKind::Auto,
             cgroup_root: "rialto".to_owned(),
+            seccomp_profile: None,
             on_stop: OnStop::KeepTasks,
             sandbox_retention: Self::SANDBOX_RETENTION,
         }

@@ -119,7 +119,10 @@ impl Shell {
         let writer = Writer::start(file, tell).map_err(AgentError::io(&path))?;
         let layout = work_dir.layout();
         let exe = options.supervisor_exe.canonicalize().map_err(AgentError::io(&options.supervisor_exe))?;
-        let isolation = Isolation::detect(options.launcher, &options.cgroup_root, layout.root(), &exe)?;
+        let mut isolation = Isolation::detect(options.launcher, &options.cgroup_root, layout.root(), &exe)?;
+        if let Some(profile) = &options.seccomp_profile {
+            isolation.confine(profile, layout.root())?;
+        }
         let mut attributes = options.attributes.clone();
         attributes.entry("isolation".into()).or_insert_with(|| Attribute::text(&isolation.describe()));
         let launcher = Launcher {

@@ -1,11 +1,12 @@
 //! How this agent keeps tasks apart: what it was asked for, and what the kernel and its user allow.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rialto_core::model::{ResourceName, Task, TaskKey};
 use rialto_proto::spec::{self, ContainerSpec};
 
 use crate::cgroup::{self, Controller, Hierarchies, Limits};
+use crate::seccomp;
 use crate::supervisor::probe_namespaces;
 use crate::supervisor::protocol::{CgroupSpec, Container, Namespaces, Network, Root};
 use crate::{AgentError, LauncherKind};
@@ -20,6 +21,7 @@ const PIDS: u64 = 4096;
 pub(crate) struct Isolation {
     cgroups: Hierarchies,
     namespaces: Option<Namespaces>,
+    seccomp: Option<PathBuf>,
 }
 
 impl Isolation {
@@ -52,9 +54,24 @@ impl Isolation {
             root: Root::Shared,
             network: Network::Host,
         });
-        let isolation = Self { cgroups: found.hierarchies, namespaces };
+        let isolation = Self { cgroups: found.hierarchies, namespaces, seccomp: None };
         isolation.say(found.missing.into_iter().map(|(_, line)| line).chain(probed.err()));
         Ok(isolation)
+    }
+
+    /// Binds tasks to a profile of system calls. Its programs are left in the work directory for the supervisors.
+    ///
+    /// # Errors
+    /// It is no profile, or can't be kept.
+    pub(crate) fn confine(&mut self, profile: &str, work_dir: &Path) -> Result<(), AgentError> {
+        let programs = seccomp::compile(profile)?;
+        let path = work_dir.join("seccomp");
+        // Replaced and not rewritten: a supervisor may be reading it.
+        let temporary = work_dir.join("seccomp.new");
+        std::fs::write(&temporary, seccomp::encode(&programs)).map_err(AgentError::io(&temporary))?;
+        std::fs::rename(&temporary, &path).map_err(AgentError::io(&path))?;
+        self.seccomp = Some(path);
+        Ok(())
     }
 
     /// Says what is missing, in one line if that is everything for one reason.
@@ -84,6 +101,9 @@ impl Isolation {
         if self.namespaces.is_some() {
             words.insert(0, "namespaces");
         }
+        if self.seccomp.is_some() {
+            words.push("seccomp");
+        }
         if words.is_empty() { "none".to_owned() } else { words.join(",") }
     }
 
@@ -96,8 +116,8 @@ impl Isolation {
             return match (spec.read_only, spec.private_network) {
                 (true, _) => Err("container.read_only: this agent has no namespaces".to_owned()),
                 (_, true) => Err("container.private_network: this agent has no namespaces".to_owned()),
-                _ if self.cgroups.0.is_empty() => Ok(None),
-                _ => Ok(Some(Container { cgroups: self.cgroups.clone(), namespaces: None })),
+                _ if self.cgroups.0.is_empty() && self.seccomp.is_none() => Ok(None),
+                _ => Ok(Some(self.container_with(None))),
             };
         };
         let namespaces = Namespaces {
@@ -105,7 +125,11 @@ impl Isolation {
             network: if spec.private_network { Network::Private } else { Network::Host },
             ..namespaces.clone()
         };
-        Ok(Some(Container { cgroups: self.cgroups.clone(), namespaces: Some(namespaces) }))
+        Ok(Some(self.container_with(Some(namespaces))))
+    }
+
+    fn container_with(&self, namespaces: Option<Namespaces>) -> Container {
+        Container { cgroups: self.cgroups.clone(), namespaces, seccomp: self.seccomp.clone() }
     }
 
     /// A task's cgroup and what it may use.

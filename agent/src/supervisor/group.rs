@@ -1,14 +1,17 @@
 //! The members of a group, and how they and everything below them are brought to an end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Signal, kill_process, kill_process_group};
+use seccompiler::BpfProgram;
 
+use super::contain::{self, Contained, Held};
 use super::logs::Stream;
 use super::procfs::{self, Process};
 use super::protocol::{KillCause, Outcome, Spec, TaskEnd, TaskSpec, TaskState, TaskStatus, Usage};
-use super::{contain, spawn, sys};
+use super::{spawn, sys};
 use crate::cgroup;
 
 /// Looks at the process tree in one round of killing: more than a tree that grows while it is killed needs, fewer than would starve the loop.
@@ -180,17 +183,26 @@ pub(super) struct Group {
     changed: BTreeSet<usize>,
     /// Checks that have ended since that was last told, and whether they passed.
     checked: Vec<(usize, bool)>,
+    seccomp: Arc<[BpfProgram]>,
     sweep_at: Option<Instant>,
     rounds: u32,
     me: i32,
 }
 
 impl Group {
-    /// With the cgroup of each member.
-    pub(super) fn new(spec: &Spec, cgroups: Vec<Option<cgroup::Group>>) -> Self {
-        let members = spec.tasks.iter().zip(cgroups).map(|(task, cgroup)| Member::new(task, cgroup)).collect();
+    pub(super) fn new(spec: &Spec, contained: Contained) -> Self {
+        let members =
+            spec.tasks.iter().zip(contained.cgroups).map(|(task, cgroup)| Member::new(task, cgroup)).collect();
         let me = rustix::process::getpid().as_raw_pid();
-        Self { members, changed: BTreeSet::new(), checked: Vec::new(), sweep_at: None, rounds: 0, me }
+        Self {
+            members,
+            changed: BTreeSet::new(),
+            checked: Vec::new(),
+            seccomp: contained.seccomp,
+            sweep_at: None,
+            rounds: 0,
+            me,
+        }
     }
 
     /// Starts the members in order, until one cannot be started.
@@ -199,7 +211,8 @@ impl Group {
             if !matches!(self.members[index].phase, Phase::Waiting) {
                 return;
             }
-            let started = spawn::start(task, self.members[index].cgroup.as_ref());
+            let started =
+                spawn::start(task, Held { cgroup: self.members[index].cgroup.as_ref(), seccomp: &self.seccomp });
             let now = Instant::now();
             match started {
                 Ok(started) => {
@@ -259,8 +272,11 @@ impl Group {
         if member.check.is_some() {
             return Ok(());
         }
-        let started =
-            if member.running_pid().is_some() { spawn::check(spec, check, member.cgroup.as_ref()).ok() } else { None };
+        let started = if member.running_pid().is_some() {
+            spawn::check(spec, check, Held { cgroup: member.cgroup.as_ref(), seccomp: &self.seccomp }).ok()
+        } else {
+            None
+        };
         match started {
             Some(pid) => member.check = Some(Check { pid, until: Some(now + timeout) }),
             None => self.checked.push((index, false)),

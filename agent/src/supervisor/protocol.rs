@@ -49,6 +49,9 @@ pub struct Container {
     /// ([`PidNamespace::New`](super::client::PidNamespace)).
     #[serde(default)]
     pub namespaces: Option<Namespaces>,
+    /// The file with the programs that say which system calls may be made; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<PathBuf>,
 }
 
 /// The group's namespaces: PID, mount, IPC and UTS always.

@@ -123,11 +123,11 @@ impl Supervisor {
         let spec = read_spec()?;
         let pid = store::claim().map_err(step(store::PID))?;
         let server = Server::bind().map_err(step(store::SOCKET))?;
-        let cgroups = contain::enter(&spec)?;
+        let contained = contain::enter(&spec)?;
         let mut supervisor = Self {
             signals: File::from(signals),
             server,
-            group: Group::new(&spec, cgroups),
+            group: Group::new(&spec, contained),
             durability: spec.durability,
             children: Children::Some,
             buffer: vec![0; CHUNK_BYTES],

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{Resource, Rlimit, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::contain::Entry;
+use super::contain::{Entry, Held};
 use super::logs::{RotatedLog, Stream};
 use super::protocol::{self, CommandLine, MAX_ERROR_BYTES, Outcome, TaskSpec};
 use super::sys;
@@ -24,14 +24,14 @@ pub(super) struct Started {
 
 /// Executes the command of a task, in its cgroup. The result comes after `exec`, so a failure is the command's own and not a late exit
 /// code.
-pub(super) fn start(spec: &TaskSpec, cgroup: Option<&cgroup::Group>) -> Result<Started, Outcome> {
+pub(super) fn start(spec: &TaskSpec, held: Held<'_>) -> Result<Started, Outcome> {
     let sandbox = format!("sandbox {:?}", spec.sandbox);
     let directory = OwnedFd::from(open_directory(&spec.sandbox).map_err(failed(&sandbox))?);
     let second = directory.try_clone().map_err(failed(&sandbox))?;
     let (out, their_out) = pipe().map_err(failed("pipe"))?;
     let (err, their_err) = pipe().map_err(failed("pipe"))?;
     let outputs = || Ok((Stdio::from(their_out.try_clone()?), Stdio::from(their_err.try_clone()?)));
-    let pid = spawn(&spec.command, spec, cgroup, outputs)?;
+    let pid = spawn(&spec.command, spec, held, outputs)?;
     let streams = [
         Stream::new(out, RotatedLog::new(directory, "stdout", spec.logs)),
         Stream::new(err, RotatedLog::new(second, "stderr", spec.logs)),
@@ -41,8 +41,8 @@ pub(super) fn start(spec: &TaskSpec, cgroup: Option<&cgroup::Group>) -> Result<S
 }
 
 /// Executes the check of a task as the task is executed; its output goes nowhere.
-pub(super) fn check(spec: &TaskSpec, check: &CommandLine, cgroup: Option<&cgroup::Group>) -> Result<i32, Outcome> {
-    spawn(check, spec, cgroup, || Ok((Stdio::null(), Stdio::null())))
+pub(super) fn check(spec: &TaskSpec, check: &CommandLine, held: Held<'_>) -> Result<i32, Outcome> {
+    spawn(check, spec, held, || Ok((Stdio::null(), Stdio::null())))
 }
 
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -53,16 +53,16 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 fn spawn(
     line: &CommandLine,
     spec: &TaskSpec,
-    cgroup: Option<&cgroup::Group>,
+    held: Held<'_>,
     outputs: impl Fn() -> io::Result<(Stdio, Stdio)>,
 ) -> Result<i32, Outcome> {
     let ready = |birth| {
-        let mut command = command(line, spec, cgroup, birth)?;
+        let mut command = command(line, spec, held, birth)?;
         let (out, err) = outputs().map_err(failed("pipe"))?;
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         Ok(command)
     };
-    if let Some(cradle) = cgroup.and_then(cgroup::Group::cradle) {
+    if let Some(cradle) = held.cgroup.and_then(cgroup::Group::cradle) {
         let mut command = ready(Birth::Inside)?;
         match sys::spawn_into(&mut command, cradle) {
             Ok(spawned) => return spawned.map_err(failed(&program(&command))),
@@ -86,12 +86,7 @@ fn open_directory(path: &Path) -> io::Result<File> {
     if directory.metadata()?.is_dir() { Ok(directory) } else { Err(io::ErrorKind::NotADirectory.into()) }
 }
 
-fn command(
-    line: &CommandLine,
-    spec: &TaskSpec,
-    cgroup: Option<&cgroup::Group>,
-    birth: Birth,
-) -> Result<Command, Outcome> {
+fn command(line: &CommandLine, spec: &TaskSpec, held: Held<'_>, birth: Birth) -> Result<Command, Outcome> {
     let mut command = match line {
         CommandLine::Argv(argv) => {
             let (program, arguments) = argv.split_first().expect("the spec was validated");
@@ -110,7 +105,7 @@ fn command(
     let resolve = |user: &String| resolve_user(user).map_err(failed(&format!("user {user:?}")));
     let user = spec.user.as_ref().map(resolve).transpose()?;
     let rlimits = rlimits(&spec.rlimits)?;
-    let entry = Entry::new(cgroup, birth, user, rlimits).map_err(failed("cgroup"))?;
+    let entry = Entry { user, rlimits, ..Entry::new(held, birth).map_err(failed("cgroup"))? };
     sys::clear_child(&mut command, entry);
     Ok(command)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rialto_agent::DeviceSource;
 use rialto_core::model::{Exit, Milli, Reason, Task, TaskState};
-use rialto_proto::spec::{Limits, TaskSpec};
+use rialto_proto::spec::{ContainerSpec, Limits, Rlimit, TaskSpec};
 
 use crate::harness::{World, lives, spec_task, task, until, with_devices};
 
@@ -357,4 +357,45 @@ fn descendants(pid: i32) -> Vec<i32> {
     let children: Vec<i32> = list.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect();
     let below: Vec<i32> = children.iter().flat_map(|child| descendants(*child)).collect();
     [children, below].concat()
+}
+
+#[tokio::test]
+async fn a_profile_says_which_system_calls_a_task_may_make() {
+    let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38},
+        {"names": ["unlink", "unlinkat"], "action": "SCMP_ACT_ERRNO"}]}"#;
+    let Some(mut world) = World::contained(|options| options.seccomp_profile = Some(profile.to_owned())).await else {
+        return;
+    };
+    let command = "touch a; rm -f a; mkdir b; ls; grep Seccomp: /proc/self/status; true";
+    assert_eq!(output(&mut world, "t1", command).await, "a\nstderr\nstdout\nSeccomp:\t2\n");
+    let stderr = std::fs::read_to_string(world.sandbox("t1").join("stderr")).expect("it is there");
+    assert!(stderr.contains("Operation not permitted") && stderr.contains("not implemented"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_task_may_ask_to_see_less() {
+    let Some(mut world) = World::contained(|_| {}).await else { return };
+    let mut spec = TaskSpec::shell(
+        "touch /var/tmp/a /tmp/a mine && echo own; touch /root/a /etc/a /var/a 2> /dev/null || echo no; \
+         wc -l < /proc/net/dev; ip link 2> /dev/null | grep -c UP; ulimit -n; ulimit -c",
+    );
+    spec.container = ContainerSpec {
+        read_only: true,
+        private_network: true,
+        rlimits: vec![
+            Rlimit { name: "nofile".to_owned(), soft: Some(100), hard: Some(200) },
+            Rlimit { name: "core".to_owned(), soft: Some(0), hard: Some(0) },
+        ],
+    };
+    world.launch(vec![spec_task("t1", &spec)]).await;
+    world.expect("t1", TaskState::Running).await;
+    world.expect_end("t1").await;
+    let seen = world.stdout("t1");
+    assert!(seen.starts_with("own\nno\n3\n"), "two lines of titles, and lo: {seen}");
+    assert!(seen.ends_with("100\n0\n"), "{seen}");
+    spec.container.rlimits = vec![Rlimit { name: "nofile".to_owned(), soft: None, hard: None }];
+    world.launch(vec![spec_task("t2", &spec)]).await;
+    let status = world.expect("t2", TaskState::Failed).await;
+    assert!(status.message.contains("rlimit nofile: expected at most"), "{}", status.message);
 }

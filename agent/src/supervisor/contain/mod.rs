@@ -10,12 +10,17 @@ mod privileges;
 
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use seccompiler::BpfProgram;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::protocol::{Spec, TaskSpec};
 use super::sys;
 use crate::cgroup::{self, CgroupError, Controller, DeviceRule};
+use crate::seccomp;
 
 /// Why a group can't be kept apart.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +37,22 @@ impl ContainError {
     }
 }
 
-/// Makes what the spec asks for. Answers the cgroup of each member.
-pub(super) fn enter(spec: &Spec) -> Result<Vec<Option<cgroup::Group>>, ContainError> {
-    let Some(container) = &spec.container else { return Ok(spec.tasks.iter().map(|_| None).collect()) };
+/// What the members are held by.
+#[derive(Default)]
+pub(super) struct Contained {
+    /// Of each member.
+    pub(super) cgroups: Vec<Option<cgroup::Group>>,
+    /// What says which system calls may be made.
+    pub(super) seccomp: Arc<[BpfProgram]>,
+}
+
+/// Makes what the spec asks for.
+pub(super) fn enter(spec: &Spec) -> Result<Contained, ContainError> {
+    let Some(container) = &spec.container else {
+        return Ok(Contained { cgroups: spec.tasks.iter().map(|_| None).collect(), ..Contained::default() });
+    };
+    let load = |path: &PathBuf| seccomp::load(path).map_err(ContainError::at(path.display().to_string()));
+    let seccomp = container.seccomp.as_ref().map(load).transpose()?.unwrap_or_default().into();
     let mut groups = Vec::new();
     let result = spec.tasks.iter().try_for_each(|task| {
         groups.push(group(&container.cgroups, task)?);
@@ -48,7 +66,7 @@ pub(super) fn enter(spec: &Spec) -> Result<Vec<Option<cgroup::Group>>, ContainEr
     if result.is_err() {
         remove(&groups);
     }
-    result.map(|()| groups)
+    result.map(|()| Contained { cgroups: groups, seccomp })
 }
 
 /// Whether this process may make namespaces as [`enter`] does: makes them, in a thread that ends.
@@ -86,24 +104,32 @@ pub(super) fn remove<'a>(groups: impl IntoIterator<Item = &'a Option<cgroup::Gro
     }
 }
 
+/// What one member is held by.
+#[derive(Clone, Copy)]
+pub(super) struct Held<'a> {
+    pub(super) cgroup: Option<&'a cgroup::Group>,
+    pub(super) seccomp: &'a Arc<[BpfProgram]>,
+}
+
 /// What a member does between fork and exec.
 pub(super) struct Entry {
     /// Written to, to enter its cgroup.
     pub(super) entrances: Vec<File>,
     pub(super) user: Option<(u32, u32)>,
     pub(super) rlimits: Vec<(Resource, Rlimit)>,
+    pub(super) seccomp: Arc<[BpfProgram]>,
 }
 
 impl Entry {
-    pub(super) fn new(
-        group: Option<&cgroup::Group>,
-        birth: cgroup::Birth,
-        user: Option<(u32, u32)>,
-        rlimits: Vec<(Resource, Rlimit)>,
-    ) -> io::Result<Self> {
-        let entrances =
-            group.map_or_else(|| Ok(Vec::new()), |group| group.entrances(birth)).map_err(io::Error::other)?;
-        Ok(Self { entrances, user, rlimits })
+    pub(super) fn new(held: Held<'_>, birth: cgroup::Birth) -> io::Result<Self> {
+        let entrances = held.cgroup.map_or_else(|| Ok(Vec::new()), |group| group.entrances(birth));
+        let entrances = entrances.map_err(io::Error::other)?;
+        Ok(Self { entrances, user: None, rlimits: Vec::new(), seccomp: held.seccomp.clone() })
+    }
+
+    /// The last step before exec. Only makes system calls.
+    pub(super) fn confine(&self) -> io::Result<()> {
+        seccomp::install(&self.seccomp)
     }
 
     /// Takes these steps. Only makes system calls.

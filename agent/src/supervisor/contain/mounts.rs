@@ -25,6 +25,10 @@ pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<(), C
     if namespaces.network == Network::Private {
         flags |= UnshareFlags::NEWNET;
     }
+    // The supervisor's own folder, through the machine's mounts: here it may become read-only.
+    let own = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let own = own.map_err(ContainError::at("supervisor's folder"))?;
+    let temporaries = temporaries()?;
     sys::unshare(flags).map_err(ContainError::at("namespaces"))?;
     if namespaces.network == Network::Private {
         sys::raise_loopback().map_err(ContainError::at("loopback"))?;
@@ -37,8 +41,9 @@ pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<(), C
     if namespaces.root == Root::ReadOnly {
         set("/", Access::ReadOnly, Depth::All)?;
     }
-    for (own, path) in TEMPORARY {
-        temporary(own, path).map_err(ContainError::at(path))?;
+    for (own, path) in temporaries {
+        mount_bind(own, path).map_err(ContainError::at(path))?;
+        set(path, Access::ReadWrite, Depth::One)?;
     }
     for path in namespaces.hidden.iter().filter(|path| path.is_dir()) {
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
@@ -49,7 +54,8 @@ pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<(), C
     }
     dev::mount_dev(&nodes)?;
     mount_proc()?;
-    set("/sys", Access::ReadOnly, Depth::All)
+    set("/sys", Access::ReadOnly, Depth::All)?;
+    rustix::process::fchdir(own).map_err(ContainError::at("supervisor's folder"))
 }
 
 /// Tries what [`enter`] needs. The calling thread is of no other use afterwards.
@@ -97,16 +103,18 @@ impl Shown {
     }
 }
 
-fn temporary(own: &str, path: &str) -> io::Result<()> {
-    if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
-        return Ok(());
+/// Makes the group's own folders for temporary files, of those that the machine has.
+fn temporaries() -> Result<Vec<(&'static str, &'static str)>, ContainError> {
+    let is_there = |path: &str| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    let made: Vec<_> = TEMPORARY.into_iter().filter(|(_, path)| is_there(path)).collect();
+    for (own, path) in &made {
+        let make = || match fs::create_dir(own) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => fs::set_permissions(own, Permissions::from_mode(0o1777)),
+        };
+        make().map_err(ContainError::at(*path))?;
     }
-    match fs::create_dir(own) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => fs::set_permissions(own, Permissions::from_mode(0o1777))?,
-    }
-    mount_bind(own, path)?;
-    sys::set_mount(Path::new(path), Access::ReadWrite, Depth::One)
+    Ok(made)
 }
 
 fn mount_proc() -> Result<(), ContainError> {
