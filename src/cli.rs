@@ -58,12 +58,22 @@ pub enum Command {
     Offers(Query),
     /// The devices: what they are, who holds them.
     Devices(Query),
+    /// What people do to a device.
+    #[command(subcommand)]
+    Device(Device),
     /// What a task printed.
     Logs(Logs),
     /// Why a task or a framework waits.
     Why(Why),
     /// End a task.
     Kill(Kill),
+    /// Reserve resources of an agent for a role.
+    Reserve(crate::reserve::Reserve),
+    /// Give resources back that were reserved.
+    Unreserve(crate::reserve::Unreserve),
+    /// Persistent volumes: disk that keeps its data.
+    #[command(subcommand)]
+    Volume(crate::reserve::VolumeCommand),
     /// Measure this build on this machine.
     #[command(subcommand)]
     Bench(Bench),
@@ -174,6 +184,9 @@ pub struct Agent {
     /// A seccomp profile in Docker's JSON format: which system calls tasks may make. Without one, all.
     #[arg(long, env = "RIALTO_SECCOMP_PROFILE", value_name = "FILE")]
     pub seccomp_profile: Option<PathBuf>,
+    /// How much of its cpus and memory is kept for tasks that hold its devices, in per cent; in equal parts for each device.
+    #[arg(long, env = "RIALTO_DEVICE_HOST_SHARE", default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u16).range(0..=100))]
+    pub device_host_share: u16,
     /// How to reach the master.
     #[command(flatten)]
     pub connect: Connect,
@@ -212,6 +225,9 @@ pub struct Run {
     /// A device to hold, such as gpu, "2 gpu: memory >= 40GiB", "gpu: model == T4 | fpga". May be repeated.
     #[arg(long = "device", env = "RIALTO_RUN_DEVICES", value_name = "SELECTOR", value_delimiter = ';')]
     pub devices: Vec<String>,
+    /// A persistent volume of its role to use. May be repeated.
+    #[arg(long = "volume", value_name = "ID")]
+    pub volumes: Vec<String>,
     /// A variable of the environment, NAME=VALUE. May be repeated.
     #[arg(long = "env", value_name = "NAME=VALUE")]
     pub env: Vec<String>,
@@ -473,6 +489,27 @@ pub struct Why {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// `rialto device`.
+#[derive(Debug, Subcommand)]
+pub enum Device {
+    /// You have seen to a quarantined device: it is cleaned once more, and given out again if that succeeds.
+    Clear(DeviceClear),
+}
+
+/// `rialto device clear`.
+#[derive(Debug, Args)]
+pub struct DeviceClear {
+    /// Its agent: the id, the name, or the beginning of one.
+    #[arg(value_name = "AGENT")]
+    pub agent: String,
+    /// The device's id, as rialto devices shows it.
+    #[arg(value_name = "DEVICE")]
+    pub device: String,
     /// How to reach the master.
     #[command(flatten)]
     pub connect: Connect,

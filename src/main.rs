@@ -12,10 +12,12 @@ mod cli;
 mod config;
 mod connect;
 mod dev;
+mod device;
 mod explain;
 mod explain_json;
 mod output;
 mod query;
+mod reserve;
 mod run;
 mod serve;
 mod sim;
@@ -91,10 +93,14 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Agent(args) => serve::agent(args).await?,
         Command::Run(args) => return run::run(args).await,
         Command::Agents(query) => query::agents(query).await?,
+        Command::Reserve(args) => reserve::reserve(args).await?,
+        Command::Unreserve(args) => reserve::unreserve(args).await?,
+        Command::Volume(command) => reserve::volume(command).await?,
         Command::Frameworks(query) => query::frameworks(query).await?,
         Command::Tasks(query) => query::tasks(query).await?,
         Command::Offers(query) => query::offers(query).await?,
         Command::Devices(query) => query::devices(query).await?,
+        Command::Device(cli::Device::Clear(args)) => device::clear(args).await?,
         Command::Logs(query) => query::logs(query).await?,
         Command::Why(query) => query::why(query).await?,
         Command::Kill(query) => query::kill(query).await?,

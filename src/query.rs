@@ -31,10 +31,17 @@ pub async fn agents(query: Query) -> anyhow::Result<()> {
             of(agent.allocated.cpus, agent.total.cpus),
             of(agent.allocated.mem_mib, agent.total.mem_mib),
             of(agent.allocated.disk_mib, agent.total.disk_mib),
+            reserved(agent),
         ]
     });
-    table(&["id", "name", "status", "cpus", "mem MiB", "disk MiB"], rows.collect(), "no agents")?;
+    table(&["id", "name", "status", "cpus", "mem MiB", "disk MiB", "reserved"], rows.collect(), "no agents")?;
     Ok(())
+}
+
+/// Whose the agent's reserved resources are, each with what it is.
+fn reserved(agent: &api::Agent) -> String {
+    let part = |part: &api::Reserved| format!("{}: {}", part.owner(), part.text);
+    agent.reserved.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
 /// `rialto frameworks`.
@@ -124,8 +131,9 @@ pub async fn devices(query: Query) -> anyhow::Result<()> {
         return json(&found);
     }
     let rows = found.devices.iter().map(|device| {
-        let holders: Vec<String> =
-            device.holders.iter().map(|holder| format!("{}/{}", holder.framework, holder.task)).collect();
+        let part = |milli: u16| if device.shared { format!(" ({milli}‰)") } else { String::new() };
+        let holder = |holder: &api::Holder| format!("{}/{}{}", holder.framework, holder.task, part(holder.share_milli));
+        let holders: Vec<String> = device.holders.iter().map(holder).collect();
         vec![
             device.id.clone(),
             device.agent.clone(),
@@ -213,7 +221,7 @@ fn newest(id: &str) -> Option<FrameworkId> {
 }
 
 /// The one whose first or second text is `text`, else begins with it; `None` if there is none.
-fn choose<'a>(text: &str, rows: &[(&'a str, &str)]) -> anyhow::Result<Option<&'a str>> {
+pub fn choose<'a>(text: &str, rows: &[(&'a str, &str)]) -> anyhow::Result<Option<&'a str>> {
     let exact: Vec<&str> = rows.iter().filter(|(id, name)| *id == text || *name == text).map(|(id, _)| *id).collect();
     let begins =
         || rows.iter().filter(|(id, name)| id.starts_with(text) || name.starts_with(text)).map(|(id, _)| *id).collect();

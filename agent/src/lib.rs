@@ -30,6 +30,7 @@ mod options;
 mod seccomp;
 mod shell;
 mod sources;
+mod volumes;
 mod work_dir;
 
 pub use error::AgentError;

@@ -22,6 +22,8 @@ pub struct Options {
     pub attributes: BTreeMap<Arc<str>, Attribute>,
     /// Where its devices come from.
     pub device_sources: Vec<DeviceSource>,
+    /// How much of its cpus and memory is kept for the tenants of its devices, in thousandths, in equal parts for each of them.
+    pub host_share_milli: u16,
     /// Presented to the master.
     pub token: Option<String>,
     /// Certificates (PEM) of the authorities that may have signed the master's; needed for `https`.
@@ -53,6 +55,7 @@ impl Options {
             resources: Resources::new(),
             attributes: BTreeMap::new(),
             device_sources: Vec::new(),
+            host_share_milli: 0,
             token: None,
             tls_ca: None,
             supervisor_exe: supervisor_exe.into(),

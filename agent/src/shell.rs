@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rialto_core::agent::{Agent, Config, Effect, Input, Journal, Record};
 use rialto_core::gate::{Gate, Outbox};
-use rialto_core::model::{Attribute, Device, FromAgent, Launch, Reject, TaskId, TaskKey, Time, WallTime};
+use rialto_core::model::{Attribute, Device, FromAgent, Launch, Reject, TaskId, TaskKey, Time, VolumeKey, WallTime};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -17,6 +17,7 @@ use crate::journal::{self, Job, JournalFile, Writer, Written};
 use crate::launcher::{Group, Isolation, Kill, Launcher, Order};
 use crate::link::{Dialer, Epoch, Link, LinkEvent};
 use crate::sources::{self, DeviceSource};
+use crate::volumes::Age;
 use crate::work_dir::{Boot, WorkDir};
 use crate::{AgentError, OnStop, Options, detect, gc};
 
@@ -120,6 +121,7 @@ impl Shell {
         let layout = work_dir.layout();
         let exe = options.supervisor_exe.canonicalize().map_err(AgentError::io(&options.supervisor_exe))?;
         let mut isolation = Isolation::detect(options.launcher, &options.cgroup_root, layout.root(), &exe)?;
+        isolation.hide_volumes(options.resources.iter().filter_map(|(flavor, _)| flavor.disk_source.as_deref()));
         if let Some(profile) = &options.seccomp_profile {
             isolation.confine(profile, layout.root())?;
         }
@@ -137,6 +139,7 @@ impl Shell {
             name: options.name.as_str().into(),
             resources: detect::resources(&options.work_dir, &options.resources),
             attributes,
+            host_share_milli: options.host_share_milli,
             origin: wall_clock(),
             seed: seed(),
         };
@@ -400,7 +403,9 @@ impl Shell {
             Effect::ToMaster(message) => self.say(message),
             Effect::Start { launch, devices } => self.add_group(launch, devices, Group::start),
             Effect::Kill { task, grace } => self.kill(&task, grace),
-            Effect::Release { device, generation } => self.release(device, generation),
+            Effect::Release { device, generation, slice } => self.release(device, generation, slice.is_some()),
+            Effect::MakeVolume { volume, fresh } => self.make_volume(&volume, fresh),
+            Effect::DestroyVolume(volume) => self.destroy_volume(volume),
             Effect::Forget { task } => self.forget(&task),
             Effect::Shutdown(reject) => self.refused = Some(reject),
             Effect::Notice(text) => tracing::info!("{text}"),
@@ -442,11 +447,12 @@ impl Shell {
         }
     }
 
-    fn release(&mut self, device: Arc<Device>, generation: u64) {
+    /// Others may have the device open while a slice of it is cleaned: then the tenant's processes being gone is all there is to see.
+    fn release(&mut self, device: Arc<Device>, generation: u64, is_slice: bool) {
         let events = self.events.clone();
         self.jobs.spawn(async move {
             let cleaned = device.clone();
-            let result = match device.nodes.is_empty() {
+            let result = match device.nodes.is_empty() || is_slice {
                 true => Ok(()),
                 false => {
                     let released =
@@ -456,6 +462,27 @@ impl Shell {
             };
             let input = Input::Released { device: device.id.clone(), generation, result };
             let _stopped = events.send(Event::Input(input)).await;
+        });
+    }
+
+    /// Done at once, so that it is there before any task that uses it; a task that does not find it says why it can't be started.
+    fn make_volume(&self, volume: &VolumeKey, fresh: bool) {
+        let age = if fresh { Age::New } else { Age::Known };
+        if let Err(error) = self.launcher.layout.volumes().make(volume, age) {
+            tracing::error!("volume {volume} can't be made: {error}");
+        }
+    }
+
+    fn destroy_volume(&mut self, volume: VolumeKey) {
+        let (events, volumes) = (self.events.clone(), self.launcher.layout.volumes());
+        self.jobs.spawn(async move {
+            let doomed = volume.clone();
+            let removed = tokio::task::spawn_blocking(move || volumes.destroy(&doomed)).await;
+            let result = match removed {
+                Ok(removed) => removed.map_err(|error| error.to_string().into()),
+                Err(_) => Err("the removal was cut short".into()),
+            };
+            let _stopped = events.send(Event::Input(Input::VolumeDestroyed { volume, result })).await;
         });
     }
 

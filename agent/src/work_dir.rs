@@ -7,6 +7,8 @@
 //! | `journal` | see [`journal`](crate::journal) |
 //! | `runs/FRAMEWORK/TASK/` | the supervisor's folder of the group that TASK leads |
 //! | `sandboxes/FRAMEWORK/TASK/` | where the task runs, with its output |
+//! | `volumes/roles/ROLE/ID/` | a persistent volume; a `/` in the role is a blank here |
+//! | `volumes/lost/` | folders of volumes that nobody knew any more when a new one of that name was made |
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -16,6 +18,7 @@ use rialto_core::model::TaskKey;
 use rustix::fs::FlockOperation;
 
 use crate::AgentError;
+use crate::volumes::Volumes;
 
 /// A work directory that is this agent's as long as this lives.
 #[derive(Debug)]
@@ -83,6 +86,11 @@ impl Layout {
     /// The supervisor's folder of the group with this leader.
     pub(crate) fn run(&self, leader: &TaskKey) -> PathBuf {
         self.root.join("runs").join(leader.framework.to_string()).join(leader.task.as_str())
+    }
+
+    /// Where persistent volumes lie.
+    pub(crate) fn volumes(&self) -> Volumes {
+        Volumes::below(&self.root)
     }
 
     pub(crate) fn sandbox(&self, task: &TaskKey) -> PathBuf {

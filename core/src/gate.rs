@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use crate::planted::{Fault, planted};
+
 /// What a step of a machine yields, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output<R, E> {
@@ -49,6 +51,7 @@ impl<R, E> Gate<R, E> {
             match output {
                 Output::Persist(record) => self.gathered.push(record),
                 Output::Ungated(effect) => released.push(effect),
+                Output::Effect(effect) if planted(Fault::VisibleBeforeDurable) => released.push(effect),
                 Output::Effect(effect) => match self.awaited() {
                     Some(batch) => self.waiting.push_back((batch, effect)),
                     None => released.push(effect),

@@ -11,6 +11,7 @@ pub mod allocator;
 pub mod gate;
 pub mod master;
 pub mod model;
+pub mod planted;
 pub mod scheduler;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -3,15 +3,18 @@
 //! Amounts are decimal numbers: cpus in cores, memory and disk in MiB. Times are milliseconds since the Unix epoch, UTC. Ids are the
 //! texts that every other part of Rialto uses (`A1-3`, `F1-2`). Fields may be added; none changes its meaning.
 
+mod reserved;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use reserved::{Layer, Reserved, Volume};
 use serde::{Deserialize, Serialize};
 
 use rialto_core::master::view;
 use rialto_core::model::{
     AgentId, Attribute, DeviceId, DeviceMode, DeviceState, Exit, FrameworkId, OfferId, OfferMode, Quantities,
-    ResourceName, Resources, Role, Shape, TaskHealth, TaskKey, WallTime,
+    ResourceName, Resources, Role, Shape, Share, Slice, SliceState, TaskHealth, TaskKey, WallTime,
 };
 
 /// Scalars.
@@ -87,6 +90,9 @@ pub struct Agent {
     pub offered: Amounts,
     /// All it has as text, with reservations, ranges and sets.
     pub resources: String,
+    /// What of it is reserved or a volume; one row for each kind of reservation and each volume.
+    #[serde(default)]
+    pub reserved: Vec<Reserved>,
     /// Whether its journal can't be written; it starts nothing then.
     pub journal_degraded: bool,
 }
@@ -281,7 +287,10 @@ pub struct Device {
     pub state: String,
     /// Who holds it.
     pub holders: Vec<Holder>,
-    /// Why it is quarantined.
+    /// How much of it is free, in thousandths.
+    #[serde(default)]
+    pub free_milli: u16,
+    /// Why it, or a slice of it, is quarantined.
     pub reason: Option<String>,
     /// Since when it is in that state, in milliseconds since the epoch.
     pub since_ms: i64,
@@ -364,10 +373,11 @@ impl Agent {
             name: agent.name.to_string(),
             status: agent.status.as_str().to_owned(),
             attributes: attributes(&agent.attributes),
-            total: Amounts::from(&agent.total),
+            total: Amounts::from(&*agent.total),
             allocated: Amounts::from(&agent.allocated),
             offered: Amounts::from(&agent.offered),
             resources: agent.total.to_string(),
+            reserved: Reserved::rows(&agent.total),
             journal_degraded: agent.journal_degraded,
         }
     }
@@ -466,6 +476,7 @@ impl Device {
             health: device.health.as_str().to_owned(),
             state: state.to_owned(),
             holders,
+            free_milli: view.state.free_share().0,
             reason,
             since_ms: millis(view.since),
         }
@@ -494,9 +505,11 @@ impl DeviceClass {
         match &device.state {
             DeviceState::Free if device.device.health.is_usable() => self.free += 1,
             DeviceState::Free => self.unhealthy += 1,
-            DeviceState::Allocated(_) => self.held += 1,
-            DeviceState::Cleaning { .. } => self.cleaning += 1,
-            DeviceState::Quarantined { .. } => self.quarantined += 1,
+            state => match device_word(state) {
+                "allocated" => self.held += 1,
+                "cleaning" => self.cleaning += 1,
+                _ => self.quarantined += 1,
+            },
         }
     }
 }
@@ -526,26 +539,36 @@ impl Event {
     }
 }
 
-/// The state's word.
+/// The state's word. A shared device has that of the slice that is furthest from free for want of a person: held, else being cleaned.
 pub(crate) fn device_word(state: &DeviceState) -> &'static str {
+    let cleaning = |slice: &Slice| matches!(slice.state, SliceState::Cleaning { .. });
     match state {
         DeviceState::Free => "free",
-        DeviceState::Allocated(_) => "allocated",
         DeviceState::Cleaning { .. } => "cleaning",
         DeviceState::Quarantined { .. } => "quarantined",
+        _ if state.holders().next().is_some() => "allocated",
+        DeviceState::Allocated(_) | DeviceState::Sliced(_) if state.slices().any(|(_, slice)| cleaning(slice)) => {
+            "cleaning"
+        }
+        DeviceState::Allocated(_) | DeviceState::Sliced(_) => "quarantined",
     }
 }
 
 fn device_state(state: &DeviceState) -> (&'static str, Vec<Holder>, Option<String>) {
-    let holder = |(key, share): (&TaskKey, &u16)| Holder {
+    let holder = |(key, share): (&TaskKey, Share)| Holder {
         framework: key.framework.to_string(),
         task: key.task.to_string(),
-        share_milli: *share,
+        share_milli: share.0,
     };
-    let holders =
-        if let DeviceState::Allocated(holders) = state { holders.iter().map(holder).collect() } else { Vec::new() };
-    let reason = if let DeviceState::Quarantined { reason } = state { Some(reason.to_string()) } else { None };
-    (device_word(state), holders, reason)
+    let of_slice = |slice: &Slice| match &slice.state {
+        SliceState::Quarantined { reason } => Some(reason.to_string()),
+        SliceState::Held | SliceState::Cleaning { .. } => None,
+    };
+    let reason = match state {
+        DeviceState::Quarantined { reason } => Some(reason.to_string()),
+        _ => state.slices().find_map(|(_, slice)| of_slice(slice)),
+    };
+    (device_word(state), state.holders().map(holder).collect(), reason)
 }
 
 fn offer_mode(mode: OfferMode) -> &'static str {

@@ -209,6 +209,9 @@ fn register_stats(registry: &mut Registry, stats: &Stats) {
         ("tasks_finished", "Tasks that ended with success", stats.tasks_finished),
         ("tasks_failed", "Tasks that ended otherwise", stats.tasks_failed),
         ("operator_commands", "Commands of operators", stats.operator_commands),
+        ("operations", "Operations on reservations and volumes that were begun", stats.operations),
+        ("operations_done", "Of them, those that their agents have confirmed", stats.operations_done),
+        ("operations_refused", "Of them, those that their agents have refused", stats.operations_refused),
         ("agents_unreachable", "Agents that were declared unreachable", stats.agents_unreachable),
     ];
     for (name, help, value) in counters {

@@ -90,7 +90,7 @@ impl Snapshot {
 
 fn rank(device: &DeviceView) -> u8 {
     match device.state {
-        DeviceState::Allocated(_) => 0,
+        DeviceState::Allocated(_) | DeviceState::Sliced(_) => 0,
         DeviceState::Cleaning { .. } | DeviceState::Quarantined { .. } => 1,
         DeviceState::Free if device.device.health == Health::Healthy => 3,
         DeviceState::Free => 2,
@@ -102,7 +102,7 @@ fn device_counts(view: &View) -> BTreeMap<String, DeviceCount> {
     for ((agent, _), device) in &view.devices {
         let count = counts.entry(*agent).or_default();
         count.total += 1;
-        count.held += usize::from(matches!(device.state, DeviceState::Allocated(_)));
+        count.held += usize::from(device.state.holders().next().is_some());
     }
     counts.into_iter().map(|(agent, count)| (agent.to_string(), count)).collect()
 }

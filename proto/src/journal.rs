@@ -14,10 +14,11 @@ use std::fmt;
 
 use prost::Message;
 use rialto_core::agent::{KillCause, Record};
-use rialto_core::model::Term;
+use rialto_core::model::{Resources, Term};
 
 use crate::convert::{
-    At, ConvertError, Converted, Wire, duration, inside, limits, list, micros, one_of, required, to_list, wire_enum,
+    At, ConvertError, Converted, Wire, duration, inside, limits, list, micros, one_of, optional, optional_text,
+    required, to_list, to_prose, wire_enum,
 };
 use crate::generated::rialto::journal::v1;
 use crate::generated::rialto::journal::v1::record::Record as Kind;
@@ -192,13 +193,20 @@ fn to_wire(record: &Record) -> v1::Record {
             remember_us: micros(*remember),
         }),
         Record::Forgotten { task } => Kind::Forgotten(task.to_wire()),
-        Record::Device { device, state, generation } => Kind::Device(v1::DeviceChange {
+        Record::Device { device, state, generation, condemned } => Kind::Device(v1::DeviceChange {
             device: device.to_wire(),
             state: Some(state.to_wire()),
             generation: *generation,
+            condemned: condemned.as_deref().map(to_prose),
         }),
         Record::Hold { gang, groups } => Kind::Hold(v1::Hold { gang: Some(gang.to_wire()), groups: to_list(groups) }),
         Record::Released(gang) => Kind::Released(gang.to_wire()),
+        Record::Operated { id, reserved, doomed } => Kind::Operated(v1::Operated {
+            id: Some(id.to_wire()),
+            reserved: Some(reserved.to_wire()),
+            doomed: to_list(doomed),
+        }),
+        Record::VolumeDestroyed(volume) => Kind::VolumeDestroyed(volume.to_wire()),
     };
     v1::Record { record: Some(kind) }
 }
@@ -218,6 +226,8 @@ fn from_wire(record: v1::Record) -> Converted<Record> {
         Kind::Device(change) => from_device(change).at("device"),
         Kind::Hold(hold) => from_hold(hold).at("hold"),
         Kind::Released(gang) => inside(gang, "released").map(Record::Released),
+        Kind::Operated(operated) => from_operated(operated).at("operated"),
+        Kind::VolumeDestroyed(volume) => inside(volume, "volume_destroyed").map(Record::VolumeDestroyed),
     }
 }
 
@@ -256,6 +266,7 @@ fn from_device(change: v1::DeviceChange) -> Converted<Record> {
         device: inside(change.device, "device")?,
         state: required(change.state, "state")?,
         generation: change.generation,
+        condemned: optional_text(change.condemned, "condemned")?,
     })
 }
 
@@ -263,5 +274,13 @@ fn from_hold(hold: v1::Hold) -> Converted<Record> {
     Ok(Record::Hold {
         gang: required(hold.gang, "gang")?,
         groups: list(hold.groups, "groups", limits::MAX_OPERATIONS)?,
+    })
+}
+
+fn from_operated(operated: v1::Operated) -> Converted<Record> {
+    Ok(Record::Operated {
+        id: required(operated.id, "id")?,
+        reserved: optional::<Resources>(operated.reserved, "reserved")?.unwrap_or_default(),
+        doomed: list(operated.doomed, "doomed", limits::MAX_VOLUMES)?,
     })
 }

@@ -1,11 +1,13 @@
 //! The master's registry as keys and values.
 //!
 //! Keys are readable and sort by what they are about: `agent/A1-3`, `framework/F1-2`, `kill/F1-2/task`, `weight/eng/ci`,
-//! `meta/term`, `meta/cluster`. A value is a version byte, a check sum, and a message of package
+//! `operation/X1-3`, `meta/term`, `meta/cluster`. A value is a version byte, a check sum, and a message of package
 //! `rialto.registry.v1`. The check sum covers the key too, so that a value under the wrong key is found out.
 
 use prost::Message;
-use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, Record, Registry};
+use rialto_core::master::registry::{
+    Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record, Registry,
+};
 use rialto_core::model::{ClusterId, FrameworkId, Principal, Resources, Role, TaskId, TaskKey, Term, WallTime};
 
 use crate::convert::{
@@ -74,6 +76,7 @@ pub fn encode_record(record: &Record) -> (Vec<u8>, Option<Vec<u8>>) {
         Record::Agent(id, agent) => entry(format!("agent/{id}"), agent.as_ref().map(to_agent)),
         Record::Framework(id, framework) => entry(format!("framework/{id}"), framework.as_ref().map(to_framework)),
         Record::Kill(task, kill) => entry(format!("kill/{task}"), kill.as_ref().map(to_kill)),
+        Record::Operation(id, operation) => entry(format!("operation/{id}"), operation.as_ref().map(to_operation)),
         Record::Weight(role, weight) => {
             entry(format!("weight/{role}"), weight.map(|weight_milli| v1::WeightEntry { weight_milli }))
         }
@@ -170,6 +173,7 @@ fn parse_entry(key: &str, payload: &[u8]) -> Converted<Option<Entry>> {
         ("agent", id) => Record::Agent(parse(id)?, Some(from_agent(decode(payload)?)?)),
         ("framework", id) => Record::Framework(parse(id)?, Some(from_framework(decode(payload)?)?)),
         ("kill", task) => Record::Kill(parse_task(task)?, Some(from_kill(decode(payload)?)?)),
+        ("operation", id) => Record::Operation(parse(id)?, Some(from_operation(decode(payload)?)?)),
         ("weight", role) => {
             Record::Weight(parse::<Role>(role)?, Some(decode::<v1::WeightEntry>(payload)?.weight_milli))
         }
@@ -212,7 +216,7 @@ fn from_agent(agent: v1::AgentEntry) -> Converted<AgentRecord> {
         name: text(&agent.name, "name")?,
         admission: inside(agent.admission, "admission")?,
         since: WallTime(agent.since_unix_us),
-        resources: optional::<Resources>(agent.resources, "resources")?.unwrap_or_default(),
+        resources: optional::<Resources>(agent.resources, "resources")?.unwrap_or_default().into(),
         attributes: attributes(agent.attributes, "attributes")?,
     })
 }
@@ -241,4 +245,15 @@ fn to_kill(kill: &KillRecord) -> v1::KillEntry {
 
 fn from_kill(kill: v1::KillEntry) -> Converted<KillRecord> {
     Ok(KillRecord { agent: optional(kill.agent, "agent")?, grace: optional_duration(kill.grace_us, "grace_us")? })
+}
+
+fn to_operation(operation: &OperationRecord) -> v1::OperationEntry {
+    v1::OperationEntry { agent: Some(operation.agent.to_wire()), operation: Some(operation.operation.to_wire()) }
+}
+
+fn from_operation(operation: v1::OperationEntry) -> Converted<OperationRecord> {
+    Ok(OperationRecord {
+        agent: required(operation.agent, "agent")?,
+        operation: required(operation.operation, "operation")?,
+    })
 }

@@ -52,15 +52,17 @@ impl From<ConvertError> for Status {
 const fn grpc_code(reject: &Reject) -> Code {
     match reject {
         Reject::Invalid { .. } => Code::InvalidArgument,
-        Reject::NotSubscribed | Reject::NotSubscribedTo(_) | Reject::OldTerm(_) | Reject::ExceedsOffer { .. } => {
-            Code::FailedPrecondition
-        }
+        Reject::NotSubscribed
+        | Reject::NotSubscribedTo(_)
+        | Reject::OldTerm(_)
+        | Reject::ExceedsOffer { .. }
+        | Reject::VolumeInUse(_) => Code::FailedPrecondition,
         Reject::UnknownFramework | Reject::UnknownAgent(_) | Reject::UnknownTask(_) | Reject::OfferGone(_) => {
             Code::NotFound
         }
         Reject::Forbidden { .. } => Code::PermissionDenied,
         Reject::OfferConflict { .. } | Reject::ClaimNotMet(_) | Reject::Superseded => Code::Aborted,
-        Reject::DuplicateTask(_) => Code::AlreadyExists,
+        Reject::DuplicateTask(_) | Reject::DuplicateVolume(_) => Code::AlreadyExists,
         Reject::AgentAway(_) | Reject::JournalDegraded => Code::Unavailable,
         Reject::Limit { .. } => Code::ResourceExhausted,
         Reject::Unsupported(_) => Code::Unimplemented,

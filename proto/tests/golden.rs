@@ -59,6 +59,7 @@ fn registry_records() {
     check_record("registry-framework.txt", &samples::framework());
     check_record("registry-kill.txt", &samples::kill());
     check_record("registry-weight.txt", &samples::weight());
+    check_record("registry-operation.txt", &samples::operation());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rialto_core::agent::{Agent, Config, Effect, End, Input, Journal, Out, Record};
 use rialto_core::gate::{BatchId, Gate};
-use rialto_core::model::{Device, DeviceId, Exit, Launch, Reject, Resources, TaskKey, Term, Time, ToAgent, WallTime};
+use rialto_core::model::{DeviceId, Exit, Launch, Reject, Resources, TaskId, TaskKey, Term, Time, ToAgent, WallTime};
 
 use crate::machine::{Machine, Phase, Process};
 use crate::master_node::{WALL, global, local};
@@ -81,6 +81,7 @@ impl World {
             name: format!("a{}", at + 1).into(),
             resources: node.resources.clone(),
             attributes: [].into(),
+            host_share_milli: node.plan.host_share_milli,
             origin: WallTime(WALL + self.now.0.cast_signed() + skew),
             seed,
         };
@@ -216,6 +217,21 @@ impl World {
         self.agent_step(at, life, Input::Discovered { source: "fake".into(), devices });
     }
 
+    /// A device's source changes its mind, so many times more.
+    pub(crate) fn device_flaps(&mut self, at: usize, device: &DeviceId, times: u32) {
+        let machine = &mut self.agents[at].machine;
+        if !machine.sick.remove(device) {
+            machine.sick.insert(device.clone());
+        }
+        if let Some(life) = self.agents[at].life.as_ref().map(|node| node.life) {
+            self.agent_discovers(at, life);
+        }
+        if times > 0 && self.healed.is_none() {
+            let pause = self.fault_dice.span((Duration::from_millis(100), Duration::from_secs(90)));
+            self.after(pause, Event::DeviceFlaps(at, device.clone(), times - 1));
+        }
+    }
+
     pub(crate) fn device_works(&mut self, at: usize, device: &DeviceId) {
         let machine = &mut self.agents[at].machine;
         machine.sick.remove(device);
@@ -306,15 +322,23 @@ impl World {
                     }
                 }
                 Effect::Start { launch, devices } => {
-                    let given = launch.group.tasks.iter().map(|task| {
-                        let of_it = devices.get(&task.id).into_iter().flatten();
-                        of_it.map(|device: &std::sync::Arc<Device>| device.id.clone()).collect()
-                    });
-                    let given: Vec<Vec<DeviceId>> = given.collect();
-                    self.start_group(at, &launch, given);
+                    let shown = |id: &TaskId| devices.get(id).map_or(0, Vec::len);
+                    for task in &launch.group.tasks {
+                        let (asked, shown) = (task.resources.device_shares().count(), shown(&task.id));
+                        self.checks.require(asked == shown, || {
+                            format!("{} asks for {asked} devices and is shown {shown}", task.id)
+                        });
+                    }
+                    self.start_group(at, &launch);
                 }
                 Effect::Kill { task, grace } => self.kill_process(at, &task, grace),
-                Effect::Release { device, generation } => self.release_device(at, life, &device.id, generation),
+                Effect::Release { device, generation, slice } => {
+                    self.release_device(at, life, &device.id, generation, slice);
+                }
+                Effect::MakeVolume { .. } => {}
+                Effect::DestroyVolume(volume) => {
+                    self.agent_step(at, life, Input::VolumeDestroyed { volume, result: Ok(()) });
+                }
                 Effect::Forget { task } => self.forget_group(at, &task),
                 Effect::Shutdown(reject) => return self.shut_agent_down(at, &reject),
                 Effect::Notice(text) => self.say(format_args!("a{}: {text}", at + 1)),
@@ -322,23 +346,25 @@ impl World {
         }
     }
 
-    fn start_group(&mut self, at: usize, launch: &Launch, given: Vec<Vec<DeviceId>>) {
+    fn start_group(&mut self, at: usize, launch: &Launch) {
         self.say(format_args!("a{} starts {}", at + 1, Short(launch)));
         let leader = TaskKey::new(launch.framework, launch.group.leader().clone());
-        for (task, devices) in launch.group.tasks.iter().zip(given) {
+        for task in &launch.group.tasks {
             let key = TaskKey::new(launch.framework, task.id.clone());
-            let asked = task.resources.device_shares().count();
-            self.checks
-                .require(asked == devices.len(), || format!("{key} asks for {asked} devices and is shown {devices:?}"));
+            let devices: Vec<(DeviceId, u16)> =
+                task.resources.device_shares().map(|(id, share)| (id.clone(), share.0)).collect();
             self.counts.processes += 1;
             self.checks.started(&key);
             let machine = &mut self.agents[at].machine;
-            for device in &devices {
-                let holder = machine.holder(device, None).or_else(|| machine.dirty.get(device));
-                self.checks.require(holder.is_none(), || {
-                    format!("I1: {key} gets {device} of a{}, which {holder:?} holds or left dirty", at + 1)
+            for (device, share) in &devices {
+                let (taken, holders) = machine.taken(device);
+                self.checks.require(taken + u32::from(*share) <= 1000, || {
+                    format!(
+                        "I1: {key} gets {share} thousandths of {device} of a{}, which {holders:?} hold or left dirty",
+                        at + 1
+                    )
                 });
-                machine.dirty.insert(device.clone(), key.clone());
+                machine.dirty.insert((device.clone(), key.clone()), *share);
             }
             let behaviour = Behaviour::read(&task.body).expect("every task of a simulation says what it does");
             let (run, exit) = (behaviour.run, behaviour.exit);
@@ -422,22 +448,29 @@ impl World {
         }
     }
 
-    fn release_device(&mut self, at: usize, life: Life, device: &DeviceId, generation: u64) {
-        let holder = self.agents[at].machine.holder(device, None);
+    fn release_device(&mut self, at: usize, life: Life, device: &DeviceId, generation: u64, slice: Option<TaskKey>) {
+        let holder = self.agents[at].machine.holder(device, slice.as_ref());
         self.checks.require(holder.is_none(), || {
             format!("I1: {device} of a{} is to be cleaned while {holder:?} holds it", at + 1)
         });
         let delay = self.machine_dice.duration(self.plan.release);
-        self.after(delay, Event::Released(at, life, device.clone(), generation));
+        self.after(delay, Event::Released(at, life, device.clone(), generation, slice));
     }
 
-    pub(crate) fn device_released(&mut self, at: usize, life: Life, device: &DeviceId, generation: u64) {
+    pub(crate) fn device_released(
+        &mut self,
+        at: usize,
+        life: Life,
+        device: &DeviceId,
+        generation: u64,
+        slice: Option<&TaskKey>,
+    ) {
         let fails = self.machine_dice.chance(self.plan.release_fails) && self.healed.is_none();
         if self.agents[at].alive(life).is_none() {
             return;
         }
         if !fails {
-            self.agents[at].machine.dirty.remove(device);
+            self.agents[at].machine.clean(device, slice);
         }
         let result = if fails { Err("the release step failed".into()) } else { Ok(()) };
         self.say(format_args!("a{} cleaned {device}#{generation}: {result:?}", at + 1));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rialto_core::master::view::AgentStatus;
-use rialto_core::model::DeviceState;
+use rialto_core::model::{DeviceState, Slice, SliceState};
 
 use crate::master_node::difference;
 use crate::workload::Order;
@@ -85,7 +85,11 @@ impl World {
             return Some(format!("{agent} ({}) is {}", row.name, row.status.as_str()));
         }
         let gone = |agent: &_| view.agents.get(agent).is_none_or(|row| row.status == AgentStatus::Gone);
-        let settled = |state: &DeviceState| matches!(state, DeviceState::Free | DeviceState::Quarantined { .. });
+        let settled = |state: &DeviceState| match state {
+            DeviceState::Free | DeviceState::Quarantined { .. } => true,
+            DeviceState::Allocated(_) | DeviceState::Cleaning { .. } => false,
+            DeviceState::Sliced(_) => state.slices().all(|(_, slice)| is_left(slice)),
+        };
         let stuck = view.devices.iter().find(|((agent, _), row)| !gone(agent) && !settled(&row.state));
         if let Some(((agent, device), row)) = stuck {
             return Some(format!("{device} of {agent} is {:?}", row.state));
@@ -134,9 +138,9 @@ impl World {
         for at in 0..self.agents.len() {
             let machine = &self.agents[at].machine;
             let known = self.agents[at].life.as_ref().and_then(|node| node.core.journal().agent());
-            for (device, tenant) in &machine.dirty {
+            for ((device, tenant), share) in &machine.dirty {
                 let row = known.and_then(|agent| view.devices.get(&(agent, device.clone())));
-                let offered = row.is_some_and(|row| row.state == DeviceState::Free);
+                let offered = row.is_some_and(|row| u32::from(row.state.free_share().0) + u32::from(*share) > 1000);
                 self.checks.require(!offered, || {
                     format!("I1: {device} of a{} is free and was not cleaned after {tenant}", at + 1)
                 });
@@ -147,9 +151,16 @@ impl World {
     /// Whether every device of the cluster is quarantined, so that who needs one waits for a person.
     pub(crate) fn no_device_left(&self) -> bool {
         self.leading_view().is_some_and(|view| {
-            view.devices
-                .values()
-                .all(|row| matches!(row.state, DeviceState::Quarantined { .. }) || !row.device.health.is_usable())
+            view.devices.values().all(|row| is_quarantined(&row.state) || !row.device.health.is_usable())
         })
     }
+}
+
+/// Whether the device, or a slice of it, waits for a person, so that nobody gets the whole of it.
+pub(crate) fn is_quarantined(state: &DeviceState) -> bool {
+    matches!(state, DeviceState::Quarantined { .. }) || state.slices().any(|(_, slice)| is_left(slice))
+}
+
+fn is_left(slice: &Slice) -> bool {
+    matches!(slice.state, SliceState::Quarantined { .. })
 }

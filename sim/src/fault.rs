@@ -23,6 +23,10 @@ pub(crate) enum Fault {
     FailDisk,
     /// A device's source says that it is unhealthy, or not there, for a while.
     FailDevice,
+    /// A device's source can't make up its mind for a while.
+    FlapDevice,
+    /// An operator has seen to a device that is quarantined.
+    ClearDevice,
     /// Somebody kills a task.
     KillTask,
     /// An operator declares an agent gone.
@@ -36,7 +40,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::CrashMaster,
         Self::ReplaceMaster,
         Self::CrashAgent,
@@ -47,6 +51,8 @@ impl Fault {
         Self::Partition,
         Self::FailDisk,
         Self::FailDevice,
+        Self::FlapDevice,
+        Self::ClearDevice,
         Self::KillTask,
         Self::LoseAgent,
         Self::RemoveFramework,

@@ -313,7 +313,12 @@ impl World {
         if let Some((task, agent, state)) = node.driver.tasks().next() {
             return Some(format!("{name} still has {task} on {agent}, {state}"));
         }
-        (node.driver.unanswered() > 0).then(|| format!("{name} waits for answers"))
+        if node.driver.unanswered() > 0 {
+            return Some(format!("{name} waits for answers"));
+        }
+        let leader = self.leader.and_then(|life| self.masters.get(&life))?;
+        let stale = node.driver.offers().find(|offer| !leader.view.offers.contains_key(&offer.id))?;
+        Some(format!("{name} has {} of {}, which its master does not know", stale.id, stale.agent))
     }
 }
 

@@ -17,6 +17,7 @@ mod framework_node;
 mod machine;
 mod master_node;
 mod network;
+mod offers;
 mod plan;
 mod run;
 mod strike;

@@ -10,8 +10,8 @@ use rialto_core::model::{Device, DeviceId, TaskKey};
 #[derive(Debug, Default)]
 pub(crate) struct Machine {
     pub(crate) processes: BTreeMap<TaskKey, Process>,
-    /// Devices that were used and not cleaned since, with their last tenant.
-    pub(crate) dirty: BTreeMap<DeviceId, TaskKey>,
+    /// Devices, and slices of them, that were used and not cleaned since: whose it was, and how many thousandths.
+    pub(crate) dirty: BTreeMap<(DeviceId, TaskKey), u16>,
     /// Devices that their source calls unhealthy now.
     pub(crate) sick: BTreeSet<DeviceId>,
     /// Devices that their source does not see now.
@@ -24,7 +24,8 @@ pub(crate) struct Process {
     pub(crate) leader: TaskKey,
     pub(crate) phase: Phase,
     pub(crate) killed: bool,
-    pub(crate) devices: Vec<DeviceId>,
+    /// With how many thousandths of each.
+    pub(crate) devices: Vec<(DeviceId, u16)>,
     pub(crate) run: Option<Duration>,
     pub(crate) exit: u8,
 }
@@ -49,10 +50,23 @@ impl Machine {
         of_it.map(|(key, _)| key.clone()).collect()
     }
 
-    /// A process that has that device open, other than `but`.
-    pub(crate) fn holder(&self, device: &DeviceId, but: Option<&TaskKey>) -> Option<&TaskKey> {
-        let holds = |process: &Process| process.is_live() && process.devices.contains(device);
-        self.processes.iter().find(|(key, process)| holds(process) && Some(*key) != but).map(|(key, _)| key)
+    /// A process that has that device open; that of `slice`, if it is given.
+    pub(crate) fn holder(&self, device: &DeviceId, slice: Option<&TaskKey>) -> Option<&TaskKey> {
+        let holds = |process: &Process| process.is_live() && process.devices.iter().any(|(held, _)| held == device);
+        let asked = |key: &TaskKey| slice.is_none_or(|slice| slice == key);
+        self.processes.iter().find(|(key, process)| holds(process) && asked(key)).map(|(key, _)| key)
+    }
+
+    /// How many thousandths of the device are held or not cleaned since, and by whom.
+    pub(crate) fn taken(&self, device: &DeviceId) -> (u32, Vec<&TaskKey>) {
+        let dirty = self.dirty.iter().filter(|((dirty, _), _)| dirty == device);
+        let (tasks, shares): (Vec<_>, Vec<_>) = dirty.map(|((_, task), share)| (task, u32::from(*share))).unzip();
+        (shares.into_iter().sum(), tasks)
+    }
+
+    /// The device is clean, or the slice that a task had.
+    pub(crate) fn clean(&mut self, device: &DeviceId, slice: Option<&TaskKey>) {
+        self.dirty.retain(|(dirty, task), _| dirty != device || slice.is_some_and(|slice| slice != task));
     }
 
     /// What the device source tells now.

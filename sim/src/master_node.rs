@@ -9,6 +9,7 @@ use rialto_core::master::{Command, Config, Effect, Input, Master, Outbox, Reply}
 use rialto_core::model::{Call, Event as ToFramework, FromAgent, PeerId, Principal, Reject, RequestId, Time, WallTime};
 
 use crate::network::{ConnId, Dialer, Life, Message, Way};
+use crate::offers::OfferWatch;
 use crate::world::{Event, Node, World};
 
 /// The wall time at the beginning of the world.
@@ -22,6 +23,8 @@ pub(crate) struct MasterNode {
     in_flight: Option<(BatchId, Vec<Record>)>,
     /// What applying every change has led to.
     pub(crate) view: View,
+    /// What it has offered, and to whom it may not.
+    watch: OfferWatch,
     epoch: Time,
     tick: Option<Time>,
     steps: u64,
@@ -61,7 +64,10 @@ impl World {
         let core = Master::recover(local(self.now, epoch), config, self.registry.clone(), &mut out);
         self.say(format_args!("M{life} starts in term {}", core.term().0));
         let (gate, view) = (Gate::default(), View::default());
-        self.masters.insert(life, MasterNode { core, gate, in_flight: None, view, epoch, tick: None, steps: 0 });
+        self.masters.insert(
+            life,
+            MasterNode { core, gate, in_flight: None, view, watch: OfferWatch::default(), epoch, tick: None, steps: 0 },
+        );
         self.leader = Some(life);
         self.master_yields(life, out);
     }
@@ -133,8 +139,12 @@ impl World {
         let now = self.now;
         let Some(node) = self.masters.get_mut(&life) else { return };
         let mut out = Outbox::new();
+        node.watch.hear(now, &input);
         node.core.step(local(now, node.epoch), input, &mut out);
         node.core.check_invariants();
+        if let Err(broken) = node.watch.judge(now, &out) {
+            self.checks.fail(broken);
+        }
         node.steps += 1;
         self.counts.steps += 1;
         self.master_yields(life, out);

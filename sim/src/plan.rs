@@ -45,6 +45,8 @@ pub(crate) struct AgentPlan {
     /// What it has after somebody took memory out of it, so that its tasks may not fit any more.
     pub(crate) small: Resources,
     pub(crate) devices: Vec<Device>,
+    /// How much of it is kept for the tenants of its devices; so little that every job still fits the first machine.
+    pub(crate) host_share_milli: u16,
 }
 
 /// What a framework is like.
@@ -148,12 +150,13 @@ fn draw_agent(dice: &mut Dice, at: usize) -> AgentPlan {
     let cpus = Milli::from_whole(dice.between(2 + least * 4, 8));
     let mem = Milli::from_whole(dice.between(8 + least * 24, 64) * 128);
     let kinds = dice.count(usize::from(at == 0), 3);
-    let devices = (0..kinds).map(|at| device(at, dice.chance(500))).collect();
+    let devices = (0..kinds).map(|at| device(at, dice.chance(500), dice.chance(300))).collect();
     let small = Resources::of(Milli(cpus.0 / 2), Milli(mem.0 / 4));
-    AgentPlan { resources: Resources::of(cpus, mem), small, devices }
+    let host_share_milli = *dice.pick(&[0, 0, 100, 200]).expect("four shares");
+    AgentPlan { resources: Resources::of(cpus, mem), small, devices, host_share_milli }
 }
 
-fn device(at: usize, is_large: bool) -> Device {
+fn device(at: usize, is_large: bool, is_shared: bool) -> Device {
     Device {
         id: DeviceId::new(&format!("gpu{at}")),
         kind: Arc::from("gpu"),
@@ -162,10 +165,11 @@ fn device(at: usize, is_large: bool) -> Device {
         generation: if is_large { 2 } else { 1 },
         attributes: [].into(),
         topology: Topology::default(),
-        mode: DeviceMode::Exclusive,
+        mode: if is_shared { DeviceMode::Shared } else { DeviceMode::Exclusive },
         health: Health::Healthy,
         nodes: Vec::new(),
         proof: Proof::TreeGone,
+        host_share: Quantities::new(),
     }
 }
 
@@ -197,7 +201,8 @@ fn draw_framework(dice: &mut Dice, at: usize, unsafe_for: Duration) -> Framework
 fn draw_job(dice: &mut Dice, manner: Manner, unsafe_for: Duration) -> JobPlan {
     let cpus = Milli(dice.between(1, 15) * 100);
     let mem = Milli::from_whole(dice.between(1, 8) * 32);
-    let claim = *dice.pick(&["", "", "", "gpu", "gpu: model == \"L\" | gpu"]).expect("five claims");
+    let claims = ["", "", "", "gpu", "gpu: model == \"L\" | gpu", "gpu share 0.3: mode == shared | gpu share 0.5"];
+    let claim = *dice.pick(&claims).expect("six claims");
     let run = dice.span((MS(20), SEC(120)));
     let runs_on = manner == Manner::Service && dice.chance(600);
     JobPlan {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rialto_core::master::Command;
 use rialto_core::model::DeviceId;
 
+use crate::converge::is_quarantined;
 use crate::fault::Fault;
 use crate::network::{ConnId, Dialer, Way};
 use crate::workload::Order;
@@ -80,6 +81,8 @@ impl World {
                 self.after(down, Event::DiskWorks(at_agent));
             }
             Fault::FailDevice => self.fail_device(at_agent, down),
+            Fault::FlapDevice => self.flap_device(at_agent),
+            Fault::ClearDevice => self.clear_a_device(),
             Fault::KillTask => self.kill_a_task(at_framework),
             Fault::LoseAgent => self.lose_agent(at_agent),
             Fault::RemoveFramework => self.remove_framework(at_framework),
@@ -137,6 +140,22 @@ impl World {
             self.agent_discovers(at, life);
         }
         self.after(down, Event::DeviceWorks(at, device));
+    }
+
+    fn flap_device(&mut self, at: usize) {
+        let ids: Vec<DeviceId> = self.agents[at].plan.devices.iter().map(|device| device.id.clone()).collect();
+        let Some(device) = self.fault_dice.pick(&ids).cloned() else { return };
+        let times = u32::try_from(self.fault_dice.between(1, 12)).expect("it is small");
+        self.device_flaps(at, &device, times);
+    }
+
+    fn clear_a_device(&mut self) {
+        let Some(view) = self.leading_view() else { return };
+        let quarantined = view.devices.iter().filter(|(_, row)| is_quarantined(&row.state));
+        let quarantined: Vec<_> = quarantined.map(|(key, _)| key.clone()).collect();
+        if let Some((agent, device)) = self.fault_dice.pick(&quarantined).cloned() {
+            self.operate(Command::ClearDevice { agent, device });
+        }
     }
 
     fn kill_a_task(&mut self, at: usize) {

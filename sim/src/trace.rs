@@ -82,6 +82,10 @@ impl fmt::Display for Short<'_, FromAgent> {
                 write!(f, "free")?;
                 devices.iter().try_for_each(|(id, generation)| write!(f, " {id}#{generation}"))
             }
+            FromAgent::SlicesFree(slices) => {
+                write!(f, "free")?;
+                slices.iter().try_for_each(|(id, task)| write!(f, " {id}/{task}"))
+            }
             FromAgent::Devices(reports) => {
                 write!(f, "devices")?;
                 reports.iter().try_for_each(|report| write!(f, " {}:{:?}", report.device.id, report.state))
@@ -89,6 +93,7 @@ impl fmt::Display for Short<'_, FromAgent> {
             FromAgent::Journal { degraded } => write!(f, "journal degraded {degraded}"),
             FromAgent::Held(gang) => write!(f, "held {gang}"),
             FromAgent::NotHeld(gang, reject) => write!(f, "not held {gang}: {reject}"),
+            FromAgent::Operated { id, result, .. } => write!(f, "operated {id}: {result:?}"),
             FromAgent::Message { framework, .. } => write!(f, "message {framework}"),
         }
     }
@@ -105,7 +110,9 @@ impl fmt::Display for Short<'_, ToAgent> {
             ToAgent::Start(gang) => write!(f, "start {gang}"),
             ToAgent::Release(gang) => write!(f, "release {gang}"),
             ToAgent::RemoveFramework(framework) => write!(f, "remove framework {framework}"),
+            ToAgent::Operate { id, operation } => write!(f, "operate {id}: {}", operation.name()),
             ToAgent::Message { framework, .. } => write!(f, "message {framework}"),
+            ToAgent::ClearDevice(device) => write!(f, "clear {device}"),
             ToAgent::Shutdown(reject) => write!(f, "shutdown: {reject}"),
         }
     }

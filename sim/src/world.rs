@@ -54,9 +54,10 @@ pub(crate) enum Event {
     /// A process that was asked to end does.
     Die(usize, u32, TaskKey),
     Discover(usize, Life),
-    Released(usize, Life, DeviceId, u64),
+    Released(usize, Life, DeviceId, u64, Option<TaskKey>),
     DiskWorks(usize),
     DeviceWorks(usize, DeviceId),
+    DeviceFlaps(usize, DeviceId, u32),
     Order(usize, Order),
     Strike,
     Heal,
@@ -205,8 +206,11 @@ impl World {
             Event::Exit(at, boot, task) => self.process_exits(at, boot, &task),
             Event::Die(at, boot, task) => self.process_dies(at, boot, &task),
             Event::Discover(at, life) => self.agent_discovers(at, life),
-            Event::Released(at, life, device, generation) => self.device_released(at, life, &device, generation),
+            Event::Released(at, life, device, generation, slice) => {
+                self.device_released(at, life, &device, generation, slice.as_ref());
+            }
             Event::DiskWorks(at) => self.agents[at].disk_fails = false,
+            Event::DeviceFlaps(at, device, times) => self.device_flaps(at, &device, times),
             Event::DeviceWorks(at, device) => self.device_works(at, &device),
             Event::Order(at, order) => self.order(at, order),
             Event::Strike => self.strike(),

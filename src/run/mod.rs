@@ -75,6 +75,9 @@ fn command(args: &Run) -> anyhow::Result<Command> {
     for device in &args.devices {
         command = command.device(device).context("--device")?;
     }
+    for volume in &args.volumes {
+        command = command.volume(volume).context("--volume")?;
+    }
     if !args.constraint.is_empty() {
         command = command.only_on(&args.constraint).context("--constraint")?;
     }

@@ -16,4 +16,5 @@ mod flood;
 mod master_restart;
 mod observer;
 mod ui;
+mod volumes;
 mod web;

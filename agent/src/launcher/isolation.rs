@@ -59,6 +59,13 @@ impl Isolation {
         Ok(isolation)
     }
 
+    /// Keeps the volumes on these disks from being seen by tasks that don't hold them.
+    pub(crate) fn hide_volumes<'a>(&mut self, disks: impl IntoIterator<Item = &'a str>) {
+        if let Some(namespaces) = &mut self.namespaces {
+            namespaces.hidden.extend(disks.into_iter().map(|disk| Path::new(disk).join("volumes")));
+        }
+    }
+
     /// Binds tasks to a profile of system calls. Its programs are left in the work directory for the supervisors.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ use crate::health;
 use crate::shell::Event;
 use crate::supervisor::client::{self, Liveness, PidNamespace};
 use crate::supervisor::{protocol, resolve_user};
+use crate::volumes::{Link, Volumes};
 use crate::work_dir::{Boot, Layout};
 
 /// Asks a group's supervisor to end the group because of one member.
@@ -167,8 +168,11 @@ impl Group {
     async fn spawn(&mut self, spec: Option<protocol::Spec>) -> Result<UnixStream, String> {
         let _permit = self.launcher.starting.acquire().await.map_err(|_| "the agent is stopping".to_owned())?;
         let (exe, directory) = (self.launcher.exe.clone(), self.directory.clone());
+        let mounts =
+            Mounts { volumes: self.launcher.layout.volumes(), links: Volumes::links(&self.order.launch.group.tasks) };
         let namespace = self.namespace;
-        let spawned = tokio::task::spawn_blocking(move || spawn(&exe, &directory, namespace, spec.as_ref())).await;
+        let spawned = move || spawn(&exe, &directory, namespace, spec.as_ref(), &mounts);
+        let spawned = tokio::task::spawn_blocking(spawned).await;
         let spawned = spawned.map_err(|_| "the agent is stopping".to_owned())??;
         self.child = Some(spawned.child);
         spawned.stream.set_nonblocking(true).map_err(|error| error.to_string())?;
@@ -219,21 +223,33 @@ impl Drop for Group {
     }
 }
 
+/// The volumes of a group, and where its tasks find them.
+struct Mounts {
+    volumes: Volumes,
+    links: Vec<Link>,
+}
+
 fn spawn(
     exe: &Path,
     directory: &Path,
     namespace: PidNamespace,
     spec: Option<&protocol::Spec>,
+    mounts: &Mounts,
 ) -> Result<client::Spawned, String> {
     if let Some(spec) = spec {
-        prepare(directory, spec)?;
+        prepare(directory, spec, mounts)?;
     }
     client::spawn(exe, directory, namespace).map_err(|error| error.to_string())
 }
 
-fn prepare(directory: &Path, spec: &protocol::Spec) -> Result<(), String> {
+fn prepare(directory: &Path, spec: &protocol::Spec, mounts: &Mounts) -> Result<(), String> {
     for task in &spec.tasks {
         sandbox(task).map_err(|error| format!("sandbox {}: {error}", task.sandbox.display()))?;
+    }
+    for link in &mounts.links {
+        let task = &spec.tasks[link.member];
+        let owner = task.user.as_ref().and_then(|user| resolve_user(user).ok());
+        mounts.volumes.link(link, &task.sandbox, owner)?;
     }
     let parent = directory.parent().expect("it lies below the work directory");
     std::fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;

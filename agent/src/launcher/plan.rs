@@ -9,6 +9,7 @@ use rialto_proto::spec::{self, Check, CommandSpec, TaskSpec};
 use super::{Launcher, Order};
 use crate::health;
 use crate::supervisor::protocol::{self, CommandLine, Durability, LogLimits};
+use crate::volumes::Volumes;
 
 /// What is kept of each output unless the task says otherwise: five files of 10 MiB.
 const LOG_LIMITS: LogLimits = LogLimits { file_bytes: 10 << 20, keep: 4 };
@@ -46,6 +47,10 @@ pub(super) fn plan(launcher: &Launcher, order: &Order, keys: &[TaskKey]) -> Resu
         let (planned, check) = member_plan(launcher, order, task, body, key, member).map_err(refuse)?;
         spec.tasks.push(planned);
         checks.push(check);
+    }
+    if let Some(namespaces) = spec.container.as_mut().and_then(|container| container.namespaces.as_mut()) {
+        let volumes = launcher.layout.volumes();
+        namespaces.shown.extend(Volumes::links(&order.launch.group.tasks).iter().map(|link| volumes.target(link)));
     }
     Ok(Plan { spec, checks })
 }

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rialto_core::model::{Attribute, Device, DeviceId, DeviceMode, Health, Proof, Topology};
+use rialto_core::model::{Attribute, Device, DeviceId, DeviceMode, Health, Proof, Quantities, Topology};
 
-use super::{check_kind, pairs};
+use super::{check_kind, pairs, parse_mode};
 
 /// The most fake devices of one source.
 const MAX_COUNT: u32 = 256;
@@ -50,13 +50,7 @@ impl Fake {
                     .map_err(|_| format!("model: expected letters, digits, '-', '_' or '.', got {value:?}"))?;
                 self.model = value.into();
             }
-            "mode" => {
-                self.mode = match value {
-                    "exclusive" => DeviceMode::Exclusive,
-                    "shared" => DeviceMode::Shared,
-                    _ => return Err(format!("mode: expected exclusive or shared, got {value:?}")),
-                }
-            }
+            "mode" => self.mode = parse_mode(value)?,
             _ => drop(self.attributes.insert(name.into(), Attribute::parse(value))),
         }
         Ok(())
@@ -84,6 +78,7 @@ impl Fake {
             health: Health::Healthy,
             nodes: Vec::new(),
             proof: Proof::TreeGone,
+            host_share: Quantities::new(),
         }
     }
 }

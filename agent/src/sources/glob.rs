@@ -4,10 +4,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rialto_core::model::{Attribute, Device, DeviceId, DeviceMode, Health, Topology};
+use rialto_core::model::{Attribute, Device, DeviceId, DeviceMode, Health, Proof, Quantities, Topology};
 use rustix::fs::Access;
 
-use super::{check_kind, pairs};
+use super::{check_kind, pairs, parse_mode};
 
 /// Character and block devices whose paths match a pattern and that this process may open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,7 @@ pub(super) struct Glob {
     /// Without the leading slash.
     parts: Vec<String>,
     kind: Arc<str>,
+    mode: DeviceMode,
 }
 
 impl Glob {
@@ -27,15 +28,17 @@ impl Glob {
         if parts.iter().any(|part| part.is_empty() || part == "..") {
             return Err(format!("expected a path without empty parts and '..', got {pattern:?}"));
         }
+        let mut mode = DeviceMode::Exclusive;
         let mut kind = kind_of(parts.last().expect("splitting gives at least one part"));
         for (name, value) in pairs(rest)? {
             match name {
                 "kind" => kind = value.to_owned(),
-                _ => return Err(format!("{name}: not known here; expected kind")),
+                "mode" => mode = parse_mode(value)?,
+                _ => return Err(format!("{name}: not known here; expected kind or mode")),
             }
         }
         check_kind(&kind)?;
-        Ok(Self { parts, kind: kind.into() })
+        Ok(Self { parts, kind: kind.into(), mode })
     }
 
     pub(super) fn devices(&self) -> Vec<Device> {
@@ -74,10 +77,12 @@ impl Glob {
                 ("class".into(), Attribute::text(class)),
             ]),
             topology: Topology::default(),
-            mode: DeviceMode::Exclusive,
+            mode: self.mode,
             health: Health::Healthy,
             nodes: vec![node.into()],
-            proof: super::holders::proof(),
+            // Several tenants may have a shared one open: who still has it open shows nothing.
+            proof: if self.mode == DeviceMode::Shared { Proof::TreeGone } else { super::holders::proof() },
+            host_share: Quantities::new(),
         };
         (id.len() <= DeviceId::MAX_LEN).then_some(((file_type.is_block_device(), metadata.rdev()), device))
     }

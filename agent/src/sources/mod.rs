@@ -10,7 +10,7 @@ mod holders;
 use std::fmt;
 use std::str::FromStr;
 
-use rialto_core::model::Device;
+use rialto_core::model::{Device, DeviceMode};
 
 pub(crate) use holders::release;
 
@@ -37,7 +37,7 @@ pub struct SourceError {
 
 impl DeviceSource {
     /// The source that `text` spells: `fake:KIND[,count=N][,model=M][,vendor=V][,generation=G][,mode=shared][,NAME=VALUE]…`, or
-    /// `glob:PATTERN[,kind=KIND]` with `*`, `?` and `[a-z]` in the pattern.
+    /// `glob:PATTERN[,kind=KIND][,mode=shared]` with `*`, `?` and `[a-z]` in the pattern.
     ///
     /// # Errors
     /// Says what was expected.
@@ -93,6 +93,14 @@ fn pairs(text: &str) -> Result<Vec<(&str, &str)>, String> {
             _ => Err(format!("expected NAME=VALUE, got {part:?}")),
         })
         .collect()
+}
+
+fn parse_mode(value: &str) -> Result<DeviceMode, String> {
+    match value {
+        "exclusive" => Ok(DeviceMode::Exclusive),
+        "shared" => Ok(DeviceMode::Shared),
+        _ => Err(format!("mode: expected exclusive or shared, got {value:?}")),
+    }
 }
 
 fn check_kind(kind: &str) -> Result<(), String> {

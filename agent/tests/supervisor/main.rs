@@ -7,3 +7,4 @@ mod harness;
 mod life;
 mod output;
 mod speed;
+mod view;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::{
     AgentId, Attribute, ClientId, ClusterId, Device, DeviceId, DeviceState, Exit, FrameworkId, FromAgent, GangId,
-    Launch, Reject, Resources, Status, TaskId, TaskKey, Term, ToAgent, UpdateId, WallTime,
+    Launch, OperationId, Reject, Resources, Status, TaskId, TaskKey, Term, ToAgent, UpdateId, VolumeKey, WallTime,
 };
 
 /// What an agent is told at its start.
@@ -18,6 +18,9 @@ pub struct Config {
     pub resources: Resources,
     /// What it is like.
     pub attributes: BTreeMap<Arc<str>, Attribute>,
+    /// How much of its cpus and memory is kept for the tenants of its devices, in thousandths; in equal parts for all devices that are
+    /// there and whose source says nothing of it.
+    pub host_share_milli: u16,
     /// The wall time at [`Time::ZERO`](crate::model::Time::ZERO).
     pub origin: WallTime,
     /// Seeds the generator of update ids; drawn by the shell.
@@ -74,6 +77,13 @@ pub enum Input {
         task: TaskKey,
         /// What it says.
         finding: Finding,
+    },
+    /// The data of a volume is gone, or could not be removed.
+    VolumeDestroyed {
+        /// Which.
+        volume: VolumeKey,
+        /// Gone, or why not.
+        result: Result<(), Arc<str>>,
     },
     /// The agent is to stop, and its tasks with it: they are ended, each within its grace period.
     EndTasks,
@@ -143,7 +153,18 @@ pub enum Effect {
         device: Arc<Device>,
         /// Which tenancy of it.
         generation: u64,
+        /// If only a slice of it is to be cleaned, whose it was; others may hold the device open.
+        slice: Option<TaskKey>,
     },
+    /// Make the directory of a volume, if it is not there; before any task that uses it is started.
+    MakeVolume {
+        /// Which.
+        volume: VolumeKey,
+        /// Whether it is new: then nothing of an earlier one may be seen in it.
+        fresh: bool,
+    },
+    /// Remove the directory of this volume with all that is in it; answer with [`Input::VolumeDestroyed`].
+    DestroyVolume(VolumeKey),
     /// All updates of the group are acknowledged: the supervisor's folder may go, the sandbox is left to garbage collection.
     Forget {
         /// The group's leader: its first task.
@@ -217,6 +238,8 @@ pub enum Record {
         state: DeviceState,
         /// The number of its tenancies so far.
         generation: u64,
+        /// Why it is not given out again once it is clean; none if it is.
+        condemned: Option<Arc<str>>,
     },
     /// What a gang needs of this agent is set aside.
     Hold {
@@ -227,6 +250,17 @@ pub enum Record {
     },
     /// It is set aside no more.
     Released(GangId),
+    /// An operation was carried out.
+    Operated {
+        /// Which; larger than all before it.
+        id: OperationId,
+        /// All that is reserved dynamically or a volume from now on.
+        reserved: Resources,
+        /// The volumes whose data is to be removed.
+        doomed: Vec<VolumeKey>,
+    },
+    /// The data of a destroyed volume is gone.
+    VolumeDestroyed(VolumeKey),
 }
 
 /// Why a task is to end.

@@ -1,7 +1,7 @@
 //! What must hold after every step: this agent's part of I1 and I2.
 
 use super::{Agent, Link};
-use crate::model::{DeviceMode, DeviceState, Resources, Share, TaskKey};
+use crate::model::{DeviceState, Resources, Share, TaskKey};
 
 impl Agent {
     /// Checks the whole state.
@@ -15,20 +15,23 @@ impl Agent {
         self.check_updates();
     }
 
-    /// I1: a device has at most one tenant (shares: at most the whole), and each lives and asked for it.
+    /// I1: a device has at most one tenant, each of its slices one, and the slices are at most the whole; each tenant lives and asked
+    /// for it.
     fn check_tenants(&self) {
         for (id, slot) in &self.devices {
-            let DeviceState::Allocated(tenants) = &slot.state else { continue };
-            let exclusive = slot.source_known() && slot.device.mode == DeviceMode::Exclusive;
-            assert!(!tenants.is_empty(), "I1: device {id} is allocated to nobody");
-            assert!(!exclusive || tenants.len() == 1, "I1: exclusive device {id} has several tenants: {tenants:?}");
-            let taken: u32 = tenants.values().map(|share| u32::from(*share)).sum();
-            assert!(taken <= u32::from(Share::WHOLE.0), "I1: device {id} is given out {taken} thousandths");
-            for task in tenants.keys() {
+            let slices: u32 = slot.state.slices().map(|(_, slice)| u32::from(slice.share.0)).sum();
+            assert!(slices <= u32::from(Share::WHOLE.0), "I1: device {id} is given out {slices} thousandths");
+            let sliced = matches!(slot.state, DeviceState::Sliced(_));
+            assert!(!sliced || slices > 0, "I1: device {id} is in slices and has none");
+            for (task, share) in slot.state.holders() {
                 let lives = self.journal.tasks.get(task).filter(|entry| !entry.is_terminal());
-                let asked =
-                    lives.is_some_and(|entry| entry.task.resources.device_shares().any(|(asked, _)| asked == id));
-                assert!(asked, "I1: device {id} is allocated to {task}, which has ended or never asked for it");
+                let asked = lives.is_some_and(|entry| {
+                    entry.task.resources.device_shares().any(|(asked, part)| asked == id && part == share)
+                });
+                assert!(
+                    asked,
+                    "I1: device {id} is allocated to {task}, which has ended or never asked for so much of it"
+                );
             }
         }
     }
@@ -46,9 +49,14 @@ impl Agent {
     fn check_amounts(&self) {
         let held = self.held_resources();
         assert_eq!(self.used, held, "I2: used must be what live tasks and gangs hold");
-        let mut free = self.config.resources.clone();
+        assert_eq!(
+            self.total.quantities(),
+            self.config.resources.quantities(),
+            "I2: reservations and volumes change no amount"
+        );
+        let mut free = self.total.clone();
         if free.subtract(&self.used) {
-            assert_eq!(free.plus(&self.used), self.config.resources, "I2: free and used are the total");
+            assert_eq!(free.plus(&self.used), self.total, "I2: free and used are the total");
         } else {
             assert_ne!(self.used, Resources::new(), "I2: nothing used always fits");
         }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::{KillCause, Record};
 use crate::model::{
-    AgentId, ClientId, ClusterId, DeviceId, DeviceState, FrameworkId, GangId, Launch, Status, Task, TaskGroup, TaskId,
-    TaskKey, TaskState, Term, UpdateId,
+    AgentId, ClientId, ClusterId, DeviceId, DeviceState, FrameworkId, GangId, Launch, OperationId, Resources, Status,
+    Task, TaskGroup, TaskId, TaskKey, TaskState, Term, UpdateId, VolumeKey,
 };
 
 /// The durable state of an agent.
@@ -27,6 +27,12 @@ pub struct Journal {
     pub(super) gangs: BTreeMap<GangId, Vec<Launch>>,
     /// Removed frameworks that still have tasks.
     pub(super) removed: BTreeSet<FrameworkId>,
+    /// The last operation on reservations and volumes.
+    pub(super) operated: Option<OperationId>,
+    /// All that operations have reserved or made volumes, also what there is no room for now.
+    pub(super) reserved: Resources,
+    /// Destroyed volumes whose data may still be there.
+    pub(super) doomed: BTreeSet<VolumeKey>,
 }
 
 /// A group that is not forgotten.
@@ -63,6 +69,7 @@ pub(super) struct Finished {
 pub(super) struct Tenancy {
     pub(super) state: DeviceState,
     pub(super) generation: u64,
+    pub(super) condemned: Option<Arc<str>>,
 }
 
 impl Entry {
@@ -111,11 +118,19 @@ impl Journal {
                 self.finished.insert(key, Finished { status: status.clone(), remember: *remember });
             }
             Record::Forgotten { task } => drop(self.finished.remove(task)),
-            Record::Device { device, state, generation } => {
-                self.devices.insert(device.clone(), Tenancy { state: state.clone(), generation: *generation });
+            Record::Device { device, state, generation, condemned } => {
+                let tenancy = Tenancy { state: state.clone(), generation: *generation, condemned: condemned.clone() };
+                self.devices.insert(device.clone(), tenancy);
             }
             Record::Hold { gang, groups } => drop(self.gangs.insert(*gang, groups.clone())),
             Record::Released(gang) => drop(self.gangs.remove(gang)),
+            Record::Operated { id, reserved, doomed } if self.operated.is_none_or(|last| last < *id) => {
+                self.operated = Some(*id);
+                self.reserved.clone_from(reserved);
+                self.doomed.extend(doomed.iter().cloned());
+            }
+            Record::Operated { .. } => {}
+            Record::VolumeDestroyed(volume) => drop(self.doomed.remove(volume)),
         }
     }
 
@@ -138,8 +153,14 @@ impl Journal {
             device: id.clone(),
             state: tenancy.state.clone(),
             generation: tenancy.generation,
+            condemned: tenancy.condemned.clone(),
         }));
         records.extend(self.gangs.iter().map(|(gang, groups)| Record::Hold { gang: *gang, groups: groups.clone() }));
+        records.extend(self.operated.map(|id| Record::Operated {
+            id,
+            reserved: self.reserved.clone(),
+            doomed: self.doomed.iter().cloned().collect(),
+        }));
         records
     }
 

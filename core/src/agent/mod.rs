@@ -10,11 +10,13 @@
 //!
 //! Whatever must survive a crash is in the [`Journal`] and changes by records only.
 
+mod condition;
 mod devices;
 mod gangs;
 mod interface;
 mod invariants;
 mod journal;
+mod operations;
 mod tasks;
 mod updates;
 
@@ -31,6 +33,7 @@ use crate::model::{
     AgentId, AgentReport, ClientId, ClusterId, DeviceId, FromAgent, GangId, Reject, Resources, TaskKey, TaskReport,
     Term, Time, ToAgent, UpdateId, WallTime,
 };
+use crate::planted::{Fault, planted};
 
 /// What a step of an agent yields.
 pub type Out = Outbox<Record, Effect>;
@@ -43,13 +46,17 @@ pub struct Agent {
     random: Pcg64,
     link: Link,
     degraded: bool,
-    /// What tasks and gangs hold, devices excepted.
+    /// What it is configured with, with the reservations and volumes that operations have made of it.
+    total: Resources,
+    /// What tasks and gangs hold, devices and shared volumes excepted.
     used: Resources,
     devices: BTreeMap<DeviceId, devices::Slot>,
+    /// When which device is looked at again, because its condition is not clear.
+    looks: BTreeSet<(Time, DeviceId)>,
     /// Recovered tasks of which the journal lacks the devices: its end was torn off, so their start was never released.
     never_started: Vec<TaskKey>,
-    /// What to say at the first step if there is less here than the recovered tasks hold.
-    overcommitted: Option<String>,
+    /// What to say and do at the first step: if there is less here than the recovered tasks hold, and to bring volumes in order.
+    recovered: Vec<Effect>,
     resends: updates::Resends,
     /// When which finished task is forgotten.
     forgets: BTreeSet<(Time, TaskKey)>,
@@ -104,21 +111,24 @@ impl Agent {
             random,
             link: Link::Down,
             degraded: false,
+            total: Resources::new(),
             used: Resources::new(),
             devices: BTreeMap::new(),
+            looks: BTreeSet::new(),
             never_started: Vec::new(),
-            overcommitted: None,
+            recovered: Vec::new(),
             resends: updates::Resends::default(),
             forgets: BTreeSet::new(),
             holds: BTreeMap::new(),
             started: BTreeSet::new(),
             stats: Stats::default(),
         };
+        agent.recover_reservations();
         agent.used = agent.held_resources();
-        if !agent.config.resources.contains(&agent.used) {
-            let (used, total) = (&agent.used, &agent.config.resources);
-            agent.overcommitted =
-                Some(format!("tasks hold {used}, more than there is now: {total}; nothing is started until they fit"));
+        if !agent.total.contains(&agent.used) {
+            let (used, total) = (&agent.used, &agent.total);
+            let text = format!("tasks hold {used}, more than there is now: {total}; nothing is started until they fit");
+            agent.recovered.push(Effect::Notice(text));
         }
         agent.recover_devices();
         agent.forgets =
@@ -137,9 +147,10 @@ impl Agent {
             Input::FromMaster { term, message } => self.hear(now, term, message, out),
             Input::Running { task } => self.running(now, &task, out),
             Input::Ended { task, end } => self.ended(now, &task, end, out),
-            Input::Discovered { source, devices } => self.discovered(&source, devices, out),
+            Input::Discovered { source, devices } => self.discovered(now, &source, devices, out),
             Input::Released { device, generation, result } => self.released(&device, generation, result, out),
             Input::Health { task, finding } => self.health(now, &task, finding, out),
+            Input::VolumeDestroyed { volume, result } => self.volume_destroyed(&volume, result, out),
             Input::EndTasks => self.end_all(out),
             Input::Journal { degraded } => self.journal_degraded(degraded, out),
         }
@@ -149,7 +160,8 @@ impl Agent {
     pub fn next_deadline(&self) -> Option<Time> {
         let forget = self.forgets.first().map(|(at, _)| *at);
         let hold = self.holds.values().min().copied();
-        [self.resends.next(), forget, hold].into_iter().flatten().min()
+        let look = self.looks.first().map(|(at, _)| *at);
+        [self.resends.next(), forget, hold, look].into_iter().flatten().min()
     }
 
     /// Counters, for metrics.
@@ -168,14 +180,13 @@ impl Agent {
     }
 
     fn fire(&mut self, now: Time, out: &mut Out) {
-        if let Some(text) = self.overcommitted.take() {
-            notice(text, out);
-        }
+        out.extend(std::mem::take(&mut self.recovered).into_iter().map(Output::Ungated));
         for task in std::mem::take(&mut self.never_started) {
             let why = "the agent crashed before it was started";
             self.ended(now, &task, End::LaunchFailed(why.into()), out);
         }
         self.resend_due(now, out);
+        self.look_at_devices(now, out);
         while self.forgets.first().is_some_and(|(at, _)| *at <= now) {
             let (_, task) = self.forgets.pop_first().expect("there is a first one");
             self.persist(Record::Forgotten { task }, out);
@@ -206,7 +217,7 @@ impl Agent {
     }
 
     fn hear(&mut self, now: Time, term: Term, message: ToAgent, out: &mut Out) {
-        if term < self.journal.term {
+        if term < self.journal.term && !planted(Fault::AcceptOldTerm) {
             self.stats.old_terms += 1;
             notice(
                 format!(
@@ -228,7 +239,9 @@ impl Agent {
             ToAgent::Hold { gang, groups } => self.hold(now, gang, groups, out),
             ToAgent::Start(gang) => self.start_gang(now, gang, out),
             ToAgent::Release(gang) => self.release_gang(gang, out),
+            ToAgent::Operate { id, operation } => self.operate(id, &operation, out),
             ToAgent::RemoveFramework(framework) => self.remove_framework(now, framework, out),
+            ToAgent::ClearDevice(device) => self.clear_device(&device, out),
             ToAgent::Message { framework, executor, .. } => {
                 notice(format!("a message of {framework} is dropped: no executor {executor} runs here"), out);
             }
@@ -284,12 +297,13 @@ impl Agent {
             agent: self.journal.identity,
             client: self.journal.client.unwrap_or_default(),
             name: self.config.name.clone(),
-            resources: self.config.resources.clone(),
+            resources: self.total.clone(),
             attributes: self.config.attributes.clone(),
             devices: self.device_reports(),
             // Of those that ended and were acknowledged nobody needs to hear again; they wait for others of their group.
             tasks: self.journal.tasks.iter().filter(|(_, entry)| !entry.is_settled()).map(task).collect(),
             held: self.journal.gangs.keys().copied().collect(),
+            operated: self.journal.operated,
         }
     }
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::{Agent, Effect, End, Finding, KillCause, Out, Record, notice};
 use crate::gate::Output;
 use crate::model::{
-    Claim, Count, Device, ExecutorRef, Exit, FrameworkId, FromAgent, Launch, Reason, Resources, Source, Status, Task,
-    TaskGroup, TaskHealth, TaskId, TaskKey, TaskState, Time,
+    Device, ExecutorRef, Exit, FrameworkId, FromAgent, Launch, Reason, Resources, Source, Status, Task, TaskGroup,
+    TaskHealth, TaskId, TaskKey, TaskState, Time,
 };
+use crate::planted::{Fault, planted};
 
 /// Why a group is not started.
 pub(super) struct Refusal {
@@ -63,13 +64,10 @@ impl Agent {
 
     /// One task after the other, so that no two of a group get the same ports.
     fn check_resources(&self, launch: &Launch) -> Result<(), Refusal> {
-        let mut free = self.config.resources.clone();
-        if !free.subtract(&self.used) {
-            free = Resources::new();
-        }
+        let mut free = self.free();
         for task in &launch.group.tasks {
             let asked = task.resources.without_devices();
-            if !free.subtract(&asked) {
+            if !free.take(&asked) {
                 let message = format!("resources: asks for {asked}, the agent has {free}");
                 return Err(Refusal::dropped(Reason::LaunchFailed, message));
             }
@@ -91,7 +89,7 @@ impl Agent {
         let Some(entry) = self.journal.tasks.get(task) else { return };
         let effect = Effect::Kill { task: task.clone(), grace: grace.unwrap_or(entry.task.kill_grace) };
         let runs = entry.last.is_some();
-        if entry.kill.is_none() {
+        if entry.kill.is_none() && !planted(Fault::KillForgottenByAgent) {
             self.persist(Record::Kill { task: task.clone(), cause }, out);
         }
         // A task that runs can be ended while the journal can't be written. One that may still wait for its start must not be overtaken.
@@ -175,28 +173,29 @@ impl Agent {
     }
 
     pub(super) fn give_back(&mut self, resources: &Resources) {
-        let given_back = self.used.subtract(&resources.without_devices());
+        let given_back = self.used.subtract(&resources.counted());
         debug_assert!(given_back, "what a task or gang holds is part of what is used");
     }
 
     pub(super) fn take(&mut self, resources: &Resources) {
-        self.used.add(&resources.without_devices());
+        self.used.add(&resources.counted());
     }
 
-    /// What live tasks and gangs hold, devices excepted, counted anew.
+    /// What live tasks and gangs hold, devices and shared volumes excepted, counted anew.
     pub(super) fn held_resources(&self) -> Resources {
         let mut sum = Resources::new();
         for entry in self.journal.tasks.values().filter(|entry| !entry.is_terminal()) {
-            sum.add(&entry.task.resources.without_devices());
+            sum.add(&entry.task.resources.counted());
         }
         for launch in self.journal.gangs.values().flatten() {
-            sum.add(&launch.group.resources().without_devices());
+            sum.add(&launch.group.resources().counted());
         }
         sum
     }
 
     fn knows(&self, task: &TaskKey) -> bool {
-        self.journal.tasks.contains_key(task) || self.journal.finished.contains_key(task)
+        let finished = self.journal.finished.contains_key(task) && !planted(Fault::ForgetFinished);
+        self.journal.tasks.contains_key(task) || finished
     }
 
     fn accept(&mut self, launch: Launch, out: &mut Out) {
@@ -208,7 +207,8 @@ impl Agent {
             let given = self.occupy(&TaskKey::new(launch.framework, task.id.clone()), &task.resources, out);
             devices.insert(task.id.clone(), given);
         }
-        out.push(Output::Effect(Effect::Start { launch, devices }));
+        let start = Effect::Start { launch, devices };
+        out.push(if planted(Fault::StartBeforeJournal) { Output::Ungated(start) } else { Output::Effect(start) });
     }
 
     fn refuse(&mut self, now: Time, launch: Launch, refusal: &Refusal, out: &mut Out) {
@@ -276,19 +276,6 @@ fn check_description(task: &Task) -> Result<(), Refusal> {
         return Err(Refusal { state: TaskState::Error, reason: Reason::TaskInvalid, message });
     }
     Ok(())
-}
-
-/// Whether the devices that a task was given meet what it asks for.
-pub(super) fn meets(claim: &Claim, given: &[&Arc<Device>]) -> bool {
-    claim.alternatives.iter().any(|alternative| {
-        let fits =
-            |device: &&&Arc<Device>| device.kind == alternative.kind && alternative.selector.matches(&****device);
-        let wanted = match alternative.count {
-            Count::Exactly(number) => usize::from(number),
-            Count::All => 1,
-        };
-        given.iter().filter(fits).count() >= wanted
-    })
 }
 
 fn describe(task: &TaskId, end: End, kill: Option<KillCause>, health: Option<TaskHealth>) -> Status {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Agent, Effect, Link, Out, Record};
 use crate::gate::Output;
 use crate::model::{FrameworkId, FromAgent, Reason, Source, Status, TaskKey, TaskState, Time, UpdateId};
+use crate::planted::{Fault, planted};
 
 /// How long the first acknowledgement is waited for.
 pub(super) const RESEND_FIRST: Duration = Duration::from_secs(10);
@@ -78,7 +79,9 @@ impl Agent {
 
     pub(super) fn acknowledged(&mut self, now: Time, task: &TaskKey, uuid: UpdateId, out: &mut Out) {
         let Some(entry) = self.journal.tasks.get(task) else { return };
-        if entry.pending.front().is_none_or(|oldest| oldest.uuid != Some(uuid)) {
+        let oldest = entry.pending.front().and_then(|oldest| oldest.uuid);
+        let uuid = if planted(Fault::AcknowledgeAny) { oldest.unwrap_or(uuid) } else { uuid };
+        if oldest != Some(uuid) {
             return;
         }
         let leader = entry.leader.clone();
@@ -91,6 +94,9 @@ impl Agent {
 
     /// After the registration everything that is not acknowledged is said again at once.
     pub(super) fn resend_all(&mut self, now: Time, out: &mut Out) {
+        if planted(Fault::NoResend) {
+            return;
+        }
         self.resends.clear();
         let waiting: Vec<TaskKey> = self
             .journal
@@ -113,7 +119,7 @@ impl Agent {
 
     /// Sends the oldest update of a task that is not acknowledged, and again after `wait`.
     pub(super) fn send_oldest(&mut self, now: Time, task: &TaskKey, wait: Duration, out: &mut Out) {
-        if self.link != Link::Up {
+        if self.link != Link::Up || (planted(Fault::NoResend) && self.resends.contains(task)) {
             return;
         }
         let Some(entry) = self.journal.tasks.get(task) else { return };

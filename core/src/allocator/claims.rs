@@ -185,18 +185,81 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// The places that suit alternative number `column`, best first: what is used already before what is whole, then out of the
-    /// smallest linked group that suffices, so that larger groups stay whole for those who need them.
-    fn candidates(&self, column: usize, wanted: usize) -> Vec<usize> {
-        let mut candidates: Vec<usize> = (0..self.places.len()).filter(|at| self.places[*at].suits[column]).collect();
-        candidates.sort_by_key(|at| {
-            let place = &self.places[*at];
-            let breaks = place.group_size < wanted;
-            let size = if breaks { usize::MAX - place.group_size } else { place.group_size };
-            (place.free, breaks, size, place.group, *at)
-        });
-        candidates
+    /// The places that suit alternative number `column`, best first: a part comes out of what is in parts already, the fullest first, the
+    /// whole out of what is never in parts; then linked groups and NUMA nodes are kept whole for those who need them.
+    fn candidates(&self, column: usize, share: Share, wanted: usize) -> Vec<usize> {
+        let mut classes: BTreeMap<(bool, Share), Vec<usize>> = BTreeMap::new();
+        for (at, place) in self.places.iter().enumerate().filter(|(_, place)| place.suits[column]) {
+            let is_other = (place.device.mode == DeviceMode::Shared) == (share == Share::WHOLE);
+            classes.entry((is_other, place.free)).or_default().push(at);
+        }
+        classes.into_values().flat_map(|class| self.keep_whole(class, wanted)).collect()
     }
+
+    /// The same places, in an order in which taking the first `wanted` of them breaks as little as possible.
+    fn keep_whole(&self, places: Vec<usize>, wanted: usize) -> Vec<usize> {
+        let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for at in places {
+            groups.entry(self.places[at].group).or_default().push(at);
+        }
+        let (alone, linked): (Vec<_>, Vec<_>) =
+            groups.into_values().partition(|group| self.places[group[0]].group_size == 1);
+        let alone = self.by_node(alone.concat());
+        let linked: Vec<Group> = linked
+            .into_iter()
+            .map(|members| {
+                let size = self.places[members[0]].group_size;
+                Group { size, members: best_fit(self.by_node(members), wanted) }
+            })
+            .collect();
+        // One device needs no link; of several, those that have links to each other are worth more.
+        if wanted <= 1 {
+            return [best_fit(alone, wanted), best_fit(linked, wanted)].concat();
+        }
+        let alone_suffice = alone.iter().any(|node| node.members.len() >= wanted);
+        let linked_suffice = linked.iter().any(|group| group.members.len() >= wanted);
+        if alone_suffice && !linked_suffice {
+            return [best_fit(alone, wanted), best_fit(linked, wanted)].concat();
+        }
+        let linked = best_fit(linked, wanted);
+        let left = wanted.saturating_sub(linked.len());
+        [linked, best_fit(alone, left)].concat()
+    }
+
+    /// The places by NUMA node; where a node is not known, each for itself.
+    fn by_node(&self, places: Vec<usize>) -> Vec<Group> {
+        let mut nodes: BTreeMap<(Option<u32>, usize), Vec<usize>> = BTreeMap::new();
+        for at in places {
+            let node = self.places[at].device.topology.numa_node;
+            nodes.entry((node, if node.is_some() { 0 } else { at })).or_default().push(at);
+        }
+        nodes.into_values().map(|members| Group { size: members.len(), members }).collect()
+    }
+}
+
+/// Places that are worth more together.
+struct Group {
+    /// How many there are, those that don't suit among them.
+    size: usize,
+    members: Vec<usize>,
+}
+
+/// All members, out of the smallest group that suffices first. Where none does, the largest is taken whole, and what is missing is looked
+/// for likewise among the others.
+fn best_fit(mut groups: Vec<Group>, mut wanted: usize) -> Vec<usize> {
+    let mut order = Vec::new();
+    while !groups.is_empty() {
+        let key = |group: &Group| {
+            let suffices = group.members.len() >= wanted;
+            let size = if suffices { group.size } else { usize::MAX - group.members.len() };
+            (!suffices, size, group.members[0])
+        };
+        let best = (0..groups.len()).min_by_key(|at| key(&groups[*at])).expect("there is one at least");
+        let group = groups.swap_remove(best);
+        wanted = wanted.saturating_sub(group.members.len());
+        order.extend(group.members);
+    }
+    order
 }
 
 fn suits(alternative: &Alternative, device: &Device, free: Share) -> bool {
@@ -315,7 +378,7 @@ impl<'a> Search<'a> {
             Count::Exactly(count) => usize::from(count),
             Count::All => 0,
         };
-        let mut candidates = self.pool.candidates(column, exactly);
+        let mut candidates = self.pool.candidates(column, alternative.share, exactly);
         candidates.retain(|at| !self.chosen.contains_key(at));
         let missing = match alternative.count {
             Count::Exactly(_) => exactly,
@@ -408,5 +471,7 @@ fn explain_one(claim: &Claim, pool: &Pool<'_>, column: usize) -> Unmet {
     Unmet::Constraints { claim: text }
 }
 
+#[cfg(test)]
+mod packing_tests;
 #[cfg(test)]
 mod tests;

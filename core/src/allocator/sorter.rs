@@ -201,6 +201,20 @@ impl Sorter {
         debug_assert!(taken, "only what was charged is credited");
     }
 
+    /// `quantities` more are reserved for `role` and not used: its share counts them, that of none of its frameworks does.
+    pub fn reserve(&mut self, role: &Role, quantities: &Quantities) {
+        let node = self.node(role);
+        self.reassess_role(node, |held| held.add(quantities));
+    }
+
+    /// `quantities` less are reserved for `role` and not used: they are used now, and charged, or reserved no more.
+    pub fn unreserve(&mut self, role: &Role, quantities: &Quantities) {
+        let node = self.node(role);
+        let mut taken = true;
+        self.reassess_role(node, |held| taken &= held.subtract(quantities));
+        debug_assert!(taken, "only what was reserved is taken back");
+    }
+
     /// `framework` was offered something for `role`: among equals it comes last now.
     pub fn served(&mut self, role: &Role, framework: FrameworkId) {
         let id = self.enter(role, framework);

@@ -1,26 +1,32 @@
 //! Acceptance: what was offered is turned into tasks, judged against what is free now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::devices::claim_gpus;
 use super::view::AgentStatus;
 use super::{Master, Outbox};
+use crate::allocator::plain;
+use crate::allocator::reservations::Conversion;
 use crate::model::{
-    Accept, AgentId, Amounts, Body, Flavor, FrameworkId, OfferId, Operation, Reason, Refusal, Reject, Rejection,
-    Resources, Role, Task, TaskGroup, TaskKey, TaskState, ToAgent,
+    Accept, AgentId, Body, DeviceId, FrameworkId, OfferId, Operation, Reason, Refusal, Reject, Rejection, Resources,
+    Role, Share, Task, TaskGroup, TaskKey, TaskState, ToAgent,
 };
+use crate::planted::{Fault, planted};
 
 /// The most offers, and the most operations, that one accept may name.
 const OFFERS_MAX: usize = 64;
 const OPERATIONS_MAX: usize = 1024;
 
 /// The offers of one accept, taken together.
-struct Taken {
-    role: Role,
+pub(super) struct Taken {
+    pub(super) role: Role,
     /// What was offered.
     offered: Resources,
-    /// What of it the operations so far have not used.
-    left: Resources,
+    /// What of it the operations so far have not used, and what they have made of it.
+    pub(super) left: Resources,
+    /// What the operations name of reservations; tasks that name only amounts use other parts first.
+    named: Resources,
 }
 
 impl Master {
@@ -69,7 +75,7 @@ impl Master {
     pub(super) fn settle_parked(&mut self, id: AgentId, out: &mut Outbox) {
         let agent = self.agents.get_mut(&id).expect("the caller has found it");
         for (framework, accept) in std::mem::take(&mut agent.parked) {
-            if self.frameworks.contains_key(&framework) {
+            if self.frameworks.contains_key(&framework) && !planted(Fault::LoseParkedAccepts) {
                 self.accept(framework, accept, out);
             }
         }
@@ -99,11 +105,12 @@ impl Master {
                 role: offer.role.clone(),
                 offered: Resources::new(),
                 left: Resources::new(),
+                named: named(&accept.operations),
             });
             if taken.role != offer.role {
                 return Err(Reject::invalid("accept.offers", "expected offers of one role"));
             }
-            taken.offered.add(&offer.resources);
+            taken.offered.add_offered(&offer.resources);
         }
         for id in &accept.offers {
             self.stats.offers_accepted += 1;
@@ -168,17 +175,19 @@ impl Master {
                     }
                 }
                 other => {
-                    rejected.push(Rejection {
-                        operation,
-                        tasks: Vec::new(),
-                        reject: Reject::Unsupported(other.name()),
-                    });
+                    if let Err(reject) = self.operate_offered(framework, agent, &mut taken, other, out) {
+                        rejected.push(Rejection { operation, tasks: Vec::new(), reject });
+                    }
                 }
             }
         }
         let used_nothing = taken.left == taken.offered;
         let refusal = if used_nothing && refusal.duration.is_zero() { &Refusal::of(FRUITLESS) } else { refusal };
-        self.refuse(framework, agent, &taken.role, Arc::new(taken.left), refusal);
+        // What was made of the offer is news to the framework: only what is as it was offered is refused.
+        let unchanged = taken.left.iter().filter(|(flavor, _)| taken.offered.get(flavor).is_some());
+        let mut refused = Resources::new();
+        unchanged.for_each(|(flavor, part)| refused.add(&Resources::flavored(flavor.clone(), part.clone())));
+        self.refuse(framework, agent, &taken.role, Arc::new(refused), refusal);
         self.want_agent_round(agent);
         rejected
     }
@@ -195,6 +204,7 @@ impl Master {
             return Ok(());
         }
         self.check_group(framework, &taken.role, group)?;
+        let group = &claim_gpus(group)?;
         let group = self.resolve_group(agent, taken, group)?;
         let keys: Vec<TaskKey> = group.tasks.iter().map(|task| TaskKey::new(framework, task.id.clone())).collect();
         for (key, task) in keys.iter().zip(&group.tasks) {
@@ -243,7 +253,7 @@ impl Master {
             return Err(Reject::AgentAway(agent));
         }
         let mut free = Arc::unwrap_or_clone(state.available(&taken.role));
-        let mut left = taken.left.clone();
+        let (mut left, mut kept) = (taken.left.clone(), state.kept.clone());
         let mut resolved = group.clone();
         for task in &mut resolved.tasks {
             let conflict = |free: &Resources| Reject::OfferConflict { left: free.clone() };
@@ -256,15 +266,15 @@ impl Master {
                         Reject::ClaimNotMet(unmet.to_string())
                     }
                 })?;
-                task.resources.add(&Resources::flavored(Flavor::default(), Amounts { devices, ..Amounts::default() }));
+                task.resources.add(&Resources::device_shares_of(devices));
             }
-            if !left.subtract(&task.resources) {
+            task.resources = plain::resolve(&task.resources, &left, &free, &taken.named);
+            state.check_parts(task)?;
+            if !left.take(&task.resources) {
                 let asked = task.resources.clone();
                 return Err(Reject::ExceedsOffer { asked, offered: left });
             }
-            if !free.subtract(&task.resources) {
-                return Err(conflict(&free));
-            }
+            state.take_beside_kept(task, &mut free, &mut kept).map_err(|usable| conflict(&usable))?;
         }
         taken.left = left;
         Ok(resolved)
@@ -276,6 +286,20 @@ const FRUITLESS: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// The devices that are in both.
 fn common_devices(offered: &Resources, free: &Resources) -> Resources {
-    let free: BTreeSet<_> = free.device_shares().map(|(id, _)| id.clone()).collect();
-    Resources::devices(offered.device_shares().map(|(id, _)| id.clone()).filter(|id| free.contains(id)))
+    let free: BTreeMap<&DeviceId, Share> = free.device_shares().collect();
+    let both = |(id, share): (&DeviceId, Share)| Some((id.clone(), share.min(*free.get(id)?)));
+    Resources::device_shares_of(offered.device_shares().filter_map(both))
+}
+
+/// What the operations name of reservations and volumes.
+fn named(operations: &[Operation]) -> Resources {
+    let mut named = Resources::new();
+    for operation in operations {
+        let part = match operation {
+            Operation::Launch(group) => group.resources(),
+            other => Conversion::of(other).map(|conversion| conversion.consumed().clone()).unwrap_or_default(),
+        };
+        named.merge(&part);
+    }
+    named
 }

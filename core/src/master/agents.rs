@@ -11,8 +11,9 @@ use super::{Effect, Master, Outbox};
 use crate::gate::Output;
 use crate::model::{
     AgentId, AgentReport, DeviceId, DeviceReport, DeviceState, Event, FrameworkId, FromAgent, Launch, PeerId,
-    Principal, Reason, Reject, Resources, Status, TaskGroup, TaskKey, TaskReport, TaskState, ToAgent,
+    Principal, Reason, Reject, Resources, Share, Status, TaskGroup, TaskKey, TaskReport, TaskState, ToAgent,
 };
+use crate::planted::{Fault, planted};
 
 impl Master {
     pub(super) fn recover_agents(&mut self, records: BTreeMap<AgentId, AgentRecord>) {
@@ -28,6 +29,10 @@ impl Master {
             if status == AgentStatus::Recovering {
                 agent.silent = Some(self.timers.set(deadline, Timer::AgentSilent(id)));
                 self.sorter.grow(&agent.counted());
+                agent.record.resources.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
+            }
+            if status != AgentStatus::Gone {
+                self.unheard.insert(id);
             }
             self.agents.insert(id, Box::new(agent));
             self.touched.agents.push(id);
@@ -36,7 +41,7 @@ impl Master {
 
     /// How many known agents have not come back in this term.
     pub(super) fn agents_missing(&self) -> usize {
-        self.agents.values().filter(|agent| agent.status == AgentStatus::Recovering).count()
+        self.unheard.iter().filter(|id| self.agents[id].status == AgentStatus::Recovering).count()
     }
 
     pub(super) fn on_agent(&mut self, peer: PeerId, principal: Principal, message: FromAgent, out: &mut Outbox) {
@@ -57,7 +62,11 @@ impl Master {
         match message {
             FromAgent::Register(_) => unreachable!("on_agent() takes registrations out"),
             FromAgent::Update { framework, status, latest } => self.on_update(id, framework, status, latest, out),
+            FromAgent::Operated { id: operation, result, resources } => {
+                self.on_operated(id, operation, &result, resources, out);
+            }
             FromAgent::DevicesFree(devices) => self.on_devices_free(id, devices),
+            FromAgent::SlicesFree(slices) => self.on_slices_free(id, slices),
             FromAgent::Devices(reports) => self.on_devices(id, reports, out),
             FromAgent::Journal { degraded } => {
                 let agent = self.agents.get_mut(&id).expect("a peer's agent is known");
@@ -117,7 +126,7 @@ impl Master {
             name: report.name.clone(),
             admission: Admission::Admitted,
             since: self.wall(),
-            resources: report.resources.clone(),
+            resources: Arc::new(report.resources.clone()),
             attributes: report.attributes.clone(),
         };
         match self.agents.get_mut(&id) {
@@ -147,6 +156,7 @@ impl Master {
         let was = self.agents[&id].status;
         self.uncount(id);
         let now = self.wall();
+        let resources = self.settle_operations(id, report.operated, report.resources, out);
         let agent = self.agents.get_mut(&id).expect("admit_agent() has made or found it");
         if let Some(old) = agent.peer.replace(peer).filter(|old| *old != peer) {
             self.peers.remove(&old);
@@ -156,7 +166,7 @@ impl Master {
             self.timers.cancel(key);
         }
         agent.record.name = report.name;
-        agent.record.resources = report.resources;
+        agent.record.resources = Arc::new(resources);
         agent.record.attributes.clone_from(&report.attributes);
         if agent.record.admission != Admission::Admitted {
             agent.record.since = now;
@@ -165,6 +175,7 @@ impl Master {
         agent.attributes = Arc::new(report.attributes);
         agent.status = AgentStatus::Active;
         agent.heard = true;
+        self.unheard.remove(&id);
         // It says so after this if its journal can't be written now; what it said in an earlier life is void.
         agent.journal_degraded = false;
         self.peers.insert(peer, PeerOf::Agent(id));
@@ -173,12 +184,15 @@ impl Master {
         self.count(id);
         self.touched.agents.push(id);
         self.to_agent(id, ToAgent::Registered { agent: id, cluster: self.cluster }, out);
+        self.resend_operations(id, out);
         self.take_report(id, report.tasks, was, out);
         self.recompute_free(id);
         for gang in report.held {
             self.to_agent(id, ToAgent::Release(gang), out);
         }
         self.settle_parked(id, out);
+        self.watch_expiry(id);
+        self.expiring.insert(id);
         self.want_agent_round(id);
     }
 
@@ -196,7 +210,7 @@ impl Master {
                 self.adopt_orphan(id, &key, report);
             }
         }
-        for framework in orphans {
+        for framework in orphans.into_iter().filter(|_| !planted(Fault::OrphansRunOn)) {
             self.to_agent(id, ToAgent::RemoveFramework(framework), out);
         }
         let missing: Vec<TaskKey> = self.agents[&id].known.difference(&reported).cloned().collect();
@@ -228,7 +242,7 @@ impl Master {
     /// The launch got lost with the connection. A group is sent whole, once: for its first task.
     fn launch_again(&self, id: AgentId, key: &TaskKey, out: &mut Outbox) {
         let leader = &self.tasks[key].leader;
-        if *leader != key.task {
+        if *leader != key.task || planted(Fault::LaunchNotResent) {
             return;
         }
         let known = self.agents[&id].known.iter().filter(|member| member.framework == key.framework);
@@ -267,7 +281,8 @@ impl Master {
         agent.record = record;
         agent.status = AgentStatus::Unreachable;
         self.touched.agents.push(id);
-        self.lose_tasks(id, TaskState::Unreachable, Reason::AgentDisconnected, "the agent is silent", out);
+        let state = if planted(Fault::UnreachableIsGone) { TaskState::Gone } else { TaskState::Unreachable };
+        self.lose_tasks(id, state, Reason::AgentDisconnected, "the agent is silent", out);
         self.settle_parked(id, out);
     }
 
@@ -284,6 +299,7 @@ impl Master {
         if let Some(key) = agent.silent.take() {
             self.timers.cancel(key);
         }
+        self.unheard.remove(&id);
         self.dirty_agents.insert(id);
         if let Some(peer) = agent.peer.take() {
             self.peers.remove(&peer);
@@ -300,6 +316,7 @@ impl Master {
             out,
         );
         self.drop_vain_kills(out);
+        self.forget_operations(id, out);
         self.settle_parked(id, out);
         let frameworks: Vec<FrameworkId> = self.frameworks.keys().copied().collect();
         for framework in frameworks {
@@ -338,7 +355,9 @@ impl Master {
 
     fn lose_tasks(&mut self, id: AgentId, state: TaskState, reason: Reason, message: &str, out: &mut Outbox) {
         let known = self.agents[&id].known.iter();
-        let lost: Vec<TaskKey> = known.filter(|key| !self.tasks[*key].state.is_terminal()).cloned().collect();
+        let ends = |key: &TaskKey| !self.tasks[key].state.is_terminal();
+        let kept = planted(Fault::GoneAgentKeepsTasks) && state == TaskState::GoneByOperator;
+        let lost: Vec<TaskKey> = known.filter(|key| ends(key) && !kept).cloned().collect();
         for key in lost {
             let status: Status = self.master_status(&key, state).because(reason, message);
             self.set_state(&key, status.clone(), state);
@@ -347,18 +366,19 @@ impl Master {
     }
 
     /// The agent's capacity counts in the cluster's total from now on.
-    fn count(&mut self, id: AgentId) {
-        let counted = self.agents[&id].counted();
-        self.sorter.grow(&counted);
+    pub(super) fn count(&mut self, id: AgentId) {
+        let agent = &self.agents[&id];
+        self.sorter.grow(&agent.counted());
+        agent.record.resources.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
     }
 
     /// The agent's capacity counts no more, if it did.
-    fn uncount(&mut self, id: AgentId) {
+    pub(super) fn uncount(&mut self, id: AgentId) {
         let agent = &self.agents[&id];
         let counts = matches!(agent.status, AgentStatus::Active | AgentStatus::Disconnected | AgentStatus::Recovering);
         if counts {
-            let counted = agent.counted();
-            self.sorter.shrink(&counted);
+            self.sorter.shrink(&agent.counted());
+            agent.record.resources.reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
         }
     }
 
@@ -379,8 +399,10 @@ impl Master {
         let mut old = std::mem::take(&mut agent.devices);
         self.touched.devices.extend(old.keys().map(|device| (id, device.clone())));
         for DeviceReport { device, mut state } in reports {
-            if let (DeviceState::Free, Some(holder)) = (&state, staged.get(&device.id)) {
-                state = DeviceState::Allocated(BTreeMap::from([(holder.clone(), 1000)]));
+            for (holder, share) in staged.get(&device.id).into_iter().flatten() {
+                if !state.is_held_by(holder) && state.free_share() >= *share {
+                    state.give(device.mode, holder, *share);
+                }
             }
             let before = old.remove(&device.id);
             let cleaned = before.as_ref().map_or(0, |entry| entry.cleaned);
@@ -391,15 +413,18 @@ impl Master {
     }
 
     /// Devices of tasks whose launch the agent has not confirmed, be it by an update or by having `told` of them.
-    fn staged_devices(&self, id: AgentId, told: &BTreeSet<TaskKey>) -> BTreeMap<DeviceId, TaskKey> {
+    fn staged_devices(&self, id: AgentId, told: &BTreeSet<TaskKey>) -> BTreeMap<DeviceId, Vec<(TaskKey, Share)>> {
         let staged = self.agents[&id]
             .tasks
             .iter()
             .filter(|key| self.tasks[*key].state == TaskState::Staging && !told.contains(*key));
-        let devices = staged.flat_map(|key| {
-            self.tasks[key].task.resources.device_shares().map(|(device, _)| (device.clone(), key.clone()))
-        });
-        devices.collect()
+        let mut devices: BTreeMap<DeviceId, Vec<(TaskKey, Share)>> = BTreeMap::new();
+        for key in staged {
+            for (device, share) in self.tasks[key].task.resources.device_shares() {
+                devices.entry(device.clone()).or_default().push((key.clone(), share));
+            }
+        }
+        devices
     }
 
     fn on_devices_free(&mut self, id: AgentId, devices: Vec<(DeviceId, u64)>) {
@@ -423,13 +448,30 @@ impl Master {
         self.want_agent_round(id);
     }
 
+    fn on_slices_free(&mut self, id: AgentId, slices: Vec<(DeviceId, TaskKey)>) {
+        let since = self.wall();
+        let agent = self.agents.get_mut(&id).expect("a peer's agent is known");
+        for (device, task) in slices {
+            // A repeated message about a slice that is gone frees nothing.
+            let Some(entry) = agent.devices.get_mut(&device) else { continue };
+            let Some(share) = entry.state.free_slice(&task) else { continue };
+            entry.since = since;
+            if entry.device.health.is_usable() {
+                Arc::make_mut(&mut agent.free).add(&Resources::device_shares_of([(device.clone(), share)]));
+            }
+            self.touched.devices.insert((id, device));
+        }
+        self.touched.agents.push(id);
+        self.want_agent_round(id);
+    }
+
     /// What is free on the agent, from its total, its tasks and its devices.
     pub(super) fn recompute_free(&mut self, id: AgentId) {
         let agent = &self.agents[&id];
-        let mut free = agent.record.resources.clone();
+        let mut free = Resources::clone(&agent.record.resources);
         let mut overcommitted = false;
         for key in &agent.tasks {
-            let held = self.tasks[key].task.resources.without_devices();
+            let held = self.tasks[key].task.resources.counted();
             if !free.subtract(&held) {
                 overcommitted = true;
             }
@@ -442,5 +484,6 @@ impl Master {
         let agent = self.agents.get_mut(&id).expect("it was there above");
         agent.free = Arc::new(free);
         agent.overcommitted = overcommitted;
+        self.recompute_kept(id);
     }
 }

@@ -18,6 +18,7 @@ const MEM_MIN: Milli = Milli::from_whole(32);
 #[derive(Debug)]
 pub(super) struct Available {
     pub(super) resources: Arc<Resources>,
+    /// Volumes are not among them: they are for those who name them.
     pub(super) quantities: Quantities,
     ports: u64,
     has_devices: bool,
@@ -25,7 +26,7 @@ pub(super) struct Available {
 
 impl Available {
     pub(super) fn new(resources: Arc<Resources>) -> Self {
-        let (quantities, ports) = (resources.quantities(), resources.ranges(&ResourceName::ports()).len());
+        let (quantities, ports) = (resources.plain_quantities(), resources.ranges(&ResourceName::ports()).len());
         let has_devices = resources.device_shares().next().is_some();
         Self { resources, quantities, ports, has_devices }
     }
@@ -44,6 +45,10 @@ impl Agent {
 
     /// The same for a shape whose amounts have been added up before.
     pub(super) fn meets(&self, wanted: &Wanted, available: &Available) -> bool {
+        let names_volumes = wanted.shape.resources.iter().any(|(flavor, _)| flavor.volume.is_some());
+        if names_volumes {
+            return self.fits(&wanted.shape, &available.resources);
+        }
         available.quantities.contains(&wanted.quantities)
             && available.ports >= wanted.ports
             && (available.has_devices || wanted.shape.claims.is_empty())
@@ -52,7 +57,7 @@ impl Agent {
 
     fn suits(&self, shape: &Shape, available: &Resources) -> bool {
         (shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(self)))
-            && (shape.claims.is_empty() || self.resolve(&shape.claims, available).is_ok())
+            && self.resolve(&shape.claims, available).is_ok_and(|given| self.leaves_kept(shape, &given, available))
     }
 
     /// The devices in `available` that meet the claims.
@@ -61,6 +66,9 @@ impl Agent {
         wanted: &[Claim],
         available: &Resources,
     ) -> Result<BTreeMap<DeviceId, Share>, claims::Unmet> {
+        if wanted.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let free: BTreeMap<&DeviceId, Share> = available.device_shares().collect();
         let share = |id: &DeviceId| free.get(id).copied().unwrap_or(Share(0));
         claims::resolve(wanted, self.devices.iter().map(|(id, entry)| (&*entry.device, share(id))))
@@ -86,8 +94,12 @@ impl Attributes for AgentAttributes<'_> {
     }
 }
 
-/// Whether the amounts asked for are there, whatever their reservations.
+/// Whether the amounts asked for are there, whatever their reservations, and the volumes that are named.
 pub(super) fn fits_amounts(asked: &Resources, available: &Resources) -> bool {
     let ports = ResourceName::ports();
-    available.quantities().contains(&asked.quantities()) && available.ranges(&ports).len() >= asked.ranges(&ports).len()
+    let (volumes, amounts) = asked.split_volumes();
+    let plain = available.plain();
+    available.contains(&volumes)
+        && plain.quantities().contains(&amounts.quantities())
+        && plain.ranges(&ports).len() >= amounts.ranges(&ports).len()
 }

@@ -48,6 +48,8 @@ impl Wanted {
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     list: Vec<Option<Client>>,
+    /// How many have declared what they wait for.
+    declared: usize,
     last_epoch: u32,
 }
 
@@ -69,7 +71,17 @@ impl Clients {
         if self.list.len() <= id.index() {
             self.list.resize_with(id.index() + 1, || None);
         }
-        self.list[id.index()] = client;
+        let old = std::mem::replace(&mut self.list[id.index()], client);
+        self.count_declared(old.is_some_and(|client| client.wanted.is_some()), false);
+    }
+
+    /// How many have declared what they wait for.
+    pub(super) fn declared(&self) -> usize {
+        self.declared
+    }
+
+    fn count_declared(&mut self, was: bool, is: bool) {
+        self.declared = self.declared + usize::from(is) - usize::from(was);
     }
 
     /// All its filters are void from now on.
@@ -137,7 +149,9 @@ impl Master {
         };
         let count = |wanted: &Arc<[Wanted]>| wanted.iter().fold(0, |sum: u32, one| sum.saturating_add(one.shape.count));
         client.bound = wanted.as_ref().map_or(u32::MAX, |wanted| per_demand.saturating_add(count(wanted)));
-        client.wanted = wanted;
+        let is = wanted.is_some();
+        let was = std::mem::replace(&mut client.wanted, wanted).is_some();
+        self.clients.count_declared(was, is);
         change
     }
 }

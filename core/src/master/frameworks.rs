@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::devices::claim_gpus_of;
 use super::registry::{FrameworkRecord, Record};
 use super::state::{Framework, PeerOf};
 use super::timers::Timer;
@@ -13,20 +14,28 @@ use crate::model::{
     Call, CallId, Demand, Event, FrameworkId, FrameworkInfo, Outcome, PeerId, Principal, Reject, Rejection, Role,
     Subscribe, TaskKey, ToAgent,
 };
+use crate::planted::{Fault, planted};
 
 /// The most roles that a framework may subscribe to.
 const ROLES_MAX: usize = 64;
 /// The longest name or url of a framework, in bytes.
 const TEXT_MAX: usize = 512;
 
+/// How much of a framework's time passes between two records of what remains of it.
+fn away_step(record: &FrameworkRecord) -> Duration {
+    (record.info.failover_timeout / 8).max(Duration::from_secs(1))
+}
+
 impl Master {
     pub(super) fn recover_frameworks(&mut self, records: BTreeMap<FrameworkId, FrameworkRecord>) {
         for (id, record) in records {
-            let away = self.timers.set(self.now + record.remaining, Timer::FrameworkAway(id));
+            let lost = planted(Fault::FailoverTimeoutLost);
+            let remaining = if planted(Fault::RemovedOnFailover) { Duration::ZERO } else { record.remaining };
             self.framework_clients.insert(record.client, id);
-            let mut framework = Framework::new(record);
-            framework.away = Some(away);
-            self.frameworks.insert(id, framework);
+            self.frameworks.insert(id, Framework::new(FrameworkRecord { remaining, ..record }));
+            if !lost {
+                self.await_framework(id);
+            }
             self.touched.frameworks.push(id);
         }
     }
@@ -170,9 +179,27 @@ impl Master {
         self.withdraw_offers(id);
         let Some(framework) = self.frameworks.get_mut(&id) else { return };
         framework.peer = None;
-        framework.away = Some(self.timers.set(self.now + framework.record.remaining, Timer::FrameworkAway(id)));
+        self.await_framework(id);
         self.touched.frameworks.push(id);
         self.update_activity(id);
+    }
+
+    fn await_framework(&mut self, id: FrameworkId) {
+        let framework = self.frameworks.get_mut(&id).expect("the caller has found it");
+        let due = self.now + away_step(&framework.record).min(framework.record.remaining);
+        framework.away = Some(self.timers.set(due, Timer::FrameworkAway(id)));
+    }
+
+    /// The framework is still away. What remains of its time is recorded step by step, so that it does not begin anew with a new master.
+    pub(super) fn on_framework_away(&mut self, id: FrameworkId, out: &mut Outbox) {
+        let Some(framework) = self.frameworks.get_mut(&id) else { return };
+        let record = &mut framework.record;
+        record.remaining = record.remaining.saturating_sub(away_step(record));
+        if record.remaining.is_zero() {
+            return self.remove_framework(id, out);
+        }
+        out.push(Output::Persist(Record::Framework(id, Some(record.clone()))));
+        self.await_framework(id);
     }
 
     pub(super) fn teardown(&mut self, id: FrameworkId, out: &mut Outbox) -> Result<(), Reject> {
@@ -226,6 +253,7 @@ impl Master {
     }
 
     fn declare(&mut self, id: FrameworkId, role: Role, demand: Option<Demand>, out: &mut Outbox) {
+        let demand = demand.map(claim_gpus_of);
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
         if !framework.record.info.roles.contains(&role) {
             return;
@@ -253,6 +281,9 @@ impl Master {
     }
 
     fn suppress(&mut self, id: FrameworkId, roles: &BTreeSet<Role>, out: &mut Outbox) {
+        if planted(Fault::OfferToSuppressed) {
+            return;
+        }
         self.rescind_for_roles(id, roles, out);
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
         framework.suppressed.extend(roles.iter().filter(|role| framework.record.info.roles.contains(role)).cloned());
@@ -262,7 +293,7 @@ impl Master {
 
     fn revive(&mut self, id: FrameworkId, roles: &BTreeSet<Role>) {
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
-        framework.suppressed.retain(|role| !roles.contains(role));
+        framework.suppressed.retain(|role| !roles.contains(role) || planted(Fault::LoseRevive));
         let revived: Vec<ClientIndex> =
             framework.clients.iter().filter(|(role, _)| roles.contains(*role)).map(|(_, client)| *client).collect();
         for client in &revived {

@@ -2,7 +2,7 @@
 
 use super::Master;
 use super::view::AgentStatus;
-use crate::model::{DeviceState, OfferMode, Resources};
+use crate::model::{OfferMode, Resources, Share};
 
 impl Master {
     /// Checks the whole state, in time linear in its size. The parts of the invariants I1, I2 and I8 that a master alone can see.
@@ -45,11 +45,11 @@ impl Master {
         let agent = &self.agents[&id];
         let mut held = Resources::new();
         for key in &agent.tasks {
-            held.add(&self.tasks[key].task.resources.without_devices());
+            held.add(&self.tasks[key].task.resources.counted());
         }
         if !agent.overcommitted {
             let sum = agent.free.without_devices().plus(&held);
-            assert_eq!(sum, agent.record.resources, "{id}: I2, total = free + held");
+            assert_eq!(sum, *agent.record.resources, "{id}: I2, total = free + held");
         }
         let mut locked = Resources::new();
         for offer in agent
@@ -58,7 +58,7 @@ impl Master {
             .map(|(offer, _)| &self.offers[offer])
             .filter(|entry| entry.offer.mode == OfferMode::Exclusive)
         {
-            locked.add(&offer.offer.resources);
+            locked.add(&offer.offer.resources.without_shared());
         }
         assert_eq!(*agent.locked, locked, "{id}: what is locked is what exclusive offers hold");
         assert!(agent.free.contains(&locked), "{id}: I2, exclusive offers are disjoint and of what is free");
@@ -68,9 +68,12 @@ impl Master {
     fn check_devices(&self, id: crate::model::AgentId) {
         let agent = &self.agents[&id];
         for (device, share) in agent.free.device_shares() {
-            let state = agent.devices.get(device).map(|entry| &entry.state);
-            assert_eq!(state, Some(&DeviceState::Free), "{id} {device}: I1, what is free has no tenant and is clean");
-            assert!(share.0 <= 1000, "{id} {device}: at most the whole of it is free");
+            let clean = agent.devices.get(device).map_or(Share(0), |entry| entry.state.free_share());
+            assert!(share <= clean, "{id} {device}: I1, what is free has no tenant and is clean");
+        }
+        for (device, entry) in &agent.devices {
+            let slices: u32 = entry.state.slices().map(|(_, slice)| u32::from(slice.share.0)).sum();
+            assert!(slices <= u32::from(Share::WHOLE.0), "{id} {device}: I1, at most the whole is given out");
         }
         if agent.status != AgentStatus::Active {
             return;
@@ -79,12 +82,7 @@ impl Master {
             for (device, _) in self.tasks[key].task.resources.device_shares() {
                 // The agent may have said that the device is gone or broken while the task holds it.
                 let Some(entry) = agent.devices.get(device) else { continue };
-                let others = match &entry.state {
-                    DeviceState::Allocated(holders) => {
-                        holders.keys().any(|holder| holder != key && self.is_live(holder))
-                    }
-                    _ => false,
-                };
+                let others = entry.state.holders().any(|(holder, _)| holder != key && self.is_live(holder));
                 assert!(
                     !others || entry.device.mode == crate::model::DeviceMode::Shared,
                     "{id} {device}: I1, one tenant at a time"

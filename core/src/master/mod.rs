@@ -8,10 +8,14 @@ mod agents;
 mod available;
 mod capacity;
 mod clients;
+mod declared;
+mod devices;
 mod filters;
 mod frameworks;
+mod host_share;
 mod invariants;
 mod offers;
+mod operations;
 pub mod registry;
 mod show;
 mod state;
@@ -38,9 +42,10 @@ use self::timers::{Timer, Timers};
 use crate::allocator::sorter::{ClientIndex, Sorter};
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Call, ClientId, ClusterId, Event, FrameworkId, FromAgent, Offer, OfferId, PeerId, Principal, Reject,
-    RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
+    AgentId, Call, ClientId, ClusterId, DeviceId, Event, FrameworkId, FromAgent, Offer, OfferId, Operation, PeerId,
+    Principal, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
+use crate::planted::{Fault, planted};
 
 /// What a step of the master yields.
 pub type Outbox = crate::gate::Outbox<Record, Effect>;
@@ -157,6 +162,20 @@ pub enum Command {
         /// Its weight.
         weight_milli: u32,
     },
+    /// Clean a device that is quarantined once more, and give it out again if that succeeds.
+    ClearDevice {
+        /// Of which agent.
+        agent: AgentId,
+        /// Which.
+        device: DeviceId,
+    },
+    /// Change the reservations or volumes of an agent, of what is free there.
+    Operate {
+        /// Whose.
+        agent: AgentId,
+        /// What to do; no launch.
+        operation: Operation,
+    },
     /// Why does it wait?
     Why(Target),
 }
@@ -205,6 +224,8 @@ pub struct Master {
     now: Time,
     agents: BTreeMap<AgentId, Box<Agent>>,
     agent_clients: BTreeMap<ClientId, AgentId>,
+    /// Agents of the registry that have not registered with this master, and may yet.
+    unheard: BTreeSet<AgentId>,
     frameworks: BTreeMap<FrameworkId, Framework>,
     framework_clients: BTreeMap<ClientId, FrameworkId>,
     tasks: BTreeMap<TaskKey, TaskEntry>,
@@ -215,6 +236,9 @@ pub struct Master {
     replaced: BTreeMap<OfferId, OfferId>,
     /// Kills whose tasks are not known, because agents are away.
     kills: BTreeMap<TaskKey, registry::KillRecord>,
+    operations: operations::Pending,
+    /// Agents on which a reservation may have ended.
+    expiring: BTreeSet<AgentId>,
     peers: BTreeMap<PeerId, PeerOf>,
     weights: BTreeMap<Role, u32>,
     sorter: Sorter,
@@ -243,7 +267,7 @@ pub struct Master {
 impl Master {
     /// A master for a new term over what the registry holds. Known agents have [`Config::recovery_timeout`] to come back.
     pub fn recover(now: Time, config: Config, registry: Registry, out: &mut Outbox) -> Self {
-        let term = Term(registry.term.0 + 1);
+        let term = Term(registry.term.0 + u64::from(!planted(Fault::TermNotRaised)));
         out.push(Output::Persist(Record::Term(term)));
         let mut master = Self {
             cluster: registry.cluster,
@@ -251,13 +275,16 @@ impl Master {
             now,
             agents: BTreeMap::new(),
             agent_clients: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             frameworks: BTreeMap::new(),
             framework_clients: BTreeMap::new(),
             tasks: BTreeMap::new(),
             history: VecDeque::new(),
             offers: BTreeMap::new(),
             replaced: BTreeMap::new(),
-            kills: registry.kills,
+            kills: if planted(Fault::ForgetKillsOnFailover) { BTreeMap::new() } else { registry.kills },
+            operations: operations::recover_pending(registry.operations),
+            expiring: BTreeSet::new(),
             peers: BTreeMap::new(),
             weights: registry.weights,
             sorter: Sorter::new(&config.fair_share_kinds),
@@ -302,9 +329,10 @@ impl Master {
             Input::Tick => {}
             Input::FromAgent { peer, principal, message } => self.on_agent(peer, principal, message, out),
             Input::FromFramework { peer, principal, call } => self.on_framework(peer, principal, call, out),
-            Input::FromOperator { request, command, .. } => self.on_operator(request, command, out),
+            Input::FromOperator { request, principal, command } => self.on_operator(request, &principal, command, out),
             Input::PeerClosed(peer) => self.on_peer_closed(peer, out),
         }
+        self.end_reservations(out);
         self.maybe_round(out);
         self.stats.steps += 1;
     }
@@ -333,10 +361,11 @@ impl Master {
         while let Some(timer) = self.timers.pop(self.now) {
             match timer {
                 Timer::AgentSilent(agent) => self.on_agent_silent(agent, out),
-                Timer::FrameworkAway(framework) => self.remove_framework(framework, out),
+                Timer::FrameworkAway(framework) => self.on_framework_away(framework, out),
                 Timer::Offer(offer) => self.on_offer_expired(offer, out),
                 Timer::Filters(agent) => self.on_filters_end(agent),
                 Timer::Turn(agent) => self.on_turn(agent),
+                Timer::Reservation(agent) => drop(self.expiring.insert(agent)),
             }
         }
     }
@@ -350,12 +379,16 @@ impl Master {
     }
 
     /// Every principal that the shell lets in is an operator.
-    fn on_operator(&mut self, request: RequestId, command: Command, out: &mut Outbox) {
+    fn on_operator(&mut self, request: RequestId, principal: &Principal, command: Command, out: &mut Outbox) {
         let reply = match command {
             Command::Kill { task, grace } => self.kill(&task, grace, out).map(|()| Reply::Done),
             Command::Teardown(framework) => self.teardown(framework, out).map(|()| Reply::Done),
             Command::MarkGone(agent) => self.mark_gone(agent, out).map(|()| Reply::Done),
             Command::SetWeight { role, weight_milli } => self.set_weight(role, weight_milli, out).map(|()| Reply::Done),
+            Command::ClearDevice { agent, device } => self.clear_device(agent, device, out).map(|()| Reply::Done),
+            Command::Operate { agent, operation } => {
+                self.operate_free(agent, operation, principal, out).map(|()| Reply::Done)
+            }
             Command::Why(target) => self.why(&target).map(|explanation| Reply::Why(Box::new(explanation))),
         };
         self.stats.operator_commands += 1;
@@ -382,5 +415,7 @@ impl Master {
     }
 }
 
+#[cfg(test)]
+mod device_tests;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ use crate::allocator::sorter::ClientIndex;
 use crate::model::{
     AgentId, Event, FrameworkId, Offer, OfferId, OfferMode, Refusal, ResourceName, Resources, Role, Time,
 };
+use crate::planted::{Fault, planted};
 
 /// The shortest refusal; a framework that refuses for no time at all would be asked again at once, for ever.
 const REFUSAL_MIN: Duration = Duration::from_millis(100);
@@ -69,8 +70,8 @@ impl Look {
                 available
             }
         };
-        // Nothing is left for anybody; unless somebody waits for what is locked, the look ends here.
-        let is_over = is_same_for_all && agent.locked.is_empty() && !available.is_worth_offering();
+        // Nothing is left for anybody, so nothing more can be locked away from who waits for what is: the look ends here.
+        let is_over = is_same_for_all && !available.is_worth_offering();
         (!is_over).then_some(available)
     }
 }
@@ -131,13 +132,13 @@ impl Master {
     /// The agents on which there may be something for one of the clients: for those that declared what they wait for, as many as they
     /// may have offers more; for the others all that have something free.
     fn agents_for(&mut self, clients: &BTreeSet<ClientIndex>) -> BTreeSet<AgentId> {
+        if clients.iter().any(|id| self.clients.get(*id).is_some_and(|client| client.wanted.is_none())) {
+            return self.capacity.all().collect();
+        }
         let mut agents = BTreeSet::new();
         for id in clients {
-            let Some(wanted) = self.clients.get(*id).map(|client| client.wanted.clone()) else { continue };
-            match wanted {
-                None => agents.extend(self.capacity.all()),
-                Some(wanted) => wanted.iter().for_each(|wanted| self.find_room(*id, wanted, &mut agents)),
-            }
+            let Some(wanted) = self.clients.get(*id).and_then(|client| client.wanted.clone()) else { continue };
+            wanted.iter().for_each(|wanted| self.find_room(*id, wanted, &mut agents));
         }
         agents
     }
@@ -202,6 +203,7 @@ impl Master {
                 continue;
             }
             let Some(available) = look.available_to(agent, &client.role) else { break };
+            let available = agent.offerable(client, available);
             look.is_gathering = look.is_gathering || self.waits_for_locked(agent, client_id, client, &available);
             let may = asked.includes(client_id) && !(look.is_gathering && client.mode == OfferMode::Exclusive);
             if !may || !available.is_worth_offering() || !self.wants(agent, client_id, client, &available) {
@@ -237,9 +239,9 @@ impl Master {
                 let takes = |id: &&ClientIndex| self.clients.get(**id).is_some_and(|client| self.takes_offers(client));
                 few.extend(clients.first().filter(takes).copied());
             }
-            _ => all = Some(self.sorter.ranking_now()),
+            _ => all = Some(self.declared_first()),
         }
-        few.into_iter().chain(all.into_iter().flatten().map(|(id, _, _)| id))
+        few.into_iter().chain(all.into_iter().flatten())
     }
 
     fn takes_offers(&self, client: &Client) -> bool {
@@ -367,8 +369,8 @@ impl Master {
         let expires_in = (mode == OfferMode::Exclusive).then_some(timeout);
         let state = self.agents.get_mut(&agent).expect("the caller has found it");
         state.offers.push((id, client_id));
-        let charged = (mode == OfferMode::Exclusive).then(|| state.quantities(&resources));
-        if mode == OfferMode::Exclusive {
+        let charged = (mode == OfferMode::Exclusive).then(|| state.quantities(&resources.without_shared()));
+        if mode == OfferMode::Exclusive && !planted(Fault::OfferNotLocked) {
             state.lock(&resources);
             self.touched.agents.push(agent);
         }
@@ -384,6 +386,9 @@ impl Master {
             expires_in,
         };
         self.sorter.offered(client_id, charged.as_ref());
+        if charged.is_some() {
+            offer.resources.without_shared().reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
+        }
         for old in &replaces {
             self.replaced.insert(*old, id);
         }
@@ -402,6 +407,7 @@ impl Master {
         self.stats.offers_made += 1;
         self.touched.offers.push(id);
         self.touched.frameworks.push(framework);
+        let offer = self.agents[&agent].with_gpus(offer);
         self.unsent.push((framework, offer));
         mode
     }
@@ -459,6 +465,8 @@ impl Master {
         agent.offers.retain(|(offer, _)| *offer != id);
         if entry.offer.mode == OfferMode::Exclusive {
             agent.unlock(&entry.offer.resources);
+            let held = entry.offer.resources.without_shared();
+            held.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
             self.sorter.credit(&entry.offer.role, entry.framework, &entry.charged);
             self.touched.agents.push(entry.offer.agent);
             self.touched.frameworks.push(entry.framework);
@@ -475,7 +483,9 @@ impl Master {
         }
         if let Some(entry) = self.remove_offer(id) {
             self.stats.offers_rescinded += 1;
-            self.tell(entry.framework, Event::Rescind(vec![id]), out);
+            if !planted(Fault::ForgetRescind) {
+                self.tell(entry.framework, Event::Rescind(vec![id]), out);
+            }
         }
     }
 
@@ -603,10 +613,11 @@ impl Master {
         resources: Arc<Resources>,
         refusal: &Refusal,
     ) {
-        if refusal.duration.is_zero() || resources.is_empty() {
+        if refusal.duration.is_zero() || resources.is_empty() || planted(Fault::LoseFilters) {
             return;
         }
-        let until = filters::end_of(self.now + refusal.duration.min(Refusal::MAX));
+        let duration = if planted(Fault::FilterForEver) { Refusal::MAX } else { refusal.duration.min(Refusal::MAX) };
+        let until = filters::end_of(self.now + duration);
         let client = self.client_id(framework, role);
         let Some(refuser) = client.and_then(|client| self.clients.refuser(client)) else { return };
         let reason = self.reasons.intern(refusal.reason.as_ref());

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    AgentId, Attribute, ClientId, ClusterId, FrameworkId, FrameworkInfo, Principal, Resources, Role, TaskKey, Term,
-    WallTime,
+    AgentId, Attribute, ClientId, ClusterId, FrameworkId, FrameworkInfo, Operation, OperationId, Principal, Resources,
+    Role, TaskKey, Term, WallTime,
 };
 
 /// Everything that outlives a master. Running tasks are not here: their agents report them.
@@ -22,6 +22,8 @@ pub struct Registry {
     pub frameworks: BTreeMap<FrameworkId, FrameworkRecord>,
     /// Kills that their agents have not carried out.
     pub kills: BTreeMap<TaskKey, KillRecord>,
+    /// Operations on reservations and volumes that their agents have not confirmed.
+    pub operations: BTreeMap<OperationId, OperationRecord>,
     /// Weights that are not the default, in thousandths.
     pub weights: BTreeMap<Role, u32>,
 }
@@ -35,6 +37,7 @@ impl Registry {
             agents: BTreeMap::new(),
             frameworks: BTreeMap::new(),
             kills: BTreeMap::new(),
+            operations: BTreeMap::new(),
             weights: BTreeMap::new(),
         }
     }
@@ -46,6 +49,7 @@ impl Registry {
             Record::Agent(id, agent) => put(&mut self.agents, id, agent),
             Record::Framework(id, framework) => put(&mut self.frameworks, id, framework),
             Record::Kill(key, kill) => put(&mut self.kills, key, kill),
+            Record::Operation(id, operation) => put(&mut self.operations, id, operation),
             Record::Weight(role, weight) => put(&mut self.weights, role, weight),
         }
     }
@@ -69,6 +73,8 @@ pub enum Record {
     Framework(FrameworkId, Option<FrameworkRecord>),
     /// A kill that is to be carried out.
     Kill(TaskKey, Option<KillRecord>),
+    /// An operation that its agent has not confirmed.
+    Operation(OperationId, Option<OperationRecord>),
     /// A role's weight, in thousandths.
     Weight(Role, Option<u32>),
 }
@@ -98,7 +104,7 @@ pub struct AgentRecord {
     /// Since when.
     pub since: WallTime,
     /// What it had when it was last heard of.
-    pub resources: Resources,
+    pub resources: Arc<Resources>,
     /// What it was like.
     pub attributes: BTreeMap<Arc<str>, Attribute>,
 }
@@ -123,4 +129,13 @@ pub struct KillRecord {
     pub agent: Option<AgentId>,
     /// How long the task gets; none means what it says.
     pub grace: Option<Duration>,
+}
+
+/// An operation on reservations or volumes that its agent has not confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationRecord {
+    /// Whose reservations or volumes.
+    pub agent: AgentId,
+    /// What to do.
+    pub operation: Operation,
 }

@@ -12,9 +12,11 @@ use super::timers::TimerKey;
 use super::view::AgentStatus;
 use crate::allocator::sorter::{ClientIndex, kind_quantity};
 use crate::model::{
-    Accept, AgentId, Attribute, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId, OfferMode,
-    PeerId, Quantities, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time, WallTime,
+    Accept, Access, AgentId, Attribute, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId,
+    OfferMode, PeerId, Quantities, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time,
+    WallTime,
 };
+use crate::planted::{Fault, planted};
 
 /// An agent that was admitted.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(super) struct Agent {
     pub(super) free: Arc<Resources>,
     /// What exclusive offers lock of that.
     pub(super) locked: Arc<Resources>,
+    /// What of its unreserved cpus and memory is kept for the tenants of its devices, beyond what they use already.
+    pub(super) kept: Quantities,
     /// Tasks hold more than there is: its configuration shrank under them.
     pub(super) overcommitted: bool,
     pub(super) devices: BTreeMap<DeviceId, DeviceEntry>,
@@ -52,6 +56,8 @@ pub(super) struct Agent {
     pub(super) journal_degraded: bool,
     pub(super) silent: Option<TimerKey>,
     pub(super) turn: Option<TimerKey>,
+    /// When the next of its reservations ends by itself.
+    pub(super) expiry: Option<TimerKey>,
     /// When an offer was taken back last because others waited.
     pub(super) turned: Time,
 }
@@ -66,16 +72,29 @@ pub(super) struct DeviceEntry {
     pub(super) since: WallTime,
 }
 
+impl DeviceEntry {
+    /// How much of it may be given out, whatever its health.
+    fn free_share(&self) -> Share {
+        let is_cleaning = matches!(self.state, DeviceState::Cleaning { .. });
+        if is_cleaning && planted(Fault::OfferCleaningDevice) { Share::WHOLE } else { self.state.free_share() }
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.device.health.is_usable() || planted(Fault::OfferSickDevice)
+    }
+}
+
 impl Agent {
     pub(super) fn new(record: AgentRecord, status: AgentStatus) -> Self {
         Self {
             attributes: Arc::new(record.attributes.clone()),
-            free: Arc::new(record.resources.clone()),
+            free: record.resources.clone(),
             record,
             peer: None,
             status,
             heard: false,
             locked: Arc::default(),
+            kept: Quantities::new(),
             overcommitted: false,
             devices: BTreeMap::new(),
             tasks: BTreeSet::new(),
@@ -90,6 +109,7 @@ impl Agent {
             journal_degraded: false,
             silent: None,
             turn: None,
+            expiry: None,
             turned: Time::ZERO,
         }
     }
@@ -121,10 +141,11 @@ impl Agent {
 
     /// An exclusive offer takes hold of `resources`.
     pub(super) fn lock(&mut self, resources: &Arc<Resources>) {
+        let resources = lockable(resources);
         if self.locked.is_empty() {
-            self.locked = resources.clone();
+            self.locked = resources;
         } else {
-            Arc::make_mut(&mut self.locked).add(resources);
+            Arc::make_mut(&mut self.locked).add(&resources);
         }
     }
 
@@ -134,15 +155,14 @@ impl Agent {
             self.locked = Arc::default();
             return;
         }
-        let unlocked = Arc::make_mut(&mut self.locked).subtract(resources);
+        let unlocked = Arc::make_mut(&mut self.locked).subtract(&lockable(resources));
         debug_assert!(unlocked, "an exclusive offer is locked while it stands");
     }
 
     /// The devices that may be given out, with how much of each.
     pub(super) fn free_devices(&self) -> Resources {
-        let whole =
-            self.devices.values().filter(|entry| entry.state == DeviceState::Free && entry.device.health.is_usable());
-        Resources::devices(whole.map(|entry| entry.device.id.clone()))
+        let usable = self.devices.values().filter(|entry| entry.is_healthy());
+        Resources::device_shares_of(usable.map(|entry| (entry.device.id.clone(), entry.free_share())))
     }
 
     /// What the agent adds to the cluster's total.
@@ -166,6 +186,12 @@ impl Agent {
         }
         counted
     }
+}
+
+/// What of an exclusive offer nobody else may be offered: what is shared may be in several.
+fn lockable(resources: &Arc<Resources>) -> Arc<Resources> {
+    let is_shared = resources.iter().any(|(flavor, _)| flavor.access == Access::Shared);
+    if is_shared { Arc::new(resources.without_shared()) } else { resources.clone() }
 }
 
 /// A framework that was not removed.
@@ -229,6 +255,8 @@ pub(super) struct TaskEntry {
     pub(super) status: Status,
     /// What it is charged to its agent and role as, if it is; kept, because how devices count changes with what their agent reports.
     pub(super) charged: Option<Quantities>,
+    /// What of that was charged to roles already, because it is reserved for them.
+    pub(super) reserved: Vec<(Role, Quantities)>,
     /// The agent's update that its framework has not acknowledged.
     pub(super) outstanding: Option<Status>,
     /// The master's own update that its framework has not acknowledged.

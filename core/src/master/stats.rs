@@ -33,6 +33,12 @@ pub struct Stats {
     pub tasks_failed: u64,
     /// Commands of operators.
     pub operator_commands: u64,
+    /// Operations on reservations and volumes that were begun.
+    pub operations: u64,
+    /// Of them, those that their agents have confirmed.
+    pub operations_done: u64,
+    /// Of them, those that their agents have refused, or that did not fit any more when they came back.
+    pub operations_refused: u64,
     /// Agents that were declared unreachable.
     pub agents_unreachable: u64,
 }

@@ -11,11 +11,13 @@ use super::show::task_view;
 use super::state::TaskEntry;
 use super::view::{AgentStatus, Change};
 use super::{Effect, Master, Outbox};
+use crate::allocator::reservations;
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Asked, DeviceState, Event, FrameworkId, Reason, Reject, Resources, Source, Status, Task, TaskId, TaskKey,
-    TaskReport, TaskState, ToAgent, UpdateId,
+    AgentId, Asked, Event, FrameworkId, Reason, Reject, Resources, Source, Status, Task, TaskId, TaskKey, TaskReport,
+    TaskState, ToAgent, UpdateId,
 };
+use crate::planted::{Fault, planted};
 
 impl Master {
     /// A fresh entry; not charged.
@@ -30,6 +32,7 @@ impl Master {
             state,
             status,
             charged: None,
+            reserved: Vec::new(),
             outstanding: None,
             notice: None,
             kill: self.kills.remove(key),
@@ -52,10 +55,15 @@ impl Master {
         }
         let agent = self.agents.get_mut(&entry.agent).expect("a task's agent is known");
         agent.tasks.insert(key.clone());
-        let quantities = agent.quantities(&entry.task.resources);
+        let held = entry.task.resources.without_shared();
+        let quantities = agent.quantities(&held);
         entry.charged = Some(quantities.clone());
+        entry.reserved = held.reserved().map(|(role, part)| (role.clone(), part.clone())).collect();
         self.sorter.charge(&entry.task.role, key.framework, &quantities);
-        self.touched.agents.push(entry.agent);
+        entry.reserved.iter().for_each(|(role, part)| self.sorter.unreserve(role, part));
+        let id = entry.agent;
+        self.recompute_kept(id);
+        self.touched.agents.push(id);
         self.touched.frameworks.push(key.framework);
     }
 
@@ -66,7 +74,16 @@ impl Master {
         let id = entry.agent;
         let agent = self.agents.get_mut(&id).expect("a task's agent is known");
         agent.tasks.remove(key);
-        self.sorter.credit(&entry.task.role, key.framework, &quantities);
+        std::mem::take(&mut entry.reserved).iter().for_each(|(role, part)| self.sorter.reserve(role, part));
+        if entry.task.resources.iter().any(|(flavor, _)| reservations::expiry(flavor).is_some()) {
+            self.expiring.insert(id);
+        }
+        if planted(Fault::CountTwice) {
+            Arc::make_mut(&mut agent.free).add(&entry.task.resources.without_devices());
+        }
+        if !planted(Fault::NeverCredit) {
+            self.sorter.credit(&entry.task.role, key.framework, &quantities);
+        }
         let gone = !self.frameworks.contains_key(&key.framework);
         if gone && self.sorter.held(&entry.task.role, key.framework).is_empty() {
             self.sorter.remove(&entry.task.role, key.framework);
@@ -74,9 +91,10 @@ impl Master {
         if agent.overcommitted {
             self.recompute_free(id);
         } else {
-            Arc::make_mut(&mut agent.free).add(&entry.task.resources.without_devices());
+            Arc::make_mut(&mut agent.free).add(&entry.task.resources.counted());
         }
         self.soil_devices(key);
+        self.recompute_kept(id);
         self.touched.agents.push(id);
         self.touched.frameworks.push(key.framework);
         self.want_agent_round(id);
@@ -89,8 +107,7 @@ impl Master {
         let agent = self.agents.get_mut(&entry.agent).expect("a task's agent is known");
         for (device, _) in entry.task.resources.device_shares() {
             let Some(held) = agent.devices.get_mut(device) else { continue };
-            if matches!(&held.state, DeviceState::Allocated(holders) if holders.contains_key(key)) {
-                held.state = DeviceState::Cleaning { generation: held.cleaned + 1 };
+            if held.state.soil(key, held.cleaned + 1) {
                 held.since = since;
                 self.touched.devices.insert((entry.agent, device.clone()));
             }
@@ -114,7 +131,7 @@ impl Master {
             entry.state = report.state;
         }
         let state = entry.state;
-        if !state.is_terminal() {
+        if !state.is_terminal() && !planted(Fault::AdoptUncharged) {
             self.charge(key);
         } else if self.tasks[key].charged.is_some() {
             self.release(key);
@@ -198,7 +215,9 @@ impl Master {
             entry.changed = changed;
         }
         entry.status = status;
-        self.touched.tasks.insert(key.clone());
+        if !planted(Fault::StaleView) {
+            self.touched.tasks.insert(key.clone());
+        }
         if state.is_terminal() {
             if !was.is_terminal() {
                 match state {
@@ -230,7 +249,7 @@ impl Master {
         let mut is_next = true;
         if let Some(entry) = self.tasks.get_mut(key) {
             is_next = entry.outstanding.is_none();
-            entry.notice = Some(status.clone());
+            entry.notice = Some(status.clone()).filter(|_| !planted(Fault::NoticeNotKept));
         }
         // One at a time: after the agent's own, which came first, is acknowledged.
         if is_next {
@@ -336,7 +355,9 @@ impl Master {
         let record = KillRecord { agent: Some(entry.agent), grace };
         let agent = entry.agent;
         entry.kill = Some(record.clone());
-        out.push(Output::Persist(Record::Kill(key.clone(), Some(record))));
+        if !planted(Fault::KillNotDurable) {
+            out.push(Output::Persist(Record::Kill(key.clone(), Some(record))));
+        }
         self.to_agent(agent, ToAgent::Kill { task: key.clone(), grace }, out);
         Ok(())
     }
@@ -349,7 +370,8 @@ impl Master {
             if entry.kill.is_none() {
                 entry.kill = self.kills.remove(key);
             }
-            let Some(kill) = entry.kill.clone().filter(|_| !entry.state.is_terminal()) else { continue };
+            let is_due = !entry.state.is_terminal() && !planted(Fault::KillNotSentOnReturn);
+            let Some(kill) = entry.kill.clone().filter(|_| is_due) else { continue };
             self.to_agent(id, ToAgent::Kill { task: key.clone(), grace: kill.grace }, out);
         }
         let all_back = !self.may_be_elsewhere();
@@ -410,7 +432,7 @@ impl Master {
 
     /// Whether a task that this master does not know may run on an agent that it has not heard of in its term.
     fn may_be_elsewhere(&self) -> bool {
-        self.agents.values().any(|agent| !agent.heard && agent.status != AgentStatus::Gone)
+        !self.unheard.is_empty() && !planted(Fault::DenyBeforeAgentsAreBack)
     }
 
     fn unknown_status(&self, task: &TaskId) -> Status {
@@ -423,12 +445,12 @@ impl Master {
     pub(super) fn occupy(&mut self, agent: AgentId, key: &TaskKey, resources: &Resources) -> bool {
         let since = self.wall();
         let agent_entry = self.agents.get_mut(&agent).expect("the caller has found it");
-        if !Arc::make_mut(&mut agent_entry.free).subtract(resources) {
+        if !Arc::make_mut(&mut agent_entry.free).take(resources) {
             return false;
         }
         for (device, share) in resources.device_shares() {
             if let Some(entry) = agent_entry.devices.get_mut(device) {
-                entry.state = DeviceState::Allocated([(key.clone(), share.0)].into());
+                entry.state.give(entry.device.mode, key, share);
                 entry.since = since;
                 self.touched.devices.insert((agent, device.clone()));
             }

@@ -5,6 +5,8 @@ use crate::testing::{Market, device, shape, task};
 
 use super::{Command, Config};
 
+mod fairness;
+
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -394,6 +396,26 @@ fn a_framework_that_stays_away_is_removed_and_its_tasks_are_killed() {
     market.wait(secs(2)).expect("remove ci on a");
     market.update("a", "ci", "t1", TaskState::Killed).expect("ack ci/t1 to a");
     market.subscribe("ci").expect("error unknown_framework -> ci\nclose ci: unknown_framework");
+}
+
+#[test]
+fn a_framework_that_is_away_gets_no_more_time_by_a_failover_than_was_recorded() {
+    let mut market = small();
+    market.framework_leaves("ci").wait(secs(500)).failover();
+    // 600 s in all; the last eighth that was recorded as passed ended at 450.
+    market.register("a").wait(secs(149));
+    assert_eq!(market.registry().frameworks.len(), 1);
+    market.wait(secs(1));
+    assert!(market.registry().frameworks.is_empty());
+}
+
+#[test]
+fn a_framework_that_came_back_has_all_of_its_time_again() {
+    let mut market = small();
+    market.framework_leaves("ci").wait(secs(500)).subscribe("ci").framework_leaves("ci").wait(secs(599));
+    assert_eq!(market.registry().frameworks.len(), 1);
+    market.wait(secs(1));
+    assert!(market.registry().frameworks.is_empty());
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Filters(AgentId),
     /// Others wait for the agent, and an offer on it has been out long enough.
     Turn(AgentId),
+    /// A reservation of the agent ends.
+    Reservation(AgentId),
 }
 
 /// Names a timer that is set.

@@ -100,7 +100,7 @@ pub struct AgentView {
     /// What it is like.
     pub attributes: Arc<BTreeMap<Arc<str>, Attribute>>,
     /// What it has, devices excepted.
-    pub total: Resources,
+    pub total: Arc<Resources>,
     /// What its tasks hold, scalars of all flavors together.
     pub allocated: Quantities,
     /// What exclusive offers lock, likewise.

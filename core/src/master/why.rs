@@ -9,8 +9,8 @@ use super::view::AgentStatus;
 use super::{Master, Target};
 use crate::allocator::explain::{Cause, CauseKind, Explanation, Wait};
 use crate::model::{
-    Alternative, Count, DeviceState, FrameworkId, OfferMode, Reject, ResourceName, Resources, Role, Shape, TaskKey,
-    Time,
+    Alternative, Count, DeviceState, FrameworkId, OfferMode, Reject, ResourceName, Resources, Role, Shape, Share,
+    TaskKey, Time,
 };
 
 impl Master {
@@ -260,10 +260,13 @@ fn device_causes(agent: &Agent, shape: &Shape) -> Vec<CauseKind> {
             }
             let name = format!("{} on {}", entry.device.id, agent.record.name);
             let (order, cause) = match &entry.state {
-                DeviceState::Allocated(holders) => (
-                    0,
-                    CauseKind::DevicesHeld { held: holders.keys().map(|key| (name.clone(), key.clone())).collect() },
-                ),
+                DeviceState::Allocated(_) | DeviceState::Sliced(_) if entry.state.holders().next().is_some() => {
+                    let holder = |(key, share): (&TaskKey, Share)| (part_name(&name, share), key.clone());
+                    (0, CauseKind::DevicesHeld { held: entry.state.holders().map(holder).collect() })
+                }
+                DeviceState::Allocated(_) | DeviceState::Sliced(_) => {
+                    (1, CauseKind::DevicesCleaning { devices: vec![name] })
+                }
                 DeviceState::Cleaning { .. } => (1, CauseKind::DevicesCleaning { devices: vec![name] }),
                 DeviceState::Quarantined { reason } => {
                     (2, CauseKind::DevicesBroken { devices: vec![format!("{name} (quarantined: {reason})")] })
@@ -284,6 +287,11 @@ fn device_causes(agent: &Agent, shape: &Shape) -> Vec<CauseKind> {
         return vec![missing_here(agent, shape)];
     }
     groups.into_values().collect()
+}
+
+/// The name of a device, or of a part of it.
+fn part_name(name: &str, share: Share) -> String {
+    if share == Share::WHOLE { name.to_owned() } else { format!("{}‰ of {name}", share.0) }
 }
 
 /// Devices are free here, or none are here at all: too few, or none that matches.

@@ -1,12 +1,19 @@
 //! Claims: the part of a task that names the devices it holds.
 //!
-//! As text, `[COUNT | all] KIND [: SELECTOR] [ | alternative ]…`, for example `2 gpu: memory >= 40GiB | 4 gpu`.
+//! ```text
+//! claim       = alternative { "|" alternative }
+//! alternative = [ COUNT | "all" ] KIND { option } [ ":" SELECTOR ]
+//! option      = "share" AMOUNT | [ "prefer" ] ( "same-numa" | "same-root" | "linked" )
+//! ```
+//!
+//! For example `gpu`, `2 gpu: memory >= 40GiB | 4 gpu`, `4 gpu linked prefer same-numa: generation >= 8`, `gpu share 0.25`. A share is
+//! that much of each device, from 0.001 to 1; without one the claim is for the whole.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{Selector, SelectorError, Share, from_digits, is_name_char};
+use super::{Milli, Selector, SelectorError, Share, from_digits, is_name_char};
 
 #[cfg(test)]
 mod tests;
@@ -84,6 +91,40 @@ pub enum ClaimError {
         /// What stands where the count should.
         count: String,
     },
+    /// A word behind the kind that is no option.
+    #[error(
+        "device claim {text:?}: expected 'share', 'prefer', 'same-numa', 'same-root', 'linked' or ':', got {word:?}"
+    )]
+    BadOption {
+        /// The whole claim.
+        text: String,
+        /// What stands where an option should.
+        word: String,
+    },
+    /// `prefer` is not followed by a constraint.
+    #[error("device claim {text:?}: expected 'same-numa', 'same-root' or 'linked' after 'prefer', got {word:?}")]
+    BadPreference {
+        /// The whole claim.
+        text: String,
+        /// What stands there; empty at the end.
+        word: String,
+    },
+    /// The share is not a part of a device.
+    #[error("device claim {text:?}: expected a share from 0.001 to 1, got {share:?}")]
+    BadShare {
+        /// The whole claim.
+        text: String,
+        /// What stands where the share should; empty at the end.
+        share: String,
+    },
+    /// An option that is given twice.
+    #[error("device claim {text:?}: {option} is given twice")]
+    Twice {
+        /// The whole claim.
+        text: String,
+        /// Which option.
+        option: &'static str,
+    },
     /// The selector behind the colon does not parse.
     #[error("device claim {text:?}: {error}")]
     Selector {
@@ -145,20 +186,73 @@ fn split_alternatives(text: &str) -> Vec<&str> {
 
 fn parse_alternative(text: &str, part: &str) -> Result<Alternative, ClaimError> {
     let (head, selector) = part.split_once(':').unwrap_or((part, ""));
-    let selector = selector.parse().map_err(|error| ClaimError::Selector { text: text.to_owned(), error })?;
-    let words: Vec<&str> = head.split_whitespace().collect();
-    let (count, kind) = match words.as_slice() {
-        [kind] => (Count::Exactly(1), *kind),
-        [count, kind] => (parse_count(text, count)?, *kind),
-        _ => return Err(ClaimError::NoKind(text.to_owned())),
-    };
-    let is_kind =
-        kind.starts_with(|c: char| c.is_ascii_alphabetic()) && kind.len() <= 64 && kind.chars().all(is_name_char);
+    let mut words = head.split_whitespace().peekable();
+    let first = words.next().ok_or_else(|| ClaimError::NoKind(text.to_owned()))?;
     // `all` is a count; alone it asks for all of nothing.
-    if !is_kind || kind == "all" {
-        return Err(ClaimError::NoKind(text.to_owned()));
+    let (count, kind) = if is_kind(first) {
+        (Count::Exactly(1), first)
+    } else {
+        let kind = words.next().filter(|kind| is_kind(kind)).ok_or_else(|| ClaimError::NoKind(text.to_owned()))?;
+        (parse_count(text, first)?, kind)
+    };
+    let selector = selector.parse().map_err(|error| ClaimError::Selector { text: text.to_owned(), error })?;
+    let mut alternative =
+        Alternative { kind: Arc::from(kind), count, selector, share: Share::WHOLE, constraints: Vec::new() };
+    let mut has_share = false;
+    while let Some(word) = words.next() {
+        if word == "share" {
+            if std::mem::replace(&mut has_share, true) {
+                return Err(ClaimError::Twice { text: text.to_owned(), option: "share" });
+            }
+            alternative.share = parse_share(text, words.next().unwrap_or_default())?;
+        } else {
+            let strength = if word == "prefer" { Strength::Prefer } else { Strength::Require };
+            let constraint = if word == "prefer" { words.next().unwrap_or_default() } else { word };
+            alternative.constrain(text, constraint, strength)?;
+        }
     }
-    Ok(Alternative { kind: Arc::from(kind), count, selector, share: Share::WHOLE, constraints: Vec::new() })
+    Ok(alternative)
+}
+
+fn is_kind(word: &str) -> bool {
+    let is_word = word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.chars().all(is_name_char);
+    is_word && word.len() <= 64 && word != "all"
+}
+
+fn parse_share(text: &str, share: &str) -> Result<Share, ClaimError> {
+    let milli = share.parse::<Milli>().ok().and_then(|milli| u16::try_from(milli.0).ok());
+    let part = milli.filter(|milli| (1..=Share::WHOLE.0).contains(milli)).map(Share);
+    part.ok_or_else(|| ClaimError::BadShare { text: text.to_owned(), share: share.to_owned() })
+}
+
+impl Alternative {
+    fn constrain(&mut self, text: &str, word: &str, strength: Strength) -> Result<(), ClaimError> {
+        let Some(constraint) = DeviceConstraint::ALL.into_iter().find(|constraint| constraint.as_str() == word) else {
+            let (text, word) = (text.to_owned(), word.to_owned());
+            return Err(match strength {
+                Strength::Require => ClaimError::BadOption { text, word },
+                Strength::Prefer => ClaimError::BadPreference { text, word },
+            });
+        };
+        if self.constraints.iter().any(|(other, _)| *other == constraint) {
+            return Err(ClaimError::Twice { text: text.to_owned(), option: constraint.as_str() });
+        }
+        self.constraints.push((constraint, strength));
+        Ok(())
+    }
+}
+
+impl DeviceConstraint {
+    const ALL: [Self; 3] = [Self::SameNumaNode, Self::SamePciRoot, Self::Linked];
+
+    /// The word for it in a claim.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SameNumaNode => "same-numa",
+            Self::SamePciRoot => "same-root",
+            Self::Linked => "linked",
+        }
+    }
 }
 
 fn parse_count(text: &str, count: &str) -> Result<Count, ClaimError> {
@@ -184,6 +278,13 @@ impl fmt::Display for Alternative {
             write!(f, "{} ", self.count)?;
         }
         write!(f, "{}", self.kind)?;
+        if self.share != Share::WHOLE {
+            write!(f, " share {}", Milli(u64::from(self.share.0)))?;
+        }
+        for (constraint, strength) in &self.constraints {
+            let prefer = if *strength == Strength::Prefer { "prefer " } else { "" };
+            write!(f, " {prefer}{}", constraint.as_str())?;
+        }
         if self.selector.is_any() { Ok(()) } else { write!(f, ": {}", self.selector) }
     }
 }

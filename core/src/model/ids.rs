@@ -92,6 +92,10 @@ counter_id!(
     /// A gang: task groups on several agents that start together or not at all.
     GangId, "G", "G1-3"
 );
+counter_id!(
+    /// A change of an agent's reservations or volumes. Later ones of the same agent are larger, also across a failover.
+    OperationId, "X", "X1-3"
+);
 
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident($number:ty)) => {
@@ -176,6 +180,10 @@ text_id!(
 text_id!(
     /// A framework's name for one of its executors on an agent.
     ExecutorId
+);
+text_id!(
+    /// A persistent volume's name among those of its role on its agent; it names a directory there.
+    VolumeId
 );
 
 fn check_name(text: &str) -> Result<(), IdError> {

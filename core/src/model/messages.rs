@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{
     AgentId, Attribute, CallId, ClientId, ClusterId, Demand, DeviceId, DeviceReport, ExecutorId, FrameworkId, GangId,
-    Offer, OfferId, OfferMode, Reject, Resources, Role, Status, Task, TaskGroup, TaskId, TaskKey, TaskState, Term,
-    UpdateId,
+    Milli, Offer, OfferId, OfferMode, OperationId, Reject, Resources, Role, Status, Task, TaskGroup, TaskId, TaskKey,
+    TaskState, Term, UpdateId,
 };
 
 /// What a framework says of itself.
@@ -139,6 +139,20 @@ pub enum Operation {
     Create(Resources),
     /// Destroy these persistent volumes, and the data.
     Destroy(Resources),
+    /// Make a persistent volume larger.
+    Grow {
+        /// The volume as it is.
+        volume: Resources,
+        /// Disk of the same reservation that it is to have more.
+        addition: Resources,
+    },
+    /// Make a persistent volume smaller.
+    Shrink {
+        /// The volume as it is.
+        volume: Resources,
+        /// How much disk it is to have less.
+        by: Milli,
+    },
 }
 
 impl Operation {
@@ -150,6 +164,8 @@ impl Operation {
             Self::Unreserve(_) => "unreserve",
             Self::Create(_) => "create",
             Self::Destroy(_) => "destroy",
+            Self::Grow { .. } => "grow",
+            Self::Shrink { .. } => "shrink",
         }
     }
 }
@@ -249,6 +265,8 @@ pub struct AgentReport {
     pub tasks: Vec<TaskReport>,
     /// The gangs that it holds resources for.
     pub held: Vec<GangId>,
+    /// The last operation that it carried out; the resources hold what it led to.
+    pub operated: Option<OperationId>,
 }
 
 /// A task as its agent knows it.
@@ -291,12 +309,23 @@ pub enum FromAgent {
     },
     /// These devices have been cleaned and may be given out again.
     DevicesFree(Vec<(DeviceId, u64)>),
+    /// The slices of these shared devices that these tasks left have been cleaned and may be given out again.
+    SlicesFree(Vec<(DeviceId, TaskKey)>),
     /// The devices are now these.
     Devices(Vec<DeviceReport>),
     /// I hold what that gang needs of me.
     Held(GangId),
     /// I can't, or no longer, hold what that gang needs of me.
     NotHeld(GangId, Reject),
+    /// What became of an operation.
+    Operated {
+        /// Which.
+        id: OperationId,
+        /// Done, now or before, or why not.
+        result: Result<(), Reject>,
+        /// What the agent has now, devices excepted.
+        resources: Resources,
+    },
     /// The journal can't be written (or can be again): nothing new is started meanwhile.
     Journal {
         /// Whether it can't.
@@ -350,6 +379,13 @@ pub enum ToAgent {
     Start(GangId),
     /// Forget what is held for that gang.
     Release(GangId),
+    /// Change your reservations or volumes, and confirm it. A repeated one is confirmed again and not done again.
+    Operate {
+        /// Which operation; larger than all before it.
+        id: OperationId,
+        /// What to do.
+        operation: Operation,
+    },
     /// That framework is removed: kill its tasks, forget it.
     RemoveFramework(FrameworkId),
     /// Bytes for an executor.
@@ -361,6 +397,8 @@ pub enum ToAgent {
         /// The bytes.
         data: Arc<[u8]>,
     },
+    /// A person has seen to this device, which is quarantined: clean it once more, and give it out again if that succeeds.
+    ClearDevice(DeviceId),
     /// You are not wanted: end your tasks and forget your id.
     Shutdown(Reject),
 }

@@ -17,13 +17,14 @@ mod role;
 mod selector;
 mod task;
 mod time;
+mod volume;
 
 pub use attribute::Attribute;
 pub use claim::{Alternative, Claim, ClaimError, Count, DeviceConstraint, Strength};
-pub use device::{Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Proof, Topology};
+pub use device::{Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Proof, Slice, SliceState, Topology};
 pub use ids::{
-    AgentId, CallId, ClientId, ClusterId, ExecutorId, FrameworkId, GangId, IdError, OfferId, PeerId, Principal,
-    RequestId, TaskId, TaskKey, Term, UpdateId,
+    AgentId, CallId, ClientId, ClusterId, ExecutorId, FrameworkId, GangId, IdError, OfferId, OperationId, PeerId,
+    Principal, RequestId, TaskId, TaskKey, Term, UpdateId, VolumeId,
 };
 pub use messages::{
     Accept, AgentReport, Asked, Call, Event, FrameworkInfo, FromAgent, Launch, Operation, Outcome, Refusal, Rejection,
@@ -41,6 +42,7 @@ pub use role::{Role, RoleError};
 pub use selector::{Attributes, Selector, SelectorError};
 pub use task::{Body, ExecutorRef, Exit, Reason, Source, Status, Task, TaskGroup, TaskHealth, TaskState};
 pub use time::{Time, WallTime};
+pub use volume::{Volume, VolumeKey, VolumePathError};
 
 /// Whether `c` may stand in a name that people give: a resource's, a part of a role, a kind of device.
 fn is_name_char(c: char) -> bool {

@@ -1,4 +1,4 @@
-use super::{AgentId, OfferId, Resources, Role, TaskId, Term};
+use super::{AgentId, OfferId, Resources, Role, TaskId, Term, VolumeId};
 
 /// Why the master or an agent refuses something. Closed: each API maps the [`code`](Reject::code) to its own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +77,12 @@ pub enum Reject {
     /// The agent can't write its journal and starts nothing until it can.
     #[error("the agent's journal can't be written; it starts nothing new")]
     JournalDegraded,
+    /// A task uses the volume.
+    #[error("volume {0} is in use by a task")]
+    VolumeInUse(VolumeId),
+    /// The agent has a volume of that name for that role.
+    #[error("volume id {0} is used already for this role on this agent")]
+    DuplicateVolume(VolumeId),
     /// Another connection took over.
     #[error("another connection took over")]
     Superseded,
@@ -108,6 +114,8 @@ impl Reject {
             Self::Limit { .. } => "limit",
             Self::Unsupported(_) => "unsupported",
             Self::JournalDegraded => "journal_degraded",
+            Self::VolumeInUse(_) => "volume_in_use",
+            Self::DuplicateVolume(_) => "duplicate_volume",
             Self::Superseded => "superseded",
         }
     }
@@ -121,6 +129,7 @@ impl Reject {
                 | Self::ClaimNotMet(_)
                 | Self::AgentAway(_)
                 | Self::JournalDegraded
+                | Self::VolumeInUse(_)
                 | Self::ExceedsOffer { .. }
         )
     }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{DeviceId, Milli, MilliError, Ranges, RangesError, Role, RoleError, WallTime, is_name_char};
+use super::{
+    DeviceId, Milli, MilliError, Ranges, RangesError, Role, RoleError, Volume, VolumeKey, WallTime, is_name_char,
+};
 
 #[cfg(test)]
 mod tests;
@@ -193,8 +195,8 @@ pub enum Access {
 pub struct Flavor {
     /// The reservation stack, bottom first; each role lies strictly below the last. Empty means unreserved.
     pub reservations: Vec<Reservation>,
-    /// The id of the persistent volume that this disk is, if it is one.
-    pub volume: Option<Arc<str>>,
+    /// The persistent volume that this disk is, if it is one.
+    pub volume: Option<Volume>,
     /// The path or mount that this disk comes from, if it is not the root disk.
     pub disk_source: Option<Arc<str>>,
     /// Whether it may be taken back.
@@ -212,6 +214,18 @@ impl Flavor {
     /// Whether `role` may use it: unreserved, or reserved for the role itself or one above it.
     pub fn is_for(&self, role: &Role) -> bool {
         self.role().is_none_or(|reserved| reserved == role || role.is_below(reserved))
+    }
+
+    /// Whether it may be used by those who name only amounts: no volume, no disk of its own, firm and for one task at a time.
+    pub fn is_plain(&self) -> bool {
+        let is_common = self.volume.is_none() && self.disk_source.is_none();
+        is_common && self.access == Access::Sole && self.guarantee == Guarantee::Firm
+    }
+
+    /// Which volume of its agent this is, if it is one.
+    pub fn volume_key(&self) -> Option<VolumeKey> {
+        let (volume, role) = self.volume.as_ref().zip(self.role())?;
+        Some(VolumeKey { role: role.clone(), id: volume.id().clone(), disk_source: self.disk_source.clone() })
     }
 }
 
@@ -359,7 +373,12 @@ impl Resources {
 
     /// Whole devices.
     pub fn devices(ids: impl IntoIterator<Item = DeviceId>) -> Self {
-        let devices = ids.into_iter().map(|id| (id, Share::WHOLE)).collect();
+        Self::device_shares_of(ids.into_iter().map(|id| (id, Share::WHOLE)))
+    }
+
+    /// Parts of devices.
+    pub fn device_shares_of(shares: impl IntoIterator<Item = (DeviceId, Share)>) -> Self {
+        let devices = shares.into_iter().collect();
         Self::flavored(Flavor::default(), Amounts { devices, ..Amounts::default() })
     }
 
@@ -405,7 +424,7 @@ impl Resources {
     }
 
     /// The least that contains each of the two as for identity, and the sum of their scalars and shares.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         for (flavor, part) in other.iter() {
             match self.find(flavor) {
                 Ok(at) => self.0[at].1.merge(part),
@@ -454,10 +473,64 @@ impl Resources {
         Self(self.0.iter().filter_map(bare).collect())
     }
 
+    /// What a holder takes from others: no devices, which are kept by their state, and nothing that is shared.
+    #[must_use]
+    pub fn counted(&self) -> Self {
+        self.without_devices().without_shared()
+    }
+
+    /// What only one may hold at a time.
+    #[must_use]
+    pub fn without_shared(&self) -> Self {
+        Self(self.0.iter().filter(|(flavor, _)| flavor.access == Access::Sole).cloned().collect())
+    }
+
+    /// Takes what a task asks for: volumes whole, and what is shared stays. Nothing at all is taken, and `false`, if not all of it is here.
+    #[must_use = "false means that nothing was taken"]
+    pub fn take(&mut self, asked: &Self) -> bool {
+        let whole = |(flavor, part): (&Flavor, &Amounts)| flavor.volume.is_none() || self.get(flavor) == Some(part);
+        self.contains(asked) && asked.iter().all(whole) && self.subtract(&asked.without_shared())
+    }
+
+    /// Adds what another offer of the same agent holds; what is shared may be in both, and is the same thing.
+    pub fn add_offered(&mut self, offered: &Self) {
+        for (flavor, amounts) in offered.iter() {
+            if flavor.access == Access::Sole || self.get(flavor).is_none() {
+                self.add(&Self::flavored(flavor.clone(), amounts.clone()));
+            }
+        }
+    }
+
+    /// The part that those may use who name only amounts.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        Self(self.0.iter().filter(|(flavor, _)| flavor.is_plain()).cloned().collect())
+    }
+
+    /// The volumes, and the rest.
+    pub fn split_volumes(&self) -> (Self, Self) {
+        let (volumes, rest) = self.0.iter().cloned().partition(|(flavor, _)| flavor.volume.is_some());
+        (Self(volumes), Self(rest))
+    }
+
+    /// How much is reserved for which role; a role may come more than once.
+    pub fn reserved(&self) -> impl Iterator<Item = (&Role, &Quantities)> {
+        self.0.iter().filter_map(|(flavor, amounts)| Some((flavor.role()?, &amounts.scalars)))
+    }
+
     /// The scalars of all flavors together.
     pub fn quantities(&self) -> Quantities {
         let mut sum = Quantities::new();
         for (_, amounts) in self.iter() {
+            sum.add(&amounts.scalars);
+        }
+        sum
+    }
+
+    /// The scalars of all [plain](Flavor::is_plain) flavors together.
+    pub fn plain_quantities(&self) -> Quantities {
+        let mut sum = Quantities::new();
+        for (_, amounts) in self.iter().filter(|(flavor, _)| flavor.is_plain()) {
             sum.add(&amounts.scalars);
         }
         sum
@@ -556,7 +629,8 @@ impl fmt::Display for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
         for (flavor, amounts) in self.iter() {
-            let role = flavor.role().map(|role| format!("({role})")).unwrap_or_default();
+            let volume = flavor.volume.as_ref().map(|volume| format!("[{volume:?}]")).unwrap_or_default();
+            let role = flavor.role().map(|role| format!("({role}){volume}")).unwrap_or_default();
             parts.extend(amounts.scalars.iter().map(|(name, amount)| format!("{name}{role}:{amount}")));
             parts.extend(amounts.ranges.iter().map(|(name, ranges)| format!("{name}{role}:{ranges}")));
             parts.extend(amounts.sets.iter().map(|(name, set)| {

@@ -5,7 +5,8 @@
 //! or         = and { "||" and }
 //! and        = not { "&&" not }
 //! not        = "!" not | "(" selector ")" | comparison
-//! comparison = NAME [ ( "==" | "!=" | "<" | "<=" | ">" | ">=" ) literal | "in" "[" literal { "," literal } "]" ]
+//! comparison = NAME [ ( "==" | "!=" | "<" | "<=" | ">" | ">=" ) literal | "in" "[" literal { "," literal } "]" | "matches" PATTERN ]
+//! PATTERN    = "text" | WORD, in which * stands for any text and ? for any one character
 //! literal    = "text" | WORD | 12 | -3 | true | 40GiB | 550.54
 //! ```
 //!
@@ -56,6 +57,7 @@ enum Node {
     Not(Box<Self>),
     Compare { name: Arc<str>, operator: Operator, literal: Attribute },
     In { name: Arc<str>, literals: Vec<Attribute> },
+    Matches { name: Arc<str>, pattern: Arc<str> },
     True { name: Arc<str> },
 }
 
@@ -113,6 +115,9 @@ impl Node {
             Self::Either(parts) => parts.iter().any(|part| part.holds(thing)),
             Self::Not(part) => !part.holds(thing),
             Self::True { name } => thing.attribute(name) == Some(Attribute::Bool(true)),
+            Self::Matches { name, pattern } => {
+                matches!(thing.attribute(name), Some(Attribute::Text(text)) if is_like(pattern, &text))
+            }
             Self::Compare { name, operator, literal } => thing
                 .attribute(name)
                 .and_then(|value| value.compare(literal))
@@ -124,7 +129,9 @@ impl Node {
     }
 
     fn explain(&self, thing: &impl Attributes) -> String {
-        let (Self::Compare { name, .. } | Self::In { name, .. } | Self::True { name }) = self else {
+        let (Self::Compare { name, .. } | Self::In { name, .. } | Self::Matches { name, .. } | Self::True { name }) =
+            self
+        else {
             return self.to_string();
         };
         match thing.attribute(name) {
@@ -170,6 +177,7 @@ impl fmt::Display for Node {
             Self::Either(parts) => list(f, parts, " || "),
             Self::Not(part) => write!(f, "!{part}"),
             Self::True { name } => write!(f, "{name}"),
+            Self::Matches { name, pattern } => write!(f, "{name} matches \"{pattern}\""),
             Self::Compare { name, operator, literal } => {
                 write!(f, "{name} {} {}", operator.symbol(), spelled(literal))
             }
@@ -281,6 +289,9 @@ impl<'a> Parser<'a> {
         if self.take("in") {
             return Ok(Node::In { name, literals: self.literals()? });
         }
+        if self.take("matches") {
+            return Ok(Node::Matches { name, pattern: self.pattern()? });
+        }
         let Some(operator) = self.operator() else {
             return Ok(Node::True { name });
         };
@@ -310,6 +321,19 @@ impl<'a> Parser<'a> {
             literals.push(self.literal()?);
         }
         if self.take("]") { Ok(literals) } else { Err(self.expected("',' or ']'")) }
+    }
+
+    fn pattern(&mut self) -> Result<Arc<str>, SelectorError> {
+        let token = self.peek_token();
+        let quoted = token.strip_prefix('"').map(|rest| rest.strip_suffix('"'));
+        let pattern = match quoted {
+            Some(Some(inner)) => inner,
+            Some(None) => return Err(self.error("expected a closing '\"'".to_owned())),
+            None if token.starts_with(starts_word) => token,
+            None => return Err(self.expected("a pattern in quotes such as \"H1*\"")),
+        };
+        self.advance(token);
+        Ok(Arc::from(pattern))
     }
 
     fn literal(&mut self) -> Result<Attribute, SelectorError> {
@@ -361,6 +385,29 @@ impl<'a> Parser<'a> {
         let column = self.text[..self.at].chars().count() + 1;
         SelectorError { text: self.text.to_owned(), column, message }
     }
+}
+
+/// Whether `text` is like `pattern`: `*` stands for any text, `?` for any one character. In time the product of their lengths at most.
+fn is_like(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut at, mut here) = (0, 0);
+    // Where to go on if what follows the last star does not match here: behind the star, one character later.
+    let mut retry: Option<(usize, usize)> = None;
+    while here < text.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                at += 1;
+                retry = Some((at, here));
+            }
+            Some(wanted) if *wanted == '?' || *wanted == text[here] => (at, here) = (at + 1, here + 1),
+            _ => {
+                let Some((behind, from)) = retry else { return false };
+                retry = Some((behind, from + 1));
+                (at, here) = (behind, from + 1);
+            }
+        }
+    }
+    pattern[at..].iter().all(|rest| *rest == '*')
 }
 
 fn plain_literal(token: &str) -> Option<Attribute> {

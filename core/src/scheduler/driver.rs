@@ -25,6 +25,7 @@ use crate::model::{
     Accept, AgentId, Asked, Call, ClusterId, FrameworkId, Offer, OfferId, Operation, Refusal, Reject, Role, Task,
     TaskId, TaskState, Term, Time,
 };
+use crate::planted::{Fault, planted};
 
 /// The most offers that stand in the book; more are declined.
 const BOOK_MAX: usize = 16_384;
@@ -308,7 +309,9 @@ impl<S: Scheduler> Driver<S> {
         let accept = Accept { id, agent, offers, operations, refusal };
         for task in calls::launched(&accept) {
             let tracked = Tracked::launched(agent, id);
-            self.save(tracked.record(task), out);
+            if !planted(Fault::LaunchNotSaved) {
+                self.save(tracked.record(task), out);
+            }
             self.tasks.insert(task.clone(), tracked);
             self.stats.launches += 1;
         }

@@ -18,15 +18,19 @@
 //! # }
 //! ```
 
+mod reserve;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use reserve::OfferedVolume;
+
 use super::Out;
 use crate::allocator::claims;
 use crate::model::{
-    Access, AgentId, Amounts, Attribute, Attributes, Claim, Device, DeviceId, Flavor, Guarantee, Milli, Offer, OfferId,
-    Operation, Quantities, Refusal, ResourceName, Resources, Role, Selector, Shape, Share, Task, TaskGroup,
+    AgentId, Amounts, Attribute, Attributes, Claim, Device, DeviceId, DeviceMode, Flavor, Milli, Offer, OfferId,
+    Operation, Quantities, Refusal, ResourceName, Resources, Role, Selector, Shape, Share, Task, TaskGroup, VolumeId,
 };
 
 /// What a task needs of a machine.
@@ -38,6 +42,8 @@ pub struct Needs {
     pub claims: Vec<Claim>,
     /// How many ports.
     pub ports: u16,
+    /// Persistent volumes of its role, by name; the machine must have them all.
+    pub volumes: Vec<VolumeId>,
     /// What the machine must be like.
     pub constraint: Selector,
 }
@@ -45,7 +51,7 @@ pub struct Needs {
 impl Needs {
     /// `resources`, on any machine.
     pub fn new(resources: Quantities) -> Self {
-        Self { resources, claims: Vec::new(), ports: 0, constraint: Selector::any() }
+        Self { resources, claims: Vec::new(), ports: 0, volumes: Vec::new(), constraint: Selector::any() }
     }
 
     /// A demand's shape: `count` tasks called `name` wait for this.
@@ -93,6 +99,8 @@ pub struct Host {
     attributes: Arc<BTreeMap<Arc<str>, Attribute>>,
     offers: Vec<OfferId>,
     left: Resources,
+    /// Persistent volumes, those that this round makes among them.
+    volumes: Resources,
     devices: BTreeMap<DeviceId, Arc<Device>>,
     operations: Vec<Operation>,
     placed: usize,
@@ -126,6 +134,7 @@ impl Host {
             attributes: offer.attributes.clone(),
             offers: Vec::new(),
             left: Resources::new(),
+            volumes: Resources::new(),
             devices: BTreeMap::new(),
             operations: Vec::new(),
             placed: 0,
@@ -134,8 +143,14 @@ impl Host {
 
     /// Adds an offer; one that repeats devices of an earlier one replaces what that offered.
     fn add(&mut self, offer: &Offer, role: &Role) {
-        if offer.devices.iter().any(|device| self.devices.contains_key(&device.id)) {
+        let whole = |(id, share): (&DeviceId, Share)| {
+            let here = self.left.device_shares().find(|(here, _)| *here == id).map_or(0, |(_, Share(part))| part);
+            let known = self.devices.get(id);
+            known.is_some_and(|device| device.mode == DeviceMode::Exclusive || here + share.0 > Share::WHOLE.0)
+        };
+        if offer.resources.device_shares().any(whole) {
             self.left = Resources::new();
+            self.volumes = Resources::new();
             self.devices.clear();
         }
         self.offers.push(offer.id);
@@ -143,6 +158,7 @@ impl Host {
         for (flavor, amounts) in offer.resources.iter().filter(|(flavor, _)| is_usable(flavor, role)) {
             self.left.add(&Resources::flavored(flavor.clone(), amounts.clone()));
         }
+        self.volumes.add_offered(&offer.resources.split_volumes().0);
     }
 
     /// How many tasks of these needs would fit by their scalars.
@@ -160,9 +176,15 @@ impl Host {
         let flavors = self.flavors();
         let mut taken = self.take_scalars(needs, &flavors)?;
         taken.add(&self.take_ports(needs, &flavors)?);
-        taken.add(&self.take_devices(needs, &flavors)?);
+        let devices = self.take_devices(needs, &flavors)?;
+        if !self.leaves_shares(needs, &devices, &taken) {
+            return None;
+        }
+        taken.add(&devices);
+        let volumes = self.take_volumes(&needs.volumes)?;
         let was_there = self.left.subtract(&taken);
         debug_assert!(was_there, "only what is left is taken");
+        taken.add(&volumes);
         let ports = taken.ranges(&ResourceName::ports()).numbers().collect();
         Some(Placement { agent: self.agent, agent_name: self.name.clone(), resources: taken, ports })
     }
@@ -190,6 +212,22 @@ impl Host {
             }
         }
         Some(taken)
+    }
+
+    /// Whether what is taken leaves the devices that are not taken what they keep of the machine for their tenants.
+    fn leaves_shares(&self, needs: &Needs, devices: &Resources, taken: &Resources) -> bool {
+        let share = |resources: &Resources, name| {
+            let parts = resources.device_shares().filter_map(|(id, share)| Some((self.devices.get(id)?, share)));
+            parts.map(|(device, Share(part))| device.host_share.get(name).0 * u64::from(part) / 1000).sum::<u64>()
+        };
+        needs.resources.iter().all(|(name, amount)| {
+            let (own, all) = (share(devices, name), share(&self.left, name));
+            let plain = |resources: &Resources| {
+                resources.get(&Flavor::default()).map_or(0, |amounts| amounts.scalars.get(name).0)
+            };
+            let used = plain(taken);
+            used == 0 || amount.0 <= own || plain(&self.left).saturating_sub(used) >= all.saturating_sub(own)
+        })
     }
 
     fn take_ports(&self, needs: &Needs, flavors: &[Flavor]) -> Option<Resources> {
@@ -227,8 +265,7 @@ fn holds(amounts: &Amounts, id: &DeviceId, share: Share) -> bool {
 
 /// Volumes, mounted disks and what may be taken back at any time are not for tasks that did not ask for them.
 fn is_usable(flavor: &Flavor, role: &Role) -> bool {
-    let is_plain = flavor.volume.is_none() && flavor.disk_source.is_none();
-    is_plain && flavor.access == Access::Sole && flavor.guarantee == Guarantee::Firm && flavor.is_for(role)
+    flavor.is_plain() && flavor.is_for(role)
 }
 
 impl Attributes for Host {
@@ -258,6 +295,7 @@ pub struct Plan {
     pub operations: Vec<Operation>,
 }
 
+// Reservations and volumes are in `reserve`.
 impl Packer {
     /// How many tasks one accept launches at most; what is left of the machine comes back as a new offer.
     pub const TASKS_MAX: usize = 10;

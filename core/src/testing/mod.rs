@@ -11,9 +11,13 @@
 //!
 //! Every message that the master sends is one line of the trace, with the names given here in place of ids.
 
+mod reservations;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use reservations::{labelled, refined, reserved, shared, until, volume};
 
 use crate::gate::Output;
 use crate::master::registry::{Record, Registry};
@@ -22,9 +26,9 @@ use crate::master::{Command, Config, Effect, Input, Master, Outbox, Reply, Targe
 use crate::model::{
     Accept, AgentId, AgentReport, Body, Call, CallId, Claim, ClientId, ClusterId, Demand, Device, DeviceId, DeviceMode,
     DeviceReport, DeviceState, Event, ExecutorRef, FrameworkId, FrameworkInfo, FromAgent, Health, Offer, OfferId,
-    OfferMode, Operation, PeerId, Principal, Proof, Refusal, RequestId, Resources, Role, Selector, Shape, Source,
-    Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time, ToAgent, Topology,
-    UpdateId,
+    OfferMode, Operation, OperationId, PeerId, Principal, Proof, Quantities, Refusal, RequestId, Resources, Role,
+    Selector, Shape, Share, Source, Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport,
+    TaskState, Time, ToAgent, Topology, UpdateId,
 };
 
 /// A device of `kind` and `model`, healthy and exclusive.
@@ -41,6 +45,7 @@ pub fn device(id: &str, kind: &str, model: &str) -> Device {
         health: Health::Healthy,
         nodes: Vec::new(),
         proof: Proof::TreeGone,
+        host_share: Quantities::new(),
     }
 }
 
@@ -80,6 +85,9 @@ struct AgentSide {
     devices: BTreeMap<DeviceId, DeviceReport>,
     tasks: BTreeMap<TaskKey, TaskReport>,
     client: ClientId,
+    /// Operations that it has got and not done yet.
+    inbox: Vec<(OperationId, Operation)>,
+    operated: Option<OperationId>,
 }
 
 #[derive(Debug)]
@@ -105,6 +113,14 @@ pub struct Market {
     frameworks: BTreeMap<String, FrameworkSide>,
     trace: Vec<String>,
     counter: u64,
+    checks: Checks,
+}
+
+/// When the whole state is checked, which takes time in proportion to the cluster's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Checks {
+    AfterEachStep,
+    WhenAsked,
 }
 
 impl Default for Market {
@@ -139,7 +155,24 @@ impl Market {
             frameworks: BTreeMap::new(),
             trace: Vec::new(),
             counter: 0,
+            checks: Checks::AfterEachStep,
         }
+    }
+
+    /// The same for a cluster that is too large to be checked after each step: it is when [`Market::check`] asks for it.
+    pub fn checked_when_asked(mut self) -> Self {
+        self.checks = Checks::WhenAsked;
+        self
+    }
+
+    /// The invariants hold, and the view made from changes equals the state.
+    ///
+    /// # Panics
+    /// If they do not.
+    pub fn check(&mut self) -> &mut Self {
+        self.master.check_invariants();
+        self.check_view();
+        self
     }
 
     /// An agent called `name` registers.
@@ -160,6 +193,8 @@ impl Market {
             devices: devices.into_iter().map(report).collect(),
             tasks: BTreeMap::new(),
             client,
+            inbox: Vec::new(),
+            operated: None,
         };
         self.agents.insert(name.to_owned(), side);
         self.register(name)
@@ -179,6 +214,7 @@ impl Market {
             devices: side.devices.values().cloned().collect(),
             tasks: side.tasks.values().cloned().collect(),
             held: Vec::new(),
+            operated: side.operated,
         };
         self.from_agent(name, FromAgent::Register(Box::new(report)))
     }
@@ -352,6 +388,33 @@ impl Market {
         self.from_agent(agent, FromAgent::DevicesFree(vec![(id, generation)]))
     }
 
+    /// The agent has cleaned the slice of a shared device that a task left.
+    pub fn slice_cleaned(&mut self, agent: &str, device: &str, framework: &str, task: &str) -> &mut Self {
+        let (id, key) = (DeviceId::new(device), self.key(framework, task));
+        if let Some(report) = self.agents.get_mut(agent).expect("an agent of that name").devices.get_mut(&id) {
+            report.state.soil(&key, 1);
+            report.state.free_slice(&key);
+        }
+        self.from_agent(agent, FromAgent::SlicesFree(vec![(id, key)]))
+    }
+
+    /// The agent tells that a device of it is in this state.
+    pub fn device_is(&mut self, agent: &str, device: &str, state: DeviceState) -> &mut Self {
+        let side = self.agents.get_mut(agent).expect("an agent of that name");
+        side.devices.get_mut(&DeviceId::new(device)).expect("a device of that name").state = state;
+        let reports = self.agents[agent].devices.values().cloned().collect();
+        self.from_agent(agent, FromAgent::Devices(reports))
+    }
+
+    /// A device of the agent is in order from now on.
+    pub fn device_works(&mut self, agent: &str, device: &str) -> &mut Self {
+        let side = self.agents.get_mut(agent).expect("an agent of that name");
+        let report = side.devices.get_mut(&DeviceId::new(device)).expect("a device of that name");
+        report.device = Arc::new(Device { health: Health::Healthy, ..(*report.device).clone() });
+        let reports = side.devices.values().cloned().collect();
+        self.from_agent(agent, FromAgent::Devices(reports))
+    }
+
     /// The framework kills a task.
     pub fn kill(&mut self, framework: &str, id: &str) -> &mut Self {
         let call = CallId(self.next());
@@ -442,9 +505,10 @@ impl Market {
         let mut out = Outbox::new();
         self.master.step(self.now, input, &mut out);
         self.take(out);
-        self.master.check_invariants();
-        self.check_view();
-        self
+        match self.checks {
+            Checks::AfterEachStep => self.check(),
+            Checks::WhenAsked => self,
+        }
     }
 
     /// The view made from changes equals the state, ended tasks excepted.
@@ -496,7 +560,9 @@ impl Market {
             ToAgent::Kill { task, .. } => format!("kill {} on {name}", self.task_name(&task)),
             ToAgent::Acknowledge { task, .. } => format!("ack {} to {name}", self.task_name(&task)),
             ToAgent::RemoveFramework(id) => format!("remove {} on {name}", self.framework_name(id)),
+            ToAgent::ClearDevice(device) => format!("clear {device} on {name}"),
             ToAgent::Shutdown(reject) => format!("shutdown {name}: {}", reject.code()),
+            ToAgent::Operate { id, operation } => self.on_operate(&name, id, operation),
             other => format!("{other:?} to {name}"),
         };
         self.trace.push(line);
@@ -506,13 +572,13 @@ impl Market {
         let mut parts = Vec::new();
         for task in launch.group.tasks {
             let key = TaskKey::new(launch.framework, task.id.clone());
-            let devices: Vec<&str> = task.resources.device_shares().map(|(id, _)| id.as_str()).collect();
+            let devices: Vec<String> = task.resources.device_shares().map(part_text).collect();
             let with = if devices.is_empty() { String::new() } else { format!(" with {}", devices.join(",")) };
             parts.push(format!("{}{with}", self.task_name(&key)));
             let side = self.agents.get_mut(name).expect("it was found");
             for (device, share) in task.resources.device_shares() {
                 if let Some(report) = side.devices.get_mut(device) {
-                    report.state = DeviceState::Allocated([(key.clone(), share.0)].into());
+                    report.state.give(report.device.mode, &key, share);
                 }
             }
             side.tasks.insert(key, TaskReport { framework: launch.framework, task, state: TaskState::Staging });
@@ -551,6 +617,10 @@ impl Market {
             }
             Event::Outcome(outcome) => {
                 for rejection in outcome.rejected {
+                    if rejection.tasks.is_empty() {
+                        self.trace.push(format!("rejected {} -> {name}", rejection.reject));
+                        continue;
+                    }
                     let tasks: Vec<&str> = rejection.tasks.iter().map(TaskId::as_str).collect();
                     self.trace.push(format!("rejected {} {} -> {name}", tasks.join(","), rejection.reject.code()));
                 }
@@ -575,4 +645,9 @@ impl Market {
     fn task_name(&self, key: &TaskKey) -> String {
         format!("{}/{}", self.framework_name(key.framework), key.task)
     }
+}
+
+/// A device, or `ID/THOUSANDTHS` of it.
+fn part_text((id, share): (&DeviceId, Share)) -> String {
+    if share == Share::WHOLE { id.to_string() } else { format!("{id}/{}", share.0) }
 }

@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::model::{
-    Claim, ClaimError, ExecutorRef, Milli, MilliError, ResourceName, Role, Selector, SelectorError, Shape, Task, TaskId,
+    Claim, ClaimError, ExecutorRef, IdError, Milli, MilliError, ResourceName, Role, Selector, SelectorError, Shape,
+    Task, TaskId, VolumeId,
 };
 use rialto_core::scheduler::placement::{Needs, Placement};
 use rialto_proto::spec::{CommandSpec, HealthCheck, TaskSpec};
@@ -45,6 +46,9 @@ pub enum CommandError {
     /// A claim does not parse.
     #[error(transparent)]
     Claim(#[from] ClaimError),
+    /// A volume's name does not parse.
+    #[error("volume: {0}")]
+    Volume(IdError),
     /// The constraint does not parse.
     #[error("constraint: {0}")]
     Constraint(#[from] SelectorError),
@@ -131,6 +135,15 @@ impl Command {
     pub const fn ports(mut self, count: u16) -> Self {
         self.needs.ports = count;
         self
+    }
+
+    /// The same with a persistent volume of its role, which the machine must have.
+    ///
+    /// # Errors
+    /// If that is not a name of a volume.
+    pub fn volume(mut self, id: &str) -> Result<Self, CommandError> {
+        self.needs.volumes.push(VolumeId::new(id).map_err(CommandError::Volume)?);
+        Ok(self)
     }
 
     /// The same with one more claim: `"gpu"`, `"2 gpu: memory >= 40GiB | 4 gpu"`.

@@ -126,6 +126,7 @@ fn agent_row(agent: &api::Agent, snapshot: &Snapshot) -> Markup {
             }
             td.muted {
                 @for (name, value) in &agent.attributes { span.tag { (name) "=" (attribute(value)) } " " }
+                @for part in &agent.reserved { span.tag title="reserved" { (part.owner()) ": " (part.text) } " " }
             }
         }
     }

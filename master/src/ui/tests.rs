@@ -32,7 +32,7 @@ fn view() -> View {
     view.frameworks.insert(FRAMEWORK, framework());
     view.tasks.insert(key(), Arc::new(task()));
     let gpu = DeviceId::new("GPU-1");
-    let state = DeviceState::Allocated(BTreeMap::from([(key(), 1000)]));
+    let state = DeviceState::Allocated(key());
     let device = DeviceView { device: Arc::new(device(&gpu)), state, since: WallTime(0) };
     view.devices.insert((AGENT, gpu), device);
     view
@@ -93,6 +93,7 @@ fn device(id: &DeviceId) -> Device {
         health: Health::Healthy,
         nodes: Vec::new(),
         proof: Proof::NodeClosed,
+        host_share: Quantities::new(),
     }
 }
 

@@ -317,6 +317,7 @@ pub(crate) fn report(known: Option<(AgentId, ClusterId)>) -> AgentReport {
         devices: Vec::new(),
         tasks: Vec::new(),
         held: Vec::new(),
+        operated: None,
     }
 }
 

@@ -1,4 +1,6 @@
-use rialto_core::model::{AgentId, AgentReport, ClusterId, DeviceId, FromAgent, Resources, TaskReport, ToAgent};
+use rialto_core::model::{
+    AgentId, AgentReport, ClusterId, DeviceId, FromAgent, Resources, TaskKey, TaskReport, ToAgent,
+};
 
 use super::error::{At, Converted};
 use super::scheduler::{data, to_data};
@@ -31,11 +33,17 @@ fn to_up(message: &FromAgent) -> Up {
             latest: latest.to_wire(),
         }),
         FromAgent::DevicesFree(devices) => Up::DevicesFree(v1::DevicesFree { devices: to_list(devices) }),
+        FromAgent::SlicesFree(slices) => Up::SlicesFree(v1::SlicesFree { slices: to_list(slices) }),
         FromAgent::Devices(devices) => Up::Devices(v1::Devices { devices: to_list(devices) }),
         FromAgent::Held(gang) => Up::Held(gang.to_wire()),
         FromAgent::NotHeld(gang, reject) => {
             Up::NotHeld(v1::NotHeld { gang: Some(gang.to_wire()), reject: Some(reject.to_wire()) })
         }
+        FromAgent::Operated { id, result, resources } => Up::Operated(v1::Operated {
+            id: Some(id.to_wire()),
+            reject: result.as_ref().err().map(Wire::to_wire),
+            resources: Some(resources.to_wire()),
+        }),
         FromAgent::Journal { degraded } => Up::Journal(v1::JournalState { degraded: *degraded }),
         FromAgent::Message { framework, executor, data } => Up::ExecutorMessage(v1::AgentMessage {
             framework: Some(framework.to_wire()),
@@ -52,11 +60,15 @@ fn from_up(message: Up) -> Converted<FromAgent> {
         Up::DevicesFree(free) => {
             list(free.devices, "devices", limits::MAX_DEVICES).at("devices_free").map(FromAgent::DevicesFree)
         }
+        Up::SlicesFree(free) => {
+            list(free.slices, "slices", limits::MAX_SLICES).at("slices_free").map(FromAgent::SlicesFree)
+        }
         Up::Devices(devices) => {
             list(devices.devices, "devices", limits::MAX_DEVICES).at("devices").map(FromAgent::Devices)
         }
         Up::Held(gang) => inside(gang, "held").map(FromAgent::Held),
         Up::NotHeld(not_held) => from_not_held(not_held).at("not_held"),
+        Up::Operated(operated) => from_operated(operated).at("operated"),
         Up::Journal(v1::JournalState { degraded }) => Ok(FromAgent::Journal { degraded }),
         Up::ExecutorMessage(message) => from_executor(message).at("executor_message"),
     }
@@ -72,6 +84,15 @@ fn from_update(update: v1::TaskUpdate) -> Converted<FromAgent> {
 
 fn from_not_held(not_held: v1::NotHeld) -> Converted<FromAgent> {
     Ok(FromAgent::NotHeld(required(not_held.gang, "gang")?, required(not_held.reject, "reject")?))
+}
+
+fn from_operated(operated: v1::Operated) -> Converted<FromAgent> {
+    let reject = optional(operated.reject, "reject")?;
+    Ok(FromAgent::Operated {
+        id: required(operated.id, "id")?,
+        result: reject.map_or(Ok(()), Err),
+        resources: optional::<Resources>(operated.resources, "resources")?.unwrap_or_default(),
+    })
 }
 
 fn from_executor(message: v1::AgentMessage) -> Converted<FromAgent> {
@@ -94,6 +115,18 @@ impl Wire for (DeviceId, u64) {
     }
 }
 
+impl Wire for (DeviceId, TaskKey) {
+    type Message = v1::SliceFree;
+
+    fn to_wire(&self) -> v1::SliceFree {
+        v1::SliceFree { device: self.0.to_wire(), task: Some(self.1.to_wire()) }
+    }
+
+    fn from_wire(free: v1::SliceFree) -> Converted<Self> {
+        Ok((inside(free.device, "device")?, required(free.task, "task")?))
+    }
+}
+
 impl Wire for AgentReport {
     type Message = v1::AgentReport;
 
@@ -108,6 +141,7 @@ impl Wire for AgentReport {
             devices: to_list(&self.devices),
             tasks: to_list(&self.tasks),
             held: to_list(&self.held),
+            operated: self.operated.map(|id| id.to_wire()),
         }
     }
 
@@ -125,6 +159,7 @@ impl Wire for AgentReport {
             devices: list(report.devices, "devices", limits::MAX_DEVICES)?,
             tasks: list(report.tasks, "tasks", limits::MAX_TASKS)?,
             held: list(report.held, "held", limits::MAX_GANGS)?,
+            operated: optional(report.operated, "operated")?,
         })
     }
 }
@@ -176,12 +211,16 @@ fn to_down(message: &ToAgent) -> Down {
         ToAgent::Hold { gang, groups } => Down::Hold(v1::Hold { gang: Some(gang.to_wire()), groups: to_list(groups) }),
         ToAgent::Start(gang) => Down::Start(gang.to_wire()),
         ToAgent::Release(gang) => Down::Release(gang.to_wire()),
+        ToAgent::Operate { id, operation } => {
+            Down::Operate(v1::Operate { id: Some(id.to_wire()), operation: Some(operation.to_wire()) })
+        }
         ToAgent::RemoveFramework(framework) => Down::RemoveFramework(framework.to_wire()),
         ToAgent::Message { framework, executor, data } => Down::ExecutorMessage(v1::AgentMessage {
             framework: Some(framework.to_wire()),
             executor: executor.to_wire(),
             data: to_data(data),
         }),
+        ToAgent::ClearDevice(device) => Down::ClearDevice(device.to_wire()),
         ToAgent::Shutdown(reject) => Down::Shutdown(reject.to_wire()),
     }
 }
@@ -195,8 +234,10 @@ fn from_down(message: Down) -> Converted<ToAgent> {
         Down::Hold(hold) => from_hold(hold).at("hold"),
         Down::Start(gang) => inside(gang, "start").map(ToAgent::Start),
         Down::Release(gang) => inside(gang, "release").map(ToAgent::Release),
+        Down::Operate(operate) => from_operate(operate).at("operate"),
         Down::RemoveFramework(framework) => inside(framework, "remove_framework").map(ToAgent::RemoveFramework),
         Down::ExecutorMessage(message) => to_executor(message).at("executor_message"),
+        Down::ClearDevice(device) => inside(device, "clear_device").map(ToAgent::ClearDevice),
         Down::Shutdown(reject) => inside(reject, "shutdown").map(ToAgent::Shutdown),
     }
 }
@@ -221,6 +262,10 @@ fn from_hold(hold: v1::Hold) -> Converted<ToAgent> {
         gang: required(hold.gang, "gang")?,
         groups: list(hold.groups, "groups", limits::MAX_OPERATIONS)?,
     })
+}
+
+fn from_operate(operate: v1::Operate) -> Converted<ToAgent> {
+    Ok(ToAgent::Operate { id: required(operate.id, "id")?, operation: required(operate.operation, "operation")? })
 }
 
 fn to_executor(message: v1::AgentMessage) -> Converted<ToAgent> {

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use rialto_core::model::{
-    AgentId, ClientId, ClusterId, DeviceId, ExecutorId, FrameworkId, GangId, OfferId, Role, Selector, TaskId, TaskKey,
-    Term, UpdateId,
+    AgentId, ClientId, ClusterId, DeviceId, ExecutorId, FrameworkId, GangId, OfferId, OperationId, Role, Selector,
+    TaskId, TaskKey, Term, UpdateId, VolumeId,
 };
 
 use super::{ConvertError, Converted, Wire, bytes_of, expected, inside, number_of, required};
@@ -24,7 +24,7 @@ macro_rules! counter_ids {
     )*};
 }
 
-counter_ids!(AgentId, FrameworkId, OfferId, GangId);
+counter_ids!(AgentId, FrameworkId, OfferId, GangId, OperationId);
 
 macro_rules! random_ids {
     ($($name:ident),*) => {$(
@@ -60,7 +60,7 @@ macro_rules! texts {
     )*};
 }
 
-texts!(TaskId, ExecutorId, Role, Selector);
+texts!(TaskId, ExecutorId, VolumeId, Role, Selector);
 
 impl Wire for DeviceId {
     type Message = String;

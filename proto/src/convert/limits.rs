@@ -26,10 +26,14 @@ pub const MAX_RESOURCE_ITEMS: usize = 16_384;
 pub const MAX_RANGE_NUMBER: u64 = 1 << 48;
 /// The most layers of a reservation: as deep as roles may be.
 pub const MAX_RESERVATIONS: usize = rialto_core::model::Role::MAX_DEPTH;
+/// The most volumes that one message or record names.
+pub const MAX_VOLUMES: usize = 65_536;
 /// The most devices of one agent.
 pub const MAX_DEVICES: usize = 4096;
 /// The most tenants of one device: each holds at least a thousandth.
 pub const MAX_TENANTS: usize = 1000;
+/// The most slices that one message names.
+pub const MAX_SLICES: usize = MAX_DEVICES * 16;
 /// The most links or nodes of one device.
 pub const MAX_DEVICE_LINKS: usize = 1024;
 /// The most claims of one task.

@@ -8,6 +8,7 @@ mod devices;
 mod error;
 mod fields;
 mod ids;
+mod operations;
 mod operator;
 mod reject;
 mod resources;

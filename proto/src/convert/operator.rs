@@ -33,6 +33,13 @@ impl Wire for Command {
             Self::SetWeight { role, weight_milli } => {
                 CommandKind::SetWeight(v1::SetWeight { role: role.to_wire(), weight_milli: *weight_milli })
             }
+            Self::ClearDevice { agent, device } => {
+                CommandKind::ClearDevice(v1::ClearDevice { agent: Some(agent.to_wire()), device: device.to_wire() })
+            }
+            Self::Operate { agent, operation } => CommandKind::Operate(v1::OperateAgent {
+                agent: Some(agent.to_wire()),
+                operation: Some(operation.to_wire()),
+            }),
             Self::Why(target) => CommandKind::Why(target.to_wire()),
         };
         v1::CommandRequest { command: Some(command) }
@@ -44,6 +51,11 @@ impl Wire for Command {
             CommandKind::Teardown(framework) => inside(framework, "teardown").map(Self::Teardown),
             CommandKind::MarkGone(agent) => inside(agent, "mark_gone").map(Self::MarkGone),
             CommandKind::SetWeight(set) => from_set_weight(set).at("set_weight"),
+            CommandKind::ClearDevice(clear) => from_clear_device(clear).at("clear_device"),
+            CommandKind::Operate(v1::OperateAgent { agent, operation }) => Ok(Self::Operate {
+                agent: required(agent, "operate.agent")?,
+                operation: required(operation, "operate.operation")?,
+            }),
             CommandKind::Why(target) => inside(target, "why").map(Self::Why),
         }
     }
@@ -51,6 +63,10 @@ impl Wire for Command {
 
 fn from_kill(kill: v1::OperatorKill) -> Converted<Command> {
     Ok(Command::Kill { task: required(kill.task, "task")?, grace: optional_duration(kill.grace_us, "grace_us")? })
+}
+
+fn from_clear_device(clear: v1::ClearDevice) -> Converted<Command> {
+    Ok(Command::ClearDevice { agent: required(clear.agent, "agent")?, device: inside(clear.device, "device")? })
 }
 
 fn from_set_weight(set: v1::SetWeight) -> Converted<Command> {

@@ -44,6 +44,8 @@ fn to_kind(reject: &Reject) -> Kind {
         Reject::Limit { what, limit } => Kind::Limit(v1::ExceededLimit { what: (*what).to_owned(), limit: *limit }),
         Reject::Unsupported(operation) => Kind::Unsupported((*operation).to_owned()),
         Reject::JournalDegraded => Kind::JournalDegraded(NOTHING),
+        Reject::VolumeInUse(volume) => Kind::VolumeInUse(volume.to_wire()),
+        Reject::DuplicateVolume(volume) => Kind::DuplicateVolume(volume.to_wire()),
         Reject::Superseded => Kind::Superseded(NOTHING),
     }
 }
@@ -74,6 +76,8 @@ fn from_kind(kind: Kind) -> Converted<Reject> {
         Kind::Limit(v1::ExceededLimit { what, limit }) => Reject::Limit { what: keep(&what), limit },
         Kind::Unsupported(operation) => Reject::Unsupported(keep(&operation)),
         Kind::JournalDegraded(_) => Reject::JournalDegraded,
+        Kind::VolumeInUse(volume) => Reject::VolumeInUse(inside(volume, "volume_in_use")?),
+        Kind::DuplicateVolume(volume) => Reject::DuplicateVolume(inside(volume, "duplicate_volume")?),
         Kind::Superseded(_) => Reject::Superseded,
     })
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use rialto_core::model::{
     Access, Amounts, DeviceId, Flavor, Guarantee, Milli, Quantities, Range, Ranges, Reservation, ReservationKind,
-    ResourceName, Resources, Share, WallTime,
+    ResourceName, Resources, Share, Volume, WallTime,
 };
 
 use super::error::{At, ConvertError};
@@ -91,7 +91,7 @@ fn to_amounts(flavor: &Flavor, amounts: &Amounts) -> v1::Amounts {
     message
 }
 
-fn amount(milli: u64) -> Converted<Milli> {
+pub(super) fn amount(milli: u64) -> Converted<Milli> {
     expected(milli <= Milli::MAX.0, || format!("expected at most {} thousandths, got {milli}", Milli::MAX.0))?;
     Ok(Milli(milli))
 }
@@ -151,7 +151,7 @@ impl Empty for BTreeSet<Arc<str>> {
     }
 }
 
-fn resource_name(name: &str) -> Converted<ResourceName> {
+pub(super) fn resource_name(name: &str) -> Converted<ResourceName> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let fits = (1..=limits::MAX_NAME).contains(&name.len()) && name.chars().all(good);
     let max = limits::MAX_NAME;
@@ -215,7 +215,8 @@ impl Wire for Flavor {
         let owned = |text: &Arc<str>| text.as_ref().to_owned();
         v1::Flavor {
             reservations: to_list(&self.reservations),
-            volume: self.volume.as_ref().map(owned),
+            volume: self.volume.as_ref().map(|volume| volume.id().to_wire()),
+            volume_path: self.volume.as_ref().map(|volume| volume.container_path().to_owned()),
             disk_source: self.disk_source.as_ref().map(owned),
             revocable: self.guarantee == Guarantee::Revocable,
             shared: self.access == Access::Shared,
@@ -227,12 +228,21 @@ impl Wire for Flavor {
         check_stack(&reservations).at("reservations")?;
         Ok(Self {
             reservations,
-            volume: optional_text(flavor.volume, "volume")?,
+            volume: volume(flavor.volume, flavor.volume_path.as_deref())?,
             disk_source: optional_text(flavor.disk_source, "disk_source")?,
             guarantee: if flavor.revocable { Guarantee::Revocable } else { Guarantee::Firm },
             access: if flavor.shared { Access::Shared } else { Access::Sole },
         })
     }
+}
+
+fn volume(id: Option<String>, path: Option<&str>) -> Converted<Option<Volume>> {
+    let Some(id) = id else {
+        expected(path.is_none(), || "expected none without a volume".to_owned()).at("volume_path")?;
+        return Ok(None);
+    };
+    let id = inside(id, "volume")?;
+    Volume::new(id, path.unwrap_or_default()).map(Some).map_err(ConvertError::here).at("volume_path")
 }
 
 fn check_stack(reservations: &[Reservation]) -> Converted<()> {

@@ -2,9 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rialto_core::model::{
-    Accept, Asked, Call, CallId, Event, Operation, Outcome, Refusal, Rejection, Resources, Role, TaskGroup, Term,
-};
+use rialto_core::model::{Accept, Asked, Call, CallId, Event, Outcome, Refusal, Rejection, Role, Term};
 
 use super::error::{At, ConvertError};
 use super::{
@@ -14,7 +12,6 @@ use super::{
 use crate::v1;
 use crate::v1::call::Call as CallKind;
 use crate::v1::event::Event as EventKind;
-use crate::v1::operation::Operation as OperationKind;
 
 impl Wire for Call {
     type Message = v1::Call;
@@ -159,31 +156,6 @@ impl Wire for Accept {
             operations: list(accept.operations, "operations", limits::MAX_OPERATIONS)?,
             refusal: optional::<Refusal>(accept.refusal, "refusal")?.unwrap_or_default(),
         })
-    }
-}
-
-impl Wire for Operation {
-    type Message = v1::Operation;
-
-    fn to_wire(&self) -> v1::Operation {
-        let operation = match self {
-            Self::Launch(group) => OperationKind::Launch(group.to_wire()),
-            Self::Reserve(resources) => OperationKind::Reserve(resources.to_wire()),
-            Self::Unreserve(resources) => OperationKind::Unreserve(resources.to_wire()),
-            Self::Create(resources) => OperationKind::Create(resources.to_wire()),
-            Self::Destroy(resources) => OperationKind::Destroy(resources.to_wire()),
-        };
-        v1::Operation { operation: Some(operation) }
-    }
-
-    fn from_wire(operation: v1::Operation) -> Converted<Self> {
-        match one_of(operation.operation)? {
-            OperationKind::Launch(group) => inside::<TaskGroup>(group, "launch").map(Self::Launch),
-            OperationKind::Reserve(resources) => inside::<Resources>(resources, "reserve").map(Self::Reserve),
-            OperationKind::Unreserve(resources) => inside::<Resources>(resources, "unreserve").map(Self::Unreserve),
-            OperationKind::Create(resources) => inside::<Resources>(resources, "create").map(Self::Create),
-            OperationKind::Destroy(resources) => inside::<Resources>(resources, "destroy").map(Self::Destroy),
-        }
     }
 }
 

@@ -5,7 +5,7 @@ pub struct Record {
     /// What happened.
     #[prost(
         oneof = "record::Record",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 21"
     )]
     pub record: ::core::option::Option<record::Record>,
 }
@@ -53,7 +53,26 @@ pub mod record {
         /// It is set aside no more.
         #[prost(message, tag = "13")]
         Released(super::super::super::v1::GangId),
+        /// An operation on reservations or volumes was carried out.
+        #[prost(message, tag = "20")]
+        Operated(super::Operated),
+        /// The data of a destroyed volume is gone.
+        #[prost(message, tag = "21")]
+        VolumeDestroyed(super::super::super::v1::VolumeKey),
     }
+}
+/// An operation on reservations or volumes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Operated {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<super::super::v1::OperationId>,
+    /// All that is reserved dynamically or a volume from now on.
+    #[prost(message, optional, tag = "2")]
+    pub reserved: ::core::option::Option<super::super::v1::Resources>,
+    /// The volumes whose data is to be removed.
+    #[prost(message, repeated, tag = "3")]
+    pub doomed: ::prost::alloc::vec::Vec<super::super::v1::VolumeKey>,
 }
 /// The agent's own id.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -97,6 +116,9 @@ pub struct DeviceChange {
     /// The number of its tenancies so far.
     #[prost(uint64, tag = "3")]
     pub generation: u64,
+    /// Why it is not given out again once it is clean; absent if it is.
+    #[prost(string, optional, tag = "4")]
+    pub condemned: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// A task that is to end.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

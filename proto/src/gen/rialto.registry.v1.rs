@@ -74,6 +74,16 @@ pub struct WeightEntry {
     #[prost(uint32, tag = "1")]
     pub weight_milli: u32,
 }
+/// An operation on reservations or volumes that its agent has not confirmed; key operation/X1-3.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OperationEntry {
+    /// Whose.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<super::super::v1::AgentId>,
+    /// What to do.
+    #[prost(message, optional, tag = "2")]
+    pub operation: ::core::option::Option<super::super::v1::Operation>,
+}
 /// How the registry sees an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -198,7 +198,7 @@ pub struct Flavor {
     /// The reservation stack, bottom first; each role strictly below the last.
     #[prost(message, repeated, tag = "1")]
     pub reservations: ::prost::alloc::vec::Vec<Reservation>,
-    /// The persistent volume that this disk is.
+    /// The id of the persistent volume that this disk is; comes with volume_path.
     #[prost(string, optional, tag = "2")]
     pub volume: ::core::option::Option<::prost::alloc::string::String>,
     /// The path or mount that this disk comes from.
@@ -210,6 +210,87 @@ pub struct Flavor {
     /// Whether several tasks may use it at once.
     #[prost(bool, tag = "5")]
     pub shared: bool,
+    /// Where tasks find the volume, relative to their sandbox.
+    #[prost(string, optional, tag = "6")]
+    pub volume_path: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A persistent volume on its agent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VolumeKey {
+    /// The role that its disk is reserved for.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// Its name there.
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    /// The path or mount that its disk comes from, if it is not the agent's own.
+    #[prost(string, optional, tag = "3")]
+    pub disk_source: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A change of an agent's reservations or volumes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OperationId {
+    /// The term in which the master gave this id out.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// A counter within the term, from 1.
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+}
+/// What can be done with resources.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Operation {
+    /// The operation.
+    #[prost(oneof = "operation::Operation", tags = "1, 2, 3, 4, 5, 6, 7")]
+    pub operation: ::core::option::Option<operation::Operation>,
+}
+/// Nested message and enum types in `Operation`.
+pub mod operation {
+    /// The operation.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Operation {
+        /// Start this group.
+        #[prost(message, tag = "1")]
+        Launch(super::TaskGroup),
+        /// Reserve these.
+        #[prost(message, tag = "2")]
+        Reserve(super::Resources),
+        /// Take the top layer of the reservation of these away.
+        #[prost(message, tag = "3")]
+        Unreserve(super::Resources),
+        /// Make these persistent volumes.
+        #[prost(message, tag = "4")]
+        Create(super::Resources),
+        /// Destroy these persistent volumes, and the data.
+        #[prost(message, tag = "5")]
+        Destroy(super::Resources),
+        /// Make a persistent volume larger.
+        #[prost(message, tag = "6")]
+        Grow(super::GrowVolume),
+        /// Make a persistent volume smaller.
+        #[prost(message, tag = "7")]
+        Shrink(super::ShrinkVolume),
+    }
+}
+/// A volume that is to be larger.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GrowVolume {
+    /// The volume as it is.
+    #[prost(message, optional, tag = "1")]
+    pub volume: ::core::option::Option<Resources>,
+    /// Disk of the same reservation that it is to have more.
+    #[prost(message, optional, tag = "2")]
+    pub addition: ::core::option::Option<Resources>,
+}
+/// A volume that is to be smaller.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ShrinkVolume {
+    /// The volume as it is.
+    #[prost(message, optional, tag = "1")]
+    pub volume: ::core::option::Option<Resources>,
+    /// How much disk it is to have less, in thousandths of a MiB.
+    #[prost(uint64, tag = "2")]
+    pub by_mib_milli: u64,
 }
 /// One layer of a reservation.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -278,6 +359,9 @@ pub struct Device {
     /// What "clean" can be shown by.
     #[prost(enumeration = "Proof", tag = "13")]
     pub proof: i32,
+    /// What of its machine is kept for its tenants; each name once.
+    #[prost(message, repeated, tag = "14")]
+    pub host_share: ::prost::alloc::vec::Vec<Scalar>,
 }
 /// A device and who may use it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -293,7 +377,7 @@ pub struct DeviceReport {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeviceState {
     /// The state.
-    #[prost(oneof = "device_state::State", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "device_state::State", tags = "1, 2, 3, 4, 5")]
     pub state: ::core::option::Option<device_state::State>,
 }
 /// Nested message and enum types in `DeviceState`.
@@ -304,7 +388,7 @@ pub mod device_state {
         /// Nobody holds it.
         #[prost(message, tag = "1")]
         Free(super::Nothing),
-        /// Held by tasks.
+        /// Held as a whole, by one task.
         #[prost(message, tag = "2")]
         Allocated(super::Tenants),
         /// Its tenant is gone or going; counts the tenancies of the device.
@@ -312,6 +396,45 @@ pub mod device_state {
         CleaningGeneration(u64),
         /// A person decides, because of this.
         #[prost(string, tag = "4")]
+        QuarantinedReason(::prost::alloc::string::String),
+        /// A shared device of which parts are given out; what no slice takes is free.
+        #[prost(message, tag = "5")]
+        Sliced(super::Slices),
+    }
+}
+/// The parts of a shared device that are not free; at least one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Slices {
+    /// Each task once; together at most the whole.
+    #[prost(message, repeated, tag = "1")]
+    pub slices: ::prost::alloc::vec::Vec<Slice>,
+}
+/// A part of a shared device.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Slice {
+    /// Whose it is or was.
+    #[prost(message, optional, tag = "1")]
+    pub task: ::core::option::Option<TaskKey>,
+    /// How much of the device, in thousandths.
+    #[prost(uint32, tag = "2")]
+    pub share_milli: u32,
+    /// Who may use it.
+    #[prost(oneof = "slice::State", tags = "3, 4, 5")]
+    pub state: ::core::option::Option<slice::State>,
+}
+/// Nested message and enum types in `Slice`.
+pub mod slice {
+    /// Who may use it.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum State {
+        /// Its tenant.
+        #[prost(message, tag = "3")]
+        Held(super::Nothing),
+        /// Its tenant is gone or going; numbers the tenancies of the device.
+        #[prost(uint64, tag = "4")]
+        CleaningGeneration(u64),
+        /// A person decides, because of this.
+        #[prost(string, tag = "5")]
         QuarantinedReason(::prost::alloc::string::String),
     }
 }
@@ -478,7 +601,7 @@ pub struct Reject {
     /// The reason.
     #[prost(
         oneof = "reject::Reason",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 30, 31"
     )]
     pub reason: ::core::option::Option<reject::Reason>,
 }
@@ -541,6 +664,12 @@ pub mod reject {
         /// Another connection took over.
         #[prost(message, tag = "18")]
         Superseded(super::Nothing),
+        /// A task uses this volume.
+        #[prost(string, tag = "30")]
+        VolumeInUse(::prost::alloc::string::String),
+        /// The agent has a volume of this id for that role.
+        #[prost(string, tag = "31")]
+        DuplicateVolume(::prost::alloc::string::String),
     }
 }
 /// A field that holds what it must not.
@@ -1262,35 +1391,6 @@ pub struct Accept {
     #[prost(message, optional, tag = "5")]
     pub refusal: ::core::option::Option<Refusal>,
 }
-/// What can be done with offered resources.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Operation {
-    /// The operation.
-    #[prost(oneof = "operation::Operation", tags = "1, 2, 3, 4, 5")]
-    pub operation: ::core::option::Option<operation::Operation>,
-}
-/// Nested message and enum types in `Operation`.
-pub mod operation {
-    /// The operation.
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Operation {
-        /// Start this group.
-        #[prost(message, tag = "1")]
-        Launch(super::TaskGroup),
-        /// Reserve these.
-        #[prost(message, tag = "2")]
-        Reserve(super::Resources),
-        /// Take the top layer of the reservation of these away.
-        #[prost(message, tag = "3")]
-        Unreserve(super::Resources),
-        /// Make these persistent volumes.
-        #[prost(message, tag = "4")]
-        Create(super::Resources),
-        /// Destroy these persistent volumes, and the data.
-        #[prost(message, tag = "5")]
-        Destroy(super::Resources),
-    }
-}
 /// For how long a framework does not want what it refuses.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Refusal {
@@ -1865,7 +1965,7 @@ pub struct ToAgentFrame {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FromAgent {
     /// The message.
-    #[prost(oneof = "from_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "from_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 20")]
     pub message: ::core::option::Option<from_agent::Message>,
 }
 /// Nested message and enum types in `FromAgent`.
@@ -1897,6 +1997,12 @@ pub mod from_agent {
         /// Bytes from an executor for its framework.
         #[prost(message, tag = "8")]
         ExecutorMessage(super::AgentMessage),
+        /// These slices of shared devices have been cleaned.
+        #[prost(message, tag = "20")]
+        SlicesFree(super::SlicesFree),
+        /// What became of an operation.
+        #[prost(message, tag = "21")]
+        Operated(super::Operated),
     }
 }
 /// All that an agent says of itself.
@@ -1932,6 +2038,22 @@ pub struct AgentReport {
     /// The gangs that it holds resources for.
     #[prost(message, repeated, tag = "9")]
     pub held: ::prost::alloc::vec::Vec<GangId>,
+    /// The last operation that it carried out; absent if none.
+    #[prost(message, optional, tag = "20")]
+    pub operated: ::core::option::Option<OperationId>,
+}
+/// What became of an operation.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Operated {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<OperationId>,
+    /// Why it was not done; absent if it was, now or before.
+    #[prost(message, optional, tag = "2")]
+    pub reject: ::core::option::Option<Reject>,
+    /// What the agent has now, devices excepted.
+    #[prost(message, optional, tag = "3")]
+    pub resources: ::core::option::Option<Resources>,
 }
 /// A task as its agent knows it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1976,6 +2098,23 @@ pub struct DeviceFree {
     #[prost(uint64, tag = "2")]
     pub generation: u64,
 }
+/// Slices of shared devices that may be given out again.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SlicesFree {
+    /// Which.
+    #[prost(message, repeated, tag = "1")]
+    pub slices: ::prost::alloc::vec::Vec<SliceFree>,
+}
+/// A slice that may be given out again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SliceFree {
+    /// Of which device.
+    #[prost(string, tag = "1")]
+    pub device: ::prost::alloc::string::String,
+    /// The task whose it was.
+    #[prost(message, optional, tag = "2")]
+    pub task: ::core::option::Option<TaskKey>,
+}
 /// An agent's devices.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Devices {
@@ -2017,7 +2156,7 @@ pub struct AgentMessage {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToAgent {
     /// The message.
-    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20")]
     pub message: ::core::option::Option<to_agent::Message>,
 }
 /// Nested message and enum types in `ToAgent`.
@@ -2055,7 +2194,23 @@ pub mod to_agent {
         /// You are not wanted.
         #[prost(message, tag = "10")]
         Shutdown(super::Reject),
+        /// A person has seen to this device, which is quarantined: clean it once more.
+        #[prost(string, tag = "20")]
+        ClearDevice(::prost::alloc::string::String),
+        /// Change your reservations or volumes.
+        #[prost(message, tag = "21")]
+        Operate(super::Operate),
     }
+}
+/// A change of an agent's reservations or volumes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Operate {
+    /// Larger than all before it.
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<OperationId>,
+    /// What to do; no launch.
+    #[prost(message, optional, tag = "2")]
+    pub operation: ::core::option::Option<Operation>,
 }
 /// A registration that was taken.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2577,16 +2732,16 @@ pub mod agents_server {
     }
 }
 /// What an operator asks for.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommandRequest {
     /// The command.
-    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5, 20")]
     pub command: ::core::option::Option<command_request::Command>,
 }
 /// Nested message and enum types in `CommandRequest`.
 pub mod command_request {
     /// The command.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Command {
         /// End a task.
         #[prost(message, tag = "1")]
@@ -2603,7 +2758,23 @@ pub mod command_request {
         /// Why does it wait?
         #[prost(message, tag = "5")]
         Why(super::WhyTarget),
+        /// Clean a device that is quarantined once more, and give it out again if that succeeds.
+        #[prost(message, tag = "20")]
+        ClearDevice(super::ClearDevice),
+        /// Change the reservations or volumes of an agent.
+        #[prost(message, tag = "21")]
+        Operate(super::OperateAgent),
     }
+}
+/// A change of reservations or volumes of what is free on an agent.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OperateAgent {
+    /// Whose.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentId>,
+    /// What to do; no launch.
+    #[prost(message, optional, tag = "2")]
+    pub operation: ::core::option::Option<Operation>,
 }
 /// A task to end.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2614,6 +2785,16 @@ pub struct OperatorKill {
     /// How long it gets; absent means what the task says.
     #[prost(uint64, optional, tag = "2")]
     pub grace_us: ::core::option::Option<u64>,
+}
+/// A device that a person has seen to.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClearDevice {
+    /// Of which agent.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentId>,
+    /// Which.
+    #[prost(string, tag = "2")]
+    pub device: ::prost::alloc::string::String,
 }
 /// A role's weight.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

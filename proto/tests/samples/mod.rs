@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::agent::{KillCause, Record as JournalRecord};
-use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, Record};
+use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
 use rialto_core::model::*;
 use rialto_proto::hello::Hello;
 use rialto_proto::spec::{Check, CommandSpec, ContainerSpec, HealthCheck, Limits, LogLimits, Rlimit, TaskSpec};
@@ -16,6 +16,7 @@ pub(crate) const TERM: Term = Term(3);
 const AGENT: AgentId = AgentId::new(Term(1), 3);
 const FRAMEWORK: FrameworkId = FrameworkId::new(Term(2), 5);
 const GANG: GangId = GangId::new(Term(2), 8);
+const OPERATION: OperationId = OperationId::new(Term(2), 9);
 const UUID: UpdateId = UpdateId(0xfeed);
 
 fn task_id() -> TaskId {
@@ -31,6 +32,31 @@ fn resources() -> Resources {
         "cpus:4;mem:8192;disk(eng/ci):100;ports:[31000-31005];zones:{a,b};licences:2".parse().expect("good");
     all.add(&Resources::devices([DeviceId::new("GPU-1")]));
     all
+}
+
+/// A shared volume on disk that was reserved by an operation, on top of what is configured.
+fn volume() -> Resources {
+    let layer = |role: &str, kind| Reservation {
+        role: Role::new(role).expect("a good role"),
+        kind,
+        principal: Some("ops".into()),
+        labels: BTreeMap::from([("k".into(), "v".into())]),
+        expires: Some(WallTime(1_800_000_000_000_000)),
+    };
+    let flavor = Flavor {
+        reservations: vec![layer("eng", ReservationKind::Static), layer("eng/ci", ReservationKind::Dynamic)],
+        volume: Some(Volume::new(volume_key().id, "var/data").expect("a good path")),
+        disk_source: Some("/mnt/d1".into()),
+        guarantee: Guarantee::Firm,
+        access: Access::Shared,
+    };
+    let mut scalars = Quantities::new();
+    scalars.set(&ResourceName::Disk, Milli::from_whole(100));
+    Resources::flavored(flavor, Amounts { scalars, ..Amounts::default() })
+}
+
+fn volume_key() -> VolumeKey {
+    VolumeKey { role: role(), id: VolumeId::new("data").expect("a good name"), disk_source: Some("/mnt/d1".into()) }
 }
 
 fn role() -> Role {
@@ -97,6 +123,7 @@ fn device() -> Device {
         health: Health::Healthy,
         nodes: vec!["/dev/nvidia0".into()],
         proof: Proof::NodeClosed,
+        host_share: Quantities::new(),
     }
 }
 
@@ -124,7 +151,7 @@ pub(crate) fn agent() -> Record {
         name: "m1".into(),
         admission: Admission::Unreachable,
         since: WallTime(1_700_000_000_000_000),
-        resources: resources(),
+        resources: resources().into(),
         attributes: attributes(),
     };
     Record::Agent(AGENT, Some(agent))
@@ -140,12 +167,21 @@ pub(crate) fn kill() -> Record {
     Record::Kill(key(), Some(KillRecord { agent: Some(AGENT), grace: Some(Duration::from_millis(1500)) }))
 }
 
+pub(crate) fn operation() -> Record {
+    Record::Operation(OPERATION, Some(OperationRecord { agent: AGENT, operation: Operation::Create(volume()) }))
+}
+
 pub(crate) fn weight() -> Record {
     Record::Weight(role(), Some(2500))
 }
 
 pub(crate) fn journal() -> Vec<JournalRecord> {
-    let device = |state| JournalRecord::Device { device: DeviceId::new("GPU-1"), state, generation: 4 };
+    let device =
+        |state| JournalRecord::Device { device: DeviceId::new("GPU-1"), state, generation: 4, condemned: None };
+    let held = Slice { share: Share(250), state: SliceState::Held };
+    let left = Slice { share: Share(500), state: SliceState::Cleaning { generation: 3 } };
+    let slices =
+        BTreeMap::from([(key(), held), (TaskKey::new(FRAMEWORK, TaskId::new("t-2").expect("a good name")), left)]);
     vec![
         JournalRecord::Client(ClientId(9)),
         JournalRecord::Registered { agent: AGENT, cluster: CLUSTER },
@@ -158,11 +194,20 @@ pub(crate) fn journal() -> Vec<JournalRecord> {
         JournalRecord::Finished { framework: FRAMEWORK, status: status(), remember: Duration::from_secs(60) },
         JournalRecord::Forgotten { task: key() },
         device(DeviceState::Free),
-        device(DeviceState::Allocated([(key(), 1000)].into())),
+        device(DeviceState::Allocated(key())),
         device(DeviceState::Cleaning { generation: 4 }),
         device(DeviceState::Quarantined { reason: "held by pid 7".into() }),
         JournalRecord::Hold { gang: GANG, groups: vec![launch()] },
         JournalRecord::Released(GANG),
+        device(DeviceState::Sliced(slices)),
+        JournalRecord::Device {
+            device: DeviceId::new("GPU-1"),
+            state: DeviceState::Allocated(key()),
+            generation: 5,
+            condemned: Some("it became unhealthy 4 times".into()),
+        },
+        JournalRecord::Operated { id: OPERATION, reserved: volume(), doomed: vec![volume_key()] },
+        JournalRecord::VolumeDestroyed(volume_key()),
     ]
 }
 
@@ -216,6 +261,7 @@ pub(crate) fn from_agent() -> Vec<FromAgent> {
         devices: vec![DeviceReport { device: Arc::new(device()), state: DeviceState::Free }],
         tasks: vec![TaskReport { framework: FRAMEWORK, task: task(), state: TaskState::Running }],
         held: vec![GANG],
+        operated: Some(OPERATION),
     };
     let update = FromAgent::Update { framework: FRAMEWORK, status: status(), latest: TaskState::Failed };
     vec![FromAgent::Register(Box::new(report)), update, FromAgent::DevicesFree(vec![(DeviceId::new("GPU-1"), 4)])]
@@ -227,6 +273,7 @@ pub(crate) fn to_agent() -> Vec<ToAgent> {
         ToAgent::Launch(launch()),
         ToAgent::Kill { task: key(), grace: None },
         ToAgent::Acknowledge { task: key(), uuid: UUID },
+        ToAgent::Operate { id: OPERATION, operation: Operation::Destroy(volume()) },
     ]
 }
 

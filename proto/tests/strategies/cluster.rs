@@ -5,10 +5,10 @@ use proptest::option;
 use proptest::prelude::*;
 use rialto_core::agent::{KillCause, Record as JournalRecord};
 use rialto_core::allocator::explain::{Cause, CauseKind, Explanation, Wait};
-use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, Record};
+use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
 use rialto_core::master::{Command, Reply, Target};
 
-use super::messages::info;
+use super::messages::{info, operation};
 use super::*;
 
 pub(crate) fn command() -> impl Strategy<Value = Command> {
@@ -21,8 +21,10 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         (task_key(), option::of(duration())).prop_map(|(task, grace)| Command::Kill { task, grace }),
         framework_id().prop_map(Command::Teardown),
         agent_id().prop_map(Command::MarkGone),
+        (agent_id(), device_id()).prop_map(|(agent, device)| Command::ClearDevice { agent, device }),
         (role(), 1..=u32::MAX).prop_map(|(role, weight_milli)| Command::SetWeight { role, weight_milli }),
         target.prop_map(Command::Why),
+        (agent_id(), operation()).prop_map(|(agent, operation)| Command::Operate { agent, operation }),
     ]
 }
 
@@ -72,7 +74,7 @@ pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
             name,
             admission,
             since: WallTime(since),
-            resources,
+            resources: resources.into(),
             attributes,
         },
     );
@@ -86,6 +88,8 @@ pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
         (framework_id(), framework).prop_map(|(id, framework)| Record::Framework(id, Some(framework))),
         (task_key(), kill).prop_map(|(task, kill)| Record::Kill(task, Some(kill))),
         (role(), any::<u32>()).prop_map(|(role, weight)| Record::Weight(role, Some(weight))),
+        (operation_id(), agent_id(), operation())
+            .prop_map(|(id, agent, operation)| Record::Operation(id, Some(OperationRecord { agent, operation }))),
     ]
 }
 
@@ -107,12 +111,13 @@ pub(crate) fn journal_record() -> impl Strategy<Value = JournalRecord> {
             remember
         }),
         task_key().prop_map(|task| JournalRecord::Forgotten { task }),
-        (device_id(), device_state(), any::<u64>()).prop_map(|(device, state, generation)| JournalRecord::Device {
-            device,
-            state,
-            generation
-        }),
+        (device_id(), device_state(), any::<u64>(), option::of(prose())).prop_map(
+            |(device, state, generation, condemned)| JournalRecord::Device { device, state, generation, condemned }
+        ),
         (gang_id(), vec(launch(), 0..2)).prop_map(|(gang, groups)| JournalRecord::Hold { gang, groups }),
         gang_id().prop_map(JournalRecord::Released),
+        (operation_id(), resources(), vec(volume_key(), 0..2))
+            .prop_map(|(id, reserved, doomed)| JournalRecord::Operated { id, reserved, doomed }),
+        volume_key().prop_map(JournalRecord::VolumeDestroyed),
     ]
 }

@@ -36,6 +36,8 @@ pub(crate) fn reject() -> impl Strategy<Value = Reject> {
         task_id().prop_map(Reject::UnknownTask),
         agent_id().prop_map(Reject::AgentAway),
         any::<u64>().prop_map(|term| Reject::OldTerm(Term(term))),
+        volume_id().prop_map(Reject::VolumeInUse),
+        volume_id().prop_map(Reject::DuplicateVolume),
     ]
 }
 
@@ -59,13 +61,15 @@ fn refusal() -> impl Strategy<Value = Refusal> {
     (duration(), option::of(prose())).prop_map(|(duration, reason)| Refusal { duration, reason })
 }
 
-fn operation() -> impl Strategy<Value = Operation> {
+pub(crate) fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         group().prop_map(Operation::Launch),
         resources().prop_map(Operation::Reserve),
         resources().prop_map(Operation::Unreserve),
         resources().prop_map(Operation::Create),
         resources().prop_map(Operation::Destroy),
+        (resources(), resources()).prop_map(|(volume, addition)| Operation::Grow { volume, addition }),
+        (resources(), 0..=Milli::MAX.0).prop_map(|(volume, by)| Operation::Shrink { volume, by: Milli(by) }),
     ]
 }
 
@@ -188,8 +192,9 @@ fn agent_report() -> impl Strategy<Value = AgentReport> {
         device_reports(),
         vec(task, 0..2),
         vec(gang_id(), 0..2),
+        option::of(operation_id()),
     )
-        .prop_map(|(agent, client, name, resources, attributes, devices, tasks, held)| AgentReport {
+        .prop_map(|(agent, client, name, resources, attributes, devices, tasks, held, operated)| AgentReport {
             agent,
             client: ClientId(client),
             name,
@@ -198,6 +203,7 @@ fn agent_report() -> impl Strategy<Value = AgentReport> {
             devices,
             tasks,
             held,
+            operated,
         })
 }
 
@@ -210,9 +216,15 @@ pub(crate) fn from_agent() -> impl Strategy<Value = FromAgent> {
             latest
         }),
         vec((device_id(), any::<u64>()), 0..3).prop_map(FromAgent::DevicesFree),
+        vec((device_id(), task_key()), 0..3).prop_map(FromAgent::SlicesFree),
         device_reports().prop_map(FromAgent::Devices),
         gang_id().prop_map(FromAgent::Held),
         (gang_id(), reject()).prop_map(|(gang, reject)| FromAgent::NotHeld(gang, reject)),
+        (operation_id(), option::of(reject()), resources()).prop_map(|(id, reject, resources)| FromAgent::Operated {
+            id,
+            result: reject.map_or(Ok(()), Err),
+            resources
+        }),
         any::<bool>().prop_map(|degraded| FromAgent::Journal { degraded }),
         (framework_id(), executor_id(), data()).prop_map(|(framework, executor, data)| FromAgent::Message {
             framework,
@@ -241,7 +253,9 @@ pub(crate) fn to_agent() -> impl Strategy<Value = ToAgent> {
         (gang_id(), vec(launch(), 0..2)).prop_map(|(gang, groups)| ToAgent::Hold { gang, groups }),
         gang_id().prop_map(ToAgent::Start),
         gang_id().prop_map(ToAgent::Release),
+        device_id().prop_map(ToAgent::ClearDevice),
         framework_id().prop_map(ToAgent::RemoveFramework),
+        (operation_id(), operation()).prop_map(|(id, operation)| ToAgent::Operate { id, operation }),
         (framework_id(), executor_id(), data()).prop_map(|(framework, executor, data)| ToAgent::Message {
             framework,
             executor,

@@ -42,9 +42,22 @@ counter!(agent_id, AgentId);
 counter!(framework_id, FrameworkId);
 counter!(offer_id, OfferId);
 counter!(gang_id, GangId);
+counter!(operation_id, OperationId);
 
 pub(crate) fn task_id() -> impl Strategy<Value = TaskId> {
     "[a-zA-Z0-9._-]{1,12}x".prop_map(|text| TaskId::new(&text).expect("a good name"))
+}
+
+pub(crate) fn volume_id() -> impl Strategy<Value = VolumeId> {
+    word().prop_map(|text| VolumeId::new(&text).expect("a good name"))
+}
+
+pub(crate) fn volume_key() -> impl Strategy<Value = VolumeKey> {
+    (role(), volume_id(), option::of(prose())).prop_map(|(role, id, disk_source)| VolumeKey { role, id, disk_source })
+}
+
+fn volume() -> impl Strategy<Value = Volume> {
+    (volume_id(), "[a-z]{1,4}(/[a-z]{1,4}){0,2}").prop_map(|(id, path)| Volume::new(id, &path).expect("a good path"))
 }
 
 pub(crate) fn executor_id() -> impl Strategy<Value = ExecutorId> {
@@ -98,7 +111,7 @@ pub(crate) fn resources() -> impl Strategy<Value = Resources> {
 
 fn flavor() -> impl Strategy<Value = Flavor> {
     let stack = vec((any::<bool>(), option::of(prose()), words(), option::of(any::<i64>())), 0..3);
-    (stack, option::of(prose()), option::of(prose()), any::<bool>(), any::<bool>()).prop_map(
+    (stack, option::of(volume()), option::of(prose()), any::<bool>(), any::<bool>()).prop_map(
         |(stack, volume, disk_source, revocable, shared)| Flavor {
             reservations: stack.into_iter().enumerate().map(|(depth, layer)| reservation(depth, layer)).collect(),
             volume,
@@ -177,31 +190,36 @@ pub(crate) fn device() -> impl Strategy<Value = Device> {
         health,
         vec("/dev/[a-z]{1,6}".prop_map(Arc::from), 0..3),
         prop_oneof![Just(Proof::NodeClosed), Just(Proof::TreeGone)],
+        host_share(),
     );
     (device_id(), word(), prose(), prose(), any::<u32>(), attributes(), topology, rest).prop_map(
-        |(id, kind, vendor, model, generation, attributes, topology, (mode, health, nodes, proof))| Device {
-            id,
-            kind,
-            vendor,
-            model,
-            generation,
-            attributes,
-            topology,
-            mode,
-            health,
-            nodes,
-            proof,
+        |(id, kind, vendor, model, generation, attributes, topology, (mode, health, nodes, proof, host_share))| {
+            Device { id, kind, vendor, model, generation, attributes, topology, mode, health, nodes, proof, host_share }
         },
     )
+}
+
+fn host_share() -> impl Strategy<Value = Quantities> {
+    (0..1_000_000_u64, 0..1_000_000_u64).prop_map(|(cpus, mem)| Quantities::of(Milli(cpus), Milli(mem)))
 }
 
 pub(crate) fn device_state() -> impl Strategy<Value = DeviceState> {
     prop_oneof![
         Just(DeviceState::Free),
-        btree_map(task_key(), 1..=1000_u16, 1..3).prop_map(DeviceState::Allocated),
+        task_key().prop_map(DeviceState::Allocated),
+        btree_map(task_key(), slice(), 1..3).prop_map(DeviceState::Sliced),
         any::<u64>().prop_map(|generation| DeviceState::Cleaning { generation }),
         prose().prop_map(|reason| DeviceState::Quarantined { reason }),
     ]
+}
+
+fn slice() -> impl Strategy<Value = Slice> {
+    let state = prop_oneof![
+        Just(SliceState::Held),
+        any::<u64>().prop_map(|generation| SliceState::Cleaning { generation }),
+        prose().prop_map(|reason| SliceState::Quarantined { reason }),
+    ];
+    (1..=500_u16, state).prop_map(|(share, state)| Slice { share: Share(share), state })
 }
 
 pub(crate) fn task() -> impl Strategy<Value = Task> {

@@ -1,10 +1,26 @@
-use std::collections::BTreeMap;
+use super::language::{World, agent_with_gpus, gpu, gpu_task, key, new_agent, slice_task};
+use crate::model::{
+    Device, DeviceId, DeviceMode, DeviceState, FromAgent, Health, Reason, Share, Slice, SliceState, TaskState, Topology,
+};
 
-use super::language::{agent_with_gpus, gpu, key, new_agent, slice_task};
-use crate::model::{Device, DeviceId, DeviceMode, DeviceState, FromAgent, Health, Reason, TaskState};
+fn held_by(task: &str) -> DeviceState {
+    DeviceState::Allocated(key(task))
+}
 
-fn held_by(task: &str, share: u16) -> DeviceState {
-    DeviceState::Allocated(BTreeMap::from([(key(task), share)]))
+/// A shared device with these slices.
+fn sliced(slices: &[(&str, u16, SliceState)]) -> DeviceState {
+    let slice = |(task, share, state): &(&str, u16, SliceState)| {
+        (key(task), Slice { share: Share(*share), state: state.clone() })
+    };
+    DeviceState::Sliced(slices.iter().map(slice).collect())
+}
+
+/// An agent with one shared GPU, `gpu-0`.
+fn agent_with_shared_gpu() -> World {
+    let mut a = new_agent();
+    a.discover_devices(vec![Device { mode: DeviceMode::Shared, ..gpu("gpu-0") }]);
+    a.connect();
+    a
 }
 
 #[test]
@@ -13,7 +29,7 @@ fn a_device_goes_from_tenant_to_cleaning_to_free() {
     a.launch_on("t1", &["gpu-0"]);
     let devices = a.expect_start("t1");
     assert_eq!(devices[&key("t1").task][0].id.as_str(), "gpu-0");
-    a.expect_device("gpu-0", &held_by("t1", 1000));
+    a.expect_device("gpu-0", &held_by("t1"));
     a.running("t1");
     a.expect_update("t1", TaskState::Running);
     a.ack("t1");
@@ -38,7 +54,7 @@ fn a_device_has_one_tenant() {
     let status = a.expect_update("t2", TaskState::Dropped);
     assert_eq!(status.reason, Some(Reason::DeviceUnavailable));
     // The master, which had given the device to t2, is told who has it.
-    assert_eq!(a.expect_devices()[0].state, held_by("t1", 1000));
+    assert_eq!(a.expect_devices()[0].state, held_by("t1"));
     a.run_on("t3", &["gpu-1"]);
     a.expect_nothing();
 }
@@ -68,7 +84,7 @@ fn an_answer_about_an_older_tenancy_changes_nothing() {
     let mut a = agent_with_gpus();
     a.run_on("t1", &["gpu-0"]);
     a.cleaned("gpu-0", 1);
-    a.expect_device("gpu-0", &held_by("t1", 1000));
+    a.expect_device("gpu-0", &held_by("t1"));
     a.exits("t1", 0);
     a.cleaned("gpu-0", 7);
     a.expect_device("gpu-0", &DeviceState::Cleaning { generation: 1 });
@@ -95,7 +111,7 @@ fn a_held_device_that_disappears_stays_held() {
     a.discover(&["gpu-1"]);
     let reports = a.expect_devices();
     let lost = reports.iter().find(|report| report.device.id.as_str() == "gpu-0").expect("it is reported");
-    assert_eq!((lost.device.health, &lost.state), (Health::Unhealthy, &held_by("t1", 1000)));
+    assert_eq!((lost.device.health, &lost.state), (Health::Unhealthy, &held_by("t1")));
     a.exits("t1", 0);
     a.expect_update("t1", TaskState::Finished);
     a.expect_nothing();
@@ -110,15 +126,6 @@ fn a_free_device_that_disappears_is_reported_no_more() {
     assert_eq!(a.expect_devices().len(), 1);
     a.discover(&["gpu-1"]);
     a.expect_nothing();
-}
-
-#[test]
-fn a_device_that_is_not_in_order_gets_no_tenant() {
-    let mut a = agent_with_gpus();
-    a.discover_devices(vec![Device { health: Health::Probation, ..gpu("gpu-0") }]);
-    a.expect_devices();
-    a.launch_on("t1", &["gpu-0"]);
-    assert_eq!(&*a.expect_update("t1", TaskState::Dropped).message, "device gpu-0 is probation");
 }
 
 #[test]
@@ -144,22 +151,96 @@ fn cleaning_is_started_again_after_a_crash() {
 
 #[test]
 fn a_shared_device_is_given_out_in_slices() {
-    let mut a = new_agent();
-    a.discover_devices(vec![Device { mode: DeviceMode::Shared, ..gpu("gpu-0") }]);
-    a.connect();
+    let mut a = agent_with_shared_gpu();
     a.launch_group(vec![slice_task("t1", "gpu-0", 600)]);
     a.launch_group(vec![slice_task("t2", "gpu-0", 400)]);
     a.launch_group(vec![slice_task("t3", "gpu-0", 1)]);
     a.expect_start("t1");
     a.expect_start("t2");
     assert_eq!(&*a.expect_update("t3", TaskState::Dropped).message, "device gpu-0 has not that much left");
-    a.expect_devices();
+    assert_eq!(a.expect_devices()[0].state, sliced(&[("t1", 600, SliceState::Held), ("t2", 400, SliceState::Held)]));
+}
+
+#[test]
+fn each_slice_is_cleaned_for_itself() {
+    let mut a = agent_with_shared_gpu();
+    a.launch_group(vec![slice_task("t1", "gpu-0", 600)]);
+    a.launch_group(vec![slice_task("t2", "gpu-0", 400)]);
     a.exits("t1", 0);
     a.expect_update("t1", TaskState::Finished);
-    assert_eq!(a.expect_devices()[0].state, held_by("t2", 400));
+    let left = ("t1", 600, SliceState::Cleaning { generation: 1 });
+    a.expect_device("gpu-0", &sliced(&[left.clone(), ("t2", 400, SliceState::Held)]));
+    assert_eq!(a.expect_slice_release("gpu-0", "t1"), 1);
+    a.launch_group(vec![slice_task("t3", "gpu-0", 1)]);
+    assert_eq!(&*a.expect_update("t3", TaskState::Dropped).message, "device gpu-0 has not that much left");
     a.exits("t2", 0);
-    a.expect_update("t2", TaskState::Finished);
-    assert_eq!(a.expect_release("gpu-0"), 1);
+    assert_eq!(a.expect_slice_release("gpu-0", "t2"), 2);
+    a.cleaned("gpu-0", 1);
+    a.expect_message(&FromAgent::SlicesFree(vec![(DeviceId::new("gpu-0"), key("t1"))]));
+    a.launch_group(vec![slice_task("t4", "gpu-0", 600)]);
+    a.expect_start("t4");
+    a.cleaned("gpu-0", 2);
+    a.expect_device("gpu-0", &sliced(&[("t4", 600, SliceState::Held)]));
+}
+
+#[test]
+fn the_whole_of_a_shared_device_is_given_out_alone() {
+    let mut a = agent_with_shared_gpu();
+    a.launch_group(vec![slice_task("t1", "gpu-0", 1)]);
+    a.launch_on("t2", &["gpu-0"]);
+    assert_eq!(&*a.expect_update("t2", TaskState::Dropped).message, "device gpu-0 has not that much left");
+    a.exits("t1", 0);
+    a.cleaned("gpu-0", 1);
+    a.expect_device("gpu-0", &DeviceState::Free);
+    a.launch_on("t3", &["gpu-0"]);
+    a.expect_start("t3");
+    a.launch_group(vec![slice_task("t4", "gpu-0", 1)]);
+    a.expect_update("t4", TaskState::Dropped);
+}
+
+#[test]
+fn a_slice_that_cant_be_cleaned_is_quarantined_and_the_rest_is_not() {
+    let mut a = agent_with_shared_gpu();
+    a.launch_group(vec![slice_task("t1", "gpu-0", 600)]);
+    a.exits("t1", 0);
+    a.not_cleaned("gpu-0", 1, "its memory is not free");
+    a.expect_notice("device gpu-0 is quarantined: its memory is not free");
+    let quarantined = sliced(&[("t1", 600, SliceState::Quarantined { reason: "its memory is not free".into() })]);
+    assert_eq!(a.expect_devices()[0].state, quarantined);
+    a.launch_group(vec![slice_task("t2", "gpu-0", 401)]);
+    a.expect_update("t2", TaskState::Dropped);
+    a.launch_group(vec![slice_task("t3", "gpu-0", 400)]);
+    a.expect_start("t3");
+}
+
+#[test]
+fn slices_survive_a_crash() {
+    let mut a = agent_with_shared_gpu();
+    a.launch_group(vec![slice_task("t1", "gpu-0", 100)]);
+    a.launch_group(vec![slice_task("t2", "gpu-0", 200)]);
+    a.running("t2");
+    a.exits("t1", 0);
+    a.crash_and_recover();
+    a.discover_devices(vec![Device { mode: DeviceMode::Shared, ..gpu("gpu-0") }]);
+    let left = ("t1", 100, SliceState::Cleaning { generation: 1 });
+    a.expect_device("gpu-0", &sliced(&[left, ("t2", 200, SliceState::Held)]));
+    assert_eq!(a.expect_slice_release("gpu-0", "t1"), 1);
+}
+
+#[test]
+fn the_devices_given_must_meet_what_holds_across_them() {
+    let on_node = |id: &str, node| {
+        let topology = Topology { numa_node: Some(node), ..Topology::default() };
+        Device { topology, ..gpu(id) }
+    };
+    let mut a = new_agent();
+    a.discover_devices(vec![on_node("gpu-0", 0), on_node("gpu-1", 1)]);
+    a.connect();
+    let mut task = gpu_task("t1", &["gpu-0", "gpu-1"]);
+    task.claims = vec!["2 gpu same-numa".parse().expect("a good claim")];
+    a.launch_group(vec![task]);
+    let status = a.expect_update("t1", TaskState::Dropped);
+    assert_eq!(&*status.message, "device claim 2 gpu same-numa is not met by the devices that were given");
 }
 
 #[test]

@@ -33,6 +33,7 @@ pub(super) struct World {
     term: Term,
     heard: BTreeMap<TaskKey, UpdateId>,
     starts: u64,
+    resources: Resources,
 }
 
 /// An agent with 4 cores, 8 GiB and ten ports, connected and registered.
@@ -62,6 +63,7 @@ pub(super) fn new_agent() -> World {
         term: Term(1),
         heard: BTreeMap::new(),
         starts: 1,
+        resources: config(1).resources,
     }
 }
 
@@ -70,6 +72,7 @@ pub(super) fn config(seed: u64) -> Config {
         name: "host-1".into(),
         resources: "cpus:4;mem:8192;ports:[31000-31009]".parse().expect("they are well formed"),
         attributes: BTreeMap::new(),
+        host_share_milli: 0,
         origin: WallTime(1_000_000),
         seed,
     }
@@ -96,6 +99,7 @@ pub(super) fn gpu(id: &str) -> Device {
         health: Health::Healthy,
         nodes: Vec::new(),
         proof: Proof::TreeGone,
+        host_share: crate::model::Quantities::new(),
     }
 }
 
@@ -231,6 +235,22 @@ impl World {
         self.master_says(ToAgent::Acknowledge { task: key(id), uuid });
     }
 
+    /// An operator has seen to a device.
+    pub(super) fn clear(&mut self, id: &str) {
+        self.master_says(ToAgent::ClearDevice(DeviceId::new(id)));
+    }
+
+    /// The source of `gpu-0`, which has only that, tells how it is.
+    pub(super) fn gpu_is(&mut self, health: Health) {
+        self.discover_devices(vec![Device { health, ..gpu("gpu-0") }]);
+    }
+
+    #[track_caller]
+    pub(super) fn expect_health(&self, id: &str, health: Health) {
+        let report = self.agent.device_reports().into_iter().find(|report| report.device.id.as_str() == id);
+        assert_eq!(report.map(|report| report.device.health), Some(health));
+    }
+
     /// Time passes; whatever becomes due is done when it is due.
     pub(super) fn wait(&mut self, duration: Duration) {
         let end = self.now + duration;
@@ -272,11 +292,17 @@ impl World {
             assert_eq!(&journal, self.agent.journal(), "the records lead to the state");
         }
         self.starts += 1;
-        self.agent = Agent::recover(self.now, config(self.starts), journal);
+        let config = Config { resources: self.resources.clone(), ..config(self.starts) };
+        self.agent = Agent::recover(self.now, config, journal);
         self.gate = Gate::default();
         self.disk = Disk::Good;
         self.seen.clear();
         self.step(Input::Tick);
+    }
+
+    /// From its next start on, this is what the agent is configured with.
+    pub(super) fn configure(&mut self, resources: &str) {
+        self.resources = resources.parse().expect("they are well formed");
     }
 
     pub(super) fn forget_last_records(&mut self, count: usize) {
@@ -361,7 +387,20 @@ impl World {
     #[track_caller]
     pub(super) fn expect_release(&mut self, id: &str) -> u64 {
         self.expect(&format!("the release step of {id}"), |effect| match effect {
-            Effect::Release { device, generation } if device.id.as_str() == id => Some(*generation),
+            Effect::Release { device, generation, slice: None } if device.id.as_str() == id => Some(*generation),
+            _ => None,
+        })
+    }
+
+    #[track_caller]
+    pub(super) fn expect_slice_release(&mut self, id: &str, of: &str) -> u64 {
+        let of = key(of);
+        self.expect(&format!("the release step of a slice of {id}"), |effect| match effect {
+            Effect::Release { device, generation, slice }
+                if device.id.as_str() == id && slice.as_ref() == Some(&of) =>
+            {
+                Some(*generation)
+            }
             _ => None,
         })
     }

@@ -1,5 +1,6 @@
 //! The agent's tests, written in a small language: [`language::World`] is an agent with its gate, journal, and a master that is played.
 
+mod conditions;
 mod devices;
 mod gangs;
 mod health;
@@ -7,6 +8,7 @@ mod journal;
 mod kill;
 mod language;
 mod launch;
+mod operations;
 mod recovery;
 mod trace;
 mod updates;

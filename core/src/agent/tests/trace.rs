@@ -19,9 +19,11 @@ fn line(effect: &Effect) -> String {
             format!("start {}/{} on [{}]", launch.framework, launch.group.leader(), devices.join(" "))
         }
         Effect::Kill { task, grace } => format!("kill {task} within {grace:?}"),
-        Effect::Release { device, generation } => format!("release {} #{generation}", device.id),
+        Effect::Release { device, generation, .. } => format!("release {} #{generation}", device.id),
         Effect::Forget { task } => format!("forget {task}"),
         Effect::Shutdown(reject) => format!("shutdown: {reject}"),
+        Effect::MakeVolume { volume, fresh } => format!("make volume {volume}, fresh {fresh}"),
+        Effect::DestroyVolume(volume) => format!("destroy volume {volume}"),
         Effect::Notice(text) => format!("notice: {text}"),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Attribute, Health, Proof, Selector, Topology};
+use crate::model::{Attribute, Health, Proof, Quantities, Selector, Topology};
 
 fn gpu(number: u64, memory_gib: u64) -> Device {
     Device {
@@ -19,6 +19,7 @@ fn gpu(number: u64, memory_gib: u64) -> Device {
         health: Health::Healthy,
         nodes: Vec::new(),
         proof: Proof::NodeClosed,
+        host_share: Quantities::new(),
     }
 }
 
@@ -121,6 +122,52 @@ fn a_shared_device_gives_the_share_that_was_asked_for() {
 }
 
 #[test]
+fn a_part_comes_out_of_what_is_in_parts_already() {
+    let shared = |number| Device { mode: DeviceMode::Shared, ..gpu(number, 40) };
+    let devices = [(gpu(0, 40), 1000), (shared(1), 1000), (shared(2), 800), (shared(3), 300), (shared(4), 200)];
+    let chosen = |text: &str| {
+        let known = devices.iter().map(|(device, free)| (device, Share(*free)));
+        let chosen = resolve(&[claim(text)], known).expect("it can be met");
+        chosen.into_iter().map(|(id, share)| (id.to_string(), share.0)).collect::<Vec<_>>()
+    };
+    assert_eq!(chosen("gpu share 0.3"), [("gpu-3".to_owned(), 300)], "the fullest that has so much left");
+    assert_eq!(chosen("gpu share 0.9"), [("gpu-1".to_owned(), 900)], "then one that is whole");
+    assert_eq!(chosen("gpu"), [("gpu-0".to_owned(), 1000)], "the whole is one that is never in parts, if there is one");
+    assert_eq!(chosen("2 gpu"), [("gpu-0".to_owned(), 1000), ("gpu-1".to_owned(), 1000)]);
+}
+
+#[test]
+fn an_exclusive_device_has_no_parts() {
+    let chosen = resolve(&[claim("gpu share 0.25")], [(&gpu(0, 40), Share::WHOLE)]);
+    assert_eq!(chosen, Ok(BTreeMap::from([(DeviceId::new("gpu-0"), Share::WHOLE)])));
+}
+
+#[test]
+fn the_smallest_node_that_suffices_is_used_first() {
+    let nodes = [0, 0, 0, 0, 1, 1, 1, 2, 2];
+    let devices: Vec<Device> = (0..9).zip(nodes).map(|(number, node)| on_node(gpu(number, 40), node)).collect();
+    let numbers = |text: &str| names(&[claim(text)], &devices).expect("it can be met").join(" ");
+    assert_eq!(numbers("gpu"), "gpu-7");
+    assert_eq!(numbers("2 gpu"), "gpu-7 gpu-8");
+    assert_eq!(numbers("3 gpu"), "gpu-4 gpu-5 gpu-6");
+    assert_eq!(numbers("4 gpu"), "gpu-0 gpu-1 gpu-2 gpu-3");
+    assert_eq!(
+        numbers("6 gpu"),
+        "gpu-0 gpu-1 gpu-2 gpu-3 gpu-7 gpu-8",
+        "the largest whole, the rest where it fits best"
+    );
+}
+
+#[test]
+fn within_a_linked_group_a_node_is_kept_whole() {
+    let everyone: Vec<u64> = (0..8).collect();
+    let device = |number| on_node(linked(gpu(number, 40), &everyone), u32::from(number >= 3));
+    let devices: Vec<Device> = (0..8).map(device).collect();
+    assert_eq!(names(&[claim("4 gpu")], &devices), Ok((3..7).map(|number| format!("gpu-{number}")).collect()));
+    assert_eq!(names(&[claim("3 gpu")], &devices), Ok((0..3).map(|number| format!("gpu-{number}")).collect()));
+}
+
+#[test]
 fn the_reason_says_what_is_missing() {
     let devices = [gpu(0, 40)];
     let reason = |text: &str| names(&[claim(text)], &devices).expect_err("can't be met").to_string();
@@ -147,36 +194,44 @@ fn an_irregular_machine_ends_the_search() {
     assert!(names(&[required, claim("29 gpu")], &devices).is_err());
 }
 
-fn any_device(number: u64) -> impl Strategy<Value = Device> {
-    (prop::option::of(0..2_u32), 1..3_u64, prop::collection::vec(0..5_u64, 0..3)).prop_map(
-        move |(node, memory, links)| {
+/// A device, and how much of it is free.
+fn any_device(number: u64) -> impl Strategy<Value = (Device, Share)> {
+    let free = prop::sample::select(vec![0, 250, 500, 1000, 1000]);
+    (prop::option::of(0..2_u32), 1..3_u64, prop::collection::vec(0..6_u64, 0..3), any::<bool>(), free).prop_map(
+        move |(node, memory, links, shared, free)| {
             let mut device = linked(gpu(number, memory * 40), &links);
             device.topology.numa_node = node;
-            device
+            device.topology.pci_root = node.map(|node| Arc::from(format!("root-{node}")));
+            device.mode = if shared { DeviceMode::Shared } else { DeviceMode::Exclusive };
+            (device, if shared || free == 1000 { Share(free) } else { Share(0) })
         },
     )
 }
 
-fn any_devices() -> impl Strategy<Value = Vec<Device>> {
-    (any_device(0), any_device(1), any_device(2), any_device(3), any_device(4), 0..6_usize).prop_map(
-        |(a, b, c, d, e, count)| {
-            let mut devices = vec![a, b, c, d, e];
-            devices.truncate(count);
-            devices
-        },
-    )
+fn any_devices() -> impl Strategy<Value = Vec<(Device, Share)>> {
+    let all = (any_device(0), any_device(1), any_device(2), any_device(3), any_device(4), any_device(5));
+    (all, 0..=6_usize).prop_map(|((a, b, c, d, e, f), count)| {
+        let mut devices = vec![a, b, c, d, e, f];
+        devices.truncate(count);
+        devices
+    })
 }
 
 fn any_alternative() -> impl Strategy<Value = Alternative> {
-    let constraint = prop::sample::select(vec![DeviceConstraint::SameNumaNode, DeviceConstraint::Linked]);
+    let constraint = prop::sample::select(vec![
+        DeviceConstraint::SameNumaNode,
+        DeviceConstraint::SamePciRoot,
+        DeviceConstraint::Linked,
+    ]);
+    let share = prop::sample::select(vec![Share(250), Share(400), Share::WHOLE, Share::WHOLE]);
     let strength = prop::sample::select(vec![Strength::Require, Strength::Prefer]);
     let selector = prop::sample::select(vec!["", "memory >= 80GiB", "numa_node == 1"]);
     let constraints = prop::collection::vec((constraint, strength), 0..2);
-    (1..4_u16, selector, constraints).prop_map(|(count, selector, constraints)| Alternative {
+    (1..4_u16, selector, share, constraints).prop_map(|(count, selector, share, constraints)| Alternative {
         kind: Arc::from("gpu"),
         count: Count::Exactly(count),
         selector: selector.parse::<Selector>().expect("a selector of the test"),
-        share: Share::WHOLE,
+        share,
         constraints,
     })
 }
@@ -187,8 +242,16 @@ fn any_claims() -> impl Strategy<Value = Vec<Claim>> {
 }
 
 /// Whether the devices of the bit set are an answer to the alternative.
-fn answers(alternative: &Alternative, devices: &[Device], set: u32) -> bool {
-    let chosen: Vec<&Device> = (0..devices.len()).filter(|at| set & (1 << at) != 0).map(|at| &devices[at]).collect();
+fn answers(alternative: &Alternative, devices: &[(Device, Share)], set: u32) -> bool {
+    let of_set = (0..devices.len()).filter(|at| set & (1 << at) != 0).map(|at| &devices[at]);
+    let enough = |(device, free): &&(Device, Share)| {
+        let whole = device.mode == DeviceMode::Exclusive;
+        *free >= if whole { Share::WHOLE } else { alternative.share }
+    };
+    if !of_set.clone().all(|place| enough(&place)) {
+        return false;
+    }
+    let chosen: Vec<&Device> = of_set.map(|(device, _)| device).collect();
     let holds = |rule: DeviceConstraint, a: &Device, b: &Device| match rule {
         DeviceConstraint::SameNumaNode => {
             a.topology.numa_node.is_some() && a.topology.numa_node == b.topology.numa_node
@@ -204,7 +267,7 @@ fn answers(alternative: &Alternative, devices: &[Device], set: u32) -> bool {
 }
 
 /// Every set of devices that meets the claims, found the slow way.
-fn brute_force(claims: &[Claim], devices: &[Device], taken: u32, found: &mut Vec<u32>) {
+fn brute_force(claims: &[Claim], devices: &[(Device, Share)], taken: u32, found: &mut Vec<u32>) {
     let Some((first, rest)) = claims.split_first() else {
         found.push(taken);
         return;
@@ -221,9 +284,9 @@ proptest! {
     fn agrees_with_trying_everything(claims in any_claims(), devices in any_devices()) {
         let mut possible = Vec::new();
         brute_force(&claims, &devices, 0, &mut possible);
-        match resolve(&claims, devices.iter().map(|device| (device, Share::WHOLE))) {
+        match resolve(&claims, devices.iter().map(|(device, free)| (device, *free))) {
             Ok(chosen) => {
-                let set = (0..devices.len()).filter(|at| chosen.contains_key(&devices[*at].id)).fold(0, |set, at| set | 1 << at);
+                let set = (0..devices.len()).filter(|at| chosen.contains_key(&devices[*at].0.id)).fold(0, |set, at| set | 1 << at);
                 prop_assert!(possible.contains(&set), "{chosen:?} is no answer to {claims:?}");
             }
             Err(unmet) => prop_assert!(possible.is_empty(), "{unmet}, but {possible:?} would do"),
@@ -232,8 +295,8 @@ proptest! {
 
     #[test]
     fn the_order_of_the_devices_does_not_matter(claims in any_claims(), devices in any_devices()) {
-        let forward = resolve(&claims, devices.iter().map(|device| (device, Share::WHOLE)));
-        let backward = resolve(&claims, devices.iter().rev().map(|device| (device, Share::WHOLE)));
+        let forward = resolve(&claims, devices.iter().map(|(device, free)| (device, *free)));
+        let backward = resolve(&claims, devices.iter().rev().map(|(device, free)| (device, *free)));
         prop_assert_eq!(forward, backward);
     }
 }

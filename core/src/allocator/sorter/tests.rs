@@ -116,3 +116,22 @@ fn who_is_not_active_is_not_in_the_order_and_keeps_its_share() {
     assert!(order(&mut sorter).is_empty());
     assert!((sorter.share(&role("a")).as_f64() - 0.5).abs() < 1e-9);
 }
+
+#[test]
+fn what_is_reserved_and_unused_counts_for_the_role_and_those_above() {
+    let mut sorter = sorter(100, 100);
+    for (seq, name) in [(1, "eng/ci"), (2, "eng/web"), (3, "ops")] {
+        sorter.set_active(&role(name), framework(seq), true);
+    }
+    sorter.charge(&role("ops"), framework(3), &cpus_mem(5, 5));
+    assert_eq!(order(&mut sorter), ["eng/ci:1", "eng/web:2", "ops:3"]);
+    sorter.reserve(&role("eng/ci"), &cpus_mem(10, 0));
+    assert_eq!(order(&mut sorter), ["ops:3", "eng/web:2", "eng/ci:1"]);
+    // Used, it is charged to who uses it, and counts once.
+    sorter.charge(&role("eng/ci"), framework(1), &cpus_mem(4, 0));
+    sorter.unreserve(&role("eng/ci"), &cpus_mem(4, 0));
+    assert_eq!(sorter.held_by(&role("eng")), cpus_mem(10, 0));
+    assert_eq!(sorter.held(&role("eng/ci"), framework(1)), cpus_mem(4, 0));
+    sorter.unreserve(&role("eng/ci"), &cpus_mem(6, 0));
+    assert_eq!(order(&mut sorter), ["eng/web:2", "eng/ci:1", "ops:3"]);
+}

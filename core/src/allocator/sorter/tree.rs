@@ -182,6 +182,15 @@ impl Sorter {
         }
     }
 
+    /// Changes what a role and all above it hold, though none of its frameworks does.
+    pub(super) fn reassess_role(&mut self, mut node: NodeId, mut change: impl FnMut(&mut Quantities)) {
+        while node != NodeId::TOP {
+            let parent = self.nodes[node].parent;
+            self.reassess_competitor(parent, Competitor::Below(node), &mut change, None);
+            node = parent;
+        }
+    }
+
     fn reassess_competitor(
         &mut self,
         node: NodeId,

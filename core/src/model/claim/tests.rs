@@ -49,24 +49,9 @@ fn alternatives_are_split_at_single_bars_outside_quotes() {
 
 #[test]
 fn a_claim_without_a_kind_is_refused() {
-    for text in [
-        "",
-        "  ",
-        ":",
-        ": a",
-        "2",
-        "all",
-        "2 all",
-        "2 3",
-        "2 gpu fast",
-        "gpü",
-        "gpu/0",
-        "-gpu",
-        "|",
-        "gpu|",
-        "|gpu",
-        "gpu | | fpga",
-    ] {
+    for text in
+        ["", "  ", ":", ": a", "2", "all", "2 all", "2 3", "gpü", "gpu/0", "-gpu", "|", "gpu|", "|gpu", "gpu | | fpga"]
+    {
         assert_eq!(text.parse::<Claim>(), Err(ClaimError::NoKind(text.to_owned())), "{text}");
     }
     assert!("g".repeat(64).parse::<Claim>().is_ok());
@@ -76,12 +61,47 @@ fn a_claim_without_a_kind_is_refused() {
 
 #[test]
 fn a_count_is_a_number_from_one_or_all() {
-    for count in ["0", "-1", "+2", "1025", "65536", "99999999999999999999", "1.5", "two", "ALL", "٢"] {
+    for count in ["0", "-1", "+2", "1025", "65536", "99999999999999999999", "1.5", "٢"] {
         let text = format!("{count} gpu");
         assert_eq!(
             refused(&text),
             format!("device claim \"{text}\": expected a count from 1 to 1024 or 'all', got \"{count}\"")
         );
+    }
+}
+
+#[test]
+fn a_claim_names_a_share_and_what_holds_across_its_devices() {
+    let alternative = |text: &str| claim(text).alternatives.remove(0);
+    assert_eq!(alternative("gpu share 0.25").share, Share(250));
+    assert_eq!(alternative("gpu share 1").share, Share::WHOLE);
+    assert_eq!(alternative("gpu").constraints, []);
+    let all = alternative("all gpu prefer linked share 0.001 same-root prefer same-numa: memory >= 40GiB");
+    assert_eq!((all.count, all.share), (Count::All, Share(1)));
+    let constraints = [
+        (DeviceConstraint::Linked, Strength::Prefer),
+        (DeviceConstraint::SamePciRoot, Strength::Require),
+        (DeviceConstraint::SameNumaNode, Strength::Prefer),
+    ];
+    assert_eq!(all.constraints, constraints);
+    assert_eq!(all.selector.to_string(), "memory >= 40GiB");
+}
+
+#[test]
+fn a_bad_option_is_refused_with_what_was_expected() {
+    for (text, complaint) in [
+        ("2 gpu fast", "expected 'share', 'prefer', 'same-numa', 'same-root', 'linked' or ':', got \"fast\""),
+        ("two gpu", "expected 'share', 'prefer', 'same-numa', 'same-root', 'linked' or ':', got \"gpu\""),
+        ("gpu prefer fast", "expected 'same-numa', 'same-root' or 'linked' after 'prefer', got \"fast\""),
+        ("gpu prefer", "expected 'same-numa', 'same-root' or 'linked' after 'prefer', got \"\""),
+        ("gpu share 1.5", "expected a share from 0.001 to 1, got \"1.5\""),
+        ("gpu share 0", "expected a share from 0.001 to 1, got \"0\""),
+        ("gpu share 0.0001", "expected a share from 0.001 to 1, got \"0.0001\""),
+        ("gpu share", "expected a share from 0.001 to 1, got \"\""),
+        ("gpu linked prefer linked", "linked is given twice"),
+        ("gpu share 0.5 share 0.5", "share is given twice"),
+    ] {
+        assert_eq!(refused(text), format!("device claim {text:?}: {complaint}"));
     }
 }
 
@@ -105,9 +125,13 @@ fn there_are_not_too_many_alternatives() {
 
 #[test]
 fn a_claim_is_shown_in_the_shortest_way() {
-    for (text, shown) in
-        [("1 gpu:", "gpu"), ("02 gpu", "2 gpu"), ("all gpu:memory>=40GiB|gpu", "all gpu: memory>=40GiB | gpu")]
-    {
+    for (text, shown) in [
+        ("1 gpu:", "gpu"),
+        ("02 gpu", "2 gpu"),
+        ("all gpu:memory>=40GiB|gpu", "all gpu: memory>=40GiB | gpu"),
+        ("gpu linked share 0.50", "gpu share 0.5 linked"),
+        ("gpu share 1", "gpu"),
+    ] {
         assert_eq!(claim(text).to_string(), shown);
     }
 }
@@ -115,9 +139,14 @@ fn a_claim_is_shown_in_the_shortest_way() {
 fn alternative() -> impl Strategy<Value = String> {
     let count = prop_oneof![Just(String::new()), Just("all ".to_owned()), (1..=1024_u16).prop_map(|n| format!("{n} "))];
     let selectors = vec!["", ": mig", ": a || b", ": a == \"x | y\" && !c", ":memory>=40GiB", ": l == \"ö:|\""];
-    (count, "[a-z][a-z0-9._-]{0,6}", prop::sample::select(selectors))
-        .prop_filter("all is a count", |(_, kind, _)| kind != "all")
-        .prop_map(|(count, kind, selector)| format!("{count}{kind}{selector}"))
+    let share = prop::option::of(1..=1000_u16)
+        .prop_map(|milli| milli.map(|milli| format!(" share {}", Milli(u64::from(milli)))).unwrap_or_default());
+    let constraints = prop::sample::subsequence(vec![" same-numa", " prefer same-root", " linked"], 0..=3);
+    (count, "[a-z][a-z0-9._-]{0,6}", constraints, share, prop::sample::select(selectors))
+        .prop_filter("all is a count", |(_, kind, ..)| kind != "all")
+        .prop_map(|(count, kind, constraints, share, selector)| {
+            format!("{count}{kind}{}{share}{selector}", constraints.concat())
+        })
 }
 
 proptest! {
@@ -129,7 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_a_claim_or_an_error(text in "\\PC{0,60}|[a-z0-9 :|\"=&!]{0,60}") {
+    fn any_text_is_a_claim_or_an_error(text in "\\PC{0,60}|[a-z0-9 :|\"=&!]{0,60}|([2-4] )?gpu( prefer)?( same-numa| linked| share 0[.][0-9]{1,4}){0,3}") {
         if let Ok(claim) = text.parse::<Claim>() {
             prop_assert_eq!(claim.to_string().parse(), Ok(claim));
         }

@@ -52,6 +52,26 @@ fn an_empty_selector_matches_everything() {
 }
 
 #[test]
+fn a_pattern_is_matched_against_the_whole_text() {
+    for (pattern, text, expected) in [
+        ("", "", true),
+        ("*", "", true),
+        ("?", "", false),
+        ("a*b*c", "aXbYbZc", true),
+        ("a*b*c", "aXbYbZ", false),
+        ("*ab", "aab", true),
+        ("a?", "a", false),
+        ("**", "x", true),
+        ("ab", "abc", false),
+    ] {
+        assert_eq!(is_like(pattern, text), expected, "{pattern} {text}");
+    }
+    assert!(!is_like(&"*a".repeat(500), &"a".repeat(499)), "and in reasonable time");
+    assert_eq!(refused("model matches"), (14, "expected a pattern in quotes such as \"H1*\", got the end".to_owned()));
+    assert_eq!(refused("model matches \"H"), (15, "expected a closing '\"'".to_owned()));
+}
+
+#[test]
 fn attributes_are_compared_by_their_kind() {
     for text in [
         "model == H100",
@@ -61,6 +81,11 @@ fn attributes_are_compared_by_their_kind() {
         "generation >= 9",
         "generation<10",
         "generation > -1",
+        "model matches \"H*\"",
+        "model matches \"?1*0\"",
+        "model matches H100",
+        "label matches \"*ö*8\"",
+        "!(model matches \"h*\") && !(generation matches \"*\") && !(absent matches \"*\")",
         "memory == 80GiB",
         "memory >= 40GiB",
         "memory > 85GB",

@@ -12,6 +12,7 @@ use crate::model::{
     Accept, AgentId, Call, ClusterId, Event, FrameworkId, Offer, OfferId, OfferMode, Operation, Outcome, Reason,
     Refusal, Reject, Source, Status, Subscribe, TaskId, TaskState, Term, Time,
 };
+use crate::planted::{Fault, planted};
 use crate::scheduler::{Happening, Scheduler};
 
 /// For how long offers are declined that have no room in the book.
@@ -99,7 +100,7 @@ impl<S: Scheduler> Driver<S> {
         }
         let launched = self.tasks.iter().filter(|(_, task)| task.launch.is_none()).map(|(id, _)| id.clone());
         self.reconcile.restart();
-        self.reconcile.doubt(launched);
+        self.reconcile.doubt(launched.filter(|_| !planted(Fault::NoReconciliation)));
         self.tell(now, Happening::Subscribed { framework, term }, out);
     }
 
@@ -157,7 +158,12 @@ impl<S: Scheduler> Driver<S> {
                 self.call_if(call, out);
             }
         }
-        self.call_if(acknowledge, out);
+        match acknowledge {
+            Some(call) if planted(Fault::AcknowledgeBeforeSave) => {
+                out.push(Output::Ungated(DriverEffect::ToMaster { connection: self.connection, call }));
+            }
+            acknowledge => self.call_if(acknowledge, out),
+        }
     }
 
     fn news(&mut self, now: Time, status: Status, out: &mut Outputs<S>) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::model::{AgentId, CallId, Reason, Status, TaskId, TaskState, UpdateId};
+use crate::planted::{Fault, planted};
 
 /// How many update ids are kept for each task. The agent sends one at a time; the rest is for messages that overtake each other.
 const SEEN_MAX: usize = 8;
@@ -76,7 +77,8 @@ pub(super) fn judge(tasks: &mut BTreeMap<TaskId, Tracked>, mut status: Status) -
     let Some(task) = tasks.get_mut(&status.task) else {
         return if runs(status.state) { Verdict::Orphan } else { Verdict::Old };
     };
-    if status.uuid.is_some_and(|uuid| task.seen.contains(&uuid)) {
+    let hands_on = planted(Fault::HandOnRepeats);
+    if !hands_on && status.uuid.is_some_and(|uuid| task.seen.contains(&uuid)) {
         return Verdict::Old;
     }
     if status.state == TaskState::Unknown {
@@ -88,7 +90,7 @@ pub(super) fn judge(tasks: &mut BTreeMap<TaskId, Tracked>, mut status: Status) -
         status.reason = status.reason.or(Some(Reason::Reconciliation));
     }
     let repeats = status.uuid.is_none() && status.state == task.state;
-    if repeats || !task.state.may_become(status.state) {
+    if repeats || !(task.state.may_become(status.state) || (hands_on && task.state == status.state)) {
         return Verdict::Old;
     }
     if status.state.is_terminal() {

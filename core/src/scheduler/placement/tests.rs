@@ -17,6 +17,7 @@ fn gpu(name: &str) -> Device {
         health: Health::Healthy,
         nodes: Vec::new(),
         proof: Proof::NodeClosed,
+        host_share: Quantities::new(),
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use rialto_sdk::blobs::{Digest, Manifest, Output, Pack, TokenKey};
 use rialto_sdk::model::{
     AgentId, Amounts, Device, DeviceId, DeviceMode, Exit, FrameworkId, Health, Milli, Offer, OfferId, OfferMode,
-    Operation, Proof, Reason, Reject, Resources, Role, Source, Status, Task, TaskId, TaskState, Term, Time, Topology,
+    Operation, Proof, Quantities, Reason, Reject, Resources, Role, Source, Status, Task, TaskId, TaskState, Term, Time,
+    Topology,
 };
 use rialto_sdk::scheduler::{Happening, Out, Scheduler, Wish};
 
@@ -88,6 +89,7 @@ impl Bench {
             health: Health::Healthy,
             nodes: Vec::new(),
             proof: Proof::default(),
+            host_share: Quantities::new(),
         };
         let mut left = Resources::of(Milli::from_whole(8), Milli::from_whole(1 << 20));
         left.add(&Resources::devices([device.id.clone()]));

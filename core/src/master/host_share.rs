@@ -1,0 +1,152 @@
+//! Host shares: each device keeps a part of its machine's cpus and memory for its tenants, so that work without a device can't strand it.
+//!
+//! What is kept on an agent is the shares of its usable devices, held or not, less what their tenants use of them already. A tenant may
+//! use its devices' shares; what it wants beyond them, and what others want, comes out of what is not kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Master;
+use super::available::{Available, fits_amounts};
+use super::clients::{Client, Wanted};
+use super::state::{Agent, DeviceEntry};
+use crate::model::{AgentId, DeviceId, DeviceState, Flavor, Milli, Quantities, Resources, Shape, Share, Task};
+
+impl Master {
+    /// Computes anew what is kept on the agent: its devices have changed, or who holds them.
+    pub(super) fn recompute_kept(&mut self, id: AgentId) {
+        let agent = &self.agents[&id];
+        if !agent.devices.values().any(|entry| !entry.device.host_share.is_empty()) {
+            self.agents.get_mut(&id).expect("it was there above").kept = Quantities::new();
+            return;
+        }
+        let mut kept = Quantities::new();
+        for entry in agent.devices.values().filter(|entry| entry.keeps_its_share()) {
+            kept.add(&entry.device.host_share);
+        }
+        for key in &agent.tasks {
+            let task = &self.tasks[key].task;
+            kept =
+                less(&kept, &at_most(&task.resources.quantities(), &agent.host_share(task.resources.device_shares())));
+        }
+        self.agents.get_mut(&id).expect("it was there above").kept = kept;
+    }
+}
+
+impl DeviceEntry {
+    /// Whether somebody may get it before a person has seen to it.
+    fn keeps_its_share(&self) -> bool {
+        self.device.health.is_usable() && !matches!(self.state, DeviceState::Quarantined { .. })
+    }
+}
+
+impl Agent {
+    /// What these parts of devices keep for their tenants.
+    fn host_share<'a>(&self, devices: impl IntoIterator<Item = (&'a DeviceId, Share)>) -> Quantities {
+        let mut sum = Quantities::new();
+        for (id, Share(part)) in devices {
+            let Some(entry) = self.devices.get(id).filter(|entry| entry.keeps_its_share()) else { continue };
+            for (name, Milli(amount)) in entry.device.host_share.iter() {
+                let of_it = u128::from(amount) * u128::from(part) / u128::from(Share::WHOLE.0);
+                let of_it = Milli(u64::try_from(of_it).expect("a part is at most the whole"));
+                sum.set(name, sum.get(name).plus(of_it));
+            }
+        }
+        sum
+    }
+
+    /// What of `free` is for a task that asks for so much and has `own` shares, and what is kept once it has it. What it may take out of
+    /// its own shares is not barred by those of others, even where a device came to a machine that was busy already.
+    fn beside(asked: &Quantities, own: &Quantities, kept: &Quantities) -> (Quantities, Quantities) {
+        let mut barred = less(kept, own);
+        for (name, _) in asked.iter().filter(|(name, amount)| *amount <= own.get(name)) {
+            barred.set(name, Milli::ZERO);
+        }
+        (barred, less(kept, &at_most(asked, own)))
+    }
+
+    /// What of `available` the client is offered: all but what is kept for devices that are not offered with it; if it has said what it
+    /// waits for, and that is no devices, all but what is kept.
+    pub(super) fn offerable(&self, client: &Client, available: Arc<Available>) -> Arc<Available> {
+        if self.kept.is_empty() {
+            return available;
+        }
+        let waits_for_none = |wanted: &Arc<[Wanted]>| wanted.iter().all(|wanted| wanted.shape.claims.is_empty());
+        let own = match &client.wanted {
+            Some(wanted) if waits_for_none(wanted) => Quantities::new(),
+            _ => self.host_share(available.resources.device_shares()),
+        };
+        Arc::new(Available::new(Arc::new(self.without(&available.resources, &less(&self.kept, &own)))))
+    }
+
+    /// Whether `available` of this agent, or of an agent like it, holds what is asked for beside what is kept for devices other than these.
+    pub(super) fn leaves_kept(
+        &self,
+        shape: &Shape,
+        devices: &BTreeMap<DeviceId, Share>,
+        available: &Resources,
+    ) -> bool {
+        if self.kept.is_empty() {
+            return true;
+        }
+        let own = self.host_share(devices.iter().map(|(id, share)| (id, *share)));
+        let (barred, _) = Self::beside(&shape.resources.quantities(), &own, &self.kept);
+        fits_amounts(&shape.resources, &self.without(available, &barred))
+    }
+
+    /// `available` with so much less of what is not reserved, unless that was left out already.
+    fn without(&self, available: &Resources, barred: &Quantities) -> Resources {
+        let open = less(&less(&plain(&self.free), &plain(&self.locked)), barred);
+        take_out(available.clone(), &at_most(barred, &less(&plain(available), &open)))
+    }
+
+    /// Takes what the task asks for out of `free`, if that leaves what is `kept` for the devices of others; else what it could have.
+    pub(super) fn take_beside_kept(
+        &self,
+        task: &Task,
+        free: &mut Resources,
+        kept: &mut Quantities,
+    ) -> Result<(), Resources> {
+        let own = self.host_share(task.resources.device_shares());
+        let (barred, after) = Self::beside(&task.resources.quantities(), &own, kept);
+        let usable = take_out(free.clone(), &barred);
+        if !usable.contains(&task.resources) || !free.subtract(&task.resources) {
+            return Err(usable);
+        }
+        *kept = after;
+        Ok(())
+    }
+}
+
+/// What is not reserved.
+fn plain(resources: &Resources) -> Quantities {
+    resources.get(&Flavor::default()).map(|amounts| amounts.scalars.clone()).unwrap_or_default()
+}
+
+fn take_out(mut resources: Resources, barred: &Quantities) -> Resources {
+    let out = at_most(&plain(&resources), barred);
+    let was_there = resources.subtract(&Resources::scalars(out));
+    debug_assert!(was_there, "it is at most what is there");
+    resources
+}
+
+/// Of each amount, the lesser.
+fn at_most(these: &Quantities, limit: &Quantities) -> Quantities {
+    let mut result = Quantities::new();
+    for (name, amount) in these.iter() {
+        result.set(name, amount.min(limit.get(name)));
+    }
+    result
+}
+
+/// What is left of each amount, if anything.
+fn less(these: &Quantities, others: &Quantities) -> Quantities {
+    let mut result = Quantities::new();
+    for (name, amount) in these.iter() {
+        result.set(name, amount.minus(others.get(name)).unwrap_or_default());
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests;
