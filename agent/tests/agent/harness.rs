@@ -292,7 +292,7 @@ impl World {
     }
 
     pub(crate) async fn kill(&mut self, id: &str) {
-        self.say(ToAgent::Kill { task: key(id), grace: None }).await;
+        self.say(ToAgent::Kill { task: key(id), grace: None, reason: rialto_core::model::Reason::KillRequested }).await;
     }
 
     /// The next message that `pick` takes; others are kept.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::model::{
     AgentId, Attribute, ClientId, ClusterId, Device, DeviceId, DeviceState, Exit, FrameworkId, FromAgent, GangId,
-    Launch, OperationId, Reject, Resources, Status, TaskId, TaskKey, Term, ToAgent, UpdateId, VolumeKey, WallTime,
+    Launch, OperationId, Reason, Reject, Resources, Status, TaskId, TaskKey, Term, ToAgent, UpdateId, VolumeKey,
+    WallTime,
 };
 
 /// What an agent is told at its start.
@@ -272,4 +273,16 @@ pub enum KillCause {
     FrameworkRemoved,
     /// Its health check failed too often.
     Unhealthy,
+    /// Something of higher right needs its resources.
+    Preempted,
+}
+
+impl KillCause {
+    /// What the master's `reason` for a kill is here.
+    pub(super) const fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::Preempted => Self::Preempted,
+            _ => Self::Requested,
+        }
+    }
 }

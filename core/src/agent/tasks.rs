@@ -75,10 +75,10 @@ impl Agent {
         Ok(())
     }
 
-    pub(super) fn kill(&mut self, now: Time, task: &TaskKey, grace: Option<Duration>, out: &mut Out) {
+    pub(super) fn kill(&mut self, now: Time, task: &TaskKey, grace: Option<Duration>, cause: KillCause, out: &mut Out) {
         let lives = self.journal.tasks.get(task).is_some_and(|entry| !entry.is_terminal());
         if lives {
-            self.end(task, KillCause::Requested, grace, out);
+            self.end(task, cause, grace, out);
         } else {
             self.answer_state(now, task, out);
         }
@@ -291,6 +291,7 @@ fn describe(task: &TaskId, end: End, kill: Option<KillCause>, health: Option<Tas
         End::Exited(exit) => status(TaskState::Failed).because(Reason::CommandFailed, &exit_text(exit)),
         End::Killed(exit) => killed(status, kill, exit),
         End::TimedOut => status(TaskState::Failed).because(Reason::MaxCompletionTime, "it ran longer than it may"),
+        End::GroupEnded if kill == Some(KillCause::Preempted) => killed(status, kill, None),
         End::GroupEnded => status(TaskState::Killed).because(Reason::GroupEnded, "another task of its group ended"),
         End::MemoryLimit(why) => status(TaskState::Failed).because(Reason::MemoryLimit, &why),
         End::NotStarted(why) => status(TaskState::Failed).because(Reason::CommandNotStarted, &why),
@@ -310,6 +311,7 @@ fn killed(status: impl Fn(TaskState) -> Status, cause: Option<KillCause>, exit: 
             status(TaskState::Failed).because(Reason::Unhealthy, &format!("its health check failed too often; {how}"))
         }
         Some(KillCause::FrameworkRemoved) => status(TaskState::Killed).because(Reason::FrameworkRemoved, &how),
+        Some(KillCause::Preempted) => status(TaskState::Killed).because(Reason::Preempted, &how),
         Some(KillCause::Requested) | None => status(TaskState::Killed).because(Reason::KillRequested, &how),
     }
 }

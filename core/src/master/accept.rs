@@ -205,12 +205,15 @@ impl Master {
         }
         self.check_group(framework, &taken.role, group)?;
         let group = &claim_gpus(group)?;
-        let group = self.resolve_group(agent, taken, group)?;
+        let group = self.resolve_group(agent, framework, taken, group)?;
+        self.fulfil_nomination(agent, framework, &taken.role);
+        let borrowed = self.is_borrowed(agent, &taken.role, &group);
         let keys: Vec<TaskKey> = group.tasks.iter().map(|task| TaskKey::new(framework, task.id.clone())).collect();
         for (key, task) in keys.iter().zip(&group.tasks) {
             let fits = self.occupy(agent, key, &task.resources);
             debug_assert!(fits, "resolve_group() has checked that all of the group is free");
             self.insert_task(key, group.leader(), task.clone(), agent, TaskState::Staging);
+            self.tasks.get_mut(key).expect("it was inserted just now").borrowed = borrowed;
             self.charge(key);
             self.stats.tasks_launched += 1;
         }
@@ -247,12 +250,20 @@ impl Master {
     }
 
     /// The group with the devices that its claims get, if all of it is offered and free; what it uses is taken from what is left.
-    fn resolve_group(&self, agent: AgentId, taken: &mut Taken, group: &TaskGroup) -> Result<TaskGroup, Reject> {
+    fn resolve_group(
+        &self,
+        agent: AgentId,
+        framework: FrameworkId,
+        taken: &mut Taken,
+        group: &TaskGroup,
+    ) -> Result<TaskGroup, Reject> {
         let state = &self.agents[&agent];
         if !state.is_usable() {
             return Err(Reject::AgentAway(agent));
         }
-        let mut free = Arc::unwrap_or_clone(state.available(&taken.role));
+        let available = state.available(&taken.role);
+        let shielded = self.shielded(agent, framework, &taken.role, &available);
+        let mut free = shielded.unwrap_or_else(|| Arc::unwrap_or_clone(available));
         let (mut left, mut kept) = (taken.left.clone(), state.kept.clone());
         let mut resolved = group.clone();
         for task in &mut resolved.tasks {
@@ -276,6 +287,7 @@ impl Master {
             }
             state.take_beside_kept(task, &mut free, &mut kept).map_err(|usable| conflict(&usable))?;
         }
+        self.check_limits(agent, framework, &taken.role, &resolved)?;
         taken.left = left;
         Ok(resolved)
     }

@@ -11,6 +11,7 @@ use super::show::task_view;
 use super::state::TaskEntry;
 use super::view::{AgentStatus, Change};
 use super::{Effect, Master, Outbox};
+use crate::allocator::quota::Holding;
 use crate::allocator::reservations;
 use crate::gate::Output;
 use crate::model::{
@@ -36,6 +37,7 @@ impl Master {
             outstanding: None,
             notice: None,
             kill: self.kills.remove(key),
+            borrowed: false,
             launched,
             changed,
         };
@@ -61,10 +63,23 @@ impl Master {
         entry.reserved = held.reserved().map(|(role, part)| (role.clone(), part.clone())).collect();
         self.sorter.charge(&entry.task.role, key.framework, &quantities);
         entry.reserved.iter().for_each(|(role, part)| self.sorter.unreserve(role, part));
-        let id = entry.agent;
+        self.quotas.charge(&entry.task.role, Holding::Task, &quantities);
+        let is_lowest = self.quotas.add_priority(&entry.task.role, entry.task.priority);
+        self.touched.roles.insert(entry.task.role.clone());
+        let (id, role) = (entry.agent, entry.task.role.clone());
         self.recompute_kept(id);
         self.touched.agents.push(id);
         self.touched.frameworks.push(key.framework);
+        if is_lowest {
+            self.watch_role(&role);
+        }
+        self.consider_preemption();
+    }
+
+    /// The same for a task that ran before its limits could be asked.
+    pub(super) fn charge_found(&mut self, key: &TaskKey) {
+        self.charge(key);
+        self.quotas.tolerate(&self.tasks[key].task.role);
     }
 
     /// The task's resources are free again; its devices only once its agent has cleaned them.
@@ -84,6 +99,9 @@ impl Master {
         if !planted(Fault::NeverCredit) {
             self.sorter.credit(&entry.task.role, key.framework, &quantities);
         }
+        self.quotas.credit(&entry.task.role, Holding::Task, &quantities);
+        self.quotas.remove_priority(&entry.task.role, entry.task.priority);
+        self.touched.roles.insert(entry.task.role.clone());
         let gone = !self.frameworks.contains_key(&key.framework);
         if gone && self.sorter.held(&entry.task.role, key.framework).is_empty() {
             self.sorter.remove(&entry.task.role, key.framework);
@@ -132,7 +150,7 @@ impl Master {
         }
         let state = entry.state;
         if !state.is_terminal() && !planted(Fault::AdoptUncharged) {
-            self.charge(key);
+            self.charge_found(key);
         } else if self.tasks[key].charged.is_some() {
             self.release(key);
         }
@@ -152,7 +170,7 @@ impl Master {
         if report.state.is_terminal() {
             self.release(key);
         } else {
-            self.charge(key);
+            self.charge_found(key);
         }
     }
 
@@ -227,7 +245,7 @@ impl Master {
             }
             self.release(key);
         } else if was == TaskState::Unreachable && state != TaskState::Unreachable {
-            self.charge(key);
+            self.charge_found(key);
         }
     }
 
@@ -338,28 +356,33 @@ impl Master {
         if !self.frameworks.contains_key(&key.framework) {
             return Err(Reject::UnknownFramework);
         }
-        let Some(entry) = self.tasks.get_mut(key) else {
+        let Some(entry) = self.tasks.get(key) else {
             if self.is_completed(key) || !self.may_be_elsewhere() {
                 let status = self.unknown_status(&key.task);
                 self.tell(key.framework, Event::Update(status), out);
                 return Err(Reject::UnknownTask(key.task.clone()));
             }
-            let record = KillRecord { agent: None, grace };
+            let record = KillRecord { agent: None, grace, reason: Reason::KillRequested };
             out.push(Output::Persist(Record::Kill(key.clone(), Some(record.clone()))));
             self.kills.insert(key.clone(), record);
             return Ok(());
         };
-        if entry.state.is_terminal() {
-            return Ok(());
+        if !entry.state.is_terminal() {
+            self.kill_live(key, grace, Reason::KillRequested, out);
         }
-        let record = KillRecord { agent: Some(entry.agent), grace };
+        Ok(())
+    }
+
+    /// Ends a task that has not ended, because of `reason`.
+    pub(super) fn kill_live(&mut self, key: &TaskKey, grace: Option<Duration>, reason: Reason, out: &mut Outbox) {
+        let Some(entry) = self.tasks.get_mut(key) else { return };
         let agent = entry.agent;
+        let record = KillRecord { agent: Some(agent), grace, reason };
         entry.kill = Some(record.clone());
         if !planted(Fault::KillNotDurable) {
             out.push(Output::Persist(Record::Kill(key.clone(), Some(record))));
         }
-        self.to_agent(agent, ToAgent::Kill { task: key.clone(), grace }, out);
-        Ok(())
+        self.to_agent(agent, ToAgent::Kill { task: key.clone(), grace, reason }, out);
     }
 
     /// Kills that waited for the agent: sent for what it reports, forgotten for what it does not.
@@ -372,7 +395,7 @@ impl Master {
             }
             let is_due = !entry.state.is_terminal() && !planted(Fault::KillNotSentOnReturn);
             let Some(kill) = entry.kill.clone().filter(|_| is_due) else { continue };
-            self.to_agent(id, ToAgent::Kill { task: key.clone(), grace: kill.grace }, out);
+            self.to_agent(id, ToAgent::Kill { task: key.clone(), grace: kill.grace, reason: kill.reason }, out);
         }
         let all_back = !self.may_be_elsewhere();
         let done = |key: &TaskKey, kill: &KillRecord| {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{
     AgentId, Attribute, CallId, ClientId, ClusterId, Demand, DeviceId, DeviceReport, ExecutorId, FrameworkId, GangId,
-    Milli, Offer, OfferId, OfferMode, OperationId, Reject, Resources, Role, Status, Task, TaskGroup, TaskId, TaskKey,
-    TaskState, Term, UpdateId,
+    Milli, Offer, OfferId, OfferMode, OperationId, Reason, Reject, Resources, Role, Status, Task, TaskGroup, TaskId,
+    TaskKey, TaskState, Term, UpdateId,
 };
 
 /// What a framework says of itself.
@@ -360,6 +360,8 @@ pub enum ToAgent {
         task: TaskKey,
         /// How long it gets after SIGTERM; none means what the task says.
         grace: Option<Duration>,
+        /// Why, as its last status will say.
+        reason: Reason,
     },
     /// The framework has that update, for good.
     Acknowledge {

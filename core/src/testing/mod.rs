@@ -11,12 +11,14 @@
 //!
 //! Every message that the master sends is one line of the trace, with the names given here in place of ids.
 
+mod quota;
 mod reservations;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::quota::{quota, urgent};
 pub use reservations::{labelled, refined, reserved, shared, until, volume};
 
 use crate::gate::Output;
@@ -26,8 +28,8 @@ use crate::master::{Command, Config, Effect, Input, Master, Outbox, Reply, Targe
 use crate::model::{
     Accept, AgentId, AgentReport, Body, Call, CallId, Claim, ClientId, ClusterId, Demand, Device, DeviceId, DeviceMode,
     DeviceReport, DeviceState, Event, ExecutorRef, FrameworkId, FrameworkInfo, FromAgent, Health, Offer, OfferId,
-    OfferMode, Operation, OperationId, PeerId, Principal, Proof, Quantities, Refusal, RequestId, Resources, Role,
-    Selector, Shape, Share, Source, Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport,
+    OfferMode, Operation, OperationId, PeerId, Principal, Proof, Quantities, Reason, Refusal, RequestId, Resources,
+    Role, Selector, Shape, Share, Source, Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport,
     TaskState, Time, ToAgent, Topology, UpdateId,
 };
 
@@ -557,6 +559,9 @@ impl Market {
                 format!("registered {name}")
             }
             ToAgent::Launch(launch) => self.on_launch(&name, launch),
+            ToAgent::Kill { task, reason: Reason::Preempted, .. } => {
+                format!("preempt {} on {name}", self.task_name(&task))
+            }
             ToAgent::Kill { task, .. } => format!("kill {} on {name}", self.task_name(&task)),
             ToAgent::Acknowledge { task, .. } => format!("ack {} to {name}", self.task_name(&task)),
             ToAgent::RemoveFramework(id) => format!("remove {} on {name}", self.framework_name(id)),

@@ -104,10 +104,10 @@ impl Market {
         self.registry.operations.len()
     }
 
-    /// What is free on the agent, in the eyes of the master.
+    /// What the agent has, in the eyes of the master.
     pub fn total(&self, agent: &str) -> Resources {
         let agent = self.agents[agent].id.expect("the agent is registered");
-        self.view.agents[&agent].total.clone()
+        Resources::clone(&self.view.agents[&agent].total)
     }
 
     fn do_operations(&mut self, agent: &str) -> Vec<(OperationId, Result<(), Reject>)> {

@@ -1,5 +1,5 @@
 use rialto_core::model::{
-    AgentId, AgentReport, ClusterId, DeviceId, FromAgent, Resources, TaskKey, TaskReport, ToAgent,
+    AgentId, AgentReport, ClusterId, DeviceId, FromAgent, Reason, Resources, TaskKey, TaskReport, ToAgent,
 };
 
 use super::error::{At, Converted};
@@ -202,9 +202,11 @@ fn to_down(message: &ToAgent) -> Down {
             Down::Registered(v1::Registered { agent: Some(agent.to_wire()), cluster: cluster.to_wire() })
         }
         ToAgent::Launch(launch) => Down::Launch(launch.to_wire()),
-        ToAgent::Kill { task, grace } => {
-            Down::Kill(v1::AgentKill { task: Some(task.to_wire()), grace_us: grace.map(micros) })
-        }
+        ToAgent::Kill { task, grace, reason } => Down::Kill(v1::AgentKill {
+            task: Some(task.to_wire()),
+            grace_us: grace.map(micros),
+            reason: reason.to_wire(),
+        }),
         ToAgent::Acknowledge { task, uuid } => {
             Down::Acknowledge(v1::AgentAcknowledge { task: Some(task.to_wire()), uuid: uuid.to_wire() })
         }
@@ -250,7 +252,16 @@ fn from_registered(registered: v1::Registered) -> Converted<ToAgent> {
 }
 
 fn from_kill(kill: v1::AgentKill) -> Converted<ToAgent> {
-    Ok(ToAgent::Kill { task: required(kill.task, "task")?, grace: optional_duration(kill.grace_us, "grace_us")? })
+    Ok(ToAgent::Kill {
+        task: required(kill.task, "task")?,
+        grace: optional_duration(kill.grace_us, "grace_us")?,
+        reason: kill_reason(kill.reason)?,
+    })
+}
+
+/// Why a task is to end; who does not say was asked to.
+pub(crate) fn kill_reason(reason: i32) -> Converted<Reason> {
+    if reason == 0 { Ok(Reason::KillRequested) } else { inside(reason, "reason") }
 }
 
 fn from_acknowledge(acknowledge: v1::AgentAcknowledge) -> Converted<ToAgent> {

@@ -10,6 +10,7 @@ mod fields;
 mod ids;
 mod operations;
 mod operator;
+mod quota;
 mod reject;
 mod resources;
 mod scheduler;
@@ -19,6 +20,7 @@ mod words;
 
 pub mod limits;
 
+pub(crate) use agent::kill_reason;
 pub(crate) use attributes::{attributes, labels, to_attributes, to_labels};
 pub use error::ConvertError;
 pub(crate) use error::{At, Converted};

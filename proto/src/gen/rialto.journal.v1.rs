@@ -165,6 +165,8 @@ pub enum KillCause {
     FrameworkRemoved = 2,
     /// Its health check failed too often.
     Unhealthy = 3,
+    /// Something of higher right needed its resources.
+    Preempted = 6,
 }
 impl KillCause {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -177,6 +179,7 @@ impl KillCause {
             Self::Requested => "KILL_CAUSE_REQUESTED",
             Self::FrameworkRemoved => "KILL_CAUSE_FRAMEWORK_REMOVED",
             Self::Unhealthy => "KILL_CAUSE_UNHEALTHY",
+            Self::Preempted => "KILL_CAUSE_PREEMPTED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -186,6 +189,7 @@ impl KillCause {
             "KILL_CAUSE_REQUESTED" => Some(Self::Requested),
             "KILL_CAUSE_FRAMEWORK_REMOVED" => Some(Self::FrameworkRemoved),
             "KILL_CAUSE_UNHEALTHY" => Some(Self::Unhealthy),
+            "KILL_CAUSE_PREEMPTED" => Some(Self::Preempted),
             _ => None,
         }
     }

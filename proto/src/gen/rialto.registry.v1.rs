@@ -66,6 +66,9 @@ pub struct KillEntry {
     /// How long the task gets; absent means what it says.
     #[prost(uint64, optional, tag = "2")]
     pub grace_us: ::core::option::Option<u64>,
+    /// Why; not said means that somebody asked for it.
+    #[prost(enumeration = "super::super::v1::Reason", tag = "3")]
+    pub reason: i32,
 }
 /// A role's weight; key weight/eng/ci.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -83,6 +86,13 @@ pub struct OperationEntry {
     /// What to do.
     #[prost(message, optional, tag = "2")]
     pub operation: ::core::option::Option<super::super::v1::Operation>,
+}
+/// A role's quota; key quota/eng/ci.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QuotaEntry {
+    /// The quota.
+    #[prost(message, optional, tag = "1")]
+    pub quota: ::core::option::Option<super::super::v1::Quota>,
 }
 /// How the registry sees an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::agent::{KillCause, Record as JournalRecord};
+use rialto_core::allocator::quota::{Priorities, Quota};
 use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
+use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, Record};
 use rialto_core::model::*;
 use rialto_proto::hello::Hello;
 use rialto_proto::spec::{Check, CommandSpec, ContainerSpec, HealthCheck, Limits, LogLimits, Rlimit, TaskSpec};
@@ -164,7 +166,23 @@ pub(crate) fn framework() -> Record {
 }
 
 pub(crate) fn kill() -> Record {
-    Record::Kill(key(), Some(KillRecord { agent: Some(AGENT), grace: Some(Duration::from_millis(1500)) }))
+    Record::Kill(
+        key(),
+        Some(KillRecord {
+            agent: Some(AGENT),
+            grace: Some(Duration::from_millis(1500)),
+            reason: Reason::KillRequested,
+        }),
+    )
+}
+
+pub(crate) fn quota() -> Record {
+    let quota = Quota {
+        limit: [(ResourceName::Cpus, Milli(10_500)), (ResourceName::new("device/gpu/T4"), Milli(0))].into(),
+        guarantee: Quantities::of(Milli(2000), Milli(512_000)),
+        priorities: Some(Priorities { lowest: -5, highest: 10 }),
+    };
+    Record::Quota(role(), Some(quota))
 }
 
 pub(crate) fn operation() -> Record {
@@ -240,6 +258,7 @@ pub(crate) fn events() -> Vec<Event> {
         attributes: Arc::new(attributes()),
         mode: OfferMode::Exclusive,
         expires_in: Some(Duration::from_secs(30)),
+        guarantee: Guarantee::Firm,
     };
     let reject = Reject::OfferConflict { left: resources() };
     let rejection = Rejection { operation: 0, tasks: vec![task_id()], reject };
@@ -271,7 +290,7 @@ pub(crate) fn to_agent() -> Vec<ToAgent> {
     vec![
         ToAgent::Registered { agent: AGENT, cluster: CLUSTER },
         ToAgent::Launch(launch()),
-        ToAgent::Kill { task: key(), grace: None },
+        ToAgent::Kill { task: key(), grace: None, reason: Reason::KillRequested },
         ToAgent::Acknowledge { task: key(), uuid: UUID },
         ToAgent::Operate { id: OPERATION, operation: Operation::Destroy(volume()) },
     ]

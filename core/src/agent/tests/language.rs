@@ -8,8 +8,8 @@ use crate::agent::{Agent, Config, Effect, End, Finding, Input, Journal, Record};
 use crate::gate::{Gate, Output};
 use crate::model::{
     AgentReport, Attribute, Body, ClusterId, Device, DeviceId, DeviceMode, DeviceReport, DeviceState, ExecutorRef,
-    Exit, FrameworkId, FromAgent, GangId, Health, Launch, Proof, Resources, Role, Share, Status, Task, TaskGroup,
-    TaskId, TaskKey, TaskState, Term, Time, ToAgent, Topology, UpdateId, WallTime,
+    Exit, FrameworkId, FromAgent, GangId, Health, Launch, Proof, Reason, Resources, Role, Share, Status, Task,
+    TaskGroup, TaskId, TaskKey, TaskState, Term, Time, ToAgent, Topology, UpdateId, WallTime,
 };
 
 pub(super) const FRAMEWORK: FrameworkId = FrameworkId::new(Term(1), 1);
@@ -53,8 +53,14 @@ pub(super) fn agent_with_gpus() -> World {
 
 /// An agent that has never been connected.
 pub(super) fn new_agent() -> World {
+    agent_that_keeps(0)
+}
+
+/// The same, that keeps so many thousandths of its machine for the tenants of its devices.
+pub(super) fn agent_that_keeps(host_share_milli: u16) -> World {
+    let config = Config { host_share_milli, ..config(1) };
     World {
-        agent: Agent::recover(Time::ZERO, config(1), Journal::default()),
+        agent: Agent::recover(Time::ZERO, config, Journal::default()),
         gate: Gate::default(),
         disk: Disk::Good,
         durable: Vec::new(),
@@ -194,7 +200,7 @@ impl World {
     }
 
     pub(super) fn kill(&mut self, id: &str) {
-        self.master_says(ToAgent::Kill { task: key(id), grace: None });
+        self.master_says(ToAgent::Kill { task: key(id), grace: None, reason: Reason::KillRequested });
     }
 
     pub(super) fn running(&mut self, id: &str) {

@@ -81,7 +81,7 @@ fn an_agent_confirms_and_the_registry_forgets() {
     market.confirm("a");
     assert_eq!(market.pending_operations(), 0);
     let recorded = market.registry().agents.values().next().expect("it is registered").resources.clone();
-    assert_eq!(recorded, market.total("a"), "a master that starts now knows what is reserved");
+    assert_eq!(*recorded, market.total("a"), "a master that starts now knows what is reserved");
     market.operate(
         "a",
         Operation::Unreserve(
