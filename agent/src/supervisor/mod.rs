@@ -38,6 +38,11 @@
 //! several tasks such an orphan cannot be told apart by owner once its ancestors are gone; while one lives, no member is reported as
 //! ended before the whole group is. Without a cgroup or a PID namespace, processes outlive the group only if the supervisor itself is
 //! killed with SIGKILL: the kernel then kills the main processes, but not their descendants.
+//!
+//! With a [`Container`](protocol::Container) in the spec, the supervisor is spawned as the first process of a PID namespace and makes the
+//! rest of it (`contain`) between the claim and the first command: a cgroup for each member, and mount, IPC and UTS namespaces for the
+//! group. What belongs to whom is then known by cgroup; SIGKILL goes to whole cgroups; and when the supervisor dies, the kernel ends
+//! everything in the namespace. The cgroups are removed after the end was told, or by the agent. The folder for `/tmp` is in `DIR`.
 
 pub mod client;
 pub mod protocol;
