@@ -34,6 +34,7 @@ mod volumes;
 mod work_dir;
 
 pub use error::AgentError;
+pub use launcher::check_launcher;
 pub use options::{LauncherKind, OnStop, Options};
 pub use seccomp::ProfileError;
 pub use shell::run;

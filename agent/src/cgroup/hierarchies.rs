@@ -13,6 +13,8 @@ use super::{CgroupError, Controller, Group, Version, bpf};
 /// How long processes may take to die of SIGKILL; longer only if the kernel is stuck in a driver or a file system.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// How often a folder is made before that counts as failed.
+const MAX_ATTEMPTS: u32 = 20;
 /// What an agent can do without, in words, and the controller for it.
 const FEATURES: [(&str, Controller); 6] = [
     ("cpu shares and limits", Controller::Cpu),
@@ -152,12 +154,24 @@ fn prepare(
 ) -> Option<Hierarchy> {
     let folder = mount.path.join(root).join(key);
     offers.retain(|controller| {
-        let made = fs::create_dir_all(&folder).map_err(CgroupError::at(&folder));
+        let made = make(&folder).map_err(CgroupError::at(&folder));
         let given =
             made.and_then(|()| if mount.version == Version::V2 { enable(mount, &folder, *controller) } else { Ok(()) });
         given.map_err(|error| refused.push((*controller, error))).is_ok()
     });
     (!offers.is_empty()).then_some(Hierarchy { folder, version: mount.version, controllers: offers })
+}
+
+/// Makes a folder and those above it. Another agent that ends may just be removing one above.
+fn make(folder: &Path) -> io::Result<()> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match fs::create_dir_all(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound && attempts < MAX_ATTEMPTS => {}
+            result => return result,
+        }
+    }
 }
 
 /// What version 2 has without a controller.

@@ -9,7 +9,7 @@ use crate::cgroup::{self, Controller, Hierarchies, Limits};
 use crate::seccomp;
 use crate::supervisor::probe_namespaces;
 use crate::supervisor::protocol::{CgroupSpec, Container, Namespaces, Network, Root};
-use crate::{AgentError, LauncherKind};
+use crate::{AgentError, LauncherKind, Options};
 
 /// Less memory than this is no use to any process.
 const MIN_MEMORY_BYTES: u64 = 32 << 20;
@@ -185,6 +185,17 @@ impl Isolation {
     pub(crate) fn leave(&self) {
         self.cgroups.remove();
     }
+}
+
+/// Whether an agent with these options could keep tasks apart as they ask for it.
+///
+/// # Errors
+/// Says what is missing.
+pub fn check_launcher(options: &Options) -> Result<(), AgentError> {
+    let isolation =
+        Isolation::detect(options.launcher, &options.cgroup_root, &options.work_dir, &options.supervisor_exe)?;
+    isolation.leave();
+    Ok(())
 }
 
 fn cgroup_name(task: &TaskKey) -> String {

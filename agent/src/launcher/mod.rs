@@ -10,6 +10,7 @@ mod plan;
 mod remains;
 
 pub(crate) use isolation::Isolation;
+pub use isolation::check_launcher;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
