@@ -31,6 +31,7 @@ pub(crate) fn refused(list: &str, index: usize, error: ConvertError) -> Reject {
 pub(crate) fn refused_call(call: &v1::Call) -> Option<impl FnOnce(Reject) -> Event + use<>> {
     let (id, task) = match call.call.as_ref()? {
         v1::call::Call::Accept(accept) => (accept.id, None),
+        v1::call::Call::AcceptGang(gang) => (gang.id, None),
         v1::call::Call::Kill(kill) => (kill.id, TaskId::new(&kill.task).ok()),
         _ => return None,
     };

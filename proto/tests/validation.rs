@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use rialto_core::model::{Body, Call, ClusterId, FrameworkInfo, FromAgent, Reject, Term};
+use rialto_core::model::{AcceptGang, Body, Call, ClusterId, FrameworkInfo, FromAgent, Reject, Term};
 use rialto_proto::hello::Hello;
 use rialto_proto::journal::{JournalError, JournalReader};
 use rialto_proto::logs::{LogFile, ReadLog};
@@ -55,6 +55,26 @@ fn alternative() -> v1::Alternative {
 fn a_good_task_passes() {
     let calls = frames::calls(launch(vec![task("a"), task("b")])).expect("nothing is wrong with it");
     assert!(matches!(calls.as_slice(), [Call::Accept(accept)] if accept.operations.len() == 1));
+}
+
+#[test]
+fn gangs() {
+    let refused_gang = |parts: Vec<v1::GangPart>, field: &str, message: &str| {
+        let gang = v1::AcceptGang { parts, ..v1::AcceptGang::default() };
+        let calls = vec![v1::Call { call: Some(v1::call::Call::AcceptGang(gang)) }];
+        refused(frames::calls(v1::CallFrame { hello: None, calls }), &format!("calls[0].accept_gang.{field}"), message);
+    };
+    let part = || v1::GangPart {
+        agent: Some(v1::AgentId { term: 1, seq: 1 }),
+        groups: vec![v1::TaskGroup { tasks: vec![task("a")] }],
+        ..v1::GangPart::default()
+    };
+    refused_gang(Vec::new(), "parts", "at least one");
+    refused_gang(vec![part(); AcceptGang::MAX_PARTS + 1], "parts", "at most 1024");
+    refused_gang(vec![part(), v1::GangPart { groups: Vec::new(), ..part() }], "parts[1].groups", "at least one");
+    refused_gang(vec![v1::GangPart { agent: None, ..part() }], "parts[0].agent", "got none");
+    let empty = vec![v1::TaskGroup { tasks: Vec::new() }];
+    refused_gang(vec![v1::GangPart { groups: empty, ..part() }], "parts[0].groups[0].tasks", "at least one");
 }
 
 #[test]

@@ -395,6 +395,8 @@ impl World {
                 self.process_ends(at, &task, End::Killed(None));
             } else {
                 process.phase = Phase::Running;
+                self.checks.ran(&task);
+                let process = self.agents[at].machine.processes.get(&task).expect("it was found just now");
                 if let Some(run) = process.run {
                     self.after(run, Event::Exit(at, boot, task.clone()));
                 }

@@ -4,8 +4,9 @@
 //! does not hold ends the run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use rialto_core::model::{AgentId, FrameworkId, Source, Status, TaskId, TaskKey, TaskState, UpdateId};
+use rialto_core::model::{AgentId, CallId, FrameworkId, Source, Status, TaskId, TaskKey, TaskState, Time, UpdateId};
 
 use crate::workload::Seen;
 
@@ -18,6 +19,10 @@ pub(crate) struct Facts {
     ended: bool,
     pub(crate) started: bool,
     pub(crate) alive: bool,
+    /// When its process was started.
+    since: Time,
+    /// Its command was running.
+    pub(crate) ran: bool,
     pub(crate) kill_asked: bool,
     /// The agent that it was launched on, as its framework named it.
     agent: Option<AgentId>,
@@ -31,6 +36,8 @@ impl Default for Facts {
             ended: false,
             started: false,
             alive: false,
+            since: Time::ZERO,
+            ran: false,
             kill_asked: false,
             agent: None,
         }
@@ -40,11 +47,14 @@ impl Default for Facts {
 /// The checkers.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
+    pub(crate) now: Time,
     pub(crate) tasks: BTreeMap<TaskKey, Facts>,
     /// Frameworks that were removed, or may be.
     pub(crate) removed: BTreeSet<FrameworkId>,
     /// Agents that an operator declared gone.
     pub(crate) gone: BTreeSet<AgentId>,
+    /// The members of every gang.
+    pub(crate) gangs: BTreeMap<(FrameworkId, CallId), Vec<TaskKey>>,
     updates: BTreeSet<(FrameworkId, UpdateId)>,
     broken: Option<String>,
 }
@@ -78,7 +88,7 @@ impl Checks {
     pub(crate) fn started(&mut self, key: &TaskKey) {
         let excused = self.is_given_up(key);
         let facts = self.tasks.entry(key.clone()).or_default();
-        let before = std::mem::replace(facts, Facts { started: true, alive: true, ..facts.clone() });
+        let before = std::mem::replace(facts, Facts { started: true, alive: true, since: self.now, ..facts.clone() });
         self.require(!before.started, || format!("{key} is started twice"));
         self.require(!before.ended || excused, || {
             format!("I3: {key} is started after its framework was told {}", before.state)
@@ -86,6 +96,10 @@ impl Checks {
         self.require(!before.rejected, || {
             format!("I3: {key} is started after its framework was told that it was not launched")
         });
+    }
+
+    pub(crate) fn ran(&mut self, key: &TaskKey) {
+        self.tasks.entry(key.clone()).or_default().ran = true;
     }
 
     pub(crate) fn died(&mut self, key: &TaskKey) {
@@ -96,7 +110,35 @@ impl Checks {
     pub(crate) fn killed(&mut self, key: &TaskKey) {
         let asked = self.tasks.get(key).is_some_and(|facts| facts.kill_asked);
         let excused = self.is_given_up(key);
-        self.require(asked || excused, || format!("I7: {key} is killed, and nobody asked for it"));
+        // A gang is aborted when a member has ended before anybody heard that it ran.
+        let is_gone =
+            |other: &TaskKey| other != key && !self.tasks.get(other).is_some_and(|facts| facts.ran && facts.alive);
+        let gang_broken = self.gangs.values().any(|gang| gang.contains(key) && gang.iter().any(is_gone));
+        self.require(asked || excused || gang_broken, || format!("I7: {key} is killed, and nobody asked for it"));
+    }
+
+    fn all_ran(&self, gang: &[TaskKey]) -> bool {
+        gang.iter().all(|key| self.tasks.get(key).is_some_and(|facts| facts.ran))
+    }
+
+    /// How many gangs ran as a whole, and how many were started in part and ended.
+    pub(crate) fn count_gangs(&self) -> (usize, usize) {
+        let started = |gang: &&Vec<TaskKey>| gang.iter().any(|key| self.tasks[key].started);
+        let whole = self.gangs.values().filter(|gang| self.all_ran(gang)).count();
+        (whole, self.gangs.values().filter(started).count() - whole)
+    }
+
+    /// Once all has healed, no part of a gang lives for longer than `settle` while another never ran.
+    pub(crate) fn check_gangs(&mut self, settle: Duration) {
+        let is_old = |facts: &Facts| facts.alive && facts.since + settle < self.now;
+        let lives = |gang: &[TaskKey]| gang.iter().find(|key| self.tasks.get(*key).is_some_and(is_old)).cloned();
+        let broken = self.gangs.values().filter(|gang| !self.all_ran(gang));
+        let torn = broken.filter_map(|gang| Some((lives(gang)?, gang.clone()))).find(|(key, _)| !self.is_given_up(key));
+        if let Some((key, gang)) = torn {
+            let missing: Vec<String> =
+                gang.iter().filter(|key| !self.tasks[*key].ran).map(ToString::to_string).collect();
+            self.fail(format!("{key} lives although {} of its gang never ran", missing.join(", ")));
+        }
     }
 
     /// A policy was told something, which may be undone by a crash of its framework.

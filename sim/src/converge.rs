@@ -9,6 +9,9 @@ use crate::master_node::difference;
 use crate::workload::Order;
 use crate::world::{CONVERGENCE, Event, Node, World};
 
+/// How long after the faults a gang may live in part: connections are found dead, agents given up, late starts and kills carried out.
+const GANGS_SETTLE: Duration = Duration::from_secs(180);
+
 impl World {
     /// Nothing fails from now on, and what is down comes back.
     pub(crate) fn heal(&mut self) {
@@ -42,7 +45,11 @@ impl World {
     /// Looks whether all is at rest; what should end is told so again, for a crash may have swallowed it.
     pub(crate) fn look(&mut self) {
         let healed = self.healed.expect("it is looked for after the faults only");
-        let Some(unrest) = self.unrest() else {
+        if self.now.since(healed) < Self::TAKE_BACK {
+            return self.look_later();
+        }
+        let left = self.take_back();
+        let Some(unrest) = left.or_else(|| self.unrest()) else {
             self.say(format_args!("all has converged"));
             self.converged = true;
             return self.check_rest();
@@ -50,11 +57,13 @@ impl World {
         if self.now.since(healed) > CONVERGENCE {
             return self.checks.fail(format!("not at rest {CONVERGENCE:?} after the last fault: {unrest}"));
         }
-        if self.now.since(healed) > Duration::from_secs(60) {
+        // What would run for ever is told to end only after gangs had the time to start or to be ended.
+        if self.now.since(healed) > GANGS_SETTLE {
+            self.checks.check_gangs(GANGS_SETTLE);
             for at in 0..self.frameworks.len() {
                 let busy =
                     self.frameworks[at].life.as_ref().is_some_and(|node| !node.driver.policy().is_done(|_| false));
-                if busy && self.now.since(healed).as_secs() < 300 {
+                if busy && self.now.since(healed).as_secs() < 400 {
                     self.order(at, Order::Stop);
                 }
             }
@@ -151,7 +160,11 @@ impl World {
     /// Whether every device of the cluster is quarantined, so that who needs one waits for a person.
     pub(crate) fn no_device_left(&self) -> bool {
         self.leading_view().is_some_and(|view| {
-            view.devices.values().all(|row| is_quarantined(&row.state) || !row.device.health.is_usable())
+            let there = |agent: &_| view.agents.get(agent).is_some_and(|row| row.status != AgentStatus::Gone);
+            view.devices
+                .iter()
+                .filter(|((agent, _), _)| there(agent))
+                .all(|(_, row)| is_quarantined(&row.state) || !row.device.health.is_usable())
         })
     }
 }

@@ -288,6 +288,12 @@ impl World {
                     }
                 }
             }
+            Call::AcceptGang(gang) => {
+                let key = |task: &rialto_core::model::Task| TaskKey::new(framework, task.id.clone());
+                let members: Vec<TaskKey> = gang.tasks().map(|(_, task)| key(task)).collect();
+                gang.tasks().for_each(|(agent, task)| self.checks.launched(key(task), agent));
+                self.checks.gangs.entry((framework, gang.id)).or_insert(members);
+            }
             Call::Kill { task, .. } => self.checks.kill_asked(TaskKey::new(framework, task.clone())),
             _ => {}
         }

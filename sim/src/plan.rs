@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::model::{
-    Claim, Device, DeviceId, DeviceMode, Health, Milli, OfferMode, Proof, Quantities, Resources, Role, Topology,
+    Claim, Device, DeviceId, DeviceMode, Health, Milli, OfferMode, Proof, Quantities, ResourceName, Resources, Role,
+    Topology,
 };
 
 use crate::dice::Dice;
@@ -80,12 +81,15 @@ pub(crate) struct FrameworkPlan {
 #[derive(Clone, Debug)]
 pub(crate) struct JobPlan {
     pub(crate) members: usize,
+    /// Whether each member may run on another machine, and they start together or not at all; else they are one group.
+    pub(crate) gang: bool,
     pub(crate) resources: Quantities,
     pub(crate) claims: Vec<Claim>,
     /// How long its command runs; none for ever.
     pub(crate) run: Option<Duration>,
     pub(crate) exit: u8,
     pub(crate) grace: Duration,
+    pub(crate) priority: i32,
     /// When it is handed to its framework.
     pub(crate) arrives: Duration,
 }
@@ -151,9 +155,15 @@ fn draw_agent(dice: &mut Dice, at: usize) -> AgentPlan {
     let mem = Milli::from_whole(dice.between(8 + least * 24, 64) * 128);
     let kinds = dice.count(usize::from(at == 0), 3);
     let devices = (0..kinds).map(|at| device(at, dice.chance(500), dice.chance(300))).collect();
-    let small = Resources::of(Milli(cpus.0 / 2), Milli(mem.0 / 4));
+    let disk = Milli::from_whole(dice.between(1, 64) * 64);
+    let machine = |cpus: Milli, mem: Milli| {
+        let mut all = Quantities::of(cpus, mem);
+        all.set(&ResourceName::Disk, disk);
+        Resources::scalars(all)
+    };
+    let small = machine(Milli(cpus.0 / 2), Milli(mem.0 / 4));
     let host_share_milli = *dice.pick(&[0, 0, 100, 200]).expect("four shares");
-    AgentPlan { resources: Resources::of(cpus, mem), small, devices, host_share_milli }
+    AgentPlan { resources: machine(cpus, mem), small, devices, host_share_milli }
 }
 
 fn device(at: usize, is_large: bool, is_shared: bool) -> Device {
@@ -205,13 +215,17 @@ fn draw_job(dice: &mut Dice, manner: Manner, unsafe_for: Duration) -> JobPlan {
     let claim = *dice.pick(&claims).expect("six claims");
     let run = dice.span((MS(20), SEC(120)));
     let runs_on = manner == Manner::Service && dice.chance(600);
+    let gang = dice.chance(150);
     JobPlan {
-        members: if claim.is_empty() && dice.chance(150) { dice.count(2, 3) } else { 1 },
+        // The devices of the first machine are enough for one that asks for them.
+        members: if claim.is_empty() && (gang || dice.chance(150)) { dice.count(2, 3) } else { 1 },
+        gang,
         resources: Quantities::of(cpus, mem),
         claims: if claim.is_empty() { Vec::new() } else { vec![claim.parse().expect("a literal claim")] },
         run: if runs_on { None } else { Some(run) },
         exit: if dice.chance(200) { 3 } else { 0 },
         grace: dice.duration((MS(1), SEC(5))),
+        priority: if dice.chance(300) { i32::try_from(dice.between(1, 3)).expect("it is small") } else { 0 },
         arrives: dice.duration((Duration::ZERO, unsafe_for)),
     }
 }

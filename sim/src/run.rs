@@ -58,6 +58,10 @@ pub struct Report {
     pub converged_in: Duration,
     /// Lines of the trace.
     pub lines: u64,
+    /// How many gangs ran as a whole.
+    pub gangs: usize,
+    /// How many gangs were started in part, and ended.
+    pub gangs_broken: usize,
     /// The hash over the whole trace: equal for equal runs.
     pub trace_hash: u64,
     /// The trace, or the end of it.
@@ -93,13 +97,15 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "seed {}: {} steps, {} tasks, {} faults, {} crashes, {} conflicts in {} virtual minutes; at rest after {} s; trace {:016x}",
+            "seed {}: {} steps, {} tasks, {} faults, {} crashes, {} conflicts, {} gangs and {} broken ones in {} virtual minutes; at rest after {} s; trace {:016x}",
             self.seed,
             self.steps,
             self.tasks,
             self.faults,
             self.crashes,
             self.conflicts,
+            self.gangs,
+            self.gangs_broken,
             self.virtual_time.as_secs() / 60,
             self.converged_in.as_secs(),
             self.trace_hash
@@ -129,6 +135,7 @@ pub fn run_faults(options: Options) -> Result<Report, Box<Failure>> {
 
 fn report(seed: u64, parameters: String, world: World) -> Report {
     let healed = world.healed.unwrap_or_default();
+    let gangs = world.checks.count_gangs();
     Report {
         seed,
         parameters,
@@ -138,6 +145,8 @@ fn report(seed: u64, parameters: String, world: World) -> Report {
         faults: world.counts.faults,
         crashes: world.counts.crashes,
         conflicts: world.counts.conflicts,
+        gangs: gangs.0,
+        gangs_broken: gangs.1,
         virtual_time: world.now.since(Time::ZERO),
         converged_in: world.now.since(healed),
         lines: world.trace.lines(),

@@ -104,9 +104,12 @@ impl fmt::Display for Short<'_, ToAgent> {
         match self.0 {
             ToAgent::Registered { agent, .. } => write!(f, "registered {agent}"),
             ToAgent::Launch(launch) => write!(f, "launch {}", Short(launch)),
-            ToAgent::Kill { task, .. } => write!(f, "kill {task}"),
+            ToAgent::Kill { task, reason, .. } => write!(f, "kill {task}: {reason}"),
             ToAgent::Acknowledge { task, .. } => write!(f, "acknowledge {task}"),
-            ToAgent::Hold { gang, .. } => write!(f, "hold {gang}"),
+            ToAgent::Hold { gang, groups } => {
+                write!(f, "hold {gang}")?;
+                groups.iter().try_for_each(|launch| write!(f, " {}", Short(launch)))
+            }
             ToAgent::Start(gang) => write!(f, "start {gang}"),
             ToAgent::Release(gang) => write!(f, "release {gang}"),
             ToAgent::RemoveFramework(framework) => write!(f, "remove framework {framework}"),
@@ -155,6 +158,10 @@ impl fmt::Display for Short<'_, Call> {
                     Operation::Launch(group) => write!(f, " launch {}", Short(group)),
                     other => write!(f, " {}", other.name()),
                 })
+            }
+            Call::AcceptGang(gang) => {
+                write!(f, "accept gang {}", gang.id.0)?;
+                gang.tasks().try_for_each(|(agent, task)| write!(f, " {} on {agent}", task.id))
             }
             Call::Decline { offers, refusal } => write!(f, "decline {offers:?} for {:?}", refusal.duration),
             Call::Demand { demand, .. } => {

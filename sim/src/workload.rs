@@ -8,7 +8,7 @@ use rialto_core::model::{
     Body, Demand, ExecutorRef, OfferMode, Reason, Refusal, Reject, Resources, Shape, Status, Task, TaskGroup, TaskId,
     TaskState, Time,
 };
-use rialto_core::scheduler::placement::{Needs, Packer, Strategy};
+use rialto_core::scheduler::placement::{Needs, Packer, Placement, Strategy};
 use rialto_core::scheduler::{Happening, Out, Scheduler};
 
 use crate::plan::{FrameworkPlan, JobPlan, Manner};
@@ -172,12 +172,24 @@ impl Player {
         let plan = self.plan.clone();
         for number in self.waiting() {
             let (job, wanted) = (self.jobs[&number].clone(), &plan.jobs[number]);
-            let group: Vec<Needs> = vec![wanted.needs(); wanted.members];
-            let Some(places) = packer.place_group(&group, Strategy::Pack, |_| Some(0)) else { continue };
+            let members: Vec<Needs> = vec![wanted.needs(); wanted.members];
+            let places = if wanted.gang {
+                packer.place_gang(&members, Strategy::Spread, |_| Some(0))
+            } else {
+                packer.place_group(&members, Strategy::Pack, |_| Some(0))
+            };
+            let Some(places) = places else { continue };
             let Some(first) = places.first() else { continue };
-            let task = |(member, place): (usize, &_)| wanted.task(&plan, task_id(number, job.attempt, member), place);
-            let tasks = places.iter().map(|place| &place.resources).enumerate().map(task).collect();
-            packer.launch_group(first.agent, TaskGroup { tasks });
+            let task = |(member, place): (usize, &Placement)| {
+                wanted.task(&plan, task_id(number, job.attempt, member), &place.resources)
+            };
+            let tasks: Vec<Task> = places.iter().enumerate().map(task).collect();
+            if wanted.gang {
+                let agents = places.iter().map(|place| place.agent);
+                packer.launch_gang(agents.zip(tasks.into_iter().map(TaskGroup::single)).collect());
+            } else {
+                packer.launch_group(first.agent, TaskGroup { tasks });
+            }
             let alive = (1_u8 << wanted.members) - 1;
             self.set(number, Job { state: JobState::Launched { alive, lost: false }, ..job }, out);
         }
@@ -260,12 +272,16 @@ impl JobPlan {
     }
 
     fn shape(&self, number: usize) -> Shape {
+        if self.gang {
+            let count = u32::try_from(self.members).expect("a job is small");
+            return self.needs().shape(&format!("job {number}"), count);
+        }
         // A group needs one machine for all of its members.
         let mut together = self.needs();
         for _ in 1..self.members {
             together.resources.add(&self.resources);
         }
-        together.shape(&format!("job {number}"), 1)
+        Shape { priority: self.priority, ..together.shape(&format!("job {number}"), 1) }
     }
 
     fn task(&self, plan: &FrameworkPlan, id: TaskId, resources: &Resources) -> Task {
@@ -275,7 +291,7 @@ impl JobPlan {
             role: plan.role.clone(),
             resources: resources.clone(),
             claims: self.claims.clone(),
-            priority: 0,
+            priority: self.priority,
             kill_grace: self.grace,
             executor: ExecutorRef::Supervisor,
             body: Behaviour { run: self.run, exit: self.exit }.write(),

@@ -72,6 +72,8 @@ pub(crate) struct Counts {
     pub(crate) faults: u64,
     pub(crate) processes: u64,
     pub(crate) conflicts: u64,
+    /// Kills for the sake of others.
+    pub(crate) preempted: u64,
 }
 
 /// Everything.
@@ -162,6 +164,7 @@ impl World {
                 return Err("nothing happens any more".to_owned());
             };
             self.now = at;
+            self.checks.now = at;
             self.happen(event);
             if let Some(broken) = self.checks.broken() {
                 return Err(broken);

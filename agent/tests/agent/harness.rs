@@ -7,11 +7,12 @@ use std::pin::Pin;
 use std::sync::Once;
 use std::time::Duration;
 
+use rialto_agent::cgroup::Hierarchies;
 use rialto_agent::supervisor::client::{self, Liveness};
 use rialto_agent::{AgentError, DeviceSource, LauncherKind, OnStop, Options};
 use rialto_core::model::{
-    AgentReport, ClusterId, DeviceId, ExecutorRef, FrameworkId, FromAgent, Launch, Resources, Role, Status, Task,
-    TaskGroup, TaskId, TaskKey, TaskState, Term, ToAgent, UpdateId,
+    AgentReport, ClusterId, DeviceId, ExecutorRef, FrameworkId, FromAgent, Launch, Reason, Resources, Role, Status,
+    Task, TaskGroup, TaskId, TaskKey, TaskState, Term, ToAgent, UpdateId,
 };
 use rialto_proto::hello::Hello;
 use rialto_proto::logs::OpenBulk;
@@ -297,7 +298,7 @@ impl World {
     }
 
     pub(crate) async fn kill(&mut self, id: &str) {
-        self.say(ToAgent::Kill { task: key(id), grace: None, reason: rialto_core::model::Reason::KillRequested }).await;
+        self.say(ToAgent::Kill { task: key(id), grace: None, reason: Reason::KillRequested }).await;
     }
 
     /// The next message that `pick` takes; others are kept.
@@ -444,6 +445,10 @@ impl Drop for World {
             while matches!(client::terminate(&run), Ok(Liveness::Alive { .. })) && std::time::Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(10));
             }
+        }
+        if self.options.launcher != LauncherKind::Process {
+            let found = Hierarchies::detect_here(&self.options.cgroup_root, &self.cgroup_key());
+            found.expect("/proc is mounted").hierarchies.remove();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Gangs: what a gang needs of this agent is set aside first and started only when every other agent holds its part too.
 
 use super::{Agent, Out, Record};
-use crate::model::{FrameworkId, FromAgent, GangId, Launch, Reject, TaskKey, Time, ToAgent};
+use crate::model::{FrameworkId, FromAgent, GangId, Launch, Reason, Reject, TaskKey, Time, ToAgent};
 
 /// The most started gangs that are remembered for repeated starts.
 const MAX_STARTED: usize = 1024;
@@ -88,6 +88,9 @@ impl Agent {
                 return Err(Reject::DuplicateTask(task.id.clone()));
             }
         }
-        self.check(&all).map_err(|refusal| Reject::ClaimNotMet(refusal.message))
+        self.check(&all).map_err(|refusal| match refusal.reason {
+            Reason::TaskInvalid => Reject::invalid("task", refusal.message),
+            _ => Reject::ClaimNotMet(refusal.message),
+        })
     }
 }

@@ -275,6 +275,8 @@ pub enum KillCause {
     Unhealthy,
     /// Something of higher right needs its resources.
     Preempted,
+    /// Another member of its gang did not start.
+    GangAborted,
 }
 
 impl KillCause {
@@ -282,6 +284,7 @@ impl KillCause {
     pub(super) const fn of(reason: Reason) -> Self {
         match reason {
             Reason::Preempted => Self::Preempted,
+            Reason::GangAborted => Self::GangAborted,
             _ => Self::Requested,
         }
     }

@@ -258,10 +258,11 @@ impl Agent {
         if self.degraded {
             out.push(Output::Ungated(Effect::ToMaster(FromAgent::Journal { degraded: true })));
         }
+        // The ends of tasks come before the news that their devices are free.
+        self.resend_all(now, out);
         if stale {
             self.tell(FromAgent::Devices(self.device_reports()), out);
         }
-        self.resend_all(now, out);
     }
 
     fn journal_degraded(&mut self, degraded: bool, out: &mut Out) {

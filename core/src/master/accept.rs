@@ -10,7 +10,7 @@ use crate::allocator::plain;
 use crate::allocator::reservations::Conversion;
 use crate::model::{
     Accept, AgentId, Body, DeviceId, FrameworkId, OfferId, Operation, Reason, Refusal, Reject, Rejection, Resources,
-    Role, Share, Task, TaskGroup, TaskKey, TaskState, ToAgent,
+    Role, Share, Task, TaskGroup, TaskId, TaskKey, TaskState, ToAgent,
 };
 use crate::planted::{Fault, planted};
 
@@ -27,6 +27,14 @@ pub(super) struct Taken {
     pub(super) left: Resources,
     /// What the operations name of reservations; tasks that name only amounts use other parts first.
     named: Resources,
+}
+
+impl Taken {
+    /// All of `resources`, as if they had been offered for `role` to who launches `group`.
+    pub(super) fn of(role: Role, resources: Resources, group: &TaskGroup) -> Self {
+        let named = named(&[Operation::Launch(group.clone())]);
+        Self { role, left: resources.clone(), offered: resources, named }
+    }
 }
 
 impl Master {
@@ -56,19 +64,22 @@ impl Master {
                 rejected.push(Rejection { operation, tasks: Vec::new(), reject: Reject::AgentAway(accept.agent) });
                 continue;
             };
-            for task in group.tasks.iter().filter(|task| !task.resources.is_empty()) {
-                let key = TaskKey::new(framework, task.id.clone());
-                if self.tasks.contains_key(&key) || self.frameworks[&framework].completed.contains(&task.id) {
-                    continue;
-                }
-                self.insert_task(&key, group.leader(), task.clone(), accept.agent, TaskState::Unreachable);
-                let status = self.master_status(&key, TaskState::Unreachable);
-                let status =
-                    status.because(Reason::AgentDisconnected, "its agent is away, and may have got the launch");
-                self.notify(&key, status, out);
-            }
+            self.doubt_group(framework, accept.agent, &group, out);
         }
         self.outcome(framework, accept.id, rejected, out);
+    }
+
+    pub(super) fn doubt_group(&mut self, framework: FrameworkId, agent: AgentId, group: &TaskGroup, out: &mut Outbox) {
+        for task in group.tasks.iter().filter(|task| !task.resources.is_empty()) {
+            let key = TaskKey::new(framework, task.id.clone());
+            if self.tasks.contains_key(&key) || self.frameworks[&framework].completed.contains(&task.id) {
+                continue;
+            }
+            self.insert_task(&key, group.leader(), task.clone(), agent, TaskState::Unreachable);
+            let status = self.master_status(&key, TaskState::Unreachable);
+            let status = status.because(Reason::AgentDisconnected, "its agent is away, and may have got the launch");
+            self.notify(&key, status, out);
+        }
     }
 
     /// Answers accepts of an earlier term, now that it is known what runs on the agent.
@@ -79,9 +90,10 @@ impl Master {
                 self.accept(framework, accept, out);
             }
         }
+        self.settle_parked_gangs(id, out);
     }
 
-    fn take_offers(&mut self, framework: FrameworkId, accept: &Accept) -> Result<Taken, Reject> {
+    pub(super) fn take_offers(&mut self, framework: FrameworkId, accept: &Accept) -> Result<Taken, Reject> {
         if accept.offers.is_empty() || accept.offers.len() > OFFERS_MAX {
             return Err(Reject::invalid("accept.offers", format!("expected 1 to {OFFERS_MAX} offers")));
         }
@@ -142,18 +154,22 @@ impl Master {
         rejected
     }
 
-    fn is_launched(&self, framework: FrameworkId, agent: AgentId, task: &Task) -> bool {
+    pub(super) fn is_launched(&self, framework: FrameworkId, agent: AgentId, task: &Task) -> bool {
         let key = TaskKey::new(framework, task.id.clone());
         self.tasks.get(&key).is_some_and(|entry| entry.agent == agent)
             || self.frameworks[&framework].completed.contains(&task.id)
     }
 
     fn refuse_launch(&mut self, operation: usize, tasks: &[&Task], reject: Reject) -> Rejection {
+        self.refuse_tasks(operation, tasks.iter().map(|task| task.id.clone()).collect(), reject)
+    }
+
+    pub(super) fn refuse_tasks(&mut self, operation: usize, tasks: Vec<TaskId>, reject: Reject) -> Rejection {
         self.stats.launches_refused += tasks.len() as u64;
         if matches!(reject, Reject::OfferConflict { .. } | Reject::OfferGone(_)) {
             self.stats.offer_conflicts += tasks.len() as u64;
         }
-        Rejection { operation, tasks: tasks.iter().map(|task| task.id.clone()).collect(), reject }
+        Rejection { operation, tasks, reject }
     }
 
     fn operate(
@@ -181,18 +197,30 @@ impl Master {
                 }
             }
         }
-        let used_nothing = taken.left == taken.offered;
-        let refusal = if used_nothing && refusal.duration.is_zero() { &Refusal::of(FRUITLESS) } else { refusal };
-        // What was made of the offer is news to the framework: only what is as it was offered is refused.
-        let unchanged = taken.left.iter().filter(|(flavor, _)| taken.offered.get(flavor).is_some());
-        let mut refused = Resources::new();
-        unchanged.for_each(|(flavor, part)| refused.add(&Resources::flavored(flavor.clone(), part.clone())));
-        self.refuse(framework, agent, &taken.role, Arc::new(refused), refusal);
-        self.want_agent_round(agent);
+        self.return_rest(framework, agent, taken, Some(refusal));
         rejected
     }
 
-    fn launch(
+    /// What the accept did not use is refused for as long as its framework says. Without a `refusal` nothing was used.
+    pub(super) fn return_rest(
+        &mut self,
+        framework: FrameworkId,
+        agent: AgentId,
+        taken: Taken,
+        refusal: Option<&Refusal>,
+    ) {
+        let left = if refusal.is_none() { &taken.offered } else { &taken.left };
+        let refusal = refusal.filter(|refusal| *left != taken.offered || !refusal.duration.is_zero());
+        // What was made of the offer is news to the framework: only what is as it was offered is refused.
+        let unchanged = left.iter().filter(|(flavor, _)| taken.offered.get(flavor).is_some());
+        let mut refused = Resources::new();
+        unchanged.for_each(|(flavor, part)| refused.add(&Resources::flavored(flavor.clone(), part.clone())));
+        let refusal = refusal.cloned().unwrap_or_else(|| Refusal::of(FRUITLESS));
+        self.refuse(framework, agent, &taken.role, Arc::new(refused), &refusal);
+        self.want_agent_round(agent);
+    }
+
+    pub(super) fn launch(
         &mut self,
         framework: FrameworkId,
         agent: AgentId,
@@ -203,9 +231,7 @@ impl Master {
         if group.tasks.iter().all(|task| self.is_launched(framework, agent, task)) && !group.tasks.is_empty() {
             return Ok(());
         }
-        self.check_group(framework, &taken.role, group)?;
-        let group = &claim_gpus(group)?;
-        let group = self.resolve_group(agent, framework, taken, group)?;
+        let group = self.judge(framework, agent, taken, group)?;
         self.fulfil_nomination(agent, framework, &taken.role);
         let borrowed = self.is_borrowed(agent, &taken.role, &group);
         let keys: Vec<TaskKey> = group.tasks.iter().map(|task| TaskKey::new(framework, task.id.clone())).collect();
@@ -222,6 +248,18 @@ impl Master {
         Ok(())
     }
 
+    /// The group with the devices that its claims get, if it may be launched on what was taken and is free now.
+    pub(super) fn judge(
+        &self,
+        framework: FrameworkId,
+        agent: AgentId,
+        taken: &mut Taken,
+        group: &TaskGroup,
+    ) -> Result<TaskGroup, Reject> {
+        self.check_group(framework, &taken.role, group)?;
+        self.resolve_group(agent, framework, taken, &claim_gpus(group)?)
+    }
+
     fn check_group(&self, framework: FrameworkId, role: &Role, group: &TaskGroup) -> Result<(), Reject> {
         if group.tasks.is_empty() || group.tasks.len() > TaskGroup::MAX_TASKS {
             return Err(Reject::invalid("launch.tasks", format!("expected 1 to {} tasks", TaskGroup::MAX_TASKS)));
@@ -230,7 +268,7 @@ impl Master {
         for task in &group.tasks {
             let key = TaskKey::new(framework, task.id.clone());
             let used = self.tasks.contains_key(&key) || self.frameworks[&framework].completed.contains(&task.id);
-            if used || !ids.insert(&task.id) {
+            if used || self.gangs.is_pending(&key) || !ids.insert(&task.id) {
                 return Err(Reject::DuplicateTask(task.id.clone()));
             }
             if task.role != *role {

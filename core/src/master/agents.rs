@@ -79,10 +79,8 @@ impl Master {
             FromAgent::Message { framework, executor, data } => {
                 self.tell(framework, Event::Message { agent: id, executor, data }, out);
             }
-            // Gangs are not made by this master yet; an agent that holds for one lets go by itself.
-            FromAgent::Held(gang) | FromAgent::NotHeld(gang, _) => {
-                self.to_agent(id, ToAgent::Release(gang), out);
-            }
+            FromAgent::Held(gang) => self.on_held(id, gang, out),
+            FromAgent::NotHeld(gang, reject) => self.on_not_held(id, gang, reject, out),
         }
     }
 
@@ -154,6 +152,7 @@ impl Master {
     }
 
     fn connect_agent(&mut self, id: AgentId, peer: PeerId, report: AgentReport, out: &mut Outbox) {
+        self.abandon_gangs_on(id, out);
         self.withdraw_agent_offers(id, out);
         let was = self.agents[&id].status;
         self.uncount(id);
@@ -187,11 +186,12 @@ impl Master {
         self.touched.agents.push(id);
         self.to_agent(id, ToAgent::Registered { agent: id, cluster: self.cluster }, out);
         self.resend_operations(id, out);
-        self.take_report(id, report.tasks, was, out);
-        self.recompute_free(id);
+        // What was held for a gang goes before its tasks are launched anew.
         for gang in report.held {
             self.to_agent(id, ToAgent::Release(gang), out);
         }
+        self.take_report(id, report.tasks, was, out);
+        self.recompute_free(id);
         self.agent_settled(id);
         self.settle_parked(id, out);
         self.watch_expiry(id);
@@ -243,7 +243,7 @@ impl Master {
     }
 
     /// The launch got lost with the connection. A group is sent whole, once: for its first task.
-    fn launch_again(&self, id: AgentId, key: &TaskKey, out: &mut Outbox) {
+    pub(super) fn launch_again(&self, id: AgentId, key: &TaskKey, out: &mut Outbox) {
         let leader = &self.tasks[key].leader;
         if *leader != key.task || planted(Fault::LaunchNotResent) {
             return;
@@ -270,6 +270,7 @@ impl Master {
         agent.silent = Some(silent);
         self.touched.agents.push(id);
         self.want_agent_round(id);
+        self.abandon_gangs_on(id, out);
     }
 
     /// The agent has been away for too long: its tasks are unreachable, which is not dead.
@@ -296,6 +297,7 @@ impl Master {
         let agent = self.agents.get(&id).ok_or(Reject::UnknownAgent(id))?;
         let record = AgentRecord { admission: Admission::Gone, since, ..agent.record.clone() };
         out.push(Output::Persist(Record::Agent(id, Some(record.clone()))));
+        self.abandon_gangs_on(id, out);
         self.withdraw_agent_offers(id, out);
         self.void_nominations(id);
         self.uncount(id);
@@ -369,6 +371,10 @@ impl Master {
             let status: Status = self.master_status(&key, state).because(reason, message);
             self.set_state(&key, status.clone(), state);
             self.notify(&key, status, out);
+            // Nobody is left to acknowledge its end.
+            if state.is_terminal() && !self.frameworks.contains_key(&key.framework) {
+                self.forget_task(&key, out);
+            }
         }
     }
 
@@ -430,8 +436,9 @@ impl Master {
             .iter()
             .filter(|key| self.tasks[*key].state == TaskState::Staging && !told.contains(*key));
         let mut devices: BTreeMap<DeviceId, Vec<(TaskKey, Share)>> = BTreeMap::new();
-        for key in staged {
-            for (device, share) in self.tasks[key].task.resources.device_shares() {
+        let staged = staged.map(|key| (key, &self.tasks[key].task.resources));
+        for (key, resources) in staged.chain(self.gangs.held_on(id)) {
+            for (device, share) in resources.device_shares() {
                 devices.entry(device.clone()).or_default().push((key.clone(), share));
             }
         }
@@ -486,6 +493,9 @@ impl Master {
             if !free.subtract(&held) {
                 overcommitted = true;
             }
+        }
+        for (_, held) in self.gangs.held_on(id) {
+            overcommitted |= !free.subtract(&held.counted());
         }
         if overcommitted {
             free = Resources::new();

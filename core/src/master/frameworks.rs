@@ -56,6 +56,7 @@ impl Master {
         match call {
             Call::Subscribe(_) => out.push(Output::Ungated(Effect::Close(peer, Reject::Superseded))),
             Call::Accept(accept) => self.accept(id, accept, out),
+            Call::AcceptGang(gang) => self.accept_gang(id, gang, out),
             Call::Decline { offers, refusal } => self.decline(id, &offers, &refusal),
             Call::Demand { role, demand } => self.declare(id, &role, demand, out),
             Call::Suppress(roles) => self.suppress(id, &roles, out),
@@ -216,6 +217,7 @@ impl Master {
         self.withdraw_offers(id);
         self.forget_demand(id);
         self.forget_preemption(id);
+        self.drop_gangs_of(id, out);
         self.drop_clients(id);
         let Some(framework) = self.frameworks.remove(&id) else { return };
         self.framework_clients.remove(&framework.record.client);

@@ -24,10 +24,9 @@ impl Master {
         for entry in agent.devices.values().filter(|entry| entry.keeps_its_share()) {
             kept.add(&entry.device.host_share);
         }
-        for key in &agent.tasks {
-            let task = &self.tasks[key].task;
-            kept =
-                less(&kept, &at_most(&task.resources.quantities(), &agent.host_share(task.resources.device_shares())));
+        let held = self.gangs.held_on(id).map(|(_, resources)| resources);
+        for resources in agent.tasks.iter().map(|key| &self.tasks[key].task.resources).chain(held) {
+            kept = less(&kept, &at_most(&resources.quantities(), &agent.host_share(resources.device_shares())));
         }
         self.agents.get_mut(&id).expect("it was there above").kept = kept;
     }

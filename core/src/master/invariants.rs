@@ -40,6 +40,7 @@ impl Master {
             assert!(framework.takes_offers(&entry.offer.role), "{id}: I8, no offer to who wants none");
             assert_eq!(self.agents[&entry.offer.agent].status, AgentStatus::Active, "{id}: its agent is there");
         }
+        self.check_gangs();
         for (old, new) in &self.replaced {
             assert!(self.offers[new].replaces.contains(old), "{old}: replaced by {new}, which knows it");
         }
@@ -55,6 +56,9 @@ impl Master {
         }
         for entry in self.offers.values() {
             held.entry(entry.offer.role.clone()).or_default().add(&entry.charged);
+        }
+        for (role, charged) in self.gangs.charged() {
+            held.entry(role.clone()).or_default().add(charged);
         }
         for (role, usage) in self.quotas.usages() {
             let mut sum = Quantities::new();
@@ -72,6 +76,7 @@ impl Master {
         for key in &agent.tasks {
             held.add(&self.tasks[key].task.resources.counted());
         }
+        self.gangs.held_on(id).for_each(|(_, resources)| held.add(&resources.counted()));
         if !agent.overcommitted {
             let sum = agent.free.without_devices().plus(&held);
             assert_eq!(sum, *agent.record.resources, "{id}: I2, total = free + held");

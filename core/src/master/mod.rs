@@ -12,6 +12,7 @@ mod declared;
 mod devices;
 mod filters;
 mod frameworks;
+mod gangs;
 mod headroom;
 mod host_share;
 mod invariants;
@@ -260,6 +261,7 @@ pub struct Master {
     replaced: BTreeMap<OfferId, OfferId>,
     /// Kills whose tasks are not known, because agents are away.
     kills: BTreeMap<TaskKey, registry::KillRecord>,
+    gangs: gangs::Gangs,
     operations: operations::Pending,
     /// Agents on which a reservation may have ended.
     expiring: BTreeSet<AgentId>,
@@ -316,6 +318,7 @@ impl Master {
             history: VecDeque::new(),
             offers: BTreeMap::new(),
             replaced: BTreeMap::new(),
+            gangs: gangs::Gangs::default(),
             kills: if planted(Fault::ForgetKillsOnFailover) { BTreeMap::new() } else { registry.kills },
             operations: operations::recover_pending(registry.operations),
             expiring: BTreeSet::new(),
@@ -378,6 +381,7 @@ impl Master {
             Input::FromOperator { request, principal, command } => self.on_operator(request, &principal, command, out),
             Input::PeerClosed(peer) => self.on_peer_closed(peer, out),
         }
+        self.settle_gangs(out);
         self.end_reservations(out);
         self.maybe_round(out);
         self.stats.steps += 1;
@@ -411,6 +415,7 @@ impl Master {
                 Timer::Offer(offer) => self.on_offer_expired(offer, out),
                 Timer::Filters(agent) => self.on_filters_end(agent),
                 Timer::Turn(agent) => self.on_turn(agent),
+                Timer::Gang(gang) => self.on_gang_late(gang, out),
                 Timer::Reservation(agent) => drop(self.expiring.insert(agent)),
                 Timer::LimitsRelaxed => self.on_limits_relaxed(),
                 Timer::Preempt => self.on_preempt(out),

@@ -209,12 +209,12 @@ impl Master {
             if std::mem::replace(&mut seen[client_id.index()], self.looks) == self.looks {
                 continue;
             }
-            let Some(available) = look.available_to(agent, &client.role) else { break };
-            let mut available = agent.offerable(client, available);
+            let Some(mut available) = look.available_to(agent, &client.role) else { break };
             if let Some(permitted) = self.permitted(id, client.framework, &client.role, &available.resources) {
                 look.pressed.push(client_id);
                 available = Arc::new(Available::new(Arc::new(permitted)));
             }
+            let available = agent.offerable(client, available);
             look.is_gathering = look.is_gathering || self.waits_for_locked(agent, client_id, client, &available);
             let may = asked.includes(client_id) && !(look.is_gathering && client.mode == OfferMode::Exclusive);
             if !may || !available.is_worth_offering() || !self.wants(agent, client_id, client, &available) {
@@ -616,7 +616,8 @@ impl Master {
 
     pub(super) fn decline(&mut self, framework: FrameworkId, offers: &[OfferId], refusal: &Refusal) {
         for id in offers {
-            let id = self.replaced.get(id).copied().unwrap_or(*id);
+            // One that was replaced is gone; what replaced it has reached the framework meanwhile, or will, and is judged in its turn.
+            let id = *id;
             if self.offers.get(&id).is_none_or(|entry| entry.framework != framework) {
                 continue;
             }

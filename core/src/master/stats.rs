@@ -47,4 +47,12 @@ pub struct Stats {
     pub nominations_expired: u64,
     /// Agents that were declared unreachable.
     pub agents_unreachable: u64,
+    /// Gangs that agents were asked to hold.
+    pub gangs_held: u64,
+    /// Gangs that all agents held, and that were started.
+    pub gangs_started: u64,
+    /// Gangs that were refused before anything of them was started.
+    pub gangs_refused: u64,
+    /// Gangs that were killed because a member did not start.
+    pub gangs_aborted: u64,
 }

@@ -189,6 +189,7 @@ impl Master {
         self.stats.updates_received += 1;
         status.agent = Some(id);
         let key = TaskKey::new(framework, status.task.clone());
+        self.gangs.hear(&key, &status);
         if self.tasks.contains_key(&key) {
             let newest =
                 if latest == status.state { status.clone() } else { Status { state: latest, ..status.clone() } };
@@ -264,6 +265,7 @@ impl Master {
 
     /// Tells the framework, again on every subscription until it has acknowledged.
     pub(super) fn notify(&mut self, key: &TaskKey, status: Status, out: &mut Outbox) {
+        self.gangs.hear(key, &status);
         let mut is_next = true;
         if let Some(entry) = self.tasks.get_mut(key) {
             is_next = entry.outstanding.is_none();
@@ -356,6 +358,9 @@ impl Master {
         if !self.frameworks.contains_key(&key.framework) {
             return Err(Reject::UnknownFramework);
         }
+        if !self.tasks.contains_key(key) && self.gangs.kill_later(key, grace) {
+            return Ok(());
+        }
         let Some(entry) = self.tasks.get(key) else {
             if self.is_completed(key) || !self.may_be_elsewhere() {
                 let status = self.unknown_status(&key.task);
@@ -428,6 +433,8 @@ impl Master {
                     status.reason = Some(Reason::Reconciliation);
                     self.tell(id, Event::Update(status), out);
                 }
+                // It is no task yet, and may become one.
+                None if self.gangs.is_pending(&key) => {}
                 None => {
                     if let Some(status) = self.absent_status(&key.task, agent) {
                         self.tell(id, Event::Update(status), out);

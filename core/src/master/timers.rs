@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::model::{AgentId, FrameworkId, OfferId, Time};
+use crate::model::{AgentId, FrameworkId, GangId, OfferId, Time};
 
 /// What is due at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Filters(AgentId),
     /// Others wait for the agent, and an offer on it has been out long enough.
     Turn(AgentId),
+    /// The gang should be held by all of its agents.
+    Gang(GangId),
     /// A reservation of the agent ends.
     Reservation(AgentId),
     /// Limits have room again for those whom they held back.

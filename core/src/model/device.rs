@@ -233,6 +233,21 @@ impl DeviceState {
         }
     }
 
+    /// What was given to the task is free at once, for it never used it; false if it holds nothing.
+    pub fn take_back(&mut self, task: &TaskKey) -> bool {
+        match self {
+            Self::Allocated(holder) if holder == task => *self = Self::Free,
+            Self::Sliced(slices) if slices.get(task).is_some_and(|slice| slice.state == SliceState::Held) => {
+                slices.remove(task);
+                if slices.is_empty() {
+                    *self = Self::Free;
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
     /// What the task holds of it is to be cleaned from now on; false if it holds nothing.
     pub fn soil(&mut self, task: &TaskKey, generation: u64) -> bool {
         match self {

@@ -51,6 +51,8 @@ pub enum Call {
     Subscribe(Subscribe),
     /// I take these offers and do this with them.
     Accept(Accept),
+    /// I take these offers of several agents, and start these groups on all of them or on none.
+    AcceptGang(AcceptGang),
     /// I don't want these.
     Decline {
         /// Which.
@@ -124,6 +126,44 @@ pub struct Accept {
     pub operations: Vec<Operation>,
     /// How to treat what is left.
     pub refusal: Refusal,
+}
+
+/// An acceptance over several agents, all or none.
+///
+/// Unlike an [`Accept`] it is answered late: when all of its tasks run, when none of them will, or when it was aborted. Until its
+/// [`Outcome`] is there it is to be repeated on every new connection, for its framework alone knows all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptGang {
+    /// Answered under this number by an [`Outcome`]; if it is refused, by one [`Rejection`] that names all of its tasks.
+    pub id: CallId,
+    /// What to start where; at most one part for each agent.
+    pub parts: Vec<GangPart>,
+    /// How to treat what is left of the offers.
+    pub refusal: Refusal,
+}
+
+impl AcceptGang {
+    /// The most agents that one gang may span.
+    pub const MAX_PARTS: usize = 1024;
+    /// The most tasks that one gang may have.
+    pub const MAX_TASKS: usize = 4096;
+
+    /// Every task, with the agent that it is for.
+    pub fn tasks(&self) -> impl Iterator<Item = (AgentId, &Task)> {
+        let groups = self.parts.iter().flat_map(|part| part.groups.iter().map(|group| (part.agent, group)));
+        groups.flat_map(|(agent, group)| group.tasks.iter().map(move |task| (agent, task)))
+    }
+}
+
+/// What a gang starts on one agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GangPart {
+    /// The agent.
+    pub agent: AgentId,
+    /// The offers, all of that agent and of one role.
+    pub offers: Vec<OfferId>,
+    /// The groups to start.
+    pub groups: Vec<TaskGroup>,
 }
 
 /// What can be done with offered resources.

@@ -22,8 +22,8 @@ use super::out::Wish;
 use super::{Happening, Out, Scheduler};
 use crate::gate::{Outbox, Output};
 use crate::model::{
-    Accept, AgentId, Asked, Call, ClusterId, FrameworkId, Offer, OfferId, Operation, Refusal, Reject, Role, Task,
-    TaskId, TaskState, Term, Time,
+    Accept, AcceptGang, AgentId, Asked, Call, ClusterId, FrameworkId, GangPart, Offer, OfferId, Operation, Refusal,
+    Reject, Role, Task, TaskId, TaskState, Term, Time,
 };
 use crate::planted::{Fault, planted};
 
@@ -194,8 +194,7 @@ impl<S: Scheduler> Driver<S> {
         for (id, task) in &self.tasks {
             assert!(!task.state.is_terminal(), "task {id} has ended and is still in the book");
             let Some(call) = task.launch else { continue };
-            let launched = self.calls.launches(call).is_some_and(|mut launches| launches.any(|launch| launch == id));
-            assert!(launched, "task {id} waits for call {call:?}, which does not launch it");
+            assert!(self.calls.launches(call, id), "task {id} waits for call {call:?}, which does not launch it");
         }
     }
 
@@ -257,6 +256,7 @@ impl<S: Scheduler> Driver<S> {
     fn grant(&mut self, now: Time, wish: Wish<S::Effect>, out: &mut Outputs<S>) {
         match wish {
             Wish::Accept { agent, offers, operations, refusal } => self.accept(agent, offers, operations, refusal, out),
+            Wish::AcceptGang { parts, refusal } => self.accept_gang(parts, refusal, out),
             Wish::Decline { offers, refusal } => self.call(Call::Decline { offers, refusal }, out),
             Wish::Demand { role, demand } => {
                 let call = self.market.demand(role, demand);
@@ -317,6 +317,29 @@ impl<S: Scheduler> Driver<S> {
         }
         self.stats.accepts += 1;
         let call = self.calls.accept(accept);
+        self.call(call, out);
+    }
+
+    /// All or none: one task id that is in use refuses the whole gang.
+    fn accept_gang(&mut self, parts: Vec<GangPart>, refusal: Refusal, out: &mut Outputs<S>) {
+        let gang = AcceptGang { id: self.calls.number(), parts, refusal };
+        let mut ids = BTreeSet::new();
+        let is_used = |id: &&TaskId| self.tasks.contains_key(*id) || !ids.insert((*id).clone());
+        let used = gang.tasks().map(|(_, task)| &task.id).find(is_used).cloned();
+        if let Some(used) = used {
+            let offers = gang.parts.into_iter().flat_map(|part| part.offers).collect();
+            self.refused.push(Reject::DuplicateTask(used));
+            self.call(Call::Decline { offers, refusal: gang.refusal }, out);
+            return;
+        }
+        for (agent, task) in gang.tasks() {
+            let tracked = Tracked::launched(agent, gang.id);
+            self.save(tracked.record(&task.id), out);
+            self.tasks.insert(task.id.clone(), tracked);
+            self.stats.launches += 1;
+        }
+        self.stats.gangs += 1;
+        let call = self.calls.gang(gang);
         self.call(call, out);
     }
 

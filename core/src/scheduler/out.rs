@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{AgentId, Demand, ExecutorId, Offer, OfferId, Operation, Refusal, Role, Task, TaskGroup, TaskId};
+use crate::model::{
+    AgentId, Demand, ExecutorId, GangPart, Offer, OfferId, Operation, Refusal, Role, Task, TaskGroup, TaskId,
+};
 
 /// What a policy wants, gathered while it handles one event.
 ///
@@ -24,6 +26,13 @@ pub enum Wish<E> {
         offers: Vec<OfferId>,
         /// What to do, in order.
         operations: Vec<Operation>,
+        /// How to treat what is left.
+        refusal: Refusal,
+    },
+    /// Take these offers and start that on all of the agents or on none.
+    AcceptGang {
+        /// What to start where.
+        parts: Vec<GangPart>,
         /// How to treat what is left.
         refusal: Refusal,
     },
@@ -108,6 +117,20 @@ impl<E> Out<E> {
         let Some(agent) = taken.first().map(|offer| offer.agent) else { return };
         let offers = taken.iter().map(|offer| offer.id).collect();
         self.wishes.push(Wish::Accept { agent, offers, operations, refusal });
+    }
+
+    /// Takes the offers of `parts` and starts their groups on all of the agents or on none; what is left is refused for `refusal`.
+    ///
+    /// If the master or one of the agents refuses, all tasks of the gang come back in one
+    /// [`Happening::Rejected`](super::Happening::Rejected); another try is likely to work. If a member then ends before it has run, the
+    /// others are killed with `GANG_ABORTED`. Does nothing if one of the offers stands no more.
+    pub fn accept_gang(&mut self, parts: Vec<GangPart>, refusal: Refusal) {
+        let offers = || parts.iter().flat_map(|part| &part.offers);
+        if parts.is_empty() || !offers().all(|id| self.book.contains_key(id)) {
+            return;
+        }
+        offers().for_each(|id| drop(self.book.remove(id)));
+        self.wishes.push(Wish::AcceptGang { parts, refusal });
     }
 
     /// Launches single tasks on one offer; what is left of it may be offered again at once.

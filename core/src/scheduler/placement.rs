@@ -29,8 +29,9 @@ pub use reserve::OfferedVolume;
 use super::Out;
 use crate::allocator::claims;
 use crate::model::{
-    AgentId, Amounts, Attribute, Attributes, Claim, Device, DeviceId, DeviceMode, Flavor, Milli, Offer, OfferId,
-    Operation, Quantities, Refusal, ResourceName, Resources, Role, Selector, Shape, Share, Task, TaskGroup, VolumeId,
+    AgentId, Amounts, Attribute, Attributes, Claim, Device, DeviceId, DeviceMode, Flavor, GangPart, Milli, Offer,
+    OfferId, Operation, Quantities, Refusal, ResourceName, Resources, Role, Selector, Shape, Share, Task, TaskGroup,
+    VolumeId,
 };
 
 /// What a task needs of a machine.
@@ -281,6 +282,7 @@ impl Attributes for Host {
 #[derive(Clone, Debug)]
 pub struct Packer {
     hosts: BTreeMap<AgentId, Host>,
+    gangs: Vec<Vec<GangPart>>,
     tasks_max: usize,
 }
 
@@ -306,7 +308,7 @@ impl Packer {
         for offer in offers.into_iter().filter(|offer| offer.role == *role) {
             hosts.entry(offer.agent).or_insert_with(|| Host::new(offer)).add(offer, role);
         }
-        Self { hosts, tasks_max: Self::TASKS_MAX }
+        Self { hosts, gangs: Vec::new(), tasks_max: Self::TASKS_MAX }
     }
 
     /// The same, with another limit of tasks for each machine and round.
@@ -366,6 +368,38 @@ impl Packer {
         None
     }
 
+    /// Reserves places for tasks that start together or not at all, each wherever there is room, or for none of them. Only machines on
+    /// which nothing was placed in this round are used, for a gang takes offers whole.
+    pub fn place_gang(
+        &mut self,
+        gang: &[Needs],
+        strategy: Strategy,
+        rank: impl Fn(&Host) -> Option<i64>,
+    ) -> Option<Vec<Placement>> {
+        let untouched = self.hosts.iter().filter(|(_, host)| host.placed == 0 && host.operations.is_empty());
+        let hosts = untouched.map(|(agent, host)| (*agent, host.clone())).collect();
+        let mut trial = Self { hosts, gangs: Vec::new(), tasks_max: self.tasks_max };
+        let places: Option<Vec<Placement>> =
+            gang.iter().map(|needs| trial.place_ranked(needs, strategy, &rank)).collect();
+        if places.is_some() {
+            self.hosts.extend(trial.hosts);
+        }
+        places
+    }
+
+    /// Launches the members of a gang where [`place_gang`](Self::place_gang) has placed them, all or none. What is left of their machines
+    /// is not used in this round.
+    pub fn launch_gang(&mut self, members: Vec<(AgentId, TaskGroup)>) {
+        let mut parts: BTreeMap<AgentId, GangPart> = BTreeMap::new();
+        for (agent, group) in members {
+            let offers = || self.hosts.get(&agent).map(|host| host.offers.clone()).unwrap_or_default();
+            let part = parts.entry(agent).or_insert_with(|| GangPart { agent, offers: offers(), groups: Vec::new() });
+            part.groups.push(group);
+        }
+        parts.keys().for_each(|agent| drop(self.hosts.remove(agent)));
+        self.gangs.push(parts.into_values().collect());
+    }
+
     /// The machines in the order in which they are tried.
     fn ordered(&self, needs: &Needs, strategy: Strategy, rank: impl Fn(&Host) -> Option<i64>) -> Vec<AgentId> {
         let mut ordered: Vec<_> = self.hosts.values().filter_map(|host| Some((rank(host)?, host))).collect();
@@ -400,14 +434,17 @@ impl Packer {
         idle.flat_map(|host| host.offers.iter().copied()).collect()
     }
 
-    /// One plan for each machine on which something is launched.
+    /// One plan for each machine on which something is launched; gangs are not among them.
     pub fn into_accepts(self) -> Vec<Plan> {
         let used = self.hosts.into_values().filter(|host| !host.operations.is_empty());
         used.map(|host| Plan { agent: host.agent, offers: host.offers, operations: host.operations }).collect()
     }
 
     /// Accepts what was placed; what is left of the machines used is refused for `refusal`. Other offers stay in the book.
-    pub fn submit<E>(self, out: &mut Out<E>, refusal: &Refusal) {
+    pub fn submit<E>(mut self, out: &mut Out<E>, refusal: &Refusal) {
+        for parts in std::mem::take(&mut self.gangs) {
+            out.accept_gang(parts, refusal.clone());
+        }
         for plan in self.into_accepts() {
             out.accept(&plan.offers, plan.operations, refusal.clone());
         }

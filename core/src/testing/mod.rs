@@ -26,11 +26,11 @@ use crate::master::registry::{Record, Registry};
 use crate::master::view::View;
 use crate::master::{Command, Config, Effect, Input, Master, Outbox, Reply, Target};
 use crate::model::{
-    Accept, AgentId, AgentReport, Body, Call, CallId, Claim, ClientId, ClusterId, Demand, Device, DeviceId, DeviceMode,
-    DeviceReport, DeviceState, Event, ExecutorRef, FrameworkId, FrameworkInfo, FromAgent, Health, Offer, OfferId,
-    OfferMode, Operation, OperationId, PeerId, Principal, Proof, Quantities, Reason, Refusal, RequestId, Resources,
-    Role, Selector, Shape, Share, Source, Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport,
-    TaskState, Time, ToAgent, Topology, UpdateId,
+    Accept, AcceptGang, AgentId, AgentReport, Body, Call, CallId, Claim, ClientId, ClusterId, Demand, Device, DeviceId,
+    DeviceMode, DeviceReport, DeviceState, Event, ExecutorRef, FrameworkId, FrameworkInfo, FromAgent, GangId, GangPart,
+    Health, Launch, Offer, OfferId, OfferMode, Operation, OperationId, PeerId, Principal, Proof, Quantities, Reason,
+    Refusal, Reject, RequestId, Resources, Role, Selector, Shape, Share, Source, Status, Subscribe, Task, TaskGroup,
+    TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time, ToAgent, Topology, UpdateId,
 };
 
 /// A device of `kind` and `model`, healthy and exclusive.
@@ -86,6 +86,10 @@ struct AgentSide {
     resources: Resources,
     devices: BTreeMap<DeviceId, DeviceReport>,
     tasks: BTreeMap<TaskKey, TaskReport>,
+    /// What it was told to hold, and has neither started nor released.
+    held: BTreeMap<GangId, Vec<Launch>>,
+    /// What it was told to hold last.
+    last_hold: Option<(GangId, Vec<Launch>)>,
     client: ClientId,
     /// Operations that it has got and not done yet.
     inbox: Vec<(OperationId, Operation)>,
@@ -100,6 +104,8 @@ struct FrameworkSide {
     client: ClientId,
     offers: BTreeMap<OfferId, Offer>,
     unacknowledged: Vec<Status>,
+    /// The gangs that it has accepted.
+    gangs: BTreeSet<CallId>,
 }
 
 /// A master, with agents and frameworks that do what the test says.
@@ -194,6 +200,8 @@ impl Market {
             resources: resources.parse().expect("resources"),
             devices: devices.into_iter().map(report).collect(),
             tasks: BTreeMap::new(),
+            held: BTreeMap::new(),
+            last_hold: None,
             client,
             inbox: Vec::new(),
             operated: None,
@@ -215,7 +223,7 @@ impl Market {
             attributes: BTreeMap::new(),
             devices: side.devices.values().cloned().collect(),
             tasks: side.tasks.values().cloned().collect(),
-            held: Vec::new(),
+            held: side.held.keys().copied().collect(),
             operated: side.operated,
         };
         self.from_agent(name, FromAgent::Register(Box::new(report)))
@@ -272,6 +280,7 @@ impl Market {
             client,
             offers: BTreeMap::new(),
             unacknowledged: Vec::new(),
+            gangs: BTreeSet::new(),
         };
         self.frameworks.insert(name.to_owned(), side);
         self.subscribe(name)
@@ -328,6 +337,90 @@ impl Market {
             framework,
             Call::Accept(Accept { id, agent: offer.agent, offers: vec![offer.id], operations, refusal }),
         )
+    }
+
+    /// The framework accepts a gang: a task on each of the agents, on the newest offers that it has of them. Returns the call, for
+    /// [`Market::repeat_gang`].
+    pub fn gang(&mut self, framework: &str, members: &[(&str, &str, &str)]) -> AcceptGang {
+        let members: Vec<(&str, Task)> =
+            members.iter().map(|(agent, id, resources)| (*agent, task(id, "*", resources, &[]))).collect();
+        self.gang_of(framework, members)
+    }
+
+    /// The same with any tasks.
+    pub fn gang_of(&mut self, framework: &str, members: Vec<(&str, Task)>) -> AcceptGang {
+        let mut parts: Vec<GangPart> = Vec::new();
+        for (agent, task) in members {
+            let offer = self.offer_of(framework, agent);
+            let group = TaskGroup::single(task);
+            match parts.iter_mut().find(|part| part.agent == offer.agent) {
+                Some(part) => part.groups.push(group),
+                None => parts.push(GangPart { agent: offer.agent, offers: vec![offer.id], groups: vec![group] }),
+            }
+        }
+        let side = self.frameworks.get_mut(framework).expect("a framework of that name");
+        parts.iter().flat_map(|part| &part.offers).for_each(|offer| drop(side.offers.remove(offer)));
+        let gang = AcceptGang { id: CallId(self.next()), parts, refusal: Refusal::default() };
+        self.repeat_gang(framework, &gang);
+        gang
+    }
+
+    /// The framework says the same again.
+    pub fn repeat_gang(&mut self, framework: &str, gang: &AcceptGang) -> &mut Self {
+        self.frameworks.get_mut(framework).expect("a framework of that name").gangs.insert(gang.id);
+        self.call(framework, Call::AcceptGang(gang.clone()))
+    }
+
+    /// The agent holds again, or still, what it was told to hold last: a start or a release did not reach it.
+    pub fn hold_again(&mut self, agent: &str) -> &mut Self {
+        let side = self.agents.get_mut(agent).expect("an agent of that name");
+        side.held.extend(side.last_hold.clone());
+        self
+    }
+
+    /// The agent says once more that it holds what it was told to hold last.
+    pub fn says_held(&mut self, agent: &str) -> &mut Self {
+        let (gang, _) = self.agents[agent].last_hold.clone().expect("it was told to hold something");
+        self.from_agent(agent, FromAgent::Held(gang))
+    }
+
+    /// What is free on the agent, as people see it.
+    pub fn free_on(&self, agent: &str) -> String {
+        let row = &self.view.agents[&self.agents[agent].id.expect("the agent is registered")];
+        let mut free = row.total.quantities();
+        assert!(free.subtract(&row.allocated), "no more is allocated than there is");
+        Resources::scalars(free).to_string()
+    }
+
+    /// The state of an agent's device, as people see it.
+    pub fn device_state(&self, agent: &str, device: &str) -> DeviceState {
+        let agent = self.agents[agent].id.expect("the agent is registered");
+        self.view.devices[&(agent, DeviceId::new(device))].state.clone()
+    }
+
+    /// The agent tells of its devices.
+    pub fn tells_devices(&mut self, agent: &str) -> &mut Self {
+        let reports = self.agents[agent].devices.values().cloned().collect();
+        self.from_agent(agent, FromAgent::Devices(reports))
+    }
+
+    /// The agent says that it holds what it was told to.
+    pub fn holds(&mut self, agent: &str) -> &mut Self {
+        let gangs: Vec<GangId> = self.agents[agent].held.keys().copied().collect();
+        for gang in gangs {
+            self.from_agent(agent, FromAgent::Held(gang));
+        }
+        self
+    }
+
+    /// The agent says that it can't hold what it was told to, or does no longer.
+    pub fn holds_not(&mut self, agent: &str, reject: &Reject) -> &mut Self {
+        let gangs: Vec<GangId> = self.agents[agent].held.keys().copied().collect();
+        for gang in gangs {
+            self.agents.get_mut(agent).expect("an agent of that name").held.remove(&gang);
+            self.from_agent(agent, FromAgent::NotHeld(gang, reject.clone()));
+        }
+        self
     }
 
     /// The framework declines what it is offered of the agent, for `seconds`.
@@ -562,18 +655,43 @@ impl Market {
             ToAgent::Kill { task, reason: Reason::Preempted, .. } => {
                 format!("preempt {} on {name}", self.task_name(&task))
             }
-            ToAgent::Kill { task, .. } => format!("kill {} on {name}", self.task_name(&task)),
+            ToAgent::Kill { task, reason: Reason::KillRequested, .. } => {
+                format!("kill {} on {name}", self.task_name(&task))
+            }
+            ToAgent::Kill { task, reason, .. } => format!("kill {} on {name}: {reason}", self.task_name(&task)),
+            ToAgent::Hold { gang, groups } => self.on_hold(&name, gang, groups),
+            ToAgent::Start(gang) => self.on_start(&name, gang),
+            ToAgent::Release(gang) => {
+                self.agents.get_mut(&name).expect("it was found").held.remove(&gang);
+                format!("release on {name}")
+            }
             ToAgent::Acknowledge { task, .. } => format!("ack {} to {name}", self.task_name(&task)),
             ToAgent::RemoveFramework(id) => format!("remove {} on {name}", self.framework_name(id)),
             ToAgent::ClearDevice(device) => format!("clear {device} on {name}"),
             ToAgent::Shutdown(reject) => format!("shutdown {name}: {}", reject.code()),
             ToAgent::Operate { id, operation } => self.on_operate(&name, id, operation),
-            other => format!("{other:?} to {name}"),
+            ToAgent::Message { .. } => format!("message -> {name}"),
         };
         self.trace.push(line);
     }
 
-    fn on_launch(&mut self, name: &str, launch: crate::model::Launch) -> String {
+    fn on_hold(&mut self, name: &str, gang: GangId, groups: Vec<Launch>) -> String {
+        let keys = groups.iter().flat_map(|launch| launch.group.tasks.iter().map(|task| (launch.framework, task)));
+        let names: Vec<String> =
+            keys.map(|(framework, task)| self.task_name(&TaskKey::new(framework, task.id.clone()))).collect();
+        let side = self.agents.get_mut(name).expect("it was found");
+        side.last_hold = Some((gang, groups.clone()));
+        side.held.insert(gang, groups);
+        format!("hold {} on {name}", names.join(" + "))
+    }
+
+    fn on_start(&mut self, name: &str, gang: GangId) -> String {
+        let held = self.agents.get_mut(name).expect("it was found").held.remove(&gang);
+        let lines: Vec<String> = held.into_iter().flatten().map(|launch| self.on_launch(name, launch)).collect();
+        format!("start {}", if lines.is_empty() { format!("nothing on {name}") } else { lines.join(", ") })
+    }
+
+    fn on_launch(&mut self, name: &str, launch: Launch) -> String {
         let mut parts = Vec::new();
         for task in launch.group.tasks {
             let key = TaskKey::new(launch.framework, task.id.clone());
@@ -621,6 +739,9 @@ impl Market {
                 side.unacknowledged.push(status);
             }
             Event::Outcome(outcome) => {
+                if outcome.rejected.is_empty() && side.gangs.contains(&outcome.call) {
+                    self.trace.push(format!("answered {name}"));
+                }
                 for rejection in outcome.rejected {
                     if rejection.tasks.is_empty() {
                         self.trace.push(format!("rejected {} -> {name}", rejection.reject));

@@ -2,7 +2,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rialto_core::model::{Accept, Asked, Call, CallId, Event, Outcome, Refusal, Rejection, Role, Term};
+use rialto_core::model::{
+    Accept, AcceptGang, Asked, Call, CallId, Event, GangPart, Outcome, Refusal, Rejection, Role, TaskGroup, Term,
+};
 
 use super::error::{At, ConvertError};
 use super::{
@@ -29,6 +31,7 @@ fn to_call(call: &Call) -> CallKind {
     match call {
         Call::Subscribe(subscribe) => CallKind::Subscribe(subscribe.to_wire()),
         Call::Accept(accept) => CallKind::Accept(accept.to_wire()),
+        Call::AcceptGang(gang) => CallKind::AcceptGang(gang.to_wire()),
         Call::Decline { offers, refusal } => {
             CallKind::Decline(v1::Decline { offers: to_list(offers), refusal: Some(refusal.to_wire()) })
         }
@@ -59,6 +62,7 @@ fn from_call(call: CallKind) -> Converted<Call> {
     match call {
         CallKind::Subscribe(subscribe) => inside(subscribe, "subscribe").map(Call::Subscribe),
         CallKind::Accept(accept) => inside(accept, "accept").map(Call::Accept),
+        CallKind::AcceptGang(gang) => inside(gang, "accept_gang").map(Call::AcceptGang),
         CallKind::Decline(decline) => from_decline(decline).at("decline"),
         CallKind::Demand(demand) => from_demand(demand).at("demand"),
         CallKind::Suppress(roles) => from_roles(roles).at("suppress").map(Call::Suppress),
@@ -155,6 +159,42 @@ impl Wire for Accept {
             offers: list(accept.offers, "offers", limits::MAX_OFFERS)?,
             operations: list(accept.operations, "operations", limits::MAX_OPERATIONS)?,
             refusal: optional::<Refusal>(accept.refusal, "refusal")?.unwrap_or_default(),
+        })
+    }
+}
+
+impl Wire for AcceptGang {
+    type Message = v1::AcceptGang;
+
+    fn to_wire(&self) -> v1::AcceptGang {
+        v1::AcceptGang { id: self.id.0, parts: to_list(&self.parts), refusal: Some(self.refusal.to_wire()) }
+    }
+
+    fn from_wire(gang: v1::AcceptGang) -> Converted<Self> {
+        let parts: Vec<GangPart> = list(gang.parts, "parts", Self::MAX_PARTS)?;
+        expected(!parts.is_empty(), || "expected at least one, got none".to_owned()).at("parts")?;
+        Ok(Self {
+            id: CallId(gang.id),
+            parts,
+            refusal: optional::<Refusal>(gang.refusal, "refusal")?.unwrap_or_default(),
+        })
+    }
+}
+
+impl Wire for GangPart {
+    type Message = v1::GangPart;
+
+    fn to_wire(&self) -> v1::GangPart {
+        v1::GangPart { agent: Some(self.agent.to_wire()), offers: to_list(&self.offers), groups: to_list(&self.groups) }
+    }
+
+    fn from_wire(part: v1::GangPart) -> Converted<Self> {
+        let groups: Vec<TaskGroup> = list(part.groups, "groups", AcceptGang::MAX_TASKS)?;
+        expected(!groups.is_empty(), || "expected at least one, got none".to_owned()).at("groups")?;
+        Ok(Self {
+            agent: required(part.agent, "agent")?,
+            offers: list(part.offers, "offers", limits::MAX_OFFERS)?,
+            groups,
         })
     }
 }

@@ -1358,7 +1358,7 @@ pub struct EventFrame {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Call {
     /// The call.
-    #[prost(oneof = "call::Call", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "call::Call", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub call: ::core::option::Option<call::Call>,
 }
 /// Nested message and enum types in `Call`.
@@ -1399,6 +1399,9 @@ pub mod call {
         /// I am done.
         #[prost(message, tag = "11")]
         Teardown(super::Nothing),
+        /// I take these offers of several agents, and start that on all of them or on none.
+        #[prost(message, tag = "12")]
+        AcceptGang(super::AcceptGang),
     }
 }
 /// The first call on every connection.
@@ -1435,6 +1438,33 @@ pub struct Accept {
     /// How to treat what is left.
     #[prost(message, optional, tag = "5")]
     pub refusal: ::core::option::Option<Refusal>,
+}
+/// Offers of several agents, and what to start on all of them or on none. Answered when all of it runs, or never will; repeated on every
+/// connection until then.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AcceptGang {
+    /// Answered under this number; a refusal names all tasks.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// At most one for each agent.
+    #[prost(message, repeated, tag = "2")]
+    pub parts: ::prost::alloc::vec::Vec<GangPart>,
+    /// How to treat what is left.
+    #[prost(message, optional, tag = "3")]
+    pub refusal: ::core::option::Option<Refusal>,
+}
+/// What a gang starts on one agent.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GangPart {
+    /// The agent.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentId>,
+    /// The offers, all of that agent and of one role.
+    #[prost(message, repeated, tag = "2")]
+    pub offers: ::prost::alloc::vec::Vec<OfferId>,
+    /// The groups to start.
+    #[prost(message, repeated, tag = "3")]
+    pub groups: ::prost::alloc::vec::Vec<TaskGroup>,
 }
 /// For how long a framework does not want what it refuses.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2013,7 +2043,7 @@ pub struct ToAgentFrame {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FromAgent {
     /// The message.
-    #[prost(oneof = "from_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 20")]
+    #[prost(oneof = "from_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 20, 21")]
     pub message: ::core::option::Option<from_agent::Message>,
 }
 /// Nested message and enum types in `FromAgent`.
@@ -2204,7 +2234,7 @@ pub struct AgentMessage {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToAgent {
     /// The message.
-    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20")]
+    #[prost(oneof = "to_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 21")]
     pub message: ::core::option::Option<to_agent::Message>,
 }
 /// Nested message and enum types in `ToAgent`.
@@ -2786,7 +2816,7 @@ pub mod agents_server {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommandRequest {
     /// The command.
-    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5, 20, 40")]
+    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5, 20, 21, 22")]
     pub command: ::core::option::Option<command_request::Command>,
 }
 /// Nested message and enum types in `CommandRequest`.

@@ -244,7 +244,13 @@ pub(crate) fn calls() -> Vec<Call> {
     };
     let subscribe =
         Subscribe { framework: Some(FRAMEWORK), client: ClientId(2), info: info(), suppressed: [role()].into() };
-    vec![Call::Subscribe(subscribe), Call::Accept(accept), Call::Teardown]
+    let part = |seq| GangPart {
+        agent: AgentId::new(TERM, seq),
+        offers: vec![OfferId::new(TERM, seq + 10)],
+        groups: vec![TaskGroup::single(task())],
+    };
+    let gang = AcceptGang { id: CallId(5), parts: vec![part(1), part(2)], refusal: Refusal::default() };
+    vec![Call::Subscribe(subscribe), Call::Accept(accept), Call::AcceptGang(gang), Call::Teardown]
 }
 
 pub(crate) fn events() -> Vec<Event> {
@@ -290,7 +296,7 @@ pub(crate) fn to_agent() -> Vec<ToAgent> {
     vec![
         ToAgent::Registered { agent: AGENT, cluster: CLUSTER },
         ToAgent::Launch(launch()),
-        ToAgent::Kill { task: key(), grace: None, reason: Reason::KillRequested },
+        ToAgent::Kill { task: key(), grace: None, reason: Reason::GangAborted },
         ToAgent::Acknowledge { task: key(), uuid: UUID },
         ToAgent::Operate { id: OPERATION, operation: Operation::Destroy(volume()) },
     ]

@@ -117,6 +117,7 @@ pub(crate) fn journal_record() -> impl Strategy<Value = JournalRecord> {
         Just(KillCause::Requested),
         Just(KillCause::FrameworkRemoved),
         Just(KillCause::Unhealthy),
+        Just(KillCause::GangAborted),
         Just(KillCause::Preempted)
     ];
     prop_oneof![

@@ -106,9 +106,14 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
             Call::Accept(Accept { id: CallId(id), agent, offers, operations, refusal })
         },
     );
+    let part = (agent_id(), vec(offer_id(), 0..3), vec(group(), 1..3));
+    let part = part.prop_map(|(agent, offers, groups)| GangPart { agent, offers, groups });
+    let gang = (any::<u64>(), vec(part, 1..3), refusal())
+        .prop_map(|(id, parts, refusal)| Call::AcceptGang(AcceptGang { id: CallId(id), parts, refusal }));
     prop_oneof![
         subscribe,
         accept,
+        gang,
         (vec(offer_id(), 0..3), refusal()).prop_map(|(offers, refusal)| Call::Decline { offers, refusal }),
         (role(), option::of(demand())).prop_map(|(role, demand)| Call::Demand { role, demand }),
         roles().prop_map(Call::Suppress),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::{Accept, Call, CallId, Operation, TaskId, Time};
+use crate::model::{Accept, AcceptGang, Call, CallId, Operation, TaskId, Time};
 
 /// How long an unanswered kill waits before it is sent again, at first and at most.
 const KILL_RETRY: Duration = Duration::from_secs(5);
@@ -25,6 +25,7 @@ pub(super) struct Calls {
     /// The numbers of this life lie below.
     end: u64,
     accepts: BTreeMap<CallId, Accept>,
+    gangs: BTreeMap<CallId, AcceptGang>,
     kills: BTreeMap<TaskId, Kill>,
 }
 
@@ -32,6 +33,7 @@ pub(super) struct Calls {
 #[derive(Debug)]
 pub(super) enum Answered {
     Accept(Accept),
+    Gang(AcceptGang),
     Kill(TaskId),
     Unknown,
 }
@@ -40,7 +42,13 @@ impl Calls {
     /// The calls of a framework's `life`: each life has numbers of its own, so that none is used twice.
     pub(super) fn new(life: u32) -> Self {
         let first = u64::from(life) << 32;
-        Self { next: first + 1, end: first + (1 << 32), accepts: BTreeMap::new(), kills: BTreeMap::new() }
+        Self {
+            next: first + 1,
+            end: first + (1 << 32),
+            accepts: BTreeMap::new(),
+            gangs: BTreeMap::new(),
+            kills: BTreeMap::new(),
+        }
     }
 
     pub(super) fn number(&mut self) -> CallId {
@@ -52,6 +60,18 @@ impl Calls {
     pub(super) fn accept(&mut self, accept: Accept) -> Call {
         self.accepts.insert(accept.id, accept.clone());
         Call::Accept(accept)
+    }
+
+    pub(super) fn gang(&mut self, gang: AcceptGang) -> Call {
+        self.gangs.insert(gang.id, gang.clone());
+        Call::AcceptGang(gang)
+    }
+
+    /// The gangs for all of whose tasks `is_settled` holds: their answers are of no more interest.
+    pub(super) fn drop_gangs(&mut self, is_settled: impl Fn(&TaskId) -> bool) -> Vec<AcceptGang> {
+        let settled = |gang: &AcceptGang| gang.tasks().all(|(_, task)| is_settled(&task.id));
+        let ids: Vec<CallId> = self.gangs.values().filter(|gang| settled(gang)).map(|gang| gang.id).collect();
+        ids.iter().filter_map(|id| self.gangs.remove(id)).collect()
     }
 
     /// The call that ends `task`; none if the same is asked already.
@@ -69,6 +89,9 @@ impl Calls {
         if let Some(accept) = self.accepts.remove(&id) {
             return Answered::Accept(accept);
         }
+        if let Some(gang) = self.gangs.remove(&id) {
+            return Answered::Gang(gang);
+        }
         let task = self.kills.iter().find(|(_, kill)| kill.id == id).map(|(task, _)| task.clone());
         task.map_or(Answered::Unknown, |task| {
             self.kills.remove(&task);
@@ -83,12 +106,14 @@ impl Calls {
 
     pub(super) fn clear(&mut self) {
         self.accepts.clear();
+        self.gangs.clear();
         self.kills.clear();
     }
 
     /// All of them, to be sent on a new connection: launches before kills.
     pub(super) fn resend(&mut self, now: Time) -> Vec<Call> {
         let mut calls: Vec<Call> = self.accepts.values().cloned().map(Call::Accept).collect();
+        calls.extend(self.gangs.values().cloned().map(Call::AcceptGang));
         for (task, kill) in &mut self.kills {
             kill.retry_delay = KILL_RETRY;
             kill.retry_at = now + KILL_RETRY;
@@ -112,22 +137,24 @@ impl Calls {
         self.kills.values().map(|kill| kill.retry_at).min()
     }
 
-    /// The tasks that an unanswered accept launches.
-    pub(super) fn launches(&self, id: CallId) -> Option<impl Iterator<Item = &TaskId>> {
-        self.accepts.get(&id).map(launched)
+    /// Whether the unanswered call `id` launches `task`.
+    pub(super) fn launches(&self, id: CallId, task: &TaskId) -> bool {
+        let by_accept = self.accepts.get(&id).is_some_and(|accept| launched(accept).any(|launch| launch == task));
+        by_accept || self.gangs.get(&id).is_some_and(|gang| gang.tasks().any(|(_, launch)| launch.id == *task))
     }
 
     pub(super) fn unanswered(&self) -> usize {
-        self.accepts.len() + self.kills.len()
+        self.accepts.len() + self.gangs.len() + self.kills.len()
     }
 
     pub(super) fn check_invariants(&self) {
         assert!(self.next <= self.end, "the call ids of this life are used up");
         let kills: std::collections::BTreeSet<CallId> = self.kills.values().map(|kill| kill.id).collect();
         assert_eq!(kills.len(), self.kills.len(), "two kills share a call id");
-        for id in self.accepts.keys().chain(&kills) {
+        for id in self.accepts.keys().chain(self.gangs.keys()).chain(&kills) {
             assert!(id.0 < self.next, "call {id:?} was never numbered");
             assert!(!(self.accepts.contains_key(id) && kills.contains(id)), "call {id:?} is an accept and a kill");
+            assert!(!(self.accepts.contains_key(id) && self.gangs.contains_key(id)), "call {id:?} is one of the two");
         }
         assert!(self.accepts.iter().all(|(id, accept)| accept.id == *id), "an accept is kept under another id");
     }

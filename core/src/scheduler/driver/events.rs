@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::calls::{self, Answered};
-use super::tasks::{Verdict, judge};
+use super::tasks::{Tracked, Verdict, judge};
 use super::{BOOK_MAX, Driver, DriverEffect, Ending, Life, Link, Outputs, saved};
 use crate::gate::Output;
 use crate::model::{
-    Accept, AgentId, Call, ClusterId, Event, FrameworkId, Offer, OfferId, OfferMode, Operation, Outcome, Reason,
-    Refusal, Reject, Source, Status, Subscribe, TaskId, TaskState, Term, Time,
+    Accept, AcceptGang, AgentId, Call, CallId, ClusterId, Event, FrameworkId, Offer, OfferId, OfferMode, Operation,
+    Outcome, Reason, Refusal, Reject, Source, Status, Subscribe, TaskId, TaskState, Term, Time,
 };
 use crate::planted::{Fault, planted};
 use crate::scheduler::{Happening, Scheduler};
@@ -95,6 +95,7 @@ impl<S: Scheduler> Driver<S> {
             self.call(Call::Teardown, out);
             return;
         }
+        self.settle_gangs();
         for call in self.calls.resend(now).into_iter().chain(self.market.resend()) {
             self.call(call, out);
         }
@@ -182,19 +183,57 @@ impl<S: Scheduler> Driver<S> {
     fn answered(&mut self, now: Time, outcome: Outcome, out: &mut Outputs<S>) {
         match self.calls.answered(outcome.call) {
             Answered::Accept(accept) => self.accept_answered(now, &accept, outcome, out),
+            Answered::Gang(gang) => self.gang_answered(now, &gang, outcome, out),
             Answered::Kill(task) => self.kill_answered(now, &task, outcome, out),
             Answered::Unknown => {}
         }
     }
 
-    fn accept_answered(&mut self, now: Time, accept: &Accept, outcome: Outcome, out: &mut Outputs<S>) {
-        for id in calls::launched(accept) {
-            if let Some(task) = self.tasks.get_mut(id)
-                && task.launch == Some(accept.id)
+    /// A gang all of whose tasks have run, or ended, has started: it need not be repeated for the sake of its answer.
+    fn settle_gangs(&mut self) {
+        let is_settled = |id: &TaskId| self.tasks.get(id).is_none_or(Tracked::runs);
+        for gang in self.calls.drop_gangs(is_settled) {
+            self.launch_answered(gang.id, gang.tasks().map(|(_, task)| &task.id));
+        }
+    }
+
+    /// The call `id` waits for no answer any more.
+    fn launch_answered<'a>(&mut self, id: CallId, tasks: impl Iterator<Item = &'a TaskId>) {
+        for task in tasks {
+            if let Some(task) = self.tasks.get_mut(task)
+                && task.launch == Some(id)
             {
                 task.launch = None;
             }
         }
+    }
+
+    fn gang_answered(&mut self, now: Time, gang: &AcceptGang, outcome: Outcome, out: &mut Outputs<S>) {
+        self.launch_answered(gang.id, gang.tasks().map(|(_, task)| &task.id));
+        for rejection in outcome.rejected {
+            let named = !rejection.tasks.is_empty();
+            let all = || gang.tasks().map(|(_, task)| task.id.clone()).collect();
+            let tasks: Vec<TaskId> = if named { rejection.tasks } else { all() };
+            self.launch_refused(now, tasks, rejection.reject, out);
+        }
+    }
+
+    /// Tells the policy of tasks that were not launched. One that was heard of runs, whatever became of a repetition of its launch.
+    fn launch_refused(&mut self, now: Time, tasks: Vec<TaskId>, reject: Reject, out: &mut Outputs<S>) {
+        let live = tasks.into_iter().filter(|id| self.tasks.contains_key(id));
+        let (heard_of, tasks): (Vec<TaskId>, Vec<TaskId>) = live.partition(|id| self.tasks[id].is_heard_of());
+        // Heard of by an earlier master, maybe as lost from sight; this one is asked for its state.
+        self.reconcile.doubt(heard_of);
+        if tasks.is_empty() {
+            return;
+        }
+        self.forget_tasks(&tasks, out);
+        self.stats.rejected += tasks.len() as u64;
+        self.tell(now, Happening::Rejected { tasks, reject }, out);
+    }
+
+    fn accept_answered(&mut self, now: Time, accept: &Accept, outcome: Outcome, out: &mut Outputs<S>) {
+        self.launch_answered(accept.id, calls::launched(accept));
         for rejection in outcome.rejected {
             let named = !rejection.tasks.is_empty();
             let tasks = if named { rejection.tasks } else { tasks_of(accept, rejection.operation) };

@@ -85,6 +85,8 @@ pub struct DriverStats {
     pub offers: u64,
     /// Accepts that were made.
     pub accepts: u64,
+    /// Gangs that were accepted.
+    pub gangs: u64,
     /// Tasks that were launched.
     pub launches: u64,
     /// Tasks whose launch was refused.

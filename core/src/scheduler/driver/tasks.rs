@@ -29,6 +29,11 @@ impl Tracked {
         Self { agent, state, seen: VecDeque::new(), launch: None }
     }
 
+    /// Whether it was heard to run.
+    pub(super) fn runs(&self) -> bool {
+        matches!(self.state, TaskState::Running | TaskState::Killing)
+    }
+
     /// Whether an agent was heard to have it.
     pub(super) fn is_heard_of(&self) -> bool {
         self.state != TaskState::Staging

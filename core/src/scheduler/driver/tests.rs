@@ -21,6 +21,8 @@ struct Puppet {
 enum Want {
     Launch(&'static str),
     LaunchTwice(&'static str),
+    /// One task on the machine of each offer, all or none.
+    Gang(&'static [&'static str]),
     Kill(&'static str),
     Demand(u32),
     DemandNothingAndLaunch(&'static str),
@@ -85,6 +87,15 @@ impl Puppet {
                 if let Some(offer) = first {
                     out.launch(offer, vec![task(name), task(name)]);
                 }
+            }
+            Want::Gang(names) => {
+                let part = |(offer, name): (&Offer, &&'static str)| GangPart {
+                    agent: offer.agent,
+                    offers: vec![offer.id],
+                    groups: vec![crate::model::TaskGroup::single(task(name))],
+                };
+                let parts = out.offers().zip(names).map(part).collect();
+                out.accept_gang(parts, Refusal::default());
             }
             Want::Kill(name) => out.kill(&task_id(name), None),
             Want::Demand(count) => {
@@ -165,6 +176,81 @@ fn a_volatile_driver_saves_nothing_of_its_own() {
     desk.command(Want::Launch("t1"));
     desk.command(Want::Save("mine"));
     assert_eq!(desk.saved.keys().collect::<Vec<_>>(), ["mine"]);
+}
+
+/// A driver whose gang of t1 and t2 the master has not answered, and the gang.
+fn with_gang() -> (Desk, AcceptGang) {
+    let mut desk = connected();
+    desk.offer(1, "cpus:4");
+    desk.offer(2, "cpus:4");
+    desk.command(Want::Gang(&["t1", "t2"]));
+    desk.driver.policy_mut().heard.clear();
+    let gang = only_gang(&desk.take_calls());
+    (desk, gang)
+}
+
+fn only_gang(calls: &[Call]) -> AcceptGang {
+    let gangs: Vec<&AcceptGang> =
+        calls.iter().filter_map(|call| if let Call::AcceptGang(gang) = call { Some(gang) } else { None }).collect();
+    assert_eq!(gangs.len(), 1, "one gang is accepted: {calls:?}");
+    gangs[0].clone()
+}
+
+#[test]
+fn a_gang_takes_the_offers_of_all_its_machines() {
+    let (desk, gang) = with_gang();
+    assert_eq!(gang.parts.len(), 2);
+    assert_eq!(desk.driver.offers().count(), 0);
+    assert_eq!(desk.driver.tasks().count(), 2);
+    assert!(desk.saved.contains_key("driver/task/t1") && desk.saved.contains_key("driver/task/t2"));
+}
+
+#[test]
+fn a_gang_is_repeated_on_every_connection_until_it_is_answered() {
+    let (mut desk, gang) = with_gang();
+    desk.disconnect();
+    desk.connect();
+    assert_eq!(only_gang(&desk.take_calls()), gang);
+    desk.event(Event::Outcome(Outcome { call: gang.id, rejected: Vec::new() }));
+    desk.disconnect();
+    desk.connect();
+    assert!(desk.take_calls().iter().all(|call| !matches!(call, Call::AcceptGang(_))));
+}
+
+#[test]
+fn a_gang_that_was_seen_to_run_is_not_repeated() {
+    let (mut desk, gang) = with_gang();
+    desk.update(&task_id("t1"), TaskState::Running);
+    desk.disconnect();
+    desk.connect();
+    assert_eq!(only_gang(&desk.take_calls()), gang, "t2 may not have started");
+    desk.update(&task_id("t2"), TaskState::Running);
+    desk.update(&task_id("t2"), TaskState::Finished);
+    desk.disconnect();
+    desk.connect();
+    assert!(desk.take_calls().iter().all(|call| !matches!(call, Call::AcceptGang(_))));
+    assert_eq!(desk.driver.unanswered(), 0);
+}
+
+#[test]
+fn a_refused_gang_comes_back_whole() {
+    let (mut desk, gang) = with_gang();
+    let reject = Reject::OfferGone(gang.parts[0].offers[0]);
+    let rejected = vec![Rejection { operation: 0, tasks: vec![task_id("t1"), task_id("t2")], reject }];
+    desk.event(Event::Outcome(Outcome { call: gang.id, rejected }));
+    assert_eq!(heard(&mut desk), ["rejected [\"t1\", \"t2\"] offer_gone"]);
+    assert_eq!(desk.driver.tasks().count(), 0);
+}
+
+#[test]
+fn a_gang_that_uses_a_task_id_twice_is_not_sent() {
+    let mut desk = connected();
+    desk.offer(1, "cpus:4");
+    desk.offer(2, "cpus:4");
+    desk.command(Want::Gang(&["t1", "t1"]));
+    let calls = desk.take_calls();
+    assert!(matches!(calls.as_slice(), [Call::Decline { offers, .. }] if offers.len() == 2), "{calls:?}");
+    assert_eq!(desk.driver.tasks().count(), 0);
 }
 
 #[test]

@@ -188,6 +188,37 @@ fn other_roles_and_unused_machines_are_left_alone() {
     assert_eq!(packer.into_accepts().len(), 1);
 }
 
+#[test]
+fn a_gang_goes_over_machines_or_nowhere() {
+    let offers = [offer(1, 1, "web", "cpus:2", &[]), offer(2, 2, "web", "cpus:4", &[])];
+    let mut four = packer(&offers);
+    assert_eq!(four.place_gang(&vec![needs(2); 4], Strategy::Spread, |_| Some(0)), None);
+    assert_eq!(four.place_gang(&vec![needs(2); 3], Strategy::Spread, |_| Some(0)).map(|places| places.len()), Some(3));
+    // What the gang took is taken.
+    assert_eq!(four.place(&needs(1), Strategy::Pack), None);
+}
+
+#[test]
+fn a_gang_takes_offers_whole_and_none_that_are_in_use() {
+    let offers =
+        [offer(1, 1, "web", "cpus:2", &[]), offer(2, 2, "web", "cpus:4", &[]), offer(3, 3, "web", "cpus:4", &[])];
+    let mut packer = packer(&offers);
+    let single = packer.place(&needs(2), Strategy::Pack).expect("fits");
+    packer.launch(&single, task("t1", &single));
+    let places = packer.place_gang(&vec![needs(1); 2], Strategy::Spread, |_| Some(0)).expect("two machines are left");
+    assert!(places.iter().all(|place| place.agent != single.agent));
+    let member =
+        |(number, place): (usize, &Placement)| (place.agent, TaskGroup::single(task(&format!("g{number}"), place)));
+    packer.launch_gang(places.iter().enumerate().map(member).collect());
+    assert!(packer.place(&needs(1), Strategy::Pack).is_none(), "what a gang leaves is not used in this round");
+    let mut out: Out<()> = Out::over(offers);
+    packer.submit(&mut out, &Refusal::default());
+    let wishes = out.into_wishes();
+    assert!(matches!(&wishes[0], crate::scheduler::Wish::AcceptGang { parts, .. } if parts.len() == 2));
+    assert!(matches!(&wishes[1], crate::scheduler::Wish::Accept { agent, .. } if *agent == single.agent));
+    assert_eq!(wishes.len(), 2);
+}
+
 proptest! {
     /// Whatever is placed: no more than was offered leaves the packer, and what is left is the rest of it.
     #[test]
