@@ -1,7 +1,7 @@
 use super::*;
 
 use rialto_core::master::view::{AgentStatus, AgentView};
-use rialto_core::model::{AgentId, Quantities, Resources, Term};
+use rialto_core::model::{AgentId, Quantities, Term};
 
 fn agent(seq: u64) -> Change {
     let view = AgentView {

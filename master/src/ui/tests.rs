@@ -76,6 +76,8 @@ fn task() -> TaskView {
         exit: None,
         health: None,
         resources: Resources::of(Milli::from_whole(1), Milli::from_whole(2048)),
+        priority: 0,
+        borrowed: false,
         launched: WallTime(0),
         changed: WallTime(0),
     }
