@@ -663,6 +663,10 @@ pub struct BenchAgent {
 pub enum Sim {
     /// Run whole clusters under faults drawn from a seed.
     Faults(SimFaults),
+    /// Replay tasks on the nodes of a GPU cluster and see how much can be given out.
+    Fgd(crate::sim::args::SimFgd),
+    /// Two frameworks of different speed on one cell, under several ways to share it.
+    Twolevel(crate::sim::args::SimTwolevel),
 }
 
 /// `rialto sim faults`.

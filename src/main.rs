@@ -114,6 +114,8 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Web(command) => return web::run(command).await,
         Command::Bench(which) => bench::bench(which).await?,
         Command::Sim(cli::Sim::Faults(args)) => return sim::faults(&args),
+        Command::Sim(cli::Sim::Fgd(args)) => return sim::fgd::run(&args),
+        Command::Sim(cli::Sim::Twolevel(args)) => return sim::twolevel::run(&args),
     }
     Ok(0)
 }

@@ -27,13 +27,15 @@ pub(super) struct Taken {
     pub(super) left: Resources,
     /// What the operations name of reservations; tasks that name only amounts use other parts first.
     named: Resources,
+    /// Offers that stand in the place of accepted ones, and hold what these hold.
+    outdated: Vec<OfferId>,
 }
 
 impl Taken {
     /// All of `resources`, as if they had been offered for `role` to who launches `group`.
     pub(super) fn of(role: Role, resources: Resources, group: &TaskGroup) -> Self {
         let named = named(&[Operation::Launch(group.clone())]);
-        Self { role, left: resources.clone(), offered: resources, named }
+        Self { role, left: resources.clone(), offered: resources, named, outdated: Vec::new() }
     }
 }
 
@@ -118,21 +120,27 @@ impl Master {
                 offered: Resources::new(),
                 left: Resources::new(),
                 named: named(&accept.operations),
+                outdated: Vec::new(),
             });
             if taken.role != offer.role {
                 return Err(Reject::invalid("accept.offers", "expected offers of one role"));
             }
             taken.offered.add_offered(&offer.resources);
         }
+        let mut outdated = Vec::new();
         for id in &accept.offers {
             self.stats.offers_accepted += 1;
-            // The offer that replaced an accepted one has reached the framework meanwhile, or will: it stands, and is judged in its turn.
+            // The offer that replaced an accepted one has reached the framework meanwhile, or will: it is judged in its turn.
             match self.replaced.remove(id).and_then(|current| self.offers.get_mut(&current)) {
-                Some(current) => current.replaces.retain(|old| old != id),
+                Some(current) => {
+                    current.replaces.retain(|old| old != id);
+                    outdated.push(current.offer.id);
+                }
                 None => drop(self.remove_offer(*id)),
             }
         }
         let mut taken = taken.expect("at least one offer is named");
+        taken.outdated = outdated;
         taken.left = taken.offered.clone();
         Ok(taken)
     }
@@ -196,6 +204,10 @@ impl Master {
                     }
                 }
             }
+        }
+        if taken.left != taken.offered {
+            // They say more than there is now; the framework would find out only by a conflict.
+            taken.outdated.iter().for_each(|offer| self.prune(*offer, out));
         }
         self.return_rest(framework, agent, taken, Some(refusal));
         rejected
