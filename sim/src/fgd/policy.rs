@@ -80,6 +80,7 @@ impl Placer {
             claims: Vec::new(),
             priority: 0,
             kill_grace: Duration::ZERO,
+            expected_run_time: None,
             executor: ExecutorRef::Supervisor,
             body: body(None),
         }

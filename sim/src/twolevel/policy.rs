@@ -344,6 +344,7 @@ fn task(number: usize, named: u32, job: &Job, role: &Role) -> Task {
         claims: Vec::new(),
         priority: 0,
         kill_grace: Duration::ZERO,
+        expected_run_time: None,
         executor: ExecutorRef::Supervisor,
         body: body(Some(job.duration)),
     }
