@@ -65,6 +65,13 @@ pub enum Command {
     Logs(Logs),
     /// Why a task or a framework waits.
     Why(Why),
+    /// The roles: what they hold, their shares and quotas.
+    Roles(Query),
+    /// What roles may hold at most, and what is kept for them.
+    #[command(subcommand)]
+    Quota(Quota),
+    /// Set a role's weight in fair sharing.
+    Weight(Weight),
     /// End a task.
     Kill(Kill),
     /// Reserve resources of an agent for a role.
@@ -476,6 +483,76 @@ pub struct DeviceClear {
     /// The device's id, as rialto devices shows it.
     #[arg(value_name = "DEVICE")]
     pub device: String,
+}
+
+/// `rialto quota`.
+#[derive(Debug, Subcommand)]
+pub enum Quota {
+    /// Set a role's quota; what is not named stays as it is.
+    Set(QuotaSet),
+    /// The quotas that are set.
+    Show(QuotaShow),
+    /// Take a role's quota back.
+    Remove(QuotaRemove),
+}
+
+/// `rialto quota set`.
+#[derive(Debug, Args)]
+pub struct QuotaSet {
+    /// The role; those below it are bounded with it.
+    #[arg(value_name = "ROLE")]
+    pub role: String,
+    /// What it may hold at most, such as "cpus:10;mem:4096;gpu:2;gpu/T4:1"; "" means no bound.
+    #[arg(long, value_name = "LIST")]
+    pub limit: Option<String>,
+    /// What is kept for it, in the same form.
+    #[arg(long, value_name = "LIST")]
+    pub guarantee: Option<String>,
+    /// The priorities that its tasks may have.
+    #[arg(long, value_name = "LOWEST..HIGHEST", allow_hyphen_values = true)]
+    pub priorities: Option<String>,
+    /// Also limits below what is held, and guarantees that the cluster does not have.
+    #[arg(long)]
+    pub force: bool,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// `rialto quota show`.
+#[derive(Debug, Args)]
+pub struct QuotaShow {
+    /// The role; all of them without it.
+    #[arg(value_name = "ROLE")]
+    pub role: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// `rialto quota remove`.
+#[derive(Debug, Args)]
+pub struct QuotaRemove {
+    /// The role.
+    #[arg(value_name = "ROLE")]
+    pub role: String,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// `rialto weight`.
+#[derive(Debug, Args)]
+pub struct Weight {
+    /// The role.
+    #[arg(value_name = "ROLE")]
+    pub role: String,
+    /// Its weight, 0.001 to 1000; 1 is the default.
+    #[arg(value_name = "WEIGHT")]
+    pub weight: String,
     /// How to reach the master.
     #[command(flatten)]
     pub connect: Connect,

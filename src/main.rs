@@ -17,6 +17,7 @@ mod explain;
 mod explain_json;
 mod output;
 mod query;
+mod quota;
 mod reserve;
 mod run;
 mod serve;
@@ -103,6 +104,9 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Device(cli::Device::Clear(args)) => device::clear(args).await?,
         Command::Logs(query) => query::logs(query).await?,
         Command::Why(query) => query::why(query).await?,
+        Command::Roles(query) => quota::roles(query).await?,
+        Command::Quota(command) => quota::quota(command).await?,
+        Command::Weight(args) => quota::weight(args).await?,
         Command::Kill(query) => query::kill(query).await?,
         Command::Ci(cli::Ci::Run(args)) => return ci::run(args).await,
         Command::Analytics(cli::Analytics::Run(args)) => return analytics::run(args).await,

@@ -4,11 +4,14 @@
 //! texts that every other part of Rialto uses (`A1-3`, `F1-2`). Fields may be added; none changes its meaning.
 
 mod reserved;
+mod roles;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use self::roles::{Priorities, Role as RoleRow, Roles};
 pub use reserved::{Layer, Reserved, Volume};
+
 use serde::{Deserialize, Serialize};
 
 use rialto_core::master::view;
@@ -192,6 +195,10 @@ pub struct Task {
     pub resources: String,
     /// The devices that it was given.
     pub devices: Vec<String>,
+    /// Higher is more important, within its role.
+    pub priority: i32,
+    /// Whether it may have to make way for a role under its guarantee, as seen when it was launched.
+    pub borrowed: bool,
     /// When the master accepted it, in milliseconds since the epoch.
     pub launched_ms: i64,
     /// When its state last changed, in milliseconds since the epoch.
@@ -333,6 +340,8 @@ pub enum Row {
     Offer(Option<Box<Offer>>),
     /// A device.
     Device(Option<Box<Device>>),
+    /// A role.
+    Role(Option<Box<RoleRow>>),
 }
 
 /// The body of every answer that is not a success.
@@ -435,6 +444,8 @@ impl Task {
             given: Amounts::from(&task.resources),
             resources: task.resources.to_string(),
             devices: task.resources.device_shares().map(|(id, _)| id.to_string()).collect(),
+            priority: task.priority,
+            borrowed: task.borrowed,
             launched_ms: millis(task.launched),
             changed_ms: millis(task.changed),
         }
@@ -533,6 +544,9 @@ impl Event {
             view::Change::Device(agent, id, row) => {
                 let device = row.as_ref().map(|row| Box::new(Device::new(*agent, id, row)));
                 (format!("{agent}/{id}"), Row::Device(device))
+            }
+            view::Change::Role(role, row) => {
+                (role.to_string(), Row::Role(row.as_ref().map(|row| Box::new(RoleRow::new(role, row)))))
             }
         };
         Self { number, key, row }

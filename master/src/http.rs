@@ -75,6 +75,7 @@ pub(crate) fn router(app: App, services: Router) -> Router {
         .route("/api/frameworks", get(frameworks))
         .route("/api/offers", get(offers))
         .route("/api/devices", get(devices))
+        .route("/api/roles", get(roles))
         .route("/api/tasks", get(tasks::list))
         .route("/api/tasks/{framework}/{task}", get(tasks::one))
         .route("/api/tasks/{framework}/{task}/kill", post(tasks::kill))
@@ -164,6 +165,10 @@ async fn devices(State(app): State<App>) -> Result<Json<api::Devices>, Refusal> 
         devices: view.devices.iter().map(|((agent, id), device)| api::Device::new(*agent, id, device)).collect(),
     };
     app.ask(all).await.map(Json)
+}
+
+async fn roles(State(app): State<App>) -> Result<Json<api::Roles>, Refusal> {
+    app.ask(|view, _| api::Roles::all(view)).await.map(Json)
 }
 
 /// Nothing is served there, in the words of whoever asks.

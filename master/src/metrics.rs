@@ -212,6 +212,9 @@ fn register_stats(registry: &mut Registry, stats: &Stats) {
         ("operations", "Operations on reservations and volumes that were begun", stats.operations),
         ("operations_done", "Of them, those that their agents have confirmed", stats.operations_done),
         ("operations_refused", "Of them, those that their agents have refused", stats.operations_refused),
+        ("preemptions", "Demands that something was ended for", stats.preemptions),
+        ("tasks_preempted", "Tasks that were ended for demands of higher right", stats.tasks_preempted),
+        ("nominations_expired", "Nominations that were not used in time", stats.nominations_expired),
         ("agents_unreachable", "Agents that were declared unreachable", stats.agents_unreachable),
     ];
     for (name, help, value) in counters {

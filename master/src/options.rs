@@ -14,6 +14,8 @@ use crate::store::StoreError;
 const ALLOCATION_DELAY: Duration = Duration::from_millis(1);
 /// How long an offer that would do stands before a larger one replaces it.
 const OFFER_GROWTH_DELAY: Duration = Duration::from_millis(100);
+/// How long a demand waits before it may preempt: what ends by itself meanwhile needs not be ended.
+const PREEMPTION_DELAY: Duration = Duration::from_secs(5);
 
 /// What a master is started with.
 #[derive(Clone, Debug)]
@@ -50,6 +52,7 @@ impl Options {
             core: rialto_core::master::Config {
                 allocation_delay: ALLOCATION_DELAY,
                 offer_growth_delay: OFFER_GROWTH_DELAY,
+                preemption_delay: PREEMPTION_DELAY,
                 ..Default::default()
             },
         }

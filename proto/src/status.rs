@@ -64,7 +64,7 @@ const fn grpc_code(reject: &Reject) -> Code {
         Reject::OfferConflict { .. } | Reject::ClaimNotMet(_) | Reject::Superseded => Code::Aborted,
         Reject::DuplicateTask(_) | Reject::DuplicateVolume(_) => Code::AlreadyExists,
         Reject::AgentAway(_) | Reject::JournalDegraded => Code::Unavailable,
-        Reject::Limit { .. } => Code::ResourceExhausted,
+        Reject::Limit { .. } | Reject::QuotaExceeded { .. } => Code::ResourceExhausted,
         Reject::Unsupported(_) => Code::Unimplemented,
     }
 }

@@ -60,6 +60,7 @@ fn registry_records() {
     check_record("registry-kill.txt", &samples::kill());
     check_record("registry-weight.txt", &samples::weight());
     check_record("registry-operation.txt", &samples::operation());
+    check_record("registry-quota.txt", &samples::quota());
 }
 
 #[test]

@@ -219,6 +219,9 @@ impl World {
 
     /// A device's source changes its mind, so many times more.
     pub(crate) fn device_flaps(&mut self, at: usize, device: &DeviceId, times: u32) {
+        if self.healed.is_some() {
+            return self.device_works(at, device);
+        }
         let machine = &mut self.agents[at].machine;
         if !machine.sick.remove(device) {
             machine.sick.insert(device.clone());
@@ -226,7 +229,7 @@ impl World {
         if let Some(life) = self.agents[at].life.as_ref().map(|node| node.life) {
             self.agent_discovers(at, life);
         }
-        if times > 0 && self.healed.is_none() {
+        if times > 0 {
             let pause = self.fault_dice.span((Duration::from_millis(100), Duration::from_secs(90)));
             self.after(pause, Event::DeviceFlaps(at, device.clone(), times - 1));
         }

@@ -269,6 +269,9 @@ pub(crate) fn difference(core: &Master, built: &View) -> Option<String> {
     if true_view.devices != built.devices {
         return Some(format!("devices {:?} and {:?}", true_view.devices, built.devices));
     }
+    if true_view.roles != built.roles {
+        return Some(format!("roles {:?} and {:?}", true_view.roles, built.roles));
+    }
     let wrong = true_view.tasks.iter().find(|(key, row)| built.tasks.get(key) != Some(row));
     if let Some((key, row)) = wrong {
         return Some(format!("{key}: {row:?} and {:?}", built.tasks.get(key)));

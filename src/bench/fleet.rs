@@ -212,8 +212,8 @@ impl Emulated {
             Effect::Forget { .. } => drop(self.counts.settled.fetch_add(1, Ordering::Relaxed)),
             Effect::Shutdown(reject) => tracing::error!(%reject, "an emulated agent is not wanted"),
             Effect::Notice(notice) => tracing::warn!(notice, "an emulated agent"),
-            // Tasks end by themselves at once, and there are no devices.
-            Effect::Kill { .. } | Effect::Release { .. } => {}
+            // Tasks end by themselves at once, and there are no devices or volumes.
+            Effect::Kill { .. } | Effect::Release { .. } | Effect::MakeVolume { .. } | Effect::DestroyVolume(_) => {}
         }
     }
 

@@ -273,6 +273,8 @@ pub enum KillCause {
     Unhealthy,
     /// Another member of its gang did not start.
     GangAborted,
+    /// Something of higher right needs its resources.
+    Preempted,
 }
 
 impl KillCause {
@@ -280,6 +282,7 @@ impl KillCause {
     pub(super) const fn of(reason: Reason) -> Self {
         match reason {
             Reason::GangAborted => Self::GangAborted,
+            Reason::Preempted => Self::Preempted,
             _ => Self::Requested,
         }
     }

@@ -291,6 +291,7 @@ fn describe(task: &TaskId, end: End, kill: Option<KillCause>, health: Option<Tas
         End::Exited(exit) => status(TaskState::Failed).because(Reason::CommandFailed, &exit_text(exit)),
         End::Killed(exit) => killed(status, kill, exit),
         End::TimedOut => status(TaskState::Failed).because(Reason::MaxCompletionTime, "it ran longer than it may"),
+        End::GroupEnded if kill == Some(KillCause::Preempted) => killed(status, kill, None),
         End::GroupEnded => status(TaskState::Killed).because(Reason::GroupEnded, "another task of its group ended"),
         End::NotStarted(why) => status(TaskState::Failed).because(Reason::CommandNotStarted, &why),
         End::LaunchFailed(why) => by_agent(TaskState::Failed).because(Reason::LaunchFailed, &why),
@@ -310,6 +311,7 @@ fn killed(status: impl Fn(TaskState) -> Status, cause: Option<KillCause>, exit: 
         }
         Some(KillCause::FrameworkRemoved) => status(TaskState::Killed).because(Reason::FrameworkRemoved, &how),
         Some(KillCause::GangAborted) => status(TaskState::Killed).because(Reason::GangAborted, &how),
+        Some(KillCause::Preempted) => status(TaskState::Killed).because(Reason::Preempted, &how),
         Some(KillCause::Requested) | None => status(TaskState::Killed).because(Reason::KillRequested, &how),
     }
 }

@@ -4,6 +4,8 @@ pub mod claims;
 pub mod classes;
 pub mod explain;
 pub mod plain;
+pub mod preemption;
+pub mod quota;
 pub mod reservations;
 pub mod sorter;
 

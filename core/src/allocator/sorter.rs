@@ -103,6 +103,11 @@ pub fn kind_quantity(kind: &str) -> ResourceName {
     ResourceName::new(&format!("device/{kind}"))
 }
 
+/// The quantity that stands for devices of the class of `kind` and `model`.
+pub fn class_quantity(kind: &str, model: &str) -> ResourceName {
+    ResourceName::new(&format!("device/{kind}/{model}"))
+}
+
 impl Sorter {
     /// An empty cluster; `kinds` of device count beside cpus, mem and disk.
     pub fn new(kinds: &[Arc<str>]) -> Self {

@@ -29,6 +29,14 @@ pub(super) struct Taken {
     named: Resources,
 }
 
+/// A group that may be launched.
+pub(super) struct Judged {
+    /// With the devices that its claims get.
+    pub(super) group: TaskGroup,
+    /// Whether it is beyond the guarantee of its role, while another's is not met.
+    pub(super) borrowed: bool,
+}
+
 impl Taken {
     /// All of `resources`, as if they had been offered for `role` to who launches `group`.
     pub(super) fn of(role: Role, resources: Resources, group: &TaskGroup) -> Self {
@@ -231,12 +239,13 @@ impl Master {
         if group.tasks.iter().all(|task| self.is_launched(framework, agent, task)) && !group.tasks.is_empty() {
             return Ok(());
         }
-        let group = self.judge(framework, agent, taken, group)?;
+        let Judged { group, borrowed } = self.judge(framework, agent, taken, group)?;
         let keys: Vec<TaskKey> = group.tasks.iter().map(|task| TaskKey::new(framework, task.id.clone())).collect();
         for (key, task) in keys.iter().zip(&group.tasks) {
             let fits = self.occupy(agent, key, &task.resources);
             debug_assert!(fits, "resolve_group() has checked that all of the group is free");
             self.insert_task(key, group.leader(), task.clone(), agent, TaskState::Staging);
+            self.tasks.get_mut(key).expect("it was inserted just now").borrowed = borrowed;
             self.charge(key);
             self.stats.tasks_launched += 1;
         }
@@ -245,16 +254,19 @@ impl Master {
         Ok(())
     }
 
-    /// The group with the devices that its claims get, if it may be launched on what was taken and is free now.
+    /// Whether the group may be launched on what was taken and is free now. What was freed there for its framework is used by it.
     pub(super) fn judge(
-        &self,
+        &mut self,
         framework: FrameworkId,
         agent: AgentId,
         taken: &mut Taken,
         group: &TaskGroup,
-    ) -> Result<TaskGroup, Reject> {
+    ) -> Result<Judged, Reject> {
         self.check_group(framework, &taken.role, group)?;
-        self.resolve_group(agent, taken, &claim_gpus(group)?)
+        let group = self.resolve_group(agent, framework, taken, &claim_gpus(group)?)?;
+        self.fulfil_nomination(agent, framework, &taken.role);
+        let borrowed = self.is_borrowed(agent, &taken.role, &group);
+        Ok(Judged { group, borrowed })
     }
 
     fn check_group(&self, framework: FrameworkId, role: &Role, group: &TaskGroup) -> Result<(), Reject> {
@@ -285,12 +297,20 @@ impl Master {
     }
 
     /// The group with the devices that its claims get, if all of it is offered and free; what it uses is taken from what is left.
-    fn resolve_group(&self, agent: AgentId, taken: &mut Taken, group: &TaskGroup) -> Result<TaskGroup, Reject> {
+    fn resolve_group(
+        &self,
+        agent: AgentId,
+        framework: FrameworkId,
+        taken: &mut Taken,
+        group: &TaskGroup,
+    ) -> Result<TaskGroup, Reject> {
         let state = &self.agents[&agent];
         if !state.is_usable() {
             return Err(Reject::AgentAway(agent));
         }
-        let mut free = Arc::unwrap_or_clone(state.available(&taken.role));
+        let available = state.available(&taken.role);
+        let shielded = self.shielded(agent, framework, &taken.role, &available);
+        let mut free = shielded.unwrap_or_else(|| Arc::unwrap_or_clone(available));
         let (mut left, mut kept) = (taken.left.clone(), state.kept.clone());
         let mut resolved = group.clone();
         for task in &mut resolved.tasks {
@@ -314,6 +334,7 @@ impl Master {
             }
             state.take_beside_kept(task, &mut free, &mut kept).map_err(|usable| conflict(&usable))?;
         }
+        self.check_limits(agent, framework, &taken.role, &resolved)?;
         taken.left = left;
         Ok(resolved)
     }

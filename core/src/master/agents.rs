@@ -30,6 +30,8 @@ impl Master {
                 agent.silent = Some(self.timers.set(deadline, Timer::AgentSilent(id)));
                 self.sorter.grow(&agent.counted());
                 agent.record.resources.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
+                self.quotas.grow(&agent.counted());
+                self.recovering.insert(id);
             }
             if status != AgentStatus::Gone {
                 self.unheard.insert(id);
@@ -190,6 +192,7 @@ impl Master {
         }
         self.take_report(id, report.tasks, was, out);
         self.recompute_free(id);
+        self.agent_settled(id);
         self.settle_parked(id, out);
         self.watch_expiry(id);
         self.expiring.insert(id);
@@ -258,6 +261,7 @@ impl Master {
 
     pub(super) fn on_agent_disconnected(&mut self, id: AgentId, out: &mut Outbox) {
         self.withdraw_agent_offers(id, out);
+        self.void_nominations(id);
         let deadline = self.now + self.config.agent_timeout;
         let silent = self.timers.set(deadline, Timer::AgentSilent(id));
         let Some(agent) = self.agents.get_mut(&id) else { return };
@@ -284,6 +288,7 @@ impl Master {
         self.touched.agents.push(id);
         let state = if planted(Fault::UnreachableIsGone) { TaskState::Gone } else { TaskState::Unreachable };
         self.lose_tasks(id, state, Reason::AgentDisconnected, "the agent is silent", out);
+        self.agent_settled(id);
         self.settle_parked(id, out);
     }
 
@@ -294,6 +299,7 @@ impl Master {
         out.push(Output::Persist(Record::Agent(id, Some(record.clone()))));
         self.abandon_gangs_on(id, out);
         self.withdraw_agent_offers(id, out);
+        self.void_nominations(id);
         self.uncount(id);
         let agent = self.agents.get_mut(&id).expect("it was there above");
         agent.record = record;
@@ -319,6 +325,7 @@ impl Master {
         );
         self.drop_vain_kills(out);
         self.forget_operations(id, out);
+        self.agent_settled(id);
         self.settle_parked(id, out);
         let frameworks: Vec<FrameworkId> = self.frameworks.keys().copied().collect();
         for framework in frameworks {
@@ -374,7 +381,9 @@ impl Master {
     /// The agent's capacity counts in the cluster's total from now on.
     pub(super) fn count(&mut self, id: AgentId) {
         let agent = &self.agents[&id];
-        self.sorter.grow(&agent.counted());
+        let counted = agent.counted();
+        self.sorter.grow(&counted);
+        self.quotas.grow(&counted);
         agent.record.resources.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
     }
 
@@ -383,7 +392,9 @@ impl Master {
         let agent = &self.agents[&id];
         let counts = matches!(agent.status, AgentStatus::Active | AgentStatus::Disconnected | AgentStatus::Recovering);
         if counts {
-            self.sorter.shrink(&agent.counted());
+            let counted = agent.counted();
+            self.sorter.shrink(&counted);
+            self.quotas.shrink(&counted);
             agent.record.resources.reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
         }
     }
@@ -414,7 +425,7 @@ impl Master {
             let cleaned = before.as_ref().map_or(0, |entry| entry.cleaned);
             let since = before.filter(|entry| entry.state == state).map_or(since, |entry| entry.since);
             self.touched.devices.insert((id, device.id.clone()));
-            agent.devices.insert(device.id.clone(), DeviceEntry { device, state, cleaned, since });
+            agent.devices.insert(device.id.clone(), DeviceEntry::new(device, state, cleaned, since));
         }
     }
 

@@ -94,7 +94,8 @@ fn take_gpus(resources: &mut Resources) -> Result<Option<Claim>, String> {
     if asked.is_zero() {
         return Ok(None);
     }
-    let count = u16::try_from(asked.0 / 1000).ok().filter(|count| asked.0 % 1000 == 0 && *count <= Claim::MAX_COUNT);
+    let count =
+        u16::try_from(asked.0 / 1000).ok().filter(|count| asked.0.is_multiple_of(1000) && *count <= Claim::MAX_COUNT);
     let count = count.ok_or_else(|| format!("expected a whole number up to {}, got {asked}", Claim::MAX_COUNT))?;
     let mut scalars = Quantities::new();
     scalars.set(&name, asked);

@@ -58,7 +58,7 @@ impl Master {
             Call::Accept(accept) => self.accept(id, accept, out),
             Call::AcceptGang(gang) => self.accept_gang(id, gang, out),
             Call::Decline { offers, refusal } => self.decline(id, &offers, &refusal),
-            Call::Demand { role, demand } => self.declare(id, role, demand, out),
+            Call::Demand { role, demand } => self.declare(id, &role, demand, out),
             Call::Suppress(roles) => self.suppress(id, &roles, out),
             Call::Revive(roles) => self.revive(id, &roles),
             Call::Kill { id: call, task, grace } => {
@@ -140,6 +140,7 @@ impl Master {
 
     fn connect_framework(&mut self, id: FrameworkId, peer: PeerId, out: &mut Outbox) {
         self.withdraw_offers(id);
+        self.forget_demand(id);
         let framework = self.frameworks.get_mut(&id).expect("admit() has made or found it");
         if let Some(old) = framework.peer.replace(peer) {
             self.peers.remove(&old);
@@ -148,7 +149,6 @@ impl Master {
         if let Some(key) = framework.away.take() {
             self.timers.cancel(key);
         }
-        framework.demand.clear();
         framework.waiting = [].into();
         self.peers.insert(peer, PeerOf::Framework(id));
         self.touched.frameworks.push(id);
@@ -178,6 +178,7 @@ impl Master {
 
     pub(super) fn on_framework_disconnected(&mut self, id: FrameworkId) {
         self.withdraw_offers(id);
+        self.withdraw_nominations(id, |_| true);
         let Some(framework) = self.frameworks.get_mut(&id) else { return };
         framework.peer = None;
         self.await_framework(id);
@@ -215,6 +216,8 @@ impl Master {
     pub(super) fn remove_framework(&mut self, id: FrameworkId, out: &mut Outbox) {
         self.withdraw_offers(id);
         self.drop_gangs_of(id, out);
+        self.forget_demand(id);
+        self.forget_preemption(id);
         self.drop_clients(id);
         let Some(framework) = self.frameworks.remove(&id) else { return };
         self.framework_clients.remove(&framework.record.client);
@@ -254,25 +257,22 @@ impl Master {
         }
     }
 
-    fn declare(&mut self, id: FrameworkId, role: Role, demand: Option<Demand>, out: &mut Outbox) {
+    fn declare(&mut self, id: FrameworkId, role: &Role, demand: Option<Demand>, out: &mut Outbox) {
         let demand = demand.map(claim_gpus_of);
-        let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
-        if !framework.record.info.roles.contains(&role) {
+        if !self.frameworks[&id].record.info.roles.contains(role) {
             return;
         }
-        match demand.clone() {
-            Some(demand) => framework.demand.insert(role.clone(), demand),
-            None => framework.demand.remove(&role),
-        };
-        let client = framework.clients.get(&role).copied();
+        let client = self.client_id(id, role);
+        let change = client.map(|client| self.want(client, demand.as_ref()));
+        self.set_demand(id, role.clone(), demand);
+        let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
         let rows = framework
             .demand
             .iter()
             .flat_map(|(role, demand)| demand.shapes.iter().map(|shape| (role.clone(), shape.clone())));
         framework.waiting = rows.collect();
         self.touched.frameworks.push(id);
-        let Some(client) = client else { return };
-        let change = self.want(client, demand.as_ref());
+        let (Some(client), Some(change)) = (client, change) else { return };
         if change.is_less() {
             self.prune_framework_offers(id, out);
         }
@@ -287,6 +287,7 @@ impl Master {
             return;
         }
         self.rescind_for_roles(id, roles, out);
+        self.withdraw_nominations(id, |role| roles.contains(role));
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
         framework.suppressed.extend(roles.iter().filter(|role| framework.record.info.roles.contains(role)).cloned());
         self.touched.frameworks.push(id);

@@ -109,7 +109,7 @@ impl Agent {
         let own = self.host_share(task.resources.device_shares());
         let (barred, after) = Self::beside(&task.resources.quantities(), &own, kept);
         let usable = take_out(free.clone(), &barred);
-        if !usable.contains(&task.resources) || !free.subtract(&task.resources) {
+        if !usable.contains(&task.resources) || !free.take(&task.resources) {
             return Err(usable);
         }
         *kept = after;

@@ -1,11 +1,13 @@
 //! What must hold after every step, whatever happened.
 
+use std::collections::BTreeMap;
+
 use super::Master;
 use super::view::AgentStatus;
-use crate::model::{OfferMode, Resources, Share};
+use crate::model::{OfferMode, Quantities, Resources, Role, Share};
 
 impl Master {
-    /// Checks the whole state, in time linear in its size. The parts of the invariants I1, I2 and I8 that a master alone can see.
+    /// Checks the whole state, in time linear in its size. The parts of the invariants I1, I2, I6 and I8 that a master alone can see.
     ///
     /// # Panics
     /// If an invariant does not hold: the state is no longer to be trusted.
@@ -25,6 +27,8 @@ impl Master {
                 assert!(framework.tasks.contains(&key.task), "{key}: its framework knows it");
             }
         }
+        self.quotas.check_invariants();
+        self.check_usage();
         for (id, entry) in &self.offers {
             assert_eq!(entry.offer.id.term, self.term, "{id}: an offer is of this term");
             let framework = &self.frameworks[&entry.framework];
@@ -39,6 +43,30 @@ impl Master {
         self.check_gangs();
         for (old, new) in &self.replaced {
             assert!(self.offers[new].replaces.contains(old), "{old}: replaced by {new}, which knows it");
+        }
+    }
+
+    /// What each role is known to hold is what its tasks and exclusive offers do.
+    fn check_usage(&self) {
+        let mut held: BTreeMap<Role, Quantities> = BTreeMap::new();
+        for entry in self.tasks.values() {
+            if let Some(charged) = &entry.charged {
+                held.entry(entry.task.role.clone()).or_default().add(charged);
+            }
+        }
+        for (role, charged) in self.gangs.charges() {
+            held.entry(role.clone()).or_default().add(charged);
+        }
+        for entry in self.offers.values() {
+            held.entry(entry.offer.role.clone()).or_default().add(&entry.charged);
+        }
+        for (role, usage) in self.quotas.usages() {
+            let mut sum = Quantities::new();
+            let below = held.iter().filter(|(other, _)| **other == role || other.is_below(&role));
+            below.for_each(|(_, quantities)| sum.add(quantities));
+            let mut known = usage.held.clone();
+            known.add(&usage.offered);
+            assert_eq!(known, sum, "{role}: what it is known to hold is what it holds");
         }
     }
 

@@ -13,10 +13,13 @@ mod devices;
 mod filters;
 mod frameworks;
 mod gangs;
+mod headroom;
 mod host_share;
 mod invariants;
 mod offers;
 mod operations;
+mod preempt;
+mod quota;
 pub mod registry;
 mod show;
 mod state;
@@ -37,9 +40,11 @@ pub use stats::Stats;
 use self::capacity::Capacity;
 use self::clients::Clients;
 use self::filters::Reasons;
+use self::preempt::Preemption;
 use self::registry::{Record, Registry};
 use self::state::{Agent, Framework, OfferEntry, PeerOf, TaskEntry, Touched};
-use self::timers::{Timer, Timers};
+use self::timers::{Timer, TimerKey, Timers};
+use crate::allocator::quota::{Force, Quota, Quotas};
 use crate::allocator::sorter::{ClientIndex, Sorter};
 use crate::gate::Output;
 use crate::model::{
@@ -77,6 +82,14 @@ pub struct Config {
     /// How long an optimistic offer stands before a larger one of the same agent replaces it, unless only the larger one meets a demand.
     /// A framework that uses its offer is offered all that is left at once; this is for those that let it stand on a busy agent.
     pub offer_growth_delay: Duration,
+    /// How long a demand waits before it may preempt: one that is soon met needs not.
+    pub preemption_delay: Duration,
+    /// The longest that a task gets after SIGTERM when it is preempted.
+    pub preemption_grace_max: Duration,
+    /// How long what preemption freed is kept for its demand, after the grace periods.
+    pub nomination_timeout: Duration,
+    /// How long a device is believed to take to be cleaned, when the loss of ending its tenant is weighed.
+    pub cleaning_estimate: Duration,
     /// The kinds of device that count in the dominant share.
     pub fair_share_kinds: Vec<std::sync::Arc<str>>,
     /// How many tasks that ended people may still see.
@@ -99,6 +112,10 @@ impl Default for Config {
             offers_per_demand: 200,
             allocation_delay: Duration::ZERO,
             offer_growth_delay: Duration::ZERO,
+            preemption_delay: Duration::ZERO,
+            preemption_grace_max: Duration::from_secs(30),
+            nomination_timeout: Duration::from_secs(60),
+            cleaning_estimate: Duration::from_secs(5),
             fair_share_kinds: vec!["gpu".into()],
             history_max: 1000,
             completed_ids_max: 200,
@@ -177,6 +194,13 @@ pub enum Command {
         /// What to do; no launch.
         operation: Operation,
     },
+    /// Set the quotas of roles, or take them back: all or none.
+    SetQuota {
+        /// Each role with its quota; none takes it back.
+        quotas: Vec<(Role, Option<Quota>)>,
+        /// Also limits below what is held, and guarantees that the cluster does not have.
+        force: Force,
+    },
     /// Why does it wait?
     Why(Target),
 }
@@ -244,6 +268,16 @@ pub struct Master {
     peers: BTreeMap<PeerId, PeerOf>,
     weights: BTreeMap<Role, u32>,
     sorter: Sorter,
+    quotas: Quotas,
+    /// Agents that the registry knows and that have not come back in this term.
+    recovering: BTreeSet<AgentId>,
+    /// When those who were held back by limits are looked at again.
+    relax_due: Option<TimerKey>,
+    /// Who waits for something, by role.
+    demanding: BTreeMap<Role, BTreeSet<FrameworkId>>,
+    /// Agents on which something was kept for roles under their guarantees.
+    held_back: BTreeSet<AgentId>,
+    preemption: Preemption,
     clients: Clients,
     capacity: Capacity,
     reasons: Reasons,
@@ -291,6 +325,12 @@ impl Master {
             peers: BTreeMap::new(),
             weights: registry.weights,
             sorter: Sorter::new(&config.fair_share_kinds),
+            quotas: Quotas::new(),
+            recovering: BTreeSet::new(),
+            relax_due: None,
+            demanding: BTreeMap::new(),
+            held_back: BTreeSet::new(),
+            preemption: Preemption::default(),
             clients: Clients::default(),
             capacity: Capacity::default(),
             reasons: Reasons::default(),
@@ -309,7 +349,13 @@ impl Master {
         };
         for (role, weight) in &master.weights {
             master.sorter.set_weight(role, *weight);
+            master.touched.roles.insert(role.clone());
         }
+        for (role, quota) in registry.quotas {
+            master.quotas.restore(&role, quota);
+            master.touched.roles.insert(role);
+        }
+        master.quotas.take_relaxed();
         master.recover_frameworks(registry.frameworks);
         master.recover_agents(registry.agents);
         master.drop_vain_kills(out);
@@ -371,6 +417,9 @@ impl Master {
                 Timer::Turn(agent) => self.on_turn(agent),
                 Timer::Gang(gang) => self.on_gang_late(gang, out),
                 Timer::Reservation(agent) => drop(self.expiring.insert(agent)),
+                Timer::LimitsRelaxed => self.on_limits_relaxed(),
+                Timer::Preempt => self.on_preempt(out),
+                Timer::Nomination(nomination) => self.on_nomination_expired(nomination),
             }
         }
     }
@@ -394,6 +443,7 @@ impl Master {
             Command::Operate { agent, operation } => {
                 self.operate_free(agent, operation, principal, out).map(|()| Reply::Done)
             }
+            Command::SetQuota { quotas, force } => self.set_quotas(quotas, force, out).map(|()| Reply::Done),
             Command::Why(target) => self.why(&target).map(|explanation| Reply::Why(Box::new(explanation))),
         };
         self.stats.operator_commands += 1;
@@ -406,6 +456,7 @@ impl Master {
         }
         self.sorter.set_weight(&role, weight_milli);
         self.weights.insert(role.clone(), weight_milli);
+        self.touched.roles.insert(role.clone());
         out.push(Output::Persist(Record::Weight(role, Some(weight_milli))));
         Ok(())
     }

@@ -15,9 +15,10 @@ use super::clients::{Client, Wanted};
 use super::state::{Agent, OfferEntry};
 use super::timers::Timer;
 use super::{Master, Outbox, filters};
+use crate::allocator::quota::Holding;
 use crate::allocator::sorter::ClientIndex;
 use crate::model::{
-    AgentId, Event, FrameworkId, Offer, OfferId, OfferMode, Refusal, ResourceName, Resources, Role, Time,
+    AgentId, Event, FrameworkId, Guarantee, Offer, OfferId, OfferMode, Refusal, ResourceName, Resources, Role, Time,
 };
 use crate::planted::{Fault, planted};
 
@@ -55,6 +56,8 @@ struct Look {
     is_full: bool,
     /// What there is for each role that was asked about.
     available: SmallVec<[(Role, Arc<Available>); 1]>,
+    /// Those who were offered less, or nothing, because of quota.
+    pressed: SmallVec<[ClientIndex; 2]>,
 }
 
 impl Look {
@@ -96,6 +99,7 @@ impl Master {
 
     fn round(&mut self, out: &mut Outbox) {
         self.round_at = None;
+        self.heed_relaxed_limits();
         self.stats.rounds += 1;
         self.sorter.refresh();
         let agents = std::mem::take(&mut self.dirty_agents);
@@ -156,6 +160,8 @@ impl Master {
             }
             let agent = &self.agents[&place.1];
             let available = Available::new(agent.available(&client.role));
+            let permitted = self.permitted(place.1, client.framework, &client.role, &available.resources);
+            let available = permitted.map_or(available, |permitted| Available::new(Arc::new(permitted)));
             if !agent.meets(wanted, &available) || self.has_refused(id, agent, &available) {
                 continue;
             }
@@ -184,6 +190,7 @@ impl Master {
             }
         }
         self.seen = seen;
+        self.remember_pressed(id, &look.pressed);
     }
 
     /// The first client, of those that this look has not seen yet, that wants what is available on the agent.
@@ -202,7 +209,11 @@ impl Master {
             if std::mem::replace(&mut seen[client_id.index()], self.looks) == self.looks {
                 continue;
             }
-            let Some(available) = look.available_to(agent, &client.role) else { break };
+            let Some(mut available) = look.available_to(agent, &client.role) else { break };
+            if let Some(permitted) = self.permitted(id, client.framework, &client.role, &available.resources) {
+                look.pressed.push(client_id);
+                available = Arc::new(Available::new(Arc::new(permitted)));
+            }
             let available = agent.offerable(client, available);
             look.is_gathering = look.is_gathering || self.waits_for_locked(agent, client_id, client, &available);
             let may = asked.includes(client_id) && !(look.is_gathering && client.mode == OfferMode::Exclusive);
@@ -324,7 +335,8 @@ impl Master {
         let turns: SmallVec<[(Time, OfferId); 4]> = optimistic.map(|entry| (entry.made, entry.offer.id)).collect();
         let Some((made, oldest)) = turns.iter().min().copied() else { return true };
         let has_one = agent.offers.iter().any(|(_, holder)| *holder == client);
-        if !is_exclusive && (turns.len() < self.config.offer_fanout || has_one) {
+        let is_nominated = self.clients.get(client).is_some_and(|client| self.has_nomination(id, client));
+        if !is_exclusive && (turns.len() < self.config.offer_fanout || has_one || is_nominated) {
             return true;
         }
         let turn_ends = made.max(agent.turned) + TURN;
@@ -374,6 +386,14 @@ impl Master {
             state.lock(&resources);
             self.touched.agents.push(agent);
         }
+        let guarantee = match self.quotas.has_unmet() && self.quotas.is_borrowed(&role, &state.quantities(&resources)) {
+            true => Guarantee::Revocable,
+            false => Guarantee::Firm,
+        };
+        if let Some(charged) = &charged {
+            self.quotas.charge(&role, Holding::Offer, charged);
+            self.touched.roles.insert(role.clone());
+        }
         let offer = Offer {
             id,
             agent,
@@ -384,6 +404,7 @@ impl Master {
             attributes: state.attributes.clone(),
             mode,
             expires_in,
+            guarantee,
         };
         self.sorter.offered(client_id, charged.as_ref());
         if charged.is_some() {
@@ -468,6 +489,8 @@ impl Master {
             let held = entry.offer.resources.without_shared();
             held.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
             self.sorter.credit(&entry.offer.role, entry.framework, &entry.charged);
+            self.quotas.credit(&entry.offer.role, Holding::Offer, &entry.charged);
+            self.touched.roles.insert(entry.offer.role.clone());
             self.touched.agents.push(entry.offer.agent);
             self.touched.frameworks.push(entry.framework);
         }
@@ -575,7 +598,11 @@ impl Master {
         if entry.offer.mode == OfferMode::Exclusive {
             return true;
         }
-        let available = Available::new(agent.available(&entry.offer.role));
+        let mut available = agent.available(&entry.offer.role);
+        if let Some(permitted) = self.permitted(entry.offer.agent, entry.framework, &entry.offer.role, &available) {
+            available = Arc::new(permitted);
+        }
+        let available = Available::new(available);
         match self.clients.get(entry.client).and_then(|client| client.wanted.as_ref()) {
             Some(wanted) => wanted.iter().any(|wanted| agent.meets(wanted, &available)),
             None => available.is_worth_offering(),
@@ -588,14 +615,15 @@ impl Master {
     }
 
     pub(super) fn decline(&mut self, framework: FrameworkId, offers: &[OfferId], refusal: &Refusal) {
-        for id in offers {
-            let id = self.replaced.get(id).copied().unwrap_or(*id);
+        for &id in offers {
+            // The offer that replaced a declined one has reached the framework meanwhile, or will, and is answered in its turn.
             if self.offers.get(&id).is_none_or(|entry| entry.framework != framework) {
                 continue;
             }
             let Some(entry) = self.remove_offer(id) else { continue };
             self.stats.offers_declined += 1;
             let refusal = Refusal { duration: refusal.duration.max(REFUSAL_MIN), reason: refusal.reason.clone() };
+            self.decline_nominations(entry.offer.agent, framework, &entry.offer.role);
             self.refuse(framework, entry.offer.agent, &entry.offer.role, entry.offer.resources.clone(), &refusal);
             if let Some(client) = self.frameworks.get_mut(&framework) {
                 client.offers_declined += 1;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::allocator::quota::Quota;
 use crate::model::{
     AgentId, Attribute, ClientId, ClusterId, FrameworkId, FrameworkInfo, Operation, OperationId, Principal, Reason,
     Resources, Role, TaskKey, Term, WallTime,
@@ -26,6 +27,8 @@ pub struct Registry {
     pub operations: BTreeMap<OperationId, OperationRecord>,
     /// Weights that are not the default, in thousandths.
     pub weights: BTreeMap<Role, u32>,
+    /// Quotas.
+    pub quotas: BTreeMap<Role, Quota>,
 }
 
 impl Registry {
@@ -39,6 +42,7 @@ impl Registry {
             kills: BTreeMap::new(),
             operations: BTreeMap::new(),
             weights: BTreeMap::new(),
+            quotas: BTreeMap::new(),
         }
     }
 
@@ -51,6 +55,7 @@ impl Registry {
             Record::Kill(key, kill) => put(&mut self.kills, key, kill),
             Record::Operation(id, operation) => put(&mut self.operations, id, operation),
             Record::Weight(role, weight) => put(&mut self.weights, role, weight),
+            Record::Quota(role, quota) => put(&mut self.quotas, role, quota),
         }
     }
 }
@@ -77,6 +82,8 @@ pub enum Record {
     Operation(OperationId, Option<OperationRecord>),
     /// A role's weight, in thousandths.
     Weight(Role, Option<u32>),
+    /// A role's quota.
+    Quota(Role, Option<Quota>),
 }
 
 /// How the registry sees an agent.

@@ -1,12 +1,14 @@
 //! What has changed is shown to the read model, once a step.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::state::{Agent, Framework, OfferEntry, TaskEntry};
-use super::view::{AgentView, Change, DeviceView, FrameworkView, OfferView, TaskView, View};
+use super::view::{AgentView, Change, DeviceView, FrameworkView, OfferView, RoleView, TaskView, View};
 use super::{Effect, Master, Outbox};
+use crate::allocator::quota::prefixes;
 use crate::gate::Output;
-use crate::model::{AgentId, DeviceId, FrameworkId, Quantities};
+use crate::model::{AgentId, DeviceId, FrameworkId, Quantities, Role};
 
 impl Master {
     /// Pushes the rows that were touched since this was last called.
@@ -33,6 +35,12 @@ impl Master {
             let row = self.device_view(agent, &id).map(Box::new);
             push(Change::Device(agent, id, row));
         }
+        let above = |role: &Role| prefixes(role).map(Role::new).collect::<Vec<_>>();
+        let roles: BTreeSet<Role> = touched.roles.iter().flat_map(above).flatten().collect();
+        for role in roles {
+            let row = self.role_view(&role).map(Box::new);
+            push(Change::Role(role, row));
+        }
     }
 
     /// The whole view, made from the state: what applying every change must have led to, ended tasks excepted.
@@ -48,10 +56,17 @@ impl Master {
                 .collect(),
             tasks: self.tasks.iter().map(|(key, entry)| (key.clone(), Arc::new(task_view(entry)))).collect(),
             offers: self.offers.iter().map(|(id, entry)| (*id, offer_view(entry))).collect(),
+            roles: self.role_views(),
             devices: devices
                 .filter_map(|(agent, id)| self.device_view(agent, &id).map(|row| ((agent, id), row)))
                 .collect(),
         }
+    }
+
+    fn role_views(&self) -> BTreeMap<Role, RoleView> {
+        let used = self.quotas.usages().map(|(role, _)| role);
+        let roles: BTreeSet<Role> = self.weights.keys().cloned().chain(used).collect();
+        roles.into_iter().filter_map(|role| self.role_view(&role).map(|row| (role, row))).collect()
     }
 
     fn agent_view(&self, agent: &Agent) -> AgentView {
@@ -118,6 +133,8 @@ pub(super) fn task_view(entry: &TaskEntry) -> TaskView {
         exit: entry.status.exit,
         health: entry.status.health,
         resources: entry.task.resources.clone(),
+        priority: entry.task.priority,
+        borrowed: entry.borrowed,
         launched: entry.launched,
         changed: entry.changed,
     }

@@ -10,11 +10,11 @@ use super::filters::Filters;
 use super::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord};
 use super::timers::TimerKey;
 use super::view::AgentStatus;
-use crate::allocator::sorter::{ClientIndex, kind_quantity};
+use crate::allocator::sorter::{ClientIndex, class_quantity, kind_quantity};
 use crate::model::{
     Accept, Access, AgentId, Attribute, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId,
-    OfferMode, PeerId, Quantities, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time,
-    WallTime,
+    OfferMode, PeerId, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey,
+    TaskState, Time, WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -67,12 +67,23 @@ pub(super) struct Agent {
 pub(super) struct DeviceEntry {
     pub(super) device: Arc<Device>,
     pub(super) state: DeviceState,
+    /// The quantities that stand for it: its kind, and its class if it has a model.
+    pub(super) counts_as: SmallVec<[ResourceName; 2]>,
     /// The last tenancy that the agent said is over.
     pub(super) cleaned: u64,
     pub(super) since: WallTime,
 }
 
 impl DeviceEntry {
+    pub(super) fn new(device: Arc<Device>, state: DeviceState, cleaned: u64, since: WallTime) -> Self {
+        let mut counts_as = SmallVec::new();
+        counts_as.push(kind_quantity(&device.kind));
+        if !device.model.is_empty() {
+            counts_as.push(class_quantity(&device.kind, &device.model));
+        }
+        Self { device, state, counts_as, cleaned, since }
+    }
+
     /// How much of it may be given out, whatever its health.
     fn free_share(&self) -> Share {
         let is_cleaning = matches!(self.state, DeviceState::Cleaning { .. });
@@ -169,19 +180,21 @@ impl Agent {
     pub(super) fn counted(&self) -> Quantities {
         let mut counted = self.record.resources.quantities();
         for entry in self.devices.values() {
-            let kind = kind_quantity(&entry.device.kind);
-            counted.set(&kind, counted.get(&kind).plus(Milli::from_whole(1)));
+            for name in &entry.counts_as {
+                counted.set(name, counted.get(name).plus(Milli::from_whole(1)));
+            }
         }
         counted
     }
 
-    /// What `resources` of this agent count as in the sorter: scalars, and devices by kind.
+    /// What `resources` of this agent count as in the sorter and for quota: scalars, and devices by kind and by class.
     pub(super) fn quantities(&self, resources: &Resources) -> Quantities {
         let mut counted = resources.quantities();
         for (id, Share(share)) in resources.device_shares() {
             if let Some(entry) = self.devices.get(id) {
-                let kind = kind_quantity(&entry.device.kind);
-                counted.set(&kind, counted.get(&kind).plus(Milli(u64::from(share))));
+                for name in &entry.counts_as {
+                    counted.set(name, counted.get(name).plus(Milli(u64::from(share))));
+                }
             }
         }
         counted
@@ -262,6 +275,8 @@ pub(super) struct TaskEntry {
     /// The master's own update that its framework has not acknowledged.
     pub(super) notice: Option<Status>,
     pub(super) kill: Option<KillRecord>,
+    /// Whether its role held more than its guarantee when it was launched, while another's was not met.
+    pub(super) borrowed: bool,
     pub(super) launched: WallTime,
     pub(super) changed: WallTime,
 }
@@ -306,4 +321,6 @@ pub(super) struct Touched {
     pub(super) tasks: BTreeSet<TaskKey>,
     pub(super) offers: Vec<OfferId>,
     pub(super) devices: BTreeSet<(AgentId, DeviceId)>,
+    /// With those above them.
+    pub(super) roles: BTreeSet<Role>,
 }

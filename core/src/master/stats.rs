@@ -39,6 +39,12 @@ pub struct Stats {
     pub operations_done: u64,
     /// Of them, those that their agents have refused, or that did not fit any more when they came back.
     pub operations_refused: u64,
+    /// Demands that something was ended for.
+    pub preemptions: u64,
+    /// Tasks that were ended for them.
+    pub tasks_preempted: u64,
+    /// Nominations that were not used in time.
+    pub nominations_expired: u64,
     /// Agents that were declared unreachable.
     pub agents_unreachable: u64,
     /// Gangs that agents were asked to hold.

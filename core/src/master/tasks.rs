@@ -11,6 +11,7 @@ use super::show::task_view;
 use super::state::TaskEntry;
 use super::view::{AgentStatus, Change};
 use super::{Effect, Master, Outbox};
+use crate::allocator::quota::Holding;
 use crate::allocator::reservations;
 use crate::gate::Output;
 use crate::model::{
@@ -36,6 +37,7 @@ impl Master {
             outstanding: None,
             notice: None,
             kill: self.kills.remove(key),
+            borrowed: false,
             launched,
             changed,
         };
@@ -61,10 +63,23 @@ impl Master {
         entry.reserved = held.reserved().map(|(role, part)| (role.clone(), part.clone())).collect();
         self.sorter.charge(&entry.task.role, key.framework, &quantities);
         entry.reserved.iter().for_each(|(role, part)| self.sorter.unreserve(role, part));
-        let id = entry.agent;
+        self.quotas.charge(&entry.task.role, Holding::Task, &quantities);
+        let is_lowest = self.quotas.add_priority(&entry.task.role, entry.task.priority);
+        self.touched.roles.insert(entry.task.role.clone());
+        let (id, role) = (entry.agent, entry.task.role.clone());
         self.recompute_kept(id);
         self.touched.agents.push(id);
         self.touched.frameworks.push(key.framework);
+        if is_lowest {
+            self.watch_role(&role);
+        }
+        self.consider_preemption();
+    }
+
+    /// The same for a task that ran before its limits could be asked.
+    pub(super) fn charge_found(&mut self, key: &TaskKey) {
+        self.charge(key);
+        self.quotas.tolerate(&self.tasks[key].task.role);
     }
 
     /// The task's resources are free again; its devices only once its agent has cleaned them.
@@ -84,6 +99,9 @@ impl Master {
         if !planted(Fault::NeverCredit) {
             self.sorter.credit(&entry.task.role, key.framework, &quantities);
         }
+        self.quotas.credit(&entry.task.role, Holding::Task, &quantities);
+        self.quotas.remove_priority(&entry.task.role, entry.task.priority);
+        self.touched.roles.insert(entry.task.role.clone());
         let gone = !self.frameworks.contains_key(&key.framework);
         if gone && self.sorter.held(&entry.task.role, key.framework).is_empty() {
             self.sorter.remove(&entry.task.role, key.framework);
@@ -132,7 +150,7 @@ impl Master {
         }
         let state = entry.state;
         if !state.is_terminal() && !planted(Fault::AdoptUncharged) {
-            self.charge(key);
+            self.charge_found(key);
         } else if self.tasks[key].charged.is_some() {
             self.release(key);
         }
@@ -152,7 +170,7 @@ impl Master {
         if report.state.is_terminal() {
             self.release(key);
         } else {
-            self.charge(key);
+            self.charge_found(key);
         }
     }
 
@@ -228,7 +246,7 @@ impl Master {
             }
             self.release(key);
         } else if was == TaskState::Unreachable && state != TaskState::Unreachable {
-            self.charge(key);
+            self.charge_found(key);
         }
     }
 

@@ -19,6 +19,12 @@ pub(super) enum Timer {
     Gang(GangId),
     /// A reservation of the agent ends.
     Reservation(AgentId),
+    /// Limits have room again for those whom they held back.
+    LimitsRelaxed,
+    /// Demands that nothing free meets are looked at.
+    Preempt,
+    /// What was freed for a demand was not used.
+    Nomination(u64),
 }
 
 /// Names a timer that is set.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::allocator::quota::Usage;
 use crate::model::{
     AgentId, Attribute, Device, DeviceId, DeviceState, Exit, FrameworkId, OfferId, OfferMode, Quantities, Reason,
     Resources, Role, Shape, TaskHealth, TaskKey, TaskState, WallTime,
@@ -24,6 +25,8 @@ pub struct View {
     pub offers: BTreeMap<OfferId, OfferView>,
     /// Devices by agent.
     pub devices: BTreeMap<(AgentId, DeviceId), DeviceView>,
+    /// Roles of which there is something to say.
+    pub roles: BTreeMap<Role, RoleView>,
 }
 
 impl View {
@@ -36,6 +39,7 @@ impl View {
             Change::Task(key, None) => drop(self.tasks.remove(&key)),
             Change::Offer(id, offer) => put(&mut self.offers, id, offer),
             Change::Device(agent, id, device) => put(&mut self.devices, (agent, id), device),
+            Change::Role(role, row) => put(&mut self.roles, role, row),
         }
     }
 }
@@ -60,6 +64,17 @@ pub enum Change {
     Offer(OfferId, Option<Box<OfferView>>),
     /// A device.
     Device(AgentId, DeviceId, Option<Box<DeviceView>>),
+    /// A role.
+    Role(Role, Option<Box<RoleView>>),
+}
+
+/// A role, with all below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleView {
+    /// Its weight, in thousandths.
+    pub weight_milli: u32,
+    /// Its quota, and what is held under it.
+    pub usage: Usage,
 }
 
 /// Where an agent stands.
@@ -157,6 +172,10 @@ pub struct TaskView {
     pub health: Option<TaskHealth>,
     /// What it was given, devices among them.
     pub resources: Resources,
+    /// Higher is more important, within its role.
+    pub priority: i32,
+    /// Whether its role held more than its guarantee when it was launched, while another's was not met: it may have to make way.
+    pub borrowed: bool,
     /// When the master accepted it, or first heard of it.
     pub launched: WallTime,
     /// When its state last changed.

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AgentId, Attribute, Attributes, Claim, Device, OfferId, Resources, Role, Selector};
+use super::{AgentId, Attribute, Attributes, Claim, Device, Guarantee, OfferId, Resources, Role, Selector};
 
 /// Whether an offer locks what it offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +34,8 @@ pub struct Offer {
     pub mode: OfferMode,
     /// How long it stands; none if until rescinded or replaced.
     pub expires_in: Option<Duration>,
+    /// Whether it is within the role's guarantee, or borrowed from another's: then what runs on it may have to make way.
+    pub guarantee: Guarantee,
 }
 
 impl Attributes for Offer {

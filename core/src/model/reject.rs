@@ -1,4 +1,4 @@
-use super::{AgentId, OfferId, Resources, Role, TaskId, Term, VolumeId};
+use super::{AgentId, Milli, OfferId, ResourceName, Resources, Role, TaskId, Term, VolumeId};
 
 /// Why the master or an agent refuses something. Closed: each API maps the [`code`](Reject::code) to its own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +47,20 @@ pub enum Reject {
         asked: Resources,
         /// What is left of the offers.
         offered: Resources,
+    },
+    /// A role would hold more than its limit.
+    #[error("role {role}: limit of {limit} {resource}: {held} held or locked, {asked} asked for")]
+    QuotaExceeded {
+        /// Whose limit: the task's role, or one above it.
+        role: Role,
+        /// Of which resource.
+        resource: ResourceName,
+        /// The limit.
+        limit: Milli,
+        /// What is held and locked.
+        held: Milli,
+        /// What was asked for.
+        asked: Milli,
     },
     /// The devices that a claim asks for are not free on that agent.
     #[error("device claim not met on this agent: {0}")]
@@ -106,6 +120,7 @@ impl Reject {
             Self::OfferGone(_) => "offer_gone",
             Self::OfferConflict { .. } => "offer_conflict",
             Self::ExceedsOffer { .. } => "exceeds_offer",
+            Self::QuotaExceeded { .. } => "quota_exceeded",
             Self::ClaimNotMet(_) => "claim_not_met",
             Self::DuplicateTask(_) => "duplicate_task",
             Self::UnknownTask(_) => "unknown_task",
@@ -126,6 +141,7 @@ impl Reject {
             self,
             Self::OfferGone(_)
                 | Self::OfferConflict { .. }
+                | Self::QuotaExceeded { .. }
                 | Self::ClaimNotMet(_)
                 | Self::AgentAway(_)
                 | Self::JournalDegraded

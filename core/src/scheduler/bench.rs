@@ -90,6 +90,7 @@ pub fn offer(seq: u64, number: u64, role_name: &str, resources: &str, devices: &
         attributes: Arc::new(BTreeMap::new()),
         mode: OfferMode::Optimistic,
         expires_in: None,
+        guarantee: Default::default(),
     }
 }
 

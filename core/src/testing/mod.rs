@@ -11,12 +11,14 @@
 //!
 //! Every message that the master sends is one line of the trace, with the names given here in place of ids.
 
+mod quota;
 mod reservations;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::quota::{quota, urgent};
 pub use reservations::{labelled, refined, reserved, shared, until, volume};
 
 use crate::gate::Output;
@@ -652,6 +654,9 @@ impl Market {
             ToAgent::Launch(launch) => self.on_launch(&name, launch),
             ToAgent::Kill { task, reason: Reason::KillRequested, .. } => {
                 format!("kill {} on {name}", self.task_name(&task))
+            }
+            ToAgent::Kill { task, reason: Reason::Preempted, .. } => {
+                format!("preempt {} on {name}", self.task_name(&task))
             }
             ToAgent::Kill { task, reason, .. } => format!("kill {} on {name}: {reason}", self.task_name(&task)),
             ToAgent::Hold { gang, groups } => self.on_hold(&name, gang, groups),

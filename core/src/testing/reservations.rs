@@ -104,7 +104,7 @@ impl Market {
         self.registry.operations.len()
     }
 
-    /// What is free on the agent, in the eyes of the master.
+    /// What the agent has, in the eyes of the master.
     pub fn total(&self, agent: &str) -> Resources {
         let agent = self.agents[agent].id.expect("the agent is registered");
         Resources::clone(&self.view.agents[&agent].total)

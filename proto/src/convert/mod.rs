@@ -10,6 +10,7 @@ mod fields;
 mod ids;
 mod operations;
 mod operator;
+mod quota;
 mod reject;
 mod resources;
 mod scheduler;

@@ -6,6 +6,7 @@ use rialto_core::model::{TaskKey, TaskState};
 
 use super::error::{At, ConvertError};
 use super::fields::at_most;
+use super::quota::{from_set_quota, to_set_quota};
 use super::{
     Converted, Wire, expected, inside, list, micros, one_of, optional, optional_duration, optional_text, required,
     text, to_list,
@@ -40,6 +41,7 @@ impl Wire for Command {
                 agent: Some(agent.to_wire()),
                 operation: Some(operation.to_wire()),
             }),
+            Self::SetQuota { quotas, force } => CommandKind::SetQuota(to_set_quota(quotas, *force)),
             Self::Why(target) => CommandKind::Why(target.to_wire()),
         };
         v1::CommandRequest { command: Some(command) }
@@ -56,6 +58,7 @@ impl Wire for Command {
                 agent: required(agent, "operate.agent")?,
                 operation: required(operation, "operate.operation")?,
             }),
+            CommandKind::SetQuota(set) => from_set_quota(set).at("set_quota"),
             CommandKind::Why(target) => inside(target, "why").map(Self::Why),
         }
     }

@@ -1,5 +1,7 @@
 use rialto_core::model::{Reject, Resources, Term};
 
+use super::error::At;
+use super::quota::{from_exceeded, to_exceeded};
 use super::words::keep;
 use super::{Converted, Wire, inside, one_of, optional, to_prose};
 use crate::v1;
@@ -36,6 +38,9 @@ fn to_kind(reject: &Reject) -> Kind {
         Reject::ExceedsOffer { asked, offered } => {
             Kind::ExceedsOffer(v1::ExceededOffer { asked: Some(asked.to_wire()), offered: Some(offered.to_wire()) })
         }
+        Reject::QuotaExceeded { role, resource, limit, held, asked } => {
+            Kind::QuotaExceeded(to_exceeded(role, resource, [*limit, *held, *asked]))
+        }
         Reject::ClaimNotMet(why) => Kind::ClaimNotMet(to_prose(why)),
         Reject::DuplicateTask(task) => Kind::DuplicateTask(task.to_wire()),
         Reject::UnknownTask(task) => Kind::UnknownTask(task.to_wire()),
@@ -68,6 +73,7 @@ fn from_kind(kind: Kind) -> Converted<Reject> {
             asked: optional::<Resources>(asked, "exceeds_offer.asked")?.unwrap_or_default(),
             offered: optional::<Resources>(offered, "exceeds_offer.offered")?.unwrap_or_default(),
         },
+        Kind::QuotaExceeded(exceeded) => from_exceeded(exceeded).at("quota_exceeded")?,
         Kind::ClaimNotMet(why) => Reject::ClaimNotMet(to_prose(&why)),
         Kind::DuplicateTask(task) => Reject::DuplicateTask(inside(task, "duplicate_task")?),
         Kind::UnknownTask(task) => Reject::UnknownTask(inside(task, "unknown_task")?),

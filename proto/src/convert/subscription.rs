@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rialto_core::model::{Demand, FrameworkInfo, Offer, OfferMode, Resources, Role, Shape, Subscribe};
+use rialto_core::model::{Demand, FrameworkInfo, Guarantee, Offer, OfferMode, Resources, Role, Shape, Subscribe};
 
 use super::error::At;
 use super::{
@@ -120,6 +120,7 @@ impl Wire for Offer {
             attributes: to_attributes(&self.attributes),
             mode: self.mode.to_wire(),
             expires_in_us: self.expires_in.map(micros),
+            borrowed: self.guarantee == Guarantee::Revocable,
         }
     }
 
@@ -134,6 +135,7 @@ impl Wire for Offer {
             attributes: Arc::new(attributes(offer.attributes, "attributes")?),
             mode: inside(offer.mode, "mode")?,
             expires_in: optional_duration(offer.expires_in_us, "expires_in_us")?,
+            guarantee: if offer.borrowed { Guarantee::Revocable } else { Guarantee::Firm },
         })
     }
 }

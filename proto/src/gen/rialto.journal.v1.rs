@@ -167,6 +167,8 @@ pub enum KillCause {
     Unhealthy = 3,
     /// Another member of its gang did not start.
     GangAborted = 4,
+    /// Something of higher right needed its resources.
+    Preempted = 6,
 }
 impl KillCause {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -180,6 +182,7 @@ impl KillCause {
             Self::FrameworkRemoved => "KILL_CAUSE_FRAMEWORK_REMOVED",
             Self::Unhealthy => "KILL_CAUSE_UNHEALTHY",
             Self::GangAborted => "KILL_CAUSE_GANG_ABORTED",
+            Self::Preempted => "KILL_CAUSE_PREEMPTED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -190,6 +193,7 @@ impl KillCause {
             "KILL_CAUSE_FRAMEWORK_REMOVED" => Some(Self::FrameworkRemoved),
             "KILL_CAUSE_UNHEALTHY" => Some(Self::Unhealthy),
             "KILL_CAUSE_GANG_ABORTED" => Some(Self::GangAborted),
+            "KILL_CAUSE_PREEMPTED" => Some(Self::Preempted),
             _ => None,
         }
     }

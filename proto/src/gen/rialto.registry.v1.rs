@@ -87,6 +87,13 @@ pub struct OperationEntry {
     #[prost(message, optional, tag = "2")]
     pub operation: ::core::option::Option<super::super::v1::Operation>,
 }
+/// A role's quota; key quota/eng/ci.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QuotaEntry {
+    /// The quota.
+    #[prost(message, optional, tag = "1")]
+    pub quota: ::core::option::Option<super::super::v1::Quota>,
+}
 /// How the registry sees an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -601,7 +601,7 @@ pub struct Reject {
     /// The reason.
     #[prost(
         oneof = "reject::Reason",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 30, 31"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 30, 31, 32"
     )]
     pub reason: ::core::option::Option<reject::Reason>,
 }
@@ -670,7 +670,52 @@ pub mod reject {
         /// The agent has a volume of this id for that role.
         #[prost(string, tag = "31")]
         DuplicateVolume(::prost::alloc::string::String),
+        /// A role would hold more than its limit.
+        #[prost(message, tag = "32")]
+        QuotaExceeded(super::ExceededQuota),
     }
+}
+/// A limit that a role would exceed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExceededQuota {
+    /// Whose limit.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// Of which resource.
+    #[prost(string, tag = "2")]
+    pub resource: ::prost::alloc::string::String,
+    /// The limit, in thousandths.
+    #[prost(uint64, tag = "3")]
+    pub limit_milli: u64,
+    /// What is held and locked.
+    #[prost(uint64, tag = "4")]
+    pub held_milli: u64,
+    /// What was asked for.
+    #[prost(uint64, tag = "5")]
+    pub asked_milli: u64,
+}
+/// What a role, with all below it, may hold at most, and what is kept for it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Quota {
+    /// What it may hold at most, zero included; what is not named has no bound. Devices are `device/KIND` and `device/KIND/MODEL`.
+    #[prost(message, repeated, tag = "1")]
+    pub limit: ::prost::alloc::vec::Vec<Scalar>,
+    /// What is kept for it.
+    #[prost(message, repeated, tag = "2")]
+    pub guarantee: ::prost::alloc::vec::Vec<Scalar>,
+    /// The priorities that its tasks may have.
+    #[prost(message, optional, tag = "3")]
+    pub priorities: ::core::option::Option<PriorityBounds>,
+}
+/// Bounds of priorities.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PriorityBounds {
+    /// The lowest.
+    #[prost(sint32, tag = "1")]
+    pub lowest: i32,
+    /// The highest; not below the lowest.
+    #[prost(sint32, tag = "2")]
+    pub highest: i32,
 }
 /// A field that holds what it must not.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1647,6 +1692,9 @@ pub struct Offer {
     /// How long it stands; absent if until rescinded or replaced.
     #[prost(uint64, optional, tag = "9")]
     pub expires_in_us: ::core::option::Option<u64>,
+    /// Whether it is borrowed from another role's guarantee: then what runs on it may have to make way.
+    #[prost(bool, tag = "20")]
+    pub borrowed: bool,
 }
 /// What became of a call.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2768,7 +2816,7 @@ pub mod agents_server {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommandRequest {
     /// The command.
-    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5, 20, 21")]
+    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5, 20, 21, 22")]
     pub command: ::core::option::Option<command_request::Command>,
 }
 /// Nested message and enum types in `CommandRequest`.
@@ -2797,6 +2845,9 @@ pub mod command_request {
         /// Change the reservations or volumes of an agent.
         #[prost(message, tag = "21")]
         Operate(super::OperateAgent),
+        /// Set the quotas of roles.
+        #[prost(message, tag = "22")]
+        SetQuota(super::SetQuota),
     }
 }
 /// A change of reservations or volumes of what is free on an agent.
@@ -2838,6 +2889,26 @@ pub struct SetWeight {
     /// Its weight in thousandths; 1000 is the default.
     #[prost(uint32, tag = "2")]
     pub weight_milli: u32,
+}
+/// Quotas to set, all or none.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SetQuota {
+    /// By role, each once.
+    #[prost(message, repeated, tag = "1")]
+    pub quotas: ::prost::alloc::vec::Vec<RoleQuota>,
+    /// Also limits below what is held, and guarantees that the cluster does not have.
+    #[prost(bool, tag = "2")]
+    pub force: bool,
+}
+/// A role's quota.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RoleQuota {
+    /// Which role.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// Its quota; absent takes it back.
+    #[prost(message, optional, tag = "2")]
+    pub quota: ::core::option::Option<Quota>,
 }
 /// What is asked about.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::agent::{KillCause, Record as JournalRecord};
+use rialto_core::allocator::quota::{Priorities, Quota};
 use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
 use rialto_core::model::*;
 use rialto_proto::hello::Hello;
@@ -174,6 +175,15 @@ pub(crate) fn kill() -> Record {
     )
 }
 
+pub(crate) fn quota() -> Record {
+    let quota = Quota {
+        limit: [(ResourceName::Cpus, Milli(10_500)), (ResourceName::new("device/gpu/T4"), Milli(0))].into(),
+        guarantee: Quantities::of(Milli(2000), Milli(512_000)),
+        priorities: Some(Priorities { lowest: -5, highest: 10 }),
+    };
+    Record::Quota(role(), Some(quota))
+}
+
 pub(crate) fn operation() -> Record {
     Record::Operation(OPERATION, Some(OperationRecord { agent: AGENT, operation: Operation::Create(volume()) }))
 }
@@ -253,6 +263,7 @@ pub(crate) fn events() -> Vec<Event> {
         attributes: Arc::new(attributes()),
         mode: OfferMode::Exclusive,
         expires_in: Some(Duration::from_secs(30)),
+        guarantee: Guarantee::Firm,
     };
     let reject = Reject::OfferConflict { left: resources() };
     let rejection = Rejection { operation: 0, tasks: vec![task_id()], reject };

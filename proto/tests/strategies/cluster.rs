@@ -1,10 +1,11 @@
 //! What operators say, and what is written down.
 
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use rialto_core::agent::{KillCause, Record as JournalRecord};
 use rialto_core::allocator::explain::{Cause, CauseKind, Explanation, Wait};
+use rialto_core::allocator::quota::{Force, Priorities, Quota};
 use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
 use rialto_core::master::{Command, Reply, Target};
 
@@ -23,9 +24,24 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         agent_id().prop_map(Command::MarkGone),
         (agent_id(), device_id()).prop_map(|(agent, device)| Command::ClearDevice { agent, device }),
         (role(), 1..=u32::MAX).prop_map(|(role, weight_milli)| Command::SetWeight { role, weight_milli }),
+        (vec((role(), option::of(quota())), 0..3), any::<bool>()).prop_map(|(quotas, force)| Command::SetQuota {
+            quotas,
+            force: if force { Force::Yes } else { Force::No },
+        }),
         target.prop_map(Command::Why),
         (agent_id(), operation()).prop_map(|(agent, operation)| Command::Operate { agent, operation }),
     ]
+}
+
+fn quota() -> impl Strategy<Value = Quota> {
+    let name = proptest::sample::select(vec!["cpus", "mem", "licences", "device/gpu", "device/gpu/T4"]);
+    let amounts = btree_map(name.prop_map(ResourceName::new), (0..=Milli::MAX.0).prop_map(Milli), 0..4);
+    (amounts.clone(), amounts, option::of(any::<(i32, i32)>())).prop_map(|(limit, kept, priorities)| {
+        let mut guarantee = Quantities::new();
+        kept.iter().for_each(|(name, amount)| guarantee.set(name, *amount));
+        let priorities = priorities.map(|(lowest, highest)| Priorities { lowest, highest });
+        Quota { limit, guarantee, priorities }
+    })
 }
 
 pub(crate) fn reply() -> impl Strategy<Value = Reply> {
@@ -81,7 +97,7 @@ pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
     let framework = (any::<u128>(), prose(), info(), duration()).prop_map(|(client, principal, info, remaining)| {
         FrameworkRecord { client: ClientId(client), principal: Principal::new(&principal), info, remaining }
     });
-    let kill = (option::of(agent_id()), option::of(duration()), proptest::sample::select(Reason::ALL))
+    let kill = (option::of(agent_id()), option::of(duration()), reason())
         .prop_map(|(agent, grace, reason)| KillRecord { agent, grace, reason });
     prop_oneof![
         any::<u64>().prop_map(|term| Record::Term(Term(term))),
@@ -91,6 +107,7 @@ pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
         (role(), any::<u32>()).prop_map(|(role, weight)| Record::Weight(role, Some(weight))),
         (operation_id(), agent_id(), operation())
             .prop_map(|(id, agent, operation)| Record::Operation(id, Some(OperationRecord { agent, operation }))),
+        (role(), quota()).prop_map(|(role, quota)| Record::Quota(role, Some(quota))),
     ]
 }
 
@@ -99,7 +116,8 @@ pub(crate) fn journal_record() -> impl Strategy<Value = JournalRecord> {
         Just(KillCause::Requested),
         Just(KillCause::FrameworkRemoved),
         Just(KillCause::Unhealthy),
-        Just(KillCause::GangAborted)
+        Just(KillCause::GangAborted),
+        Just(KillCause::Preempted)
     ];
     prop_oneof![
         any::<u128>().prop_map(|client| JournalRecord::Client(ClientId(client))),

@@ -31,6 +31,13 @@ pub(crate) fn reject() -> impl Strategy<Value = Reject> {
         offer_id().prop_map(Reject::OfferGone),
         resources().prop_map(|left| Reject::OfferConflict { left }),
         (resources(), resources()).prop_map(|(asked, offered)| Reject::ExceedsOffer { asked, offered }),
+        (role(), 0..=Milli::MAX.0).prop_map(|(role, amount)| Reject::QuotaExceeded {
+            role,
+            resource: ResourceName::new("device/gpu/T4"),
+            limit: Milli(amount),
+            held: Milli(amount / 2),
+            asked: Milli(amount),
+        }),
         prose().prop_map(|why| Reject::ClaimNotMet(why.to_string())),
         task_id().prop_map(Reject::DuplicateTask),
         task_id().prop_map(Reject::UnknownTask),
@@ -131,17 +138,31 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
 fn offer() -> impl Strategy<Value = Offer> {
     let mode = prop_oneof![Just(OfferMode::Optimistic), Just(OfferMode::Exclusive)];
     let devices = vec(device().prop_map(Arc::new), 0..2);
-    (offer_id(), agent_id(), prose(), role(), resources(), devices, attributes(), mode, option::of(duration()))
-        .prop_map(|(id, agent, agent_name, role, resources, devices, attributes, mode, expires_in)| Offer {
-            id,
-            agent,
-            agent_name,
-            role,
-            resources: Arc::new(resources),
-            devices: devices.into(),
-            attributes: Arc::new(attributes),
-            mode,
-            expires_in,
+    (
+        offer_id(),
+        agent_id(),
+        prose(),
+        role(),
+        resources(),
+        devices,
+        attributes(),
+        mode,
+        option::of(duration()),
+        any::<bool>(),
+    )
+        .prop_map(|(id, agent, agent_name, role, resources, devices, attributes, mode, expires_in, borrowed)| {
+            Offer {
+                id,
+                agent,
+                agent_name,
+                role,
+                resources: Arc::new(resources),
+                devices: devices.into(),
+                attributes: Arc::new(attributes),
+                mode,
+                expires_in,
+                guarantee: if borrowed { Guarantee::Revocable } else { Guarantee::Firm },
+            }
         })
 }
 
@@ -253,8 +274,11 @@ pub(crate) fn to_agent() -> impl Strategy<Value = ToAgent> {
         (agent_id(), any::<u128>())
             .prop_map(|(agent, cluster)| ToAgent::Registered { agent, cluster: ClusterId(cluster) }),
         launch().prop_map(ToAgent::Launch),
-        (task_key(), option::of(duration()), proptest::sample::select(Reason::ALL))
-            .prop_map(|(task, grace, reason)| ToAgent::Kill { task, grace, reason }),
+        (task_key(), option::of(duration()), reason()).prop_map(|(task, grace, reason)| ToAgent::Kill {
+            task,
+            grace,
+            reason
+        }),
         (task_key(), any::<u128>()).prop_map(|(task, uuid)| ToAgent::Acknowledge { task, uuid: UpdateId(uuid) }),
         (gang_id(), vec(launch(), 0..2)).prop_map(|(gang, groups)| ToAgent::Hold { gang, groups }),
         gang_id().prop_map(ToAgent::Start),

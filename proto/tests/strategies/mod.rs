@@ -248,6 +248,10 @@ pub(crate) fn group() -> impl Strategy<Value = TaskGroup> {
     })
 }
 
+pub(crate) fn reason() -> impl Strategy<Value = Reason> {
+    proptest::sample::select(Reason::ALL.to_vec())
+}
+
 pub(crate) fn task_state() -> impl Strategy<Value = TaskState> {
     proptest::sample::select(TaskState::ALL.to_vec())
 }

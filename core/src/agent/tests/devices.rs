@@ -1,4 +1,4 @@
-use super::language::{World, agent_with_gpus, gpu, gpu_task, key, new_agent, slice_task};
+use super::language::{World, agent_that_keeps, agent_with_gpus, gpu, gpu_task, key, new_agent, slice_task};
 use crate::model::{
     Device, DeviceId, DeviceMode, DeviceState, FromAgent, Health, Reason, Share, Slice, SliceState, TaskState, Topology,
 };
@@ -259,4 +259,18 @@ fn what_changes_before_the_registration_is_answered_is_said_after_it() {
     a.expect_nothing();
     a.registered();
     assert_eq!(a.expect_devices().len(), 1);
+}
+
+#[test]
+fn each_device_that_is_there_keeps_an_equal_part_of_what_is_kept_of_the_machine() {
+    let shares = |a: &World| {
+        let reports = a.agent.device_reports().into_iter();
+        reports.map(|report| (report.device.id.to_string(), report.device.host_share.to_string())).collect::<Vec<_>>()
+    };
+    let part = |id: &str, share: &str| (id.to_owned(), share.to_owned());
+    let mut a = agent_that_keeps(500);
+    a.discover(&["gpu-0", "gpu-1"]);
+    assert_eq!(shares(&a), [part("gpu-0", "cpus:1 mem:2048"), part("gpu-1", "cpus:1 mem:2048")]);
+    a.discover(&["gpu-1"]);
+    assert_eq!(shares(&a), [part("gpu-1", "cpus:2 mem:4096")]);
 }

@@ -141,3 +141,15 @@ fn an_agent_that_stops_with_its_tasks_ends_them() {
     a.expect_kill("t2");
     a.expect_nothing();
 }
+
+#[test]
+fn a_task_that_makes_way_says_so_however_its_group_ended_it() {
+    for end in [End::Killed(Some(Exit::Signal(15))), End::GroupEnded] {
+        let mut a = agent();
+        a.run("t1", "cpus:1");
+        a.master_says(ToAgent::Kill { task: key("t1"), grace: None, reason: Reason::Preempted });
+        a.expect_kill("t1");
+        a.ends("t1", end);
+        assert_eq!(a.expect_update("t1", TaskState::Killed).reason, Some(Reason::Preempted));
+    }
+}

@@ -53,8 +53,15 @@ pub(super) fn agent_with_gpus() -> World {
 
 /// An agent that has never been connected.
 pub(super) fn new_agent() -> World {
+    agent_that_keeps(0)
+}
+
+/// The same, that keeps so many thousandths of its machine for the tenants of its devices.
+pub(super) fn agent_that_keeps(host_share_milli: u16) -> World {
+    let config = Config { host_share_milli, ..config(1) };
+    let resources = config.resources.clone();
     World {
-        agent: Agent::recover(Time::ZERO, config(1), Journal::default()),
+        agent: Agent::recover(Time::ZERO, config, Journal::default()),
         gate: Gate::default(),
         disk: Disk::Good,
         durable: Vec::new(),
@@ -63,7 +70,7 @@ pub(super) fn new_agent() -> World {
         term: Term(1),
         heard: BTreeMap::new(),
         starts: 1,
-        resources: config(1).resources,
+        resources,
     }
 }
 

@@ -66,6 +66,8 @@ pub(super) struct Held {
     pub(super) role: Role,
     pub(super) resources: Resources,
     pub(super) charged: Quantities,
+    /// Whether it is beyond the guarantee of its role.
+    pub(super) borrowed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +86,11 @@ impl Gangs {
     /// What is taken on the agent for tasks that are held.
     pub(in crate::master) fn held_on(&self, agent: AgentId) -> impl Iterator<Item = (&TaskKey, &Resources)> {
         self.held.get(&agent).into_iter().flatten().map(|(key, held)| (key, &held.resources))
+    }
+
+    /// What roles are charged for tasks that are held.
+    pub(in crate::master) fn charges(&self) -> impl Iterator<Item = (&Role, &Quantities)> {
+        self.held.values().flatten().map(|(_, held)| (&held.role, &held.charged))
     }
 
     /// Takes note of what is told of a task, to be judged at the end of the step.

@@ -90,6 +90,32 @@ fn machines_with_devices_are_left_to_those_who_ask_for_them() {
 }
 
 #[test]
+fn what_devices_keep_is_left_to_those_who_hold_them() {
+    let keeps = |name: &str| Device { host_share: Quantities::of(Milli::from_whole(2), Milli::ZERO), ..gpu(name) };
+    let mut packer = packer(&[offer(1, 1, "web", "cpus:8", &[keeps("g0"), keeps("g1")])]);
+    assert_eq!(packer.place(&needs(5), Strategy::Pack), None);
+    assert!(packer.place(&needs(4), Strategy::Pack).is_some());
+    assert_eq!(packer.place(&needs(1), Strategy::Pack), None);
+    assert_eq!(packer.place(&on_gpu(3), Strategy::Pack), None, "the share of the other one is not its own");
+    assert!(packer.place(&on_gpu(2), Strategy::Pack).is_some());
+    assert!(packer.place(&on_gpu(2), Strategy::Pack).is_some());
+}
+
+#[test]
+fn two_offers_of_parts_of_a_shared_device_add_up() {
+    let shared = Device { mode: DeviceMode::Shared, ..gpu("s") };
+    let part = |seq, share| {
+        let mut part = offer(seq, 1, "web", "cpus:1", std::slice::from_ref(&shared));
+        let mut resources: Resources = "cpus:1".parse().expect("they are well formed");
+        resources.add(&Resources::device_shares_of([(shared.id.clone(), Share(share))]));
+        part.resources = resources.into();
+        part
+    };
+    let mut packer = packer(&[part(1, 300), part(2, 700)]);
+    assert!(packer.place(&on_gpu(2), Strategy::Pack).is_some(), "the whole of it, with both");
+}
+
+#[test]
 fn ports_are_given_out_once() {
     let mut packer = packer(&[offer(1, 1, "web", "cpus:8;ports:[31000-31002,31010-31010]", &[])]);
     let two = Needs { ports: 2, ..needs(1) };

@@ -1,0 +1,194 @@
+//! Preemption: work of lower right makes way for a demand that nothing free meets.
+//!
+//! A demand may preempt work of lower priority in its own role, and, while its role is under its guarantee, work of roles that hold more
+//! than theirs. What that frees is nominated: nobody else is offered it until the demand is met, withdrawn or has waited too long. While
+//! a nomination stands its demand ends nothing more, and whoever was preempted does not preempt in its turn.
+
+mod nominations;
+#[cfg(test)]
+mod tests;
+mod victims;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) use self::nominations::Nominations;
+use self::victims::Plan;
+use super::timers::{Timer, TimerKey};
+use super::{Master, Outbox};
+use crate::model::{AgentId, FrameworkId, Reason, Role, Shape, TaskKey, Time};
+
+/// How many demands are looked at in one step, and how many agents about for them; the others follow soon.
+const ATTEMPTS_MAX: usize = 16;
+const LOOKS_MAX: usize = 10_000;
+/// How many shapes of a demand are looked at, the most important first.
+const SHAPES_MAX: usize = 4;
+/// How many nominations a shape may have at once.
+const NOMINATIONS_MAX: usize = 16;
+/// How long changes are gathered before demands that found nobody to preempt are looked at again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Who may preempt, and what was freed for whom.
+#[derive(Debug, Default)]
+pub(super) struct Preemption {
+    /// Demands that may have the right to preempt, with the time at which they may be looked at.
+    watched: BTreeMap<(FrameworkId, Role), Time>,
+    pub(super) nominations: Nominations,
+    /// The highest priority that was preempted, until its framework waits for nothing: no demand up to it preempts.
+    barred: BTreeMap<(FrameworkId, Role), i32>,
+    /// Tasks that were told to end and may not have ended yet.
+    ending: BTreeSet<TaskKey>,
+    due: Option<TimerKey>,
+}
+
+impl Master {
+    /// The framework waits for something else now: it may want to preempt for it, and what was freed for what it no longer wants is free.
+    pub(super) fn watch_demand(&mut self, id: FrameworkId, role: &Role) {
+        self.withdraw_excess(id, role);
+        let key = (id, role.clone());
+        if !self.may_ever_preempt(id, role) {
+            self.preemption.watched.remove(&key);
+            return;
+        }
+        let at = self.now + self.config.preemption_delay;
+        let at = *self.preemption.watched.entry(key).or_insert(at);
+        self.look_for_victims(at.max(self.now));
+    }
+
+    /// Whoever waits for nothing in the role may preempt there again one day.
+    pub(super) fn unbar(&mut self, id: FrameworkId, role: &Role) {
+        self.preemption.barred.remove(&(id, role.clone()));
+    }
+
+    /// The framework does not wait any more, or is not there: what was freed for it is free for all.
+    pub(super) fn withdraw_nominations(&mut self, id: FrameworkId, which: impl Fn(&Role) -> bool) {
+        for nomination in self.preemption.nominations.of_framework(id, which) {
+            self.drop_nomination(nomination);
+        }
+    }
+
+    /// What is freed on the agent can't be used.
+    pub(super) fn void_nominations(&mut self, agent: AgentId) {
+        for nomination in self.preemption.nominations.of_agent(agent) {
+            if let Some((framework, role)) = self.drop_nomination(nomination) {
+                self.watch_demand(framework, &role);
+            }
+        }
+    }
+
+    /// Something was launched, or became known, that may be a victim, or that took what somebody waits for.
+    pub(super) fn consider_preemption(&mut self) {
+        if !self.preemption.watched.is_empty() {
+            self.look_for_victims(self.now + self.config.preemption_delay.max(RETRY));
+        }
+    }
+
+    /// A task of a priority that its role did not have so low: those who wait there may preempt it.
+    pub(super) fn watch_role(&mut self, role: &Role) {
+        for framework in self.demanding.get(role).cloned().unwrap_or_default() {
+            self.watch_demand(framework, role);
+        }
+    }
+
+    /// A guarantee or bounds of priorities have changed: each demand may have another right now.
+    pub(super) fn watch_all(&mut self) {
+        for role in self.demanding.keys().cloned().collect::<Vec<_>>() {
+            self.watch_role(&role);
+        }
+    }
+
+    fn look_for_victims(&mut self, at: Time) {
+        match self.preemption.due {
+            Some(due) if due.at() <= at => return,
+            Some(due) => self.timers.cancel(due),
+            None => {}
+        }
+        self.preemption.due = Some(self.timers.set(at, Timer::Preempt));
+    }
+
+    pub(super) fn on_preempt(&mut self, out: &mut Outbox) {
+        self.preemption.due = None;
+        let tasks = &self.tasks;
+        self.preemption.ending.retain(|key| tasks.get(key).is_some_and(|entry| entry.charged.is_some()));
+        let now = self.now;
+        let due = self.preemption.watched.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone());
+        let mut due: Vec<(FrameworkId, Role)> = due.collect();
+        // Who waits longest comes first; those who find no turn come first the next time.
+        due.sort_by_key(|key| self.preemption.watched[key]);
+        let turns = (LOOKS_MAX / self.agents.len().max(1)).clamp(1, ATTEMPTS_MAX);
+        let more = due.len() > turns;
+        for (framework, role) in due.into_iter().take(turns) {
+            self.attempt(framework, &role, out);
+            if let Some(at) = self.preemption.watched.get_mut(&(framework, role)) {
+                *at = now;
+            }
+        }
+        let next = self.preemption.watched.values().filter(|at| **at > now).min().copied();
+        if let Some(at) = next.into_iter().chain(more.then_some(now + RETRY)).min() {
+            self.look_for_victims(at);
+        }
+    }
+
+    /// Ends what has to make way for what the framework waits for in `role`.
+    fn attempt(&mut self, framework: FrameworkId, role: &Role, out: &mut Outbox) {
+        let Some(client) = self.frameworks.get(&framework).filter(|client| client.takes_offers(role)) else { return };
+        let Some(demand) = client.demand.get(role) else { return };
+        let mut shapes: Vec<Shape> = demand.shapes.iter().filter(|shape| shape.count > 0).cloned().collect();
+        shapes.sort_by_key(|shape| std::cmp::Reverse(shape.priority));
+        for shape in shapes.into_iter().take(SHAPES_MAX) {
+            let standing = self.preemption.nominations.count(framework, role, &shape.name);
+            let missing = (shape.count as usize).min(NOMINATIONS_MAX).saturating_sub(standing);
+            for _ in 0..missing {
+                let Some(plan) = self.plan_preemption(framework, role, &shape) else { break };
+                self.preempt(framework, role, &shape, plan, out);
+            }
+        }
+    }
+
+    fn preempt(&mut self, framework: FrameworkId, role: &Role, shape: &Shape, plan: Plan, out: &mut Outbox) {
+        let mut longest = Duration::ZERO;
+        for key in &plan.victims {
+            let entry = &self.tasks[key];
+            let grace = entry.task.kill_grace.min(self.config.preemption_grace_max);
+            longest = longest.max(grace);
+            let priority = self.quotas.bound_priority(&entry.task.role, entry.task.priority);
+            let barred = self.preemption.barred.entry((key.framework, entry.task.role.clone())).or_insert(priority);
+            *barred = priority.max(*barred);
+            self.kill_live(key, Some(grace), Reason::Preempted, out);
+            self.preemption.ending.insert(key.clone());
+            self.stats.tasks_preempted += 1;
+        }
+        self.stats.preemptions += 1;
+        self.nominate(framework, role, Arc::clone(&shape.name), plan, longest);
+    }
+
+    /// Whether anything could ever be preempted for what the framework waits for in `role`, as things are set now.
+    fn may_ever_preempt(&self, id: FrameworkId, role: &Role) -> bool {
+        let Some(demand) = self.frameworks.get(&id).and_then(|client| client.demand.get(role)) else { return false };
+        let highest = demand.shapes.iter().filter(|shape| shape.count > 0).map(|shape| shape.priority).max();
+        let Some(highest) = highest.map(|priority| self.quotas.bound_priority(role, priority)) else { return false };
+        self.quotas.is_guaranteed(role) || self.has_lower(id, role, highest)
+    }
+
+    /// Whether a task of the role has a lower priority, and the framework was not preempted at this one.
+    fn has_lower(&self, id: FrameworkId, role: &Role, priority: i32) -> bool {
+        let lowest = self.quotas.lowest_priority(role).map(|lowest| self.quotas.bound_priority(role, lowest));
+        let is_barred = self.preemption.barred.get(&(id, role.clone())).is_some_and(|barred| priority <= *barred);
+        !is_barred && lowest.is_some_and(|lowest| lowest < priority)
+    }
+
+    /// The framework is gone for good.
+    pub(super) fn forget_preemption(&mut self, id: FrameworkId) {
+        self.withdraw_nominations(id, |_| true);
+        self.preemption.watched.retain(|(framework, _), _| *framework != id);
+        self.preemption.barred.retain(|(framework, _), _| *framework != id);
+    }
+
+    /// The tasks that live and die with `key`.
+    pub(super) fn group_of(&self, key: &TaskKey) -> Vec<TaskKey> {
+        let entry = &self.tasks[key];
+        let of_agent = self.agents[&entry.agent].tasks.iter().filter(|other| other.framework == key.framework);
+        of_agent.filter(|other| self.tasks[*other].leader == entry.leader).cloned().collect()
+    }
+}

@@ -1,0 +1,103 @@
+//! Roles as programs see them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use rialto_core::master::Config;
+use rialto_core::master::view::{self, AgentStatus, View};
+use rialto_core::model::{Milli, Quantities, ResourceName};
+
+use super::Amounts;
+
+/// `GET /api/roles`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Roles {
+    /// By name; those of which there is something to say.
+    pub roles: Vec<Role>,
+}
+
+/// A role, with all below it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Role {
+    /// Its name.
+    pub role: String,
+    /// Its weight; 1 is the default.
+    pub weight: f64,
+    /// What it may hold at most, by resource; what is not named has no bound. Devices are `device/KIND` and `device/KIND/MODEL`.
+    pub limit: BTreeMap<String, f64>,
+    /// What is kept for it, by resource.
+    pub guarantee: BTreeMap<String, f64>,
+    /// The priorities that its tasks may have; none if any.
+    pub priorities: Option<Priorities>,
+    /// What its tasks hold.
+    pub held: Amounts,
+    /// What exclusive offers to it lock.
+    pub offered: Amounts,
+    /// How many tasks its frameworks wait to launch.
+    pub waiting: u64,
+    /// Its dominant share of the cluster divided by its weight, from 0; none in events.
+    pub share: Option<f64>,
+}
+
+/// Bounds of priorities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Priorities {
+    /// The lowest.
+    pub lowest: i32,
+    /// The highest.
+    pub highest: i32,
+}
+
+impl Roles {
+    /// The roles of `view`.
+    pub fn all(view: &View) -> Self {
+        let total = total(view);
+        let row = |(role, row): (_, &view::RoleView)| Role { share: Some(share(row, &total)), ..Role::new(role, row) };
+        Self { roles: view.roles.iter().map(row).collect() }
+    }
+}
+
+impl Role {
+    /// The row of `role`.
+    pub fn new(role: &rialto_core::model::Role, row: &view::RoleView) -> Self {
+        let quota = &row.usage.quota;
+        let named = |(name, amount): (&ResourceName, Milli)| (name.as_str().to_owned(), amount.as_f64());
+        Self {
+            role: role.to_string(),
+            weight: f64::from(row.weight_milli) / 1000.0,
+            limit: quota.limit.iter().map(|(name, amount)| named((name, *amount))).collect(),
+            guarantee: quota.guarantee.iter().map(named).collect(),
+            priorities: quota.priorities.map(|bounds| Priorities { lowest: bounds.lowest, highest: bounds.highest }),
+            held: Amounts::from(&row.usage.held),
+            offered: Amounts::from(&row.usage.offered),
+            waiting: row.usage.waiting,
+            share: None,
+        }
+    }
+}
+
+/// What the agents have that count: those that are gone or unreachable don't.
+fn total(view: &View) -> Quantities {
+    let counts = |status| matches!(status, AgentStatus::Active | AgentStatus::Disconnected | AgentStatus::Recovering);
+    let mut total = Quantities::new();
+    for agent in view.agents.values().filter(|agent| counts(agent.status)) {
+        total.add(&agent.total.quantities());
+    }
+    for ((agent, _), device) in &view.devices {
+        if view.agents.get(agent).is_some_and(|agent| counts(agent.status)) {
+            let name = rialto_core::allocator::sorter::kind_quantity(&device.device.kind);
+            total.set(&name, total.get(&name).plus(Milli::from_whole(1)));
+        }
+    }
+    total
+}
+
+fn share(row: &view::RoleView, total: &Quantities) -> f64 {
+    let kinds = Config::default().fair_share_kinds;
+    let kinds = kinds.iter().map(|kind| rialto_core::allocator::sorter::kind_quantity(kind));
+    let counted = [ResourceName::Cpus, ResourceName::Mem, ResourceName::Disk].into_iter().chain(kinds);
+    let weight = f64::from(row.weight_milli.max(1)) / 1000.0;
+    let shares = counted.filter(|name| !total.get(name).is_zero());
+    shares.map(|name| row.usage.held.get(&name).as_f64() / total.get(&name).as_f64() / weight).fold(0.0, f64::max)
+}
