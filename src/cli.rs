@@ -483,6 +483,9 @@ pub struct DeviceClear {
     /// The device's id, as rialto devices shows it.
     #[arg(value_name = "DEVICE")]
     pub device: String,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// `rialto quota`.

@@ -45,7 +45,11 @@ impl World {
     /// Looks whether all is at rest; what should end is told so again, for a crash may have swallowed it.
     pub(crate) fn look(&mut self) {
         let healed = self.healed.expect("it is looked for after the faults only");
-        let Some(unrest) = self.unrest() else {
+        if self.now.since(healed) < Self::TAKE_BACK {
+            return self.look_later();
+        }
+        let left = self.take_back();
+        let Some(unrest) = left.or_else(|| self.unrest()) else {
             self.say(format_args!("all has converged"));
             self.converged = true;
             return self.check_rest();

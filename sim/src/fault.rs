@@ -37,10 +37,14 @@ pub(crate) enum Fault {
     AbandonFramework,
     /// An operator changes a weight.
     SetWeight,
+    /// An operator sets a quota, or takes it back.
+    SetQuota,
+    /// An operator makes or takes back a reservation or a volume.
+    Reserve,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::CrashMaster,
         Self::ReplaceMaster,
         Self::CrashAgent,
@@ -58,5 +62,7 @@ impl Fault {
         Self::RemoveFramework,
         Self::AbandonFramework,
         Self::SetWeight,
+        Self::SetQuota,
+        Self::Reserve,
     ];
 }

@@ -18,6 +18,7 @@ mod machine;
 mod master_node;
 mod network;
 mod offers;
+mod operators;
 mod plan;
 mod run;
 mod strike;

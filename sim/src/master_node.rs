@@ -6,7 +6,9 @@ use rialto_core::gate::{BatchId, Gate};
 use rialto_core::master::registry::Record;
 use rialto_core::master::view::View;
 use rialto_core::master::{Command, Config, Effect, Input, Master, Outbox, Reply};
-use rialto_core::model::{Call, Event as ToFramework, FromAgent, PeerId, Principal, Reject, RequestId, Time, WallTime};
+use rialto_core::model::{
+    Call, Event as ToFramework, FromAgent, PeerId, Principal, Reason, Reject, RequestId, Time, ToAgent, WallTime,
+};
 
 use crate::network::{ConnId, Dialer, Life, Message, Way};
 use crate::offers::OfferWatch;
@@ -211,7 +213,13 @@ impl World {
         let term = node.core.term();
         for effect in effects {
             match effect {
-                Effect::ToAgent(PeerId(conn), message) => self.send(conn, Way::Down, Message::ToAgent(term, message)),
+                Effect::ToAgent(PeerId(conn), message) => {
+                    if let ToAgent::Kill { task, reason: Reason::Preempted, .. } = &message {
+                        self.counts.preempted += 1;
+                        self.checks.kill_asked(task.clone());
+                    }
+                    self.send(conn, Way::Down, Message::ToAgent(term, message));
+                }
                 Effect::ToFramework(PeerId(conn), event) => self.send(conn, Way::Down, Message::Event(event)),
                 Effect::Close(PeerId(conn), reject) => self.master_closes(conn, reject),
                 Effect::Reply(_, reply) => self.master_replies(life, reply),

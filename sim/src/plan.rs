@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::model::{
-    Claim, Device, DeviceId, DeviceMode, Health, Milli, OfferMode, Proof, Quantities, Resources, Role, Topology,
+    Claim, Device, DeviceId, DeviceMode, Health, Milli, OfferMode, Proof, Quantities, ResourceName, Resources, Role,
+    Topology,
 };
 
 use crate::dice::Dice;
@@ -88,6 +89,7 @@ pub(crate) struct JobPlan {
     pub(crate) run: Option<Duration>,
     pub(crate) exit: u8,
     pub(crate) grace: Duration,
+    pub(crate) priority: i32,
     /// When it is handed to its framework.
     pub(crate) arrives: Duration,
 }
@@ -153,9 +155,15 @@ fn draw_agent(dice: &mut Dice, at: usize) -> AgentPlan {
     let mem = Milli::from_whole(dice.between(8 + least * 24, 64) * 128);
     let kinds = dice.count(usize::from(at == 0), 3);
     let devices = (0..kinds).map(|at| device(at, dice.chance(500), dice.chance(300))).collect();
-    let small = Resources::of(Milli(cpus.0 / 2), Milli(mem.0 / 4));
+    let disk = Milli::from_whole(dice.between(1, 64) * 64);
+    let machine = |cpus: Milli, mem: Milli| {
+        let mut all = Quantities::of(cpus, mem);
+        all.set(&ResourceName::Disk, disk);
+        Resources::scalars(all)
+    };
+    let small = machine(Milli(cpus.0 / 2), Milli(mem.0 / 4));
     let host_share_milli = *dice.pick(&[0, 0, 100, 200]).expect("four shares");
-    AgentPlan { resources: Resources::of(cpus, mem), small, devices, host_share_milli }
+    AgentPlan { resources: machine(cpus, mem), small, devices, host_share_milli }
 }
 
 fn device(at: usize, is_large: bool, is_shared: bool) -> Device {
@@ -217,6 +225,7 @@ fn draw_job(dice: &mut Dice, manner: Manner, unsafe_for: Duration) -> JobPlan {
         run: if runs_on { None } else { Some(run) },
         exit: if dice.chance(200) { 3 } else { 0 },
         grace: dice.duration((MS(1), SEC(5))),
+        priority: if dice.chance(300) { i32::try_from(dice.between(1, 3)).expect("it is small") } else { 0 },
         arrives: dice.duration((Duration::ZERO, unsafe_for)),
     }
 }

@@ -92,6 +92,8 @@ impl World {
                 let role = self.frameworks[at_framework].plan.role.clone();
                 self.operate(Command::SetWeight { role, weight_milli });
             }
+            Fault::SetQuota => self.set_a_quota(),
+            Fault::Reserve => self.change_a_reservation(),
         }
     }
 

@@ -281,7 +281,7 @@ impl JobPlan {
         for _ in 1..self.members {
             together.resources.add(&self.resources);
         }
-        together.shape(&format!("job {number}"), 1)
+        Shape { priority: self.priority, ..together.shape(&format!("job {number}"), 1) }
     }
 
     fn task(&self, plan: &FrameworkPlan, id: TaskId, resources: &Resources) -> Task {
@@ -291,7 +291,7 @@ impl JobPlan {
             role: plan.role.clone(),
             resources: resources.clone(),
             claims: self.claims.clone(),
-            priority: 0,
+            priority: self.priority,
             kill_grace: self.grace,
             executor: ExecutorRef::Supervisor,
             body: Behaviour { run: self.run, exit: self.exit }.write(),

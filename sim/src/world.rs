@@ -72,6 +72,8 @@ pub(crate) struct Counts {
     pub(crate) faults: u64,
     pub(crate) processes: u64,
     pub(crate) conflicts: u64,
+    /// Kills for the sake of others.
+    pub(crate) preempted: u64,
 }
 
 /// Everything.

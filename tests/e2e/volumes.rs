@@ -55,7 +55,7 @@ fn bad_reservations_are_refused_with_the_reason() {
     let cases: [(&[&str], &str); 6] = [
         (&["reserve", "nobody", "eng", "cpus:1"], "none of that name or id"),
         (&["reserve", "solo", "eng", "cpus:99"], "asks for cpus"),
-        (&["reserve", "solo", "*", "cpus:1"], "expected one other than *"),
+        (&["reserve", "solo", "*", "cpus:1"], "expected a role other than *"),
         (&["reserve", "solo", "eng", "cpus:1", "--until", "soon"], "expected a duration"),
         (&["volume", "create", "solo", "eng", "data", "10"], "has no 10 MiB of disk under one reservation"),
         (&["volume", "destroy", "solo", "eng", "data"], "has no volume data of role eng"),

@@ -10,8 +10,8 @@ use std::time::Duration;
 use rialto_agent::supervisor::client::{self, Liveness};
 use rialto_agent::{AgentError, DeviceSource, OnStop, Options};
 use rialto_core::model::{
-    AgentReport, ClusterId, DeviceId, ExecutorRef, FrameworkId, FromAgent, Launch, Reason, Resources, Role, Status, Task,
-    TaskGroup, TaskId, TaskKey, TaskState, Term, ToAgent, UpdateId,
+    AgentReport, ClusterId, DeviceId, ExecutorRef, FrameworkId, FromAgent, Launch, Reason, Resources, Role, Status,
+    Task, TaskGroup, TaskId, TaskKey, TaskState, Term, ToAgent, UpdateId,
 };
 use rialto_proto::hello::Hello;
 use rialto_proto::logs::OpenBulk;

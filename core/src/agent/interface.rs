@@ -271,18 +271,18 @@ pub enum KillCause {
     FrameworkRemoved,
     /// Its health check failed too often.
     Unhealthy,
-    /// Another member of its gang did not start.
-    GangAborted,
     /// Something of higher right needs its resources.
     Preempted,
+    /// Another member of its gang did not start.
+    GangAborted,
 }
 
 impl KillCause {
     /// What the master's `reason` for a kill is here.
     pub(super) const fn of(reason: Reason) -> Self {
         match reason {
-            Reason::GangAborted => Self::GangAborted,
             Reason::Preempted => Self::Preempted,
+            Reason::GangAborted => Self::GangAborted,
             _ => Self::Requested,
         }
     }

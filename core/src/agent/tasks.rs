@@ -310,8 +310,8 @@ fn killed(status: impl Fn(TaskState) -> Status, cause: Option<KillCause>, exit: 
             status(TaskState::Failed).because(Reason::Unhealthy, &format!("its health check failed too often; {how}"))
         }
         Some(KillCause::FrameworkRemoved) => status(TaskState::Killed).because(Reason::FrameworkRemoved, &how),
-        Some(KillCause::GangAborted) => status(TaskState::Killed).because(Reason::GangAborted, &how),
         Some(KillCause::Preempted) => status(TaskState::Killed).because(Reason::Preempted, &how),
+        Some(KillCause::GangAborted) => status(TaskState::Killed).because(Reason::GangAborted, &how),
         Some(KillCause::Requested) | None => status(TaskState::Killed).because(Reason::KillRequested, &how),
     }
 }

@@ -100,7 +100,8 @@ fn slices_count_by_thousandths_in_the_share_of_their_role() {
     market.launch_with("large", "a", "l1", "cpus:1", &["gpu share 0.2"]);
     let view = market.master.view();
     let held: Vec<String> = view.frameworks.values().map(|row| row.allocated.to_string()).collect();
-    assert_eq!(held, ["cpus:1 device/gpu:0.1", "cpus:1 device/gpu:0.2"]);
+    let expected = ["cpus:1 device/gpu:0.1 device/gpu/A1:0.1", "cpus:1 device/gpu:0.2 device/gpu/A1:0.2"];
+    assert_eq!(held, expected, "of the kind, and of the class");
 }
 
 #[test]

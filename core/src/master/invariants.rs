@@ -54,11 +54,11 @@ impl Master {
                 held.entry(entry.task.role.clone()).or_default().add(charged);
             }
         }
-        for (role, charged) in self.gangs.charges() {
-            held.entry(role.clone()).or_default().add(charged);
-        }
         for entry in self.offers.values() {
             held.entry(entry.offer.role.clone()).or_default().add(&entry.charged);
+        }
+        for (role, charged) in self.gangs.charged() {
+            held.entry(role.clone()).or_default().add(charged);
         }
         for (role, usage) in self.quotas.usages() {
             let mut sum = Quantities::new();

@@ -615,8 +615,9 @@ impl Master {
     }
 
     pub(super) fn decline(&mut self, framework: FrameworkId, offers: &[OfferId], refusal: &Refusal) {
-        for &id in offers {
-            // The offer that replaced a declined one has reached the framework meanwhile, or will, and is answered in its turn.
+        for id in offers {
+            // One that was replaced is gone; what replaced it has reached the framework meanwhile, or will, and is judged in its turn.
+            let id = *id;
             if self.offers.get(&id).is_none_or(|entry| entry.framework != framework) {
                 continue;
             }

@@ -652,11 +652,11 @@ impl Market {
                 format!("registered {name}")
             }
             ToAgent::Launch(launch) => self.on_launch(&name, launch),
-            ToAgent::Kill { task, reason: Reason::KillRequested, .. } => {
-                format!("kill {} on {name}", self.task_name(&task))
-            }
             ToAgent::Kill { task, reason: Reason::Preempted, .. } => {
                 format!("preempt {} on {name}", self.task_name(&task))
+            }
+            ToAgent::Kill { task, reason: Reason::KillRequested, .. } => {
+                format!("kill {} on {name}", self.task_name(&task))
             }
             ToAgent::Kill { task, reason, .. } => format!("kill {} on {name}: {reason}", self.task_name(&task)),
             ToAgent::Hold { gang, groups } => self.on_hold(&name, gang, groups),

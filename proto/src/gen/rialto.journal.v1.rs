@@ -165,10 +165,10 @@ pub enum KillCause {
     FrameworkRemoved = 2,
     /// Its health check failed too often.
     Unhealthy = 3,
-    /// Another member of its gang did not start.
-    GangAborted = 4,
     /// Something of higher right needed its resources.
     Preempted = 6,
+    /// Another member of its gang did not start.
+    GangAborted = 4,
 }
 impl KillCause {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -181,8 +181,8 @@ impl KillCause {
             Self::Requested => "KILL_CAUSE_REQUESTED",
             Self::FrameworkRemoved => "KILL_CAUSE_FRAMEWORK_REMOVED",
             Self::Unhealthy => "KILL_CAUSE_UNHEALTHY",
-            Self::GangAborted => "KILL_CAUSE_GANG_ABORTED",
             Self::Preempted => "KILL_CAUSE_PREEMPTED",
+            Self::GangAborted => "KILL_CAUSE_GANG_ABORTED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -192,8 +192,8 @@ impl KillCause {
             "KILL_CAUSE_REQUESTED" => Some(Self::Requested),
             "KILL_CAUSE_FRAMEWORK_REMOVED" => Some(Self::FrameworkRemoved),
             "KILL_CAUSE_UNHEALTHY" => Some(Self::Unhealthy),
-            "KILL_CAUSE_GANG_ABORTED" => Some(Self::GangAborted),
             "KILL_CAUSE_PREEMPTED" => Some(Self::Preempted),
+            "KILL_CAUSE_GANG_ABORTED" => Some(Self::GangAborted),
             _ => None,
         }
     }

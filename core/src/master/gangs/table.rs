@@ -66,7 +66,7 @@ pub(super) struct Held {
     pub(super) role: Role,
     pub(super) resources: Resources,
     pub(super) charged: Quantities,
-    /// Whether it is beyond the guarantee of its role.
+    /// Whether it will be a task of borrowed resources.
     pub(super) borrowed: bool,
 }
 
@@ -88,9 +88,9 @@ impl Gangs {
         self.held.get(&agent).into_iter().flatten().map(|(key, held)| (key, &held.resources))
     }
 
-    /// What roles are charged for tasks that are held.
-    pub(in crate::master) fn charges(&self) -> impl Iterator<Item = (&Role, &Quantities)> {
-        self.held.values().flatten().map(|(_, held)| (&held.role, &held.charged))
+    /// What is charged for all tasks that are held.
+    pub(in crate::master) fn charged(&self) -> impl Iterator<Item = (&Role, &Quantities)> {
+        self.held.values().flat_map(BTreeMap::values).map(|held| (&held.role, &held.charged))
     }
 
     /// Takes note of what is told of a task, to be judged at the end of the step.
