@@ -183,13 +183,34 @@ impl Master {
         self.gangs.held.entry(agent).or_default().insert(key, held);
     }
 
-    /// Nothing is charged for the task any more; what it took is still taken.
-    fn uncharge_held(&mut self, agent: AgentId, key: &TaskKey) -> Option<Held> {
+    /// What is charged for the task while it is held is charged for it from now on as a task.
+    fn hand_over(&mut self, agent: AgentId, key: &TaskKey) {
+        let Held { role, resources, charged, borrowed } =
+            self.take_held(agent, key).expect("what is started was held until now");
+        let entry = self.tasks.get_mut(key).expect("it was inserted just now");
+        let reserved = resources.without_shared();
+        entry.reserved = reserved.reserved().map(|(role, part)| (role.clone(), part.clone())).collect();
+        (entry.charged, entry.borrowed) = (Some(charged), borrowed);
+        let is_lowest = self.quotas.add_priority(&role, entry.task.priority);
+        self.agents.get_mut(&agent).expect("a held task's agent is known").tasks.insert(key.clone());
+        if is_lowest {
+            self.watch_role(&role);
+        }
+        self.consider_preemption();
+    }
+
+    fn take_held(&mut self, agent: AgentId, key: &TaskKey) -> Option<Held> {
         let on_agent = self.gangs.held.get_mut(&agent)?;
         let held = on_agent.remove(key)?;
         if on_agent.is_empty() {
             self.gangs.held.remove(&agent);
         }
+        Some(held)
+    }
+
+    /// Nothing is charged for the task any more; what it took is still taken.
+    fn uncharge_held(&mut self, agent: AgentId, key: &TaskKey) -> Option<Held> {
+        let held = self.take_held(agent, key)?;
         self.sorter.credit(&held.role, key.framework, &held.charged);
         held.resources.without_shared().reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
         self.quotas.credit(&held.role, Holding::Task, &held.charged);
@@ -308,10 +329,8 @@ impl Master {
             for group in &part.groups {
                 for task in &group.tasks {
                     let key = TaskKey::new(framework, task.id.clone());
-                    let held = self.uncharge_held(*agent, &key).expect("what is held of a gang is charged");
                     self.insert_task(&key, group.leader(), task.clone(), *agent, TaskState::Staging);
-                    self.tasks.get_mut(&key).expect("it was inserted just now").borrowed = held.borrowed;
-                    self.charge(&key);
+                    self.hand_over(*agent, &key);
                     self.stats.tasks_launched += 1;
                 }
             }
