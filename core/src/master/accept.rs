@@ -31,6 +31,14 @@ pub(super) struct Taken {
     outdated: Vec<OfferId>,
 }
 
+/// A group that may be launched.
+pub(super) struct Judged {
+    /// With the devices that its claims get.
+    pub(super) group: TaskGroup,
+    /// Whether it is beyond the guarantee of its role, while another's is not met.
+    pub(super) borrowed: bool,
+}
+
 impl Taken {
     /// All of `resources`, as if they had been offered for `role` to who launches `group`.
     pub(super) fn of(role: Role, resources: Resources, group: &TaskGroup) -> Self {
@@ -243,10 +251,8 @@ impl Master {
         if group.tasks.iter().all(|task| self.is_launched(framework, agent, task)) && !group.tasks.is_empty() {
             return Ok(());
         }
-        let group = self.judge(framework, agent, taken, group)?;
+        let Judged { group, borrowed } = self.judge(framework, agent, taken, group)?;
         group.tasks.iter().for_each(|task| self.note_launch(framework, &taken.role, task));
-        self.fulfil_nomination(agent, framework, &taken.role);
-        let borrowed = self.is_borrowed(agent, &taken.role, &group);
         let keys: Vec<TaskKey> = group.tasks.iter().map(|task| TaskKey::new(framework, task.id.clone())).collect();
         for (key, task) in keys.iter().zip(&group.tasks) {
             let fits = self.occupy(agent, key, &task.resources);
@@ -261,16 +267,19 @@ impl Master {
         Ok(())
     }
 
-    /// The group with the devices that its claims get, if it may be launched on what was taken and is free now.
+    /// Whether the group may be launched on what was taken and is free now. What was freed there for its framework is used by it.
     pub(super) fn judge(
-        &self,
+        &mut self,
         framework: FrameworkId,
         agent: AgentId,
         taken: &mut Taken,
         group: &TaskGroup,
-    ) -> Result<TaskGroup, Reject> {
+    ) -> Result<Judged, Reject> {
         self.check_group(framework, &taken.role, group)?;
-        self.resolve_group(agent, framework, taken, &claim_gpus(group)?)
+        let group = self.resolve_group(agent, framework, taken, &claim_gpus(group)?)?;
+        self.fulfil_nomination(agent, framework, &taken.role);
+        let borrowed = self.is_borrowed(agent, &taken.role, &group);
+        Ok(Judged { group, borrowed })
     }
 
     fn check_group(&self, framework: FrameworkId, role: &Role, group: &TaskGroup) -> Result<(), Reject> {

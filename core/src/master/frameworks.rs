@@ -216,10 +216,10 @@ impl Master {
     /// Forgets the framework; its tasks are killed where they run, now or when their agents are back.
     pub(super) fn remove_framework(&mut self, id: FrameworkId, out: &mut Outbox) {
         self.withdraw_offers(id);
+        self.drop_gangs_of(id, out);
         self.forget_demand(id);
         self.forget_queues(id);
         self.forget_preemption(id);
-        self.drop_gangs_of(id, out);
         self.drop_clients(id);
         let Some(framework) = self.frameworks.remove(&id) else { return };
         self.framework_clients.remove(&framework.record.client);
