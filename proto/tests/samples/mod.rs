@@ -7,7 +7,6 @@ use std::time::Duration;
 use rialto_core::agent::{KillCause, Record as JournalRecord};
 use rialto_core::allocator::quota::{Priorities, Quota};
 use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
-use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, Record};
 use rialto_core::model::*;
 use rialto_proto::hello::Hello;
 use rialto_proto::spec::{Check, CommandSpec, HealthCheck, LogLimits, TaskSpec};

@@ -7,7 +7,6 @@ use rialto_core::agent::{KillCause, Record as JournalRecord};
 use rialto_core::allocator::explain::{Cause, CauseKind, Explanation, Wait};
 use rialto_core::allocator::quota::{Force, Priorities, Quota};
 use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
-use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, Record};
 use rialto_core::master::{Command, Reply, Target};
 
 use super::messages::{info, operation};
