@@ -26,7 +26,9 @@ Try it on this machine:
   rialto run -- echo hello                     in another terminal: run a task, follow it
   rialto run --device gpu -- env               with an exclusive device
   rialto agents; rialto devices; rialto tasks  what there is
-  rialto why last                              why it waits";
+  rialto why last                              why it waits
+  rialto when last                             when it will run
+  rialto what-would-help last                  what to change so that it runs";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -72,6 +74,10 @@ pub enum Command {
     Quota(Quota),
     /// Set a role's weight in fair sharing.
     Weight(Weight),
+    /// When what waits will run.
+    When(Why),
+    /// What would help what waits to run, the smallest change first.
+    WhatWouldHelp(Why),
     /// End a task.
     Kill(Kill),
     /// Reserve resources of an agent for a role.
@@ -453,7 +459,7 @@ pub struct Logs {
     pub connect: Connect,
 }
 
-/// `rialto why`.
+/// `rialto why`, `rialto when` and `rialto what-would-help`.
 #[derive(Debug, Args)]
 pub struct Why {
     /// A task that runs or waits, a framework, or last.

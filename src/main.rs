@@ -14,7 +14,6 @@ mod connect;
 mod dev;
 mod device;
 mod explain;
-mod explain_json;
 mod output;
 mod query;
 mod quota;
@@ -107,6 +106,8 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Roles(query) => quota::roles(query).await?,
         Command::Quota(command) => quota::quota(command).await?,
         Command::Weight(args) => quota::weight(args).await?,
+        Command::When(query) => query::when(query).await?,
+        Command::WhatWouldHelp(query) => query::what_would_help(query).await?,
         Command::Kill(query) => query::kill(query).await?,
         Command::Ci(cli::Ci::Run(args)) => return ci::run(args).await,
         Command::Analytics(cli::Analytics::Run(args)) => return analytics::run(args).await,

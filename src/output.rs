@@ -62,15 +62,19 @@ pub fn nobody_reads(error: &anyhow::Error) -> bool {
 
 /// How long ago that was, in one unit: `5 s`, `3 min`, `2 h`, `4 d`.
 pub fn ago(unix_ms: i64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let then = Duration::from_millis(u64::try_from(unix_ms).unwrap_or(0));
-    let seconds = now.saturating_sub(then).as_secs();
+    let seconds = since(unix_ms).as_secs();
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
     }
+}
+
+/// The time from then until now.
+pub fn since(unix_ms: i64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(u64::try_from(unix_ms).unwrap_or(0)))
 }
 
 /// An amount with no more decimals than it has, thousandths at most.

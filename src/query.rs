@@ -3,9 +3,10 @@
 use std::io::Write;
 
 use anyhow::{Context, bail};
-use rialto_master::api;
+use rialto_master::{answers, api};
 use rialto_proto::logs::{Follow, LogFile, ReadLog, Start};
-use rialto_sdk::core::allocator::explain::Explanation;
+use rialto_sdk::core::allocator::explain::{Explanation, TaskNote};
+use rialto_sdk::core::allocator::report;
 use rialto_sdk::core::master::{Command, Reply, Target};
 use rialto_sdk::core::model::{FrameworkId, Reject, TaskId, TaskKey, TaskState};
 use rialto_sdk::{ClientError, MasterClient};
@@ -13,7 +14,7 @@ use tokio_stream::StreamExt;
 
 use crate::cli::{Kill, Logs, Query, TasksQuery, Why};
 use crate::explain;
-use crate::output::{ago, amount, json, table};
+use crate::output::{ago, amount, json, since, table};
 
 /// `rialto agents`.
 pub async fn agents(query: Query) -> anyhow::Result<()> {
@@ -53,6 +54,8 @@ pub async fn frameworks(query: Query) -> anyhow::Result<()> {
     }
     let rows = found.frameworks.iter().map(|framework| {
         let waits: u32 = framework.demand.iter().map(|demand| demand.count).sum();
+        let vain: u32 = framework.demand.iter().filter(|demand| demand.hopeless).map(|demand| demand.count).sum();
+        let waits = if vain == 0 { waits.to_string() } else { format!("{waits} ({vain} never fit)") };
         vec![
             framework.id.clone(),
             framework.name.clone(),
@@ -60,7 +63,7 @@ pub async fn frameworks(query: Query) -> anyhow::Result<()> {
             framework.roles.join(","),
             amount(framework.allocated.cpus),
             amount(framework.allocated.mem_mib),
-            waits.to_string(),
+            waits,
             framework.url.clone().unwrap_or_default(),
         ]
     });
@@ -178,7 +181,7 @@ pub async fn why(query: Why) -> anyhow::Result<()> {
         Err(error) => return Err(error.into()),
     };
     if query.json {
-        return json(&crate::explain_json::document(&explanation));
+        return json(&answers::why(&explanation));
     }
     write!(std::io::stdout(), "{}", explain::render(&explanation))?;
     Ok(())
@@ -191,7 +194,45 @@ async fn ended(client: &MasterClient, target: &Target) -> anyhow::Result<Explana
     let state = TaskState::ALL.into_iter().find(|state| state.as_str() == task.state).context("a state of a task")?;
     let reason = task.reason.map(|reason| format!("{reason}: ")).unwrap_or_default();
     let message = format!("{reason}{}", task.message).into();
-    Ok(Explanation { subject: format!("task {key}"), waits: Vec::new(), task: Some((key.clone(), state, message)) })
+    let note =
+        TaskNote { key: key.clone(), state, message, lasting: since(task.changed_ms), agent: None, waits_for: None };
+    Ok(Explanation { subject: format!("task {key}"), waits: Vec::new(), task: Some(note) })
+}
+
+/// `rialto when`.
+pub async fn when(query: Why) -> anyhow::Result<()> {
+    let client = query.connect.client().await?;
+    let target = find_waiting(&client, &query.target).await?;
+    let Reply::When(forecast) = client.command(&Command::When(target)).await? else {
+        bail!("the master gave another answer than was asked for");
+    };
+    if query.json {
+        return json(&answers::when(&forecast));
+    }
+    write!(std::io::stdout(), "{}", report::when(&forecast))?;
+    Ok(())
+}
+
+/// `rialto what-would-help`.
+pub async fn what_would_help(query: Why) -> anyhow::Result<()> {
+    let client = query.connect.client().await?;
+    let target = find_waiting(&client, &query.target).await?;
+    let Reply::WhatWouldHelp(advice) = client.command(&Command::WhatWouldHelp(target)).await? else {
+        bail!("the master gave another answer than was asked for");
+    };
+    if query.json {
+        return json(&answers::what_would_help(&advice));
+    }
+    write!(std::io::stdout(), "{}", report::what_would_help(&advice))?;
+    Ok(())
+}
+
+/// What waits; a launched task does not.
+async fn find_waiting(client: &MasterClient, text: &str) -> anyhow::Result<Target> {
+    match find_target(client, text).await? {
+        Target::Task(key) => bail!("{key} is launched already; rialto why {key} says where it stands"),
+        target => Ok(target),
+    }
 }
 
 /// `rialto kill`.

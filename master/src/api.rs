@@ -153,6 +153,9 @@ pub struct Demand {
     pub constraint: String,
     /// Higher is more important.
     pub priority: i32,
+    /// Whether no agent could run it even when empty: it waits in vain, unless the cluster changes.
+    #[serde(default)]
+    pub hopeless: bool,
 }
 
 /// `GET /api/tasks?framework=F1-1&state=TASK_RUNNING&limit=500&offset=0`.
@@ -405,7 +408,10 @@ impl Framework {
             offer_mode: offer_mode(framework.mode).to_owned(),
             url: framework.url.as_deref().map(str::to_owned),
             allocated: Amounts::from(&framework.allocated),
-            demand: framework.demand.iter().map(|(role, shape)| Demand::new(role, shape)).collect(),
+            demand: {
+                let flags = framework.hopeless.iter().copied().chain(std::iter::repeat(false));
+                framework.demand.iter().zip(flags).map(|((role, shape), flag)| Demand::new(role, shape, flag)).collect()
+            },
             offers_made: framework.offers_made,
             offers_declined: framework.offers_declined,
         }
@@ -413,7 +419,7 @@ impl Framework {
 }
 
 impl Demand {
-    fn new(role: &Role, shape: &Shape) -> Self {
+    fn new(role: &Role, shape: &Shape, hopeless: bool) -> Self {
         Self {
             role: role.to_string(),
             name: shape.name.to_string(),
@@ -422,6 +428,7 @@ impl Demand {
             claims: shape.claims.iter().map(ToString::to_string).collect(),
             constraint: if shape.constraint.is_any() { String::new() } else { shape.constraint.to_string() },
             priority: shape.priority,
+            hopeless,
         }
     }
 }

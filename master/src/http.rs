@@ -1,5 +1,6 @@
 //! The HTTP side of the one port: JSON under `/api`, `/metrics`, `/healthz`, the pages, and the guard before all of it.
 
+mod answers;
 pub(crate) mod cluster;
 mod follow;
 mod logs;
@@ -80,6 +81,9 @@ pub(crate) fn router(app: App, services: Router) -> Router {
         .route("/api/tasks/{framework}/{task}", get(tasks::one))
         .route("/api/tasks/{framework}/{task}/kill", post(tasks::kill))
         .route("/api/tasks/{framework}/{task}/logs", get(logs::logs))
+        .route("/api/why", get(answers::why))
+        .route("/api/when", get(answers::when))
+        .route("/api/what-would-help", get(answers::what_would_help))
         .route("/api/events", get(follow::events))
         .route("/api/{*rest}", get(no_such_path).post(no_such_path))
         .route("/metrics", get(metrics_text))
@@ -181,7 +185,8 @@ async fn no_such_page(request: Request) -> Response {
 }
 
 async fn no_such_path() -> Refusal {
-    let paths = "expected /api/ cluster, agents, frameworks, tasks, offers, devices or events";
+    let paths =
+        "expected /api/ cluster, agents, frameworks, tasks, offers, devices, why, when, what-would-help or events";
     Refusal::not_found(format!("path: {paths}"))
 }
 

@@ -10,6 +10,7 @@
 //! - `reads`: a thread with the read model, fed by numbered changes; `api`, `ui`, `metrics` are its renderings.
 //! - `bulk`: logs and files, which flow from agent to reader past all of this.
 
+pub mod answers;
 pub mod api;
 mod auth;
 mod bulk;

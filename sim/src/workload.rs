@@ -293,6 +293,7 @@ impl JobPlan {
             claims: self.claims.clone(),
             priority: self.priority,
             kill_grace: self.grace,
+            expected_run_time: None,
             executor: ExecutorRef::Supervisor,
             body: Behaviour { run: self.run, exit: self.exit }.write(),
         }

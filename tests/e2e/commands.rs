@@ -88,9 +88,17 @@ fn why_says_who_holds_the_device_that_a_task_waits_for() {
     }
     let json = cluster.rialto(&["why", "last", "--json"]);
     let document: serde_json::Value = serde_json::from_str(&json.stdout).expect("it is JSON");
-    let held = &document["waits"][0]["reasons"][0]["reason"]["held"][0];
-    assert_eq!(held["task"].as_str(), Some(task.as_str()), "{document}");
+    let held = &document["waits"][0]["clauses"][0]["causes"][0]["reason"]["devices"][0];
+    assert_eq!(held["holder"]["task"].as_str(), Some(task.as_str()), "{document}");
     assert!(held["device"].as_str().is_some_and(|device| device.starts_with("gpu-T4-0")), "{document}");
+    assert!(held["agent"]["id"].is_string() && held["agent"]["name"].is_string(), "{document}");
+    for (question, says) in [("when", "No time can be promised"), ("what-would-help", "add 1 agent like")] {
+        let answer = cluster.rialto(&[question, "last"]);
+        assert!(answer.code == 0 && answer.stdout.contains(says), "{}{}", answer.stdout, answer.stderr);
+        let json = cluster.rialto(&[question, "last", "--json"]);
+        let document: serde_json::Value = serde_json::from_str(&json.stdout).expect("it is JSON");
+        assert!(document["waits"][0]["asks"].is_string(), "{document}");
+    }
     observer.let_go();
     assert_eq!(holder.finish().code, 0);
     let ended = waiter.finish();

@@ -25,6 +25,7 @@ fn planned(body: Body) -> Result<Plan, PlanError> {
         claims: Vec::new(),
         priority: 0,
         kill_grace: Duration::from_millis(1500),
+        expected_run_time: None,
         executor: ExecutorRef::Supervisor,
         body,
     };

@@ -64,6 +64,7 @@ pub(crate) fn spec_task(id: &str, spec: &TaskSpec) -> Task {
         claims: Vec::new(),
         priority: 0,
         kill_grace: Duration::from_secs(2),
+        expected_run_time: None,
         executor: ExecutorRef::Supervisor,
         body: spec.to_body(),
     }

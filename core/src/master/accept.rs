@@ -232,6 +232,7 @@ impl Master {
             return Ok(());
         }
         let group = self.judge(framework, agent, taken, group)?;
+        group.tasks.iter().for_each(|task| self.note_launch(framework, &taken.role, task));
         self.fulfil_nomination(agent, framework, &taken.role);
         let borrowed = self.is_borrowed(agent, &taken.role, &group);
         let keys: Vec<TaskKey> = group.tasks.iter().map(|task| TaskKey::new(framework, task.id.clone())).collect();

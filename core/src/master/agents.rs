@@ -38,6 +38,7 @@ impl Master {
             }
             self.agents.insert(id, Box::new(agent));
             self.touched.agents.push(id);
+            self.hardware_changed(id);
         }
     }
 
@@ -194,6 +195,7 @@ impl Master {
         self.recompute_free(id);
         self.agent_settled(id);
         self.settle_parked(id, out);
+        self.hardware_changed(id);
         self.watch_expiry(id);
         self.expiring.insert(id);
         self.want_agent_round(id);
@@ -286,6 +288,7 @@ impl Master {
         agent.record = record;
         agent.status = AgentStatus::Unreachable;
         self.touched.agents.push(id);
+        self.hardware_changed(id);
         let state = if planted(Fault::UnreachableIsGone) { TaskState::Gone } else { TaskState::Unreachable };
         self.lose_tasks(id, state, Reason::AgentDisconnected, "the agent is silent", out);
         self.agent_settled(id);
@@ -315,6 +318,7 @@ impl Master {
             out.push(Output::Effect(Effect::Close(peer, Reject::UnknownAgent(id))));
         }
         self.touched.agents.push(id);
+        self.hardware_changed(id);
         self.tell_last_words(id, out);
         self.lose_tasks(
             id,
@@ -405,6 +409,7 @@ impl Master {
         self.count(id);
         self.recompute_free(id);
         self.unlock_lost(id, out);
+        self.hardware_changed(id);
         self.want_agent_round(id);
     }
 

@@ -34,6 +34,11 @@ impl Filter {
         Time(u64::from(self.until) * tick_us())
     }
 
+    /// Whether all of `available` was refused.
+    pub(super) fn holds(&self, available: &Arc<Resources>) -> bool {
+        contains(&self.resources, available)
+    }
+
     pub(super) const fn reason(&self) -> ReasonId {
         self.reason
     }
@@ -74,6 +79,10 @@ impl Filters {
     /// Whether the client refused all of `available`, and still does.
     pub(super) fn hold(&self, who: Refuser, available: &Arc<Resources>, now: Time) -> bool {
         self.of(who).any(|filter| filter.until() > now && contains(&filter.resources, available))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The client's filters.

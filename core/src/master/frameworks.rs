@@ -141,6 +141,7 @@ impl Master {
     fn connect_framework(&mut self, id: FrameworkId, peer: PeerId, out: &mut Outbox) {
         self.withdraw_offers(id);
         self.forget_demand(id);
+        self.forget_queues(id);
         let framework = self.frameworks.get_mut(&id).expect("admit() has made or found it");
         if let Some(old) = framework.peer.replace(peer) {
             self.peers.remove(&old);
@@ -216,6 +217,7 @@ impl Master {
     pub(super) fn remove_framework(&mut self, id: FrameworkId, out: &mut Outbox) {
         self.withdraw_offers(id);
         self.forget_demand(id);
+        self.forget_queues(id);
         self.forget_preemption(id);
         self.drop_gangs_of(id, out);
         self.drop_clients(id);
@@ -262,6 +264,7 @@ impl Master {
         if !self.frameworks[&id].record.info.roles.contains(role) {
             return;
         }
+        self.note_demand(id, role, demand.as_ref());
         let client = self.client_id(id, role);
         let change = client.map(|client| self.want(client, demand.as_ref()));
         self.set_demand(id, role.clone(), demand);

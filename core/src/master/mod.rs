@@ -19,6 +19,7 @@ mod invariants;
 mod offers;
 mod operations;
 mod preempt;
+mod questions;
 mod quota;
 pub mod registry;
 mod show;
@@ -27,6 +28,7 @@ mod stats;
 mod tasks;
 mod timers;
 pub mod view;
+mod when;
 mod why;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -203,6 +205,10 @@ pub enum Command {
     },
     /// Why does it wait?
     Why(Target),
+    /// When will it run?
+    When(Target),
+    /// What would help it to run?
+    WhatWouldHelp(Target),
 }
 
 /// What `why` asks about.
@@ -238,6 +244,10 @@ pub enum Reply {
     Done,
     /// Why it waits.
     Why(Box<crate::allocator::explain::Explanation>),
+    /// When it will run.
+    When(Box<crate::allocator::when::Forecast>),
+    /// What would help it to run.
+    WhatWouldHelp(Box<crate::allocator::help::Advice>),
 }
 
 /// The master of a cluster, in one term.
@@ -298,6 +308,7 @@ pub struct Master {
     /// The last agent, framework and offer of this term.
     last_seq: u64,
     stats: Stats,
+    questions: questions::Questions,
 }
 
 impl Master {
@@ -345,6 +356,7 @@ impl Master {
             random: Pcg64Mcg::seed_from_u64(config.seed),
             last_seq: 0,
             stats: Stats::default(),
+            questions: questions::Questions::default(),
             config,
         };
         for (role, weight) in &master.weights {
@@ -445,6 +457,10 @@ impl Master {
             }
             Command::SetQuota { quotas, force } => self.set_quotas(quotas, force, out).map(|()| Reply::Done),
             Command::Why(target) => self.why(&target).map(|explanation| Reply::Why(Box::new(explanation))),
+            Command::When(target) => self.when(&target).map(|forecast| Reply::When(Box::new(forecast))),
+            Command::WhatWouldHelp(target) => {
+                self.what_would_help(&target).map(|advice| Reply::WhatWouldHelp(Box::new(advice)))
+            }
         };
         self.stats.operator_commands += 1;
         out.push(Output::Effect(Effect::Reply(request, reply)));

@@ -13,6 +13,8 @@ use crate::model::{AgentId, DeviceId, FrameworkId, Quantities, Role};
 impl Master {
     /// Pushes the rows that were touched since this was last called.
     pub fn show(&mut self, out: &mut Outbox) {
+        self.review_demand();
+        self.mark_touched();
         let touched = std::mem::take(&mut self.touched);
         let mut push = |change| out.push(Output::Effect(Effect::Changed(change)));
         for id in each_once(touched.agents) {
@@ -105,6 +107,7 @@ impl Master {
             url: info.url.clone(),
             allocated,
             demand: framework.waiting.clone(),
+            hopeless: self.hopeless_rows(id),
             offers_made: framework.offers_made,
             offers_declined: framework.offers_declined,
         }

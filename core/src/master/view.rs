@@ -145,6 +145,8 @@ pub struct FrameworkView {
     pub allocated: Quantities,
     /// What it waits for, in all its roles.
     pub demand: Arc<[(Role, Shape)]>,
+    /// For each of these, whether no agent could run it even when empty.
+    pub hopeless: Arc<[bool]>,
     /// How many offers it was made so far.
     pub offers_made: u64,
     /// How many of them it declined.

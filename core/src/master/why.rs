@@ -1,20 +1,34 @@
-//! Why it waits: every reason that holds, with the number of agents for which it does.
+//! Why it waits: every reason that holds, with the number of agents for which it does. Agents of equal stock are judged once.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::available::{AgentAttributes, fits_amounts};
-use super::state::{Agent, Framework};
+use super::available::AgentAttributes;
+use super::filters::ReasonId;
+use super::questions::condition;
+use super::state::{Agent, Framework, TaskEntry};
 use super::view::AgentStatus;
 use super::{Master, Target};
-use crate::allocator::explain::{Cause, CauseKind, Explanation, Wait};
+use crate::allocator::agent_classes::{Class, Classes};
+use crate::allocator::explain::{
+    CauseKind, ClauseKind, DeviceNote, Explanation, Only, Outlook, Tally, TaskNote, TaskWait, Wait,
+};
+use crate::allocator::help::Site;
+use crate::allocator::history::{Row, asks};
+use crate::allocator::stock::{Condition, Finding, Standing, Stock, suits};
 use crate::model::{
-    Alternative, Count, DeviceState, FrameworkId, OfferMode, Reject, ResourceName, Resources, Role, Shape, Share,
-    TaskKey, Time,
+    AgentId, Attributes, Claim, DeviceState, FrameworkId, OfferMode, Reject, Relaxed, Role, Selector, Shape, TaskKey,
+    TaskState, Time,
 };
 
+/// Devices of one agent, and offers of one agent, are told up to so many.
+const EXAMPLES_MAX: usize = 8;
+
 impl Master {
-    pub(super) fn why(&self, target: &Target) -> Result<Explanation, Reject> {
+    pub(super) fn why(&mut self, target: &Target) -> Result<Explanation, Reject> {
+        self.refresh_classes();
         match target {
             Target::Framework(id) => self.why_framework(*id, None),
             Target::Shape(id, name) => self.why_framework(*id, Some(name)),
@@ -28,11 +42,36 @@ impl Master {
             Some(reason) => Arc::from(format!("{reason}: {}", entry.status.message)),
             None => entry.status.message.clone(),
         };
-        Ok(Explanation {
-            subject: format!("task {key}"),
-            waits: Vec::new(),
-            task: Some((key.clone(), entry.state, message)),
-        })
+        let lasting = self.wall().0.saturating_sub(entry.changed.0);
+        let note = TaskNote {
+            key: key.clone(),
+            state: entry.state,
+            message,
+            lasting: Duration::from_micros(u64::try_from(lasting).unwrap_or(0)),
+            agent: Some(self.agent_ref(entry.agent)),
+            waits_for: self.task_waits_for(entry),
+        };
+        Ok(Explanation { subject: format!("task {key}"), waits: Vec::new(), task: Some(note) })
+    }
+
+    fn task_waits_for(&self, entry: &TaskEntry) -> Option<TaskWait> {
+        let agent = &self.agents[&entry.agent];
+        if entry.state.is_terminal() {
+            return Some(TaskWait::Acknowledgement);
+        }
+        if agent.status != AgentStatus::Active {
+            let given_up_in = agent.silent.map(|silent| silent.at().since(self.now));
+            return Some(TaskWait::AgentsReturn { given_up_in });
+        }
+        if let Some(kill) = &entry.kill {
+            return Some(TaskWait::End { grace: kill.grace.unwrap_or(entry.task.kill_grace) });
+        }
+        match entry.state {
+            TaskState::Staging => Some(TaskWait::AgentsAnswer),
+            TaskState::Starting => Some(TaskWait::Preparation),
+            TaskState::Killing => Some(TaskWait::End { grace: entry.task.kill_grace }),
+            _ => None,
+        }
     }
 
     fn why_framework(&self, id: FrameworkId, name: Option<&str>) -> Result<Explanation, Reject> {
@@ -45,80 +84,268 @@ impl Master {
     }
 
     fn why_shape(&self, id: FrameworkId, framework: &Framework, role: &Role, shape: &Shape) -> Wait {
-        let mut tally = Tally::default();
-        if framework.peer.is_none() {
-            tally.count(CauseKind::FrameworkAway);
-        }
-        if framework.suppressed.contains(role) {
-            tally.count(CauseKind::Suppressed);
-        }
-        let known = self.agents.values().map(|agent| &**agent);
-        let agents: Vec<&Agent> = known.filter(|agent| agent.status != AgentStatus::Gone).collect();
-        if let Some(never) = never_fits(&agents, shape) {
-            tally.count(never);
-        } else {
-            for (agent_id, agent) in self.agents.iter().filter(|(_, agent)| agent.status != AgentStatus::Gone) {
-                for cause in self.causes(id, framework, role, shape, *agent_id, agent) {
-                    tally.count(cause);
-                }
+        let asker = Asker { id, role, shape, standing: self.overlay(id, framework, role) };
+        let mut answer = Answer::default();
+        for (missing, cause) in [
+            (framework.peer.is_none(), CauseKind::FrameworkAway),
+            (framework.suppressed.contains(role), CauseKind::Suppressed),
+        ] {
+            if missing {
+                answer.tally.count(Finding { clause: ClauseKind::Framework, cause, miss: 0 }, 0, None, Only::Not);
             }
         }
+        let outlook = self.outlook(shape);
+        let classes = if outlook == Outlook::Possible { &self.questions.classes } else { &self.questions.kinds };
+        for (_, class) in classes.iter() {
+            self.judge_class(&asker, class, outlook, &mut answer);
+        }
+        let row = self.row(id, role, shape);
         Wait {
+            framework: id,
+            role: role.clone(),
             shape: shape.name.clone(),
             asks: asks(shape),
             count: shape.count,
-            agents: agents.len(),
-            reasons: tally.causes(),
+            waited: row.and_then(|row| row.since()).map_or(Duration::ZERO, |since| self.now.since(since)),
+            outlook,
+            agents: classes.agents(),
+            ready: answer.ready,
+            evaluations: answer.evaluations,
+            clauses: answer.tally.clauses(),
         }
     }
 
-    /// Every reason why this agent does not run one of the shape now.
-    fn causes(
-        &self,
+    /// What is kept of a shape that waits.
+    pub(super) fn row(&self, id: FrameworkId, role: &Role, shape: &Shape) -> Option<&Row> {
+        let queue = self.questions.queues.get(&id)?.get(role)?;
+        queue.rows().iter().find(|row| row.shape.name == shape.name)
+    }
+
+    /// The agents as they are now, and as if empty, for `what would help`.
+    pub(super) fn sites<'a>(
+        &'a self,
         id: FrameworkId,
-        framework: &Framework,
-        role: &Role,
-        shape: &Shape,
-        agent_id: crate::model::AgentId,
-        agent: &Agent,
-    ) -> Vec<CauseKind> {
-        if agent.status != AgentStatus::Active {
-            return vec![CauseKind::AgentAway];
-        }
-        if !shape.constraint.is_any() && !shape.constraint.matches(&AgentAttributes(agent)) {
-            return vec![CauseKind::ConstraintNotMet {
-                nearest: shape.constraint.unmet(&AgentAttributes(agent)).join(", "),
-            }];
-        }
-        let mut causes = device_causes(agent, shape);
-        let free = agent.free.for_role(role);
-        if let Some(missing) = missing_amounts(shape, &free) {
-            causes.push(CauseKind::NotEnoughFree { missing });
-        }
-        let others = self.holders_of_offers(agent, id);
-        if !agent.locked.is_empty() && !others.is_empty() && !agent.fits(shape, &agent.available(role)) {
-            causes.push(CauseKind::OfferedToOthers { frameworks: others });
-        }
-        if let Some((until, reason)) = self.filter_of(framework, role, agent) {
-            causes.push(CauseKind::Filtered { seconds: until.since(self.now).as_secs() + 1, reason });
-        }
-        let offered = agent.offers.iter().any(|(offer, _)| self.offers[offer].framework == id);
-        if causes.is_empty() && offered {
-            causes.push(CauseKind::Offered { agents: vec![agent_id] });
-        }
-        causes
+        framework: &'a Framework,
+        role: &'a Role,
+        shape: &'a Shape,
+    ) -> (Vec<Site<'a>>, Vec<Site<'a>>) {
+        let mut asker = Asker { id, role, shape, standing: self.overlay(id, framework, role) };
+        let relaxed = shape.constraint.relaxations();
+        let all = |asker: &Asker<'a>, classes: &'a Classes| -> Vec<Site<'a>> {
+            let cells = |class: &'a Class| {
+                self.cells(asker, class).into_values().map(|cell| self.site(asker, &class.stock, &cell, &relaxed))
+            };
+            classes.iter().flat_map(|(_, class)| cells(class).collect::<Vec<_>>()).collect()
+        };
+        let sites = all(&asker, &self.questions.classes);
+        asker.standing.clear();
+        (sites, all(&asker, &self.questions.kinds))
     }
 
-    /// The end of what the framework refused of the agent, and why it did.
-    fn filter_of(&self, framework: &Framework, role: &Role, agent: &Agent) -> Option<(Time, Option<Arc<str>>)> {
-        let refuser = self.clients.refuser(*framework.clients.get(role)?)?;
-        let filter = agent.filters.of(refuser).filter(|filter| filter.until() > self.now).last()?;
-        Some((filter.until(), self.reasons.text(filter.reason()).cloned()))
+    fn site<'a>(&self, asker: &Asker<'_>, stock: &'a Stock, cell: &Cell, relaxed: &[Relaxed]) -> Site<'a> {
+        let agent = &self.agents[&cell.first];
+        let attributes = AgentAttributes(agent);
+        let unmet = asker.shape.constraint.unmet(&attributes).len();
+        let met_without =
+            if unmet == 0 { Vec::new() } else { relaxed.iter().map(|one| one.rest.matches(&attributes)).collect() };
+        Site {
+            stock,
+            example: self.agent_ref(cell.first),
+            agents: cell.count,
+            unmet,
+            refused: cell.filter.map(|filter| filter.until.since(self.now)),
+            holders: if stock.locked.is_empty() { Vec::new() } else { self.holders_of_offers(agent) },
+            met_without,
+        }
     }
 
-    fn holders_of_offers(&self, agent: &Agent, but: FrameworkId) -> Vec<FrameworkId> {
+    /// Judges one class, and counts what is found for each part of it whose agents differ in what the asker has to do with them.
+    fn judge_class(&self, asker: &Asker<'_>, class: &Class, outlook: Outlook, answer: &mut Answer) {
+        answer.evaluations += 1;
+        let now = outlook == Outlook::Possible;
+        let found = if now {
+            class.stock.judge(asker.role, asker.shape)
+        } else {
+            class.stock.judge_empty(asker.role, asker.shape)
+        };
+        for cell in self.cells(asker, class).into_values() {
+            let mut findings = found.clone();
+            let example = self.agent_ref(cell.first);
+            if class.stock.standing == Standing::Ready || !now {
+                self.judge_cell(asker, &cell, now, &mut findings);
+            }
+            answer.ready += if now && findings.iter().all(|finding| finding.cause.is_free()) { cell.count } else { 0 };
+            let only = if findings.len() == 1 { Only::This } else { Only::Not };
+            let mut clauses: Vec<ClauseKind> = findings.iter().map(|finding| finding.clause.clone()).collect();
+            for mut finding in findings {
+                self.name_examples(asker, cell.first, &class.stock, &mut finding);
+                answer.tally.count(finding, cell.count, Some(&example), only);
+            }
+            clauses.sort_unstable();
+            clauses.dedup();
+            clauses.iter().for_each(|clause| answer.tally.missed(clause, cell.count));
+        }
+    }
+
+    fn judge_cell(&self, asker: &Asker<'_>, cell: &Cell, now: bool, findings: &mut Vec<Finding>) {
+        let agent = &self.agents[&cell.first];
+        let constraint = &asker.shape.constraint;
+        let unmet = if constraint.is_any() { Vec::new() } else { constraint.unmet(&AgentAttributes(agent)) };
+        if !unmet.is_empty() {
+            let clause = ClauseKind::Constraint { text: constraint.to_string() };
+            let miss = unmet.len() as u64;
+            findings.push(Finding { clause, cause: CauseKind::ConstraintNotMet { unmet: unmet.join(", ") }, miss });
+        }
+        if !now {
+            return;
+        }
+        if let Some(filter) = cell.filter {
+            let left = filter.until.since(self.now);
+            let cause = CauseKind::Filtered { left, reason: self.reasons.text(filter.reason).cloned() };
+            findings.push(Finding { clause: ClauseKind::Filters, cause, miss: 0 });
+        }
+        if findings.is_empty() && cell.offered {
+            findings.push(Finding { clause: ClauseKind::Offers, cause: CauseKind::Offered, miss: 0 });
+        } else if findings.is_empty() {
+            findings.push(Finding { clause: ClauseKind::Order, cause: self.others_first(asker, agent), miss: 0 });
+        }
+    }
+
+    /// The agent has room, and the asker has no offer of it: who has.
+    fn others_first(&self, asker: &Asker<'_>, agent: &Agent) -> CauseKind {
+        let client = self.sorter.client(asker.role, asker.id).and_then(|client| self.clients.get(client));
+        if let Some(client) = client.filter(|client| client.is_bounded) {
+            return CauseKind::OfferLimit { standing: client.standing };
+        }
+        let own = self.sorter.share(asker.role);
+        let offers =
+            agent.offers.iter().map(|(offer, _)| &self.offers[offer]).filter(|entry| entry.framework != asker.id);
+        let mut others: Vec<(FrameworkId, Role)> =
+            offers.map(|entry| (entry.framework, entry.offer.role.clone())).collect();
+        others.sort_unstable();
+        others.dedup();
+        let smaller_share = others.iter().filter(|(_, role)| self.sorter.share(role) < own).count();
+        others.truncate(EXAMPLES_MAX);
+        CauseKind::OthersFirst { others, smaller_share }
+    }
+
+    /// What the asker has to do with agents: its refusals that hold, and its offers that stand.
+    fn overlay(&self, id: FrameworkId, framework: &Framework, role: &Role) -> BTreeMap<AgentId, Overlay> {
+        let mut overlay: BTreeMap<AgentId, Overlay> = BTreeMap::new();
+        let refuser = framework.clients.get(role).and_then(|client| self.clients.refuser(*client));
+        if let Some(refuser) = refuser {
+            for (agent, state) in self.agents.iter().filter(|(_, state)| !state.filters.is_empty()) {
+                let mut of = state.filters.of(refuser).filter(|filter| filter.until() > self.now).peekable();
+                if of.peek().is_some() {
+                    let available = state.available(role);
+                    let holds = of.filter(|filter| filter.holds(&available)).max_by_key(|filter| filter.until());
+                    let filter = holds.map(|filter| Refused { until: filter.until(), reason: filter.reason() });
+                    overlay.entry(*agent).or_default().filter = filter;
+                }
+            }
+        }
+        for entry in framework.offers.iter().map(|offer| &self.offers[offer]) {
+            debug_assert_eq!(entry.framework, id, "a framework's offer is to it");
+            if entry.offer.role == *role {
+                overlay.entry(entry.offer.agent).or_default().offered = true;
+            }
+        }
+        overlay
+    }
+
+    /// The agents of the class, parted by what makes a difference beside their stock.
+    fn cells(&self, asker: &Asker<'_>, class: &Class) -> BTreeMap<(u64, bool, bool), Cell> {
+        let mut cells: BTreeMap<(u64, bool, bool), Cell> = BTreeMap::new();
+        let constraint = &asker.shape.constraint;
+        let mut put = |agent: AgentId, print: u64, overlay: Overlay, count: usize| {
+            let key = (print, overlay.filter.is_some(), overlay.offered);
+            let fresh = Cell { first: agent, count: 0, filter: overlay.filter, offered: overlay.offered };
+            cells.entry(key).or_insert(fresh).count += count;
+        };
+        if !constraint.is_any() {
+            for agent in &class.members {
+                let overlay = asker.standing.get(agent).copied().unwrap_or_default();
+                put(*agent, attributes_print(constraint, &self.agents[agent]), overlay, 1);
+            }
+            return cells;
+        }
+        let mut rest = class.members.len();
+        if class.members.len() <= asker.standing.len() {
+            for agent in &class.members {
+                put(*agent, 0, asker.standing.get(agent).copied().unwrap_or_default(), 1);
+            }
+            return cells;
+        }
+        for (agent, overlay) in asker.standing.iter().filter(|(agent, _)| class.members.contains(agent)) {
+            put(*agent, 0, *overlay, 1);
+            rest -= 1;
+        }
+        if let Some(first) = class.members.iter().find(|agent| !asker.standing.contains_key(agent)) {
+            put(*first, 0, Overlay::default(), rest);
+        }
+        cells
+    }
+
+    /// Names devices and offers of one of the agents for which the finding holds.
+    fn name_examples(&self, asker: &Asker<'_>, id: AgentId, stock: &Stock, finding: &mut Finding) {
+        let agent = &self.agents[&id];
+        let claims: &[Claim] = match &finding.clause {
+            ClauseKind::Claim { number, .. } => asker.shape.claims.get(*number).map_or(&[], std::slice::from_ref),
+            _ => &[],
+        };
+        match &mut finding.cause {
+            CauseKind::DevicesHeld { devices } => *devices = self.notes(id, claims, Condition::Held),
+            CauseKind::DevicesCleaning { devices } => *devices = self.notes(id, claims, Condition::Cleaning),
+            CauseKind::DevicesBroken { devices } => *devices = self.notes(id, claims, Condition::Broken),
+            CauseKind::Locked { frameworks } if !stock.locked.is_empty() => {
+                *frameworks = self.holders_of_offers(agent);
+                frameworks.truncate(EXAMPLES_MAX);
+            }
+            _ => {}
+        }
+    }
+
+    fn notes(&self, id: AgentId, claims: &[Claim], wanted: Condition) -> Vec<DeviceNote> {
+        let agent = self.agent_ref(id);
+        let asked = |device| claims.iter().flat_map(|claim| &claim.alternatives).any(|wanted| suits(wanted, device));
+        let entries =
+            self.agents[&id].devices.values().filter(|entry| condition(entry) == wanted && asked(&*entry.device));
+        let mut notes = Vec::new();
+        for entry in entries.take(EXAMPLES_MAX) {
+            let note = |holder: Option<&TaskKey>, problem: Option<Arc<str>>| DeviceNote {
+                agent: agent.clone(),
+                device: Arc::from(entry.device.id.as_str()),
+                holder: holder.cloned(),
+                left: holder.and_then(|holder| self.declared_rest(holder)),
+                problem,
+            };
+            match &entry.state {
+                DeviceState::Allocated(_) | DeviceState::Sliced(_) if wanted == Condition::Held => {
+                    let holders = entry.state.holders().take(EXAMPLES_MAX);
+                    notes.extend(holders.map(|(holder, _)| note(Some(holder), None)));
+                }
+                DeviceState::Quarantined { reason } => {
+                    notes.push(note(None, Some(Arc::from(format!("quarantined: {reason}")))));
+                }
+                DeviceState::Free => notes.push(note(None, Some(Arc::from(entry.device.health.as_str())))),
+                DeviceState::Allocated(_) | DeviceState::Sliced(_) | DeviceState::Cleaning { .. } => {
+                    notes.push(note(None, None));
+                }
+            }
+        }
+        notes
+    }
+
+    /// How much longer the task runs, by what was declared at its launch; none if nothing was, or it is over that.
+    pub(super) fn declared_rest(&self, key: &TaskKey) -> Option<Duration> {
+        let entry = self.tasks.get(key)?;
+        let ran = u64::try_from(self.wall().0.saturating_sub(entry.launched.0)).unwrap_or(0);
+        entry.task.expected_run_time?.checked_sub(Duration::from_micros(ran))
+    }
+
+    fn holders_of_offers(&self, agent: &Agent) -> Vec<FrameworkId> {
         let entries = agent.offers.iter().map(|(offer, _)| &self.offers[offer]);
-        let exclusive = entries.filter(|entry| entry.offer.mode == OfferMode::Exclusive && entry.framework != but);
+        let exclusive = entries.filter(|entry| entry.offer.mode == OfferMode::Exclusive);
         let mut holders: Vec<FrameworkId> = exclusive.map(|entry| entry.framework).collect();
         holders.sort_unstable();
         holders.dedup();
@@ -126,199 +353,49 @@ impl Master {
     }
 }
 
-/// Reasons with their counts. Those of one kind are merged where they differ only in detail.
+/// Who asks, for what.
+struct Asker<'a> {
+    id: FrameworkId,
+    role: &'a Role,
+    shape: &'a Shape,
+    standing: BTreeMap<AgentId, Overlay>,
+}
+
+/// A refusal of the asker that still holds.
+#[derive(Clone, Copy)]
+struct Refused {
+    until: Time,
+    reason: ReasonId,
+}
+
+/// What the asker has to do with one agent.
+#[derive(Clone, Copy, Default)]
+struct Overlay {
+    filter: Option<Refused>,
+    offered: bool,
+}
+
+/// Agents of a class that are alike for the asker.
+struct Cell {
+    first: AgentId,
+    count: usize,
+    filter: Option<Refused>,
+    offered: bool,
+}
+
+/// What was found so far.
 #[derive(Default)]
-struct Tally(Vec<Cause>);
-
-impl Tally {
-    fn count(&mut self, kind: CauseKind) {
-        let same = |cause: &&mut Cause| std::mem::discriminant(&cause.kind) == std::mem::discriminant(&kind);
-        match self.0.iter_mut().find(same) {
-            Some(cause) => {
-                cause.agents += 1;
-                merge(&mut cause.kind, kind);
-            }
-            None => self.0.push(Cause { agents: 1, kind }),
-        }
-    }
-
-    fn causes(mut self) -> Vec<Cause> {
-        self.0.sort_by(|a, b| (b.agents, &a.kind).cmp(&(a.agents, &b.kind)));
-        self.0
-    }
+struct Answer {
+    tally: Tally,
+    ready: usize,
+    evaluations: usize,
 }
 
-/// What is told of at most so many things of a kind.
-const LISTED_MAX: usize = 8;
-
-fn merge(into: &mut CauseKind, from: CauseKind) {
-    fn extend<T>(into: &mut Vec<T>, from: Vec<T>) {
-        into.extend(from);
-        into.truncate(LISTED_MAX);
+/// A number that tells agents apart by the attributes that the constraint looks at.
+fn attributes_print(constraint: &Selector, agent: &Agent) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for name in constraint.names() {
+        AgentAttributes(agent).attribute(name).hash(&mut hasher);
     }
-    match (into, from) {
-        (CauseKind::DevicesHeld { held: into }, CauseKind::DevicesHeld { held: from }) => extend(into, from),
-        (CauseKind::DevicesCleaning { devices: into }, CauseKind::DevicesCleaning { devices: from })
-        | (CauseKind::DevicesBroken { devices: into }, CauseKind::DevicesBroken { devices: from }) => {
-            extend(into, from);
-        }
-        (CauseKind::Offered { agents: into }, CauseKind::Offered { agents: from }) => extend(into, from),
-        (CauseKind::NotEnoughFree { missing: into }, CauseKind::NotEnoughFree { missing: from })
-            if from.len() < into.len() =>
-        {
-            *into = from;
-        }
-        (CauseKind::Filtered { seconds: into, .. }, CauseKind::Filtered { seconds: from, .. }) => {
-            *into = (*into).max(from);
-        }
-        _ => {}
-    }
-}
-
-fn asks(shape: &Shape) -> String {
-    let claims = shape.claims.iter().map(|claim| format!("device[{claim}]"));
-    let constraint = (!shape.constraint.is_any()).then(|| format!("where {}", shape.constraint));
-    let parts: Vec<String> = std::iter::once(shape.resources.to_string()).chain(claims).chain(constraint).collect();
-    parts.join(" ")
-}
-
-/// Why no agent could hold the shape even if it were empty; `None` if one could.
-fn never_fits(agents: &[&Agent], shape: &Shape) -> Option<CauseKind> {
-    let could = |agent: &&&Agent| {
-        let everything = agent.record.resources.plus(&Resources::devices(agent.devices.keys().cloned()));
-        agent.fits(shape, &everything)
-    };
-    if agents.iter().any(|agent| could(&agent)) {
-        return None;
-    }
-    let device =
-        shape.claims.iter().flat_map(|claim| claim.alternatives.first()).find_map(|wanted| no_device(agents, wanted));
-    Some(device.unwrap_or_else(|| CauseKind::NeverFits { nearest: nearest(agents, shape) }))
-}
-
-fn no_device(agents: &[&Agent], wanted: &Alternative) -> Option<CauseKind> {
-    let of_kind =
-        || agents.iter().flat_map(|agent| agent.devices.values()).filter(|entry| entry.device.kind == wanted.kind);
-    if of_kind().next().is_none() {
-        return Some(CauseKind::NoSuchDevice { kind: wanted.kind.clone() });
-    }
-    if of_kind().any(|entry| wanted.selector.matches(&*entry.device)) {
-        return None;
-    }
-    let nearest = of_kind().min_by_key(|entry| wanted.selector.unmet(&*entry.device).len())?;
-    let unmet = wanted.selector.unmet(&*nearest.device).join(", ");
-    Some(CauseKind::NoDeviceMatches { nearest: format!("{} lacks {unmet}", nearest.device.id) })
-}
-
-/// The agent that lacks least, and what.
-fn nearest(agents: &[&Agent], shape: &Shape) -> String {
-    let lacks = agents.iter().map(|agent| {
-        let constraint = shape.constraint.unmet(&AgentAttributes(agent)).join(", ");
-        let missing = missing_amounts(shape, &agent.record.resources).unwrap_or_default();
-        let devices = agent
-            .resolve(&shape.claims, &Resources::devices(agent.devices.keys().cloned()))
-            .err()
-            .map(|unmet| unmet.to_string())
-            .unwrap_or_default();
-        let parts: Vec<String> = [missing, constraint, devices].into_iter().filter(|part| !part.is_empty()).collect();
-        (parts.len(), format!("{} lacks {}", agent.record.name, parts.join("; ")))
-    });
-    lacks.min().map_or_else(|| "the cluster has no agents".to_owned(), |(_, text)| text)
-}
-
-/// What of the scalars and ports is missing; `None` if nothing is.
-fn missing_amounts(shape: &Shape, available: &Resources) -> Option<String> {
-    let asked = shape.resources.without_devices();
-    if fits_amounts(&asked, available) {
-        return None;
-    }
-    let have = available.quantities();
-    let short = asked.quantities();
-    let mut missing: Vec<String> = short
-        .iter()
-        .filter(|(name, amount)| *amount > have.get(name))
-        .map(|(name, amount)| format!("{name}: {amount} wanted, {} there", have.get(name)))
-        .collect();
-    let ports = ResourceName::ports();
-    let (wanted, there) = (asked.ranges(&ports).len(), available.ranges(&ports).len());
-    if wanted > there {
-        missing.push(format!("ports: {wanted} wanted, {there} there"));
-    }
-    Some(missing.join(", "))
-}
-
-/// Why the agent's matching devices are not to be had; empty if enough of them are, or none would ever be.
-fn device_causes(agent: &Agent, shape: &Shape) -> Vec<CauseKind> {
-    if shape.claims.is_empty() || agent.resolve(&shape.claims, &agent.free).is_ok() {
-        return Vec::new();
-    }
-    let mut groups: BTreeMap<u8, CauseKind> = BTreeMap::new();
-    for wanted in shape.claims.iter().flat_map(|claim| &claim.alternatives) {
-        for entry in agent.devices.values() {
-            if entry.device.kind != wanted.kind || !wanted.selector.matches(&*entry.device) {
-                continue;
-            }
-            let name = format!("{} on {}", entry.device.id, agent.record.name);
-            let (order, cause) = match &entry.state {
-                DeviceState::Allocated(_) | DeviceState::Sliced(_) if entry.state.holders().next().is_some() => {
-                    let holder = |(key, share): (&TaskKey, Share)| (part_name(&name, share), key.clone());
-                    (0, CauseKind::DevicesHeld { held: entry.state.holders().map(holder).collect() })
-                }
-                DeviceState::Allocated(_) | DeviceState::Sliced(_) => {
-                    (1, CauseKind::DevicesCleaning { devices: vec![name] })
-                }
-                DeviceState::Cleaning { .. } => (1, CauseKind::DevicesCleaning { devices: vec![name] }),
-                DeviceState::Quarantined { reason } => {
-                    (2, CauseKind::DevicesBroken { devices: vec![format!("{name} (quarantined: {reason})")] })
-                }
-                DeviceState::Free if !entry.device.health.is_usable() => {
-                    let health = entry.device.health.as_str();
-                    (2, CauseKind::DevicesBroken { devices: vec![format!("{name} ({health})")] })
-                }
-                DeviceState::Free => continue,
-            };
-            match groups.get_mut(&order) {
-                Some(group) => merge(group, cause),
-                None => drop(groups.insert(order, cause)),
-            }
-        }
-    }
-    if groups.is_empty() {
-        return vec![missing_here(agent, shape)];
-    }
-    groups.into_values().collect()
-}
-
-/// The name of a device, or of a part of it.
-fn part_name(name: &str, share: Share) -> String {
-    if share == Share::WHOLE { name.to_owned() } else { format!("{}‰ of {name}", share.0) }
-}
-
-/// Devices are free here, or none are here at all: too few, or none that matches.
-fn missing_here(agent: &Agent, shape: &Shape) -> CauseKind {
-    let wanted = first_alternative(shape);
-    let matches =
-        agent.devices.values().any(|entry| entry.device.kind == wanted.kind && wanted.selector.matches(&*entry.device));
-    if matches {
-        CauseKind::NotEnoughFree { missing: too_few(shape) }
-    } else {
-        CauseKind::NoDeviceHere { claim: wanted.to_string() }
-    }
-}
-
-fn first_alternative(shape: &Shape) -> &Alternative {
-    shape
-        .claims
-        .iter()
-        .flat_map(|claim| &claim.alternatives)
-        .next()
-        .expect("the caller has seen a claim, and a claim has one")
-}
-
-fn too_few(shape: &Shape) -> String {
-    let wanted = first_alternative(shape);
-    match wanted.count {
-        Count::Exactly(count) => format!("{}: {count} wanted", wanted.kind),
-        Count::All => format!("{}: all wanted", wanted.kind),
-    }
+    hasher.finish()
 }

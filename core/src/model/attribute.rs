@@ -8,7 +8,7 @@ use super::from_digits;
 mod tests;
 
 /// A typed property of a device or an agent, that selectors compare.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Attribute {
     /// A whole number.
     Int(i64),

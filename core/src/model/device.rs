@@ -79,7 +79,7 @@ pub struct Topology {
 }
 
 /// Whether several tasks may hold a device at once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeviceMode {
     /// One tenant at a time.
     #[default]

@@ -39,7 +39,7 @@ pub use resources::{
     ResourcesError, Share,
 };
 pub use role::{Role, RoleError};
-pub use selector::{Attributes, Selector, SelectorError};
+pub use selector::{Attributes, Relaxed, Selector, SelectorError};
 pub use task::{Body, ExecutorRef, Exit, Reason, Source, Status, Task, TaskGroup, TaskHealth, TaskState};
 pub use time::{Time, WallTime};
 pub use volume::{Volume, VolumeKey, VolumePathError};

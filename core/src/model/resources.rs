@@ -65,7 +65,7 @@ impl fmt::Display for ResourceName {
 }
 
 /// Bare amounts by name. An absent name is an amount of zero.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Quantities(SmallVec<[(ResourceName, Milli); 3]>);
 
 impl Quantities {

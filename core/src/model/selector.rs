@@ -49,7 +49,7 @@ pub struct SelectorError {
     pub message: String,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Node {
     Any,
     All(Vec<Self>),
@@ -107,7 +107,65 @@ impl Selector {
     }
 }
 
+/// A selector with one of its clauses left out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Relaxed {
+    /// The clause that is left out, as text.
+    pub dropped: String,
+    /// What is left.
+    pub rest: Selector,
+}
+
+impl Selector {
+    /// The names of the attributes that it looks at; sorted, each once.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        self.node.collect_names(&mut names);
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// This selector without one clause of its top-level conjunction, for each of them in order.
+    pub fn relaxations(&self) -> Vec<Relaxed> {
+        let clauses = match &*self.node {
+            Node::Any => return Vec::new(),
+            Node::All(clauses) => clauses.as_slice(),
+            single => std::slice::from_ref(single),
+        };
+        let without = |at: usize| {
+            let mut kept = clauses.to_vec();
+            drop(kept.remove(at));
+            Self::all_of(kept)
+        };
+        clauses
+            .iter()
+            .enumerate()
+            .map(|(at, dropped)| Relaxed { dropped: dropped.to_string(), rest: without(at) })
+            .collect()
+    }
+
+    fn all_of(clauses: Vec<Node>) -> Self {
+        if clauses.is_empty() {
+            return Self::any();
+        }
+        let text = clauses.iter().map(Node::to_string).collect::<Vec<_>>().join(" && ");
+        Self { text: Arc::from(text), node: Arc::new(Node::All(clauses)) }
+    }
+}
+
 impl Node {
+    fn collect_names<'a>(&'a self, names: &mut Vec<&'a str>) {
+        match self {
+            Self::Any => {}
+            Self::All(parts) | Self::Either(parts) => parts.iter().for_each(|part| part.collect_names(names)),
+            Self::Not(part) => part.collect_names(names),
+            Self::Compare { name, .. } | Self::In { name, .. } | Self::Matches { name, .. } | Self::True { name } => {
+                names.push(name);
+            }
+        }
+    }
+
     fn holds(&self, thing: &impl Attributes) -> bool {
         match self {
             Self::Any => true,

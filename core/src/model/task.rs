@@ -50,6 +50,8 @@ pub struct Task {
     pub priority: i32,
     /// How long it gets between SIGTERM and SIGKILL.
     pub kill_grace: Duration,
+    /// How long it is expected to run, where that is known; nothing is enforced by it.
+    pub expected_run_time: Option<Duration>,
     /// Who runs it.
     pub executor: ExecutorRef,
     /// The rest of it: command, environment, checks.

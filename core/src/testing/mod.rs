@@ -21,6 +21,9 @@ use std::time::Duration;
 pub use self::quota::{quota, urgent};
 pub use reservations::{labelled, refined, reserved, shared, until, volume};
 
+use crate::allocator::explain::{TaskNote, Wait};
+use crate::allocator::help::WaitAdvice;
+use crate::allocator::when::WaitForecast;
 use crate::gate::Output;
 use crate::master::registry::{Record, Registry};
 use crate::master::view::View;
@@ -61,6 +64,7 @@ pub fn task(id: &str, role: &str, resources: &str, devices: &[&str]) -> Task {
         claims: devices.iter().map(|claim| claim.parse::<Claim>().expect("a claim")).collect(),
         priority: 0,
         kill_grace: Duration::from_secs(3),
+        expected_run_time: None,
         executor: ExecutorRef::Supervisor,
         body: Body::new(Vec::new()),
     }
@@ -328,6 +332,21 @@ impl Market {
         self.accept(framework, &offer, vec![Operation::Launch(TaskGroup::single(task))])
     }
 
+    /// The same, with a declared run time.
+    pub fn launch_for(
+        &mut self,
+        framework: &str,
+        agent: &str,
+        id: &str,
+        resources: &str,
+        run_time: Duration,
+    ) -> &mut Self {
+        let offer = self.offer_of(framework, agent);
+        let mut task = task(id, offer.role.as_str(), resources, &[]);
+        task.expected_run_time = Some(run_time);
+        self.accept(framework, &offer, vec![Operation::Launch(TaskGroup::single(task))])
+    }
+
     /// The framework accepts `offer`.
     pub fn accept(&mut self, framework: &str, offer: &Offer, operations: Vec<Operation>) -> &mut Self {
         let id = CallId(self.next());
@@ -423,6 +442,14 @@ impl Market {
         self
     }
 
+    /// The same, with a reason.
+    pub fn decline_because(&mut self, framework: &str, agent: &str, seconds: u64, reason: &str) -> &mut Self {
+        let offer = self.offer_of(framework, agent);
+        self.frameworks.get_mut(framework).expect("a framework of that name").offers.remove(&offer.id);
+        let refusal = Refusal { duration: Duration::from_secs(seconds), reason: Some(Arc::from(reason)) };
+        self.call(framework, Call::Decline { offers: vec![offer.id], refusal })
+    }
+
     /// The framework declines what it is offered of the agent, for `seconds`.
     pub fn decline(&mut self, framework: &str, agent: &str, seconds: u64) -> &mut Self {
         let offer = self.offer_of(framework, agent);
@@ -438,6 +465,16 @@ impl Market {
         let agent = self.agents[agent].id.expect("the agent is registered");
         let offers = self.frameworks[framework].offers.values().rev();
         offers.into_iter().find(|offer| offer.agent == agent).expect("the framework has an offer of that agent").clone()
+    }
+
+    /// The framework's id.
+    pub fn framework_id(&self, framework: &str) -> FrameworkId {
+        self.frameworks[framework].id.expect("the framework is subscribed")
+    }
+
+    /// Whether there is an agent of that name.
+    pub fn knows_agent(&self, agent: &str) -> bool {
+        self.agents.contains_key(agent)
     }
 
     /// Whether the framework has an offer of the agent.
@@ -522,23 +559,60 @@ impl Market {
         self.step(Input::FromOperator { request, principal: Principal::new("operator"), command })
     }
 
-    /// Why the shape called `name` waits, each reason as `COUNT KIND`.
+    /// Why the shape called `name` waits: every reason as a sentence, the agents that it counts in front.
     pub fn why(&mut self, framework: &str, name: &str) -> Vec<String> {
+        let wait = self.wait_of(framework, name);
+        wait.causes().map(|(clause, cause)| cause.sentence(clause, wait.agents)).collect()
+    }
+
+    /// The same as a tree.
+    pub fn wait_of(&mut self, framework: &str, name: &str) -> Wait {
         let id = self.frameworks[framework].id.expect("the framework is subscribed");
+        let reply = self.ask(Command::Why(Target::Shape(id, name.to_owned())));
+        let Ok(Reply::Why(explanation)) = reply else { panic!("why is answered, not with {reply:?}") };
+        explanation.waits.into_iter().next().expect("the framework waits for a shape of that name")
+    }
+
+    /// When what the framework waits for under that name will run.
+    pub fn when(&mut self, framework: &str, name: &str) -> WaitForecast {
+        let target = self.shape_of(framework, name);
+        let reply = self.ask(Command::When(target));
+        let Ok(Reply::When(forecast)) = reply else { panic!("when is answered, not with {reply:?}") };
+        forecast.waits.into_iter().next().expect("the framework waits for a shape of that name")
+    }
+
+    /// What would help what the framework waits for under that name.
+    pub fn what_would_help(&mut self, framework: &str, name: &str) -> WaitAdvice {
+        let target = self.shape_of(framework, name);
+        let reply = self.ask(Command::WhatWouldHelp(target));
+        let Ok(Reply::WhatWouldHelp(advice)) = reply else { panic!("it is answered, not with {reply:?}") };
+        advice.waits.into_iter().next().expect("the framework waits for a shape of that name")
+    }
+
+    fn shape_of(&self, framework: &str, name: &str) -> Target {
+        Target::Shape(self.frameworks[framework].id.expect("the framework is subscribed"), name.to_owned())
+    }
+
+    /// Where a launched task stands.
+    pub fn why_task(&mut self, framework: &str, id: &str) -> TaskNote {
+        let reply = self.ask(Command::Why(Target::Task(self.key(framework, id))));
+        let Ok(Reply::Why(explanation)) = reply else { panic!("why is answered, not with {reply:?}") };
+        explanation.task.expect("the answer is about a task")
+    }
+
+    /// An operator asks; the answer is not in the trace.
+    pub fn ask(&mut self, command: Command) -> Result<Reply, Reject> {
+        let request = RequestId(self.next());
+        let principal = Principal::new("operator");
         let mut out = Outbox::new();
-        let command = Command::Why(Target::Shape(id, name.to_owned()));
-        let input = Input::FromOperator { request: RequestId(0), principal: Principal::new("operator"), command };
-        self.master.step(self.now, input, &mut out);
-        let waits = out.into_iter().find_map(|output| match output {
-            Output::Effect(Effect::Reply(_, Ok(Reply::Why(explanation)))) => Some(explanation.waits),
-            _ => None,
-        });
-        let waits = waits.expect("why is answered");
-        waits
-            .into_iter()
-            .flat_map(|wait| wait.reasons)
-            .map(|cause| format!("{} {:?}", cause.agents, cause.kind))
-            .collect()
+        self.master.step(self.now, Input::FromOperator { request, principal, command }, &mut out);
+        let at = out.iter().position(|output| matches!(output, Output::Effect(Effect::Reply(..))));
+        let reply = out.remove(at.expect("an operator is answered"));
+        self.take(out);
+        match reply {
+            Output::Effect(Effect::Reply(_, reply)) => reply,
+            other => panic!("{other:?} was found to be a reply"),
+        }
     }
 
     /// Time passes; what is due happens when it is due.

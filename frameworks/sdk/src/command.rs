@@ -30,6 +30,8 @@ pub struct Command {
     pub priority: i32,
     /// How long it gets between SIGTERM and SIGKILL.
     pub kill_grace: Duration,
+    /// How long it is expected to run, where that is known.
+    pub expected_run_time: Option<Duration>,
 }
 
 /// Why a command can't be described like that.
@@ -67,7 +69,7 @@ impl Command {
 
     fn new(spec: TaskSpec) -> Self {
         let needs = Needs::new(rialto_core::model::Quantities::of(Milli(100), Milli::from_whole(32)));
-        Self { spec, needs, name: String::new(), priority: 0, kill_grace: KILL_GRACE }
+        Self { spec, needs, name: String::new(), priority: 0, kill_grace: KILL_GRACE, expected_run_time: None }
     }
 
     /// The same, called `name`.
@@ -95,6 +97,13 @@ impl Command {
     #[must_use]
     pub fn max_run(mut self, limit: Duration) -> Self {
         self.spec.max_run = Some(limit);
+        self
+    }
+
+    /// The same, expected to run for that long: nothing is enforced by it, and `when` reckons with it.
+    #[must_use]
+    pub const fn expected_run(mut self, run_time: Duration) -> Self {
+        self.expected_run_time = Some(run_time);
         self
     }
 
@@ -174,6 +183,7 @@ impl Command {
             claims: self.needs.claims.clone(),
             priority: self.priority,
             kill_grace: self.kill_grace,
+            expected_run_time: self.expected_run_time,
             executor: ExecutorRef::Supervisor,
             body: self.spec.to_body(),
         }
@@ -181,7 +191,8 @@ impl Command {
 
     /// The shape of a demand for `count` of these.
     pub fn shape(&self, count: u32) -> Shape {
-        Shape { priority: self.priority, ..self.needs.shape(&self.name, count) }
+        let shape = self.needs.shape(&self.name, count);
+        Shape { priority: self.priority, expected_run_time: self.expected_run_time, ..shape }
     }
 }
 

@@ -127,7 +127,7 @@ pub(crate) fn parse_key((framework, task): &(String, String)) -> Result<TaskKey,
     Ok(TaskKey::new(parse_framework(framework)?, task))
 }
 
-fn parse_framework(text: &str) -> Result<FrameworkId, Refusal> {
+pub(super) fn parse_framework(text: &str) -> Result<FrameworkId, Refusal> {
     text.parse().map_err(|error| Refusal::invalid("framework", error))
 }
 

@@ -257,7 +257,7 @@ fn framework_row(framework: &api::Framework) -> Markup {
 
 fn wait(demand: &api::Demand) -> Markup {
     html! {
-        div { (demand.count) " × " (demand.name) " " span.muted { (amounts(&demand.asks)) " " (demand.claims.join(", ")) } }
+        div { (demand.count) " × " (demand.name) " " span.muted { (amounts(&demand.asks)) " " (demand.claims.join(", ")) @if demand.hopeless { " never fits" } } }
     }
 }
 

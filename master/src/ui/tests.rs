@@ -59,6 +59,7 @@ fn framework() -> FrameworkView {
         url: Some(Arc::from("javascript:alert(1)")),
         allocated: Quantities::new(),
         demand: vec![(role, shape)].into(),
+        hopeless: vec![false].into(),
         offers_made: 7,
         offers_declined: 1,
     }

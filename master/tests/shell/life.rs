@@ -25,6 +25,7 @@ pub(crate) fn task(id: &str) -> Task {
         claims: Vec::new(),
         priority: 0,
         kill_grace: Duration::from_secs(3),
+        expected_run_time: None,
         executor: ExecutorRef::default(),
         body: Body::new(*b"spec"),
     }

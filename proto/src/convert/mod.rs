@@ -2,10 +2,12 @@
 //! and the helpers in `fields` name the field when one fails.
 
 mod agent;
+mod answers;
 mod attributes;
 mod claims;
 mod devices;
 mod error;
+mod explain;
 mod fields;
 mod ids;
 mod operations;

@@ -9,8 +9,8 @@ use rialto_core::model::{
 
 use super::error::{At, ConvertError};
 use super::{
-    Converted, Wire, duration, expected, inside, labels, limits, list, micros, optional, required, text, to_labels,
-    to_list, unless_empty, wire_enum,
+    Converted, Wire, duration, expected, inside, labels, limits, list, micros, optional, optional_duration, required,
+    text, to_labels, to_list, unless_empty, wire_enum,
 };
 use crate::v1;
 use crate::v1::status;
@@ -62,6 +62,7 @@ impl Wire for Task {
                 ExecutorRef::Custom(id) => Some(id.to_wire()),
             },
             body: self.body.to_wire(),
+            expected_run_time_us: self.expected_run_time.map(micros),
         }
     }
 
@@ -74,6 +75,7 @@ impl Wire for Task {
             claims: list(task.claims, "claims", limits::MAX_CLAIMS)?,
             priority: task.priority,
             kill_grace: duration(task.kill_grace_us, "kill_grace_us")?,
+            expected_run_time: optional_duration(task.expected_run_time_us, "expected_run_time_us")?,
             executor: optional(task.executor, "executor")?.map_or(ExecutorRef::Supervisor, ExecutorRef::Custom),
             body: inside(task.body, "body")?,
         })

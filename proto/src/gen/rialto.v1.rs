@@ -534,6 +534,9 @@ pub struct Task {
     /// The rest of it; for native frameworks a TaskSpec.
     #[prost(bytes = "bytes", tag = "9")]
     pub body: ::prost::bytes::Bytes,
+    /// How long it is expected to run, where that is known.
+    #[prost(uint64, optional, tag = "20")]
+    pub expected_run_time_us: ::core::option::Option<u64>,
 }
 /// Tasks that share a container.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2816,7 +2819,10 @@ pub mod agents_server {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommandRequest {
     /// The command.
-    #[prost(oneof = "command_request::Command", tags = "1, 2, 3, 4, 5, 20, 21, 22")]
+    #[prost(
+        oneof = "command_request::Command",
+        tags = "1, 2, 3, 4, 5, 20, 21, 22, 30, 31"
+    )]
     pub command: ::core::option::Option<command_request::Command>,
 }
 /// Nested message and enum types in `CommandRequest`.
@@ -2848,6 +2854,12 @@ pub mod command_request {
         /// Set the quotas of roles.
         #[prost(message, tag = "22")]
         SetQuota(super::SetQuota),
+        /// When will it run?
+        #[prost(message, tag = "30")]
+        When(super::WhyTarget),
+        /// What would help it to run?
+        #[prost(message, tag = "31")]
+        WhatWouldHelp(super::WhyTarget),
     }
 }
 /// A change of reservations or volumes of what is free on an agent.
@@ -2947,7 +2959,7 @@ pub struct WhyShape {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommandReply {
     /// The answer.
-    #[prost(oneof = "command_reply::Reply", tags = "1, 2")]
+    #[prost(oneof = "command_reply::Reply", tags = "1, 2, 30, 31")]
     pub reply: ::core::option::Option<command_reply::Reply>,
 }
 /// Nested message and enum types in `CommandReply`.
@@ -2961,9 +2973,15 @@ pub mod command_reply {
         /// Why it waits.
         #[prost(message, tag = "2")]
         Why(super::Explanation),
+        /// When it will run.
+        #[prost(message, tag = "30")]
+        When(super::Forecast),
+        /// What would help it to run.
+        #[prost(message, tag = "31")]
+        WhatWouldHelp(super::Advice),
     }
 }
-/// Why something waits.
+/// Why something waits, as a tree: shapes, their clauses, their causes.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Explanation {
     /// What was asked about, as text.
@@ -2976,7 +2994,17 @@ pub struct Explanation {
     #[prost(message, optional, tag = "3")]
     pub task: ::core::option::Option<ExplainedTask>,
 }
-/// A launched task that was asked about.
+/// An agent, for programs and for people.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AgentRef {
+    /// Its id.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentId>,
+    /// Its name.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+}
+/// Where a launched task stands.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExplainedTask {
     /// Which.
@@ -2985,28 +3013,154 @@ pub struct ExplainedTask {
     /// Its state.
     #[prost(enumeration = "TaskState", tag = "2")]
     pub state: i32,
-    /// More about it.
+    /// What was said when it came to be in it.
     #[prost(string, tag = "3")]
     pub message: ::prost::alloc::string::String,
+    /// For how long it has been in it.
+    #[prost(uint64, tag = "4")]
+    pub lasting_us: u64,
+    /// Its agent.
+    #[prost(message, optional, tag = "5")]
+    pub agent: ::core::option::Option<AgentRef>,
+    /// What it waits for, if it does.
+    #[prost(oneof = "explained_task::WaitsFor", tags = "6, 7, 8, 9, 10")]
+    pub waits_for: ::core::option::Option<explained_task::WaitsFor>,
+}
+/// Nested message and enum types in `ExplainedTask`.
+pub mod explained_task {
+    /// What it waits for, if it does.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum WaitsFor {
+        /// That its agent says it has the task.
+        #[prost(message, tag = "6")]
+        AgentsAnswer(super::Nothing),
+        /// That its agent gets it ready.
+        #[prost(message, tag = "7")]
+        Preparation(super::Nothing),
+        /// That its agent comes back.
+        #[prost(message, tag = "8")]
+        AgentsReturn(super::AgentsReturn),
+        /// That it ends, within so many microseconds from when it was told to.
+        #[prost(uint64, tag = "9")]
+        EndGraceUs(u64),
+        /// That its framework acknowledges its end.
+        #[prost(message, tag = "10")]
+        Acknowledgement(super::Nothing),
+    }
+}
+/// An agent that is to come back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AgentsReturn {
+    /// After how much more it is given up as unreachable; absent if it is already.
+    #[prost(uint64, optional, tag = "1")]
+    pub given_up_in_us: ::core::option::Option<u64>,
+}
+/// A shape that waits.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Waiting {
+    /// Whose it is.
+    #[prost(message, optional, tag = "1")]
+    pub framework: ::core::option::Option<FrameworkId>,
+    /// For which role.
+    #[prost(string, tag = "2")]
+    pub role: ::prost::alloc::string::String,
+    /// Its name.
+    #[prost(string, tag = "3")]
+    pub shape: ::prost::alloc::string::String,
+    /// What it asks for, as text.
+    #[prost(string, tag = "4")]
+    pub asks: ::prost::alloc::string::String,
+    /// How many wait.
+    #[prost(uint32, tag = "5")]
+    pub count: u32,
+    /// For how long the oldest of them has waited.
+    #[prost(uint64, tag = "6")]
+    pub waited_us: u64,
 }
 /// Why one shape waits.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Wait {
-    /// Its name.
-    #[prost(string, tag = "1")]
-    pub shape: ::prost::alloc::string::String,
-    /// What it asks for, as text.
-    #[prost(string, tag = "2")]
-    pub asks: ::prost::alloc::string::String,
-    /// How many wait.
-    #[prost(uint32, tag = "3")]
-    pub count: u32,
-    /// How many agents were looked at.
-    #[prost(uint64, tag = "4")]
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub what: ::core::option::Option<Waiting>,
+    /// Whether waiting is of use.
+    #[prost(enumeration = "Outlook", tag = "2")]
+    pub outlook: i32,
+    /// How many agents there are.
+    #[prost(uint64, tag = "3")]
     pub agents: u64,
-    /// Every reason, most agents first.
-    #[prost(message, repeated, tag = "5")]
-    pub reasons: ::prost::alloc::vec::Vec<Cause>,
+    /// How many of them have room for one now.
+    #[prost(uint64, tag = "4")]
+    pub ready: u64,
+    /// How many classes of equal agents were looked at.
+    #[prost(uint64, tag = "5")]
+    pub evaluations: u64,
+    /// What stands in the way, most telling first.
+    #[prost(message, repeated, tag = "6")]
+    pub clauses: ::prost::alloc::vec::Vec<Clause>,
+}
+/// A part of what is asked for that is not met somewhere.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Clause {
+    /// For how many agents it is not met.
+    #[prost(uint64, tag = "1")]
+    pub agents: u64,
+    /// For how many of them nothing else stands in the way.
+    #[prost(uint64, tag = "2")]
+    pub alone: u64,
+    /// Why not; most agents first.
+    #[prost(message, repeated, tag = "3")]
+    pub causes: ::prost::alloc::vec::Vec<Cause>,
+    /// Which part.
+    #[prost(oneof = "clause::Kind", tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    pub kind: ::core::option::Option<clause::Kind>,
+}
+/// Nested message and enum types in `Clause`.
+pub mod clause {
+    /// Which part.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        /// The framework must be there and want offers.
+        #[prost(message, tag = "4")]
+        Framework(super::Nothing),
+        /// What fits must be offered, and taken.
+        #[prost(message, tag = "5")]
+        Offers(super::Nothing),
+        /// It must be the framework's turn.
+        #[prost(message, tag = "6")]
+        Order(super::Nothing),
+        /// So much of this scalar, or so many ports.
+        #[prost(string, tag = "7")]
+        Amount(::prost::alloc::string::String),
+        /// One of the device claims.
+        #[prost(message, tag = "8")]
+        Claim(super::ClaimClause),
+        /// All device claims at once.
+        #[prost(message, tag = "9")]
+        Claims(super::Nothing),
+        /// What the agent must be like; the selector.
+        #[prost(string, tag = "10")]
+        Constraint(::prost::alloc::string::String),
+        /// The framework must not have refused it.
+        #[prost(message, tag = "11")]
+        Filters(super::Nothing),
+        /// The agent must be there.
+        #[prost(message, tag = "12")]
+        Agent(super::Nothing),
+        /// The volumes that it names.
+        #[prost(message, tag = "13")]
+        Volumes(super::Nothing),
+    }
+}
+/// A device claim.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClaimClause {
+    /// Its place among the claims, from 0.
+    #[prost(uint32, tag = "1")]
+    pub number: u32,
+    /// The claim, as text.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
 }
 /// A reason, with the number of agents for which it holds.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3014,10 +3168,13 @@ pub struct Cause {
     /// For how many agents.
     #[prost(uint64, tag = "1")]
     pub agents: u64,
+    /// The one that comes closest; the amounts are its.
+    #[prost(message, optional, tag = "2")]
+    pub nearest: ::core::option::Option<AgentRef>,
     /// The reason.
     #[prost(
         oneof = "cause::Kind",
-        tags = "2, 3, 4, 16, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25"
     )]
     pub kind: ::core::option::Option<cause::Kind>,
 }
@@ -3026,93 +3183,152 @@ pub mod cause {
     /// The reason.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Kind {
-        /// No agent could hold it, even empty; what is closest.
-        #[prost(string, tag = "2")]
-        NeverFits(::prost::alloc::string::String),
-        /// No device of this kind in the cluster.
-        #[prost(string, tag = "3")]
-        NoSuchDevice(::prost::alloc::string::String),
-        /// None of the kind matches; what the nearest misses.
-        #[prost(string, tag = "4")]
-        NoDeviceMatches(::prost::alloc::string::String),
-        /// The agent has no device for this claim; others have.
-        #[prost(string, tag = "16")]
-        NoDeviceHere(::prost::alloc::string::String),
-        /// Matching devices are held.
-        #[prost(message, tag = "5")]
-        DevicesHeld(super::HeldDevices),
-        /// Matching devices are being cleaned.
-        #[prost(message, tag = "6")]
-        DevicesCleaning(super::Texts),
-        /// Matching devices are unhealthy or quarantined.
-        #[prost(message, tag = "7")]
-        DevicesBroken(super::Texts),
-        /// Too little is free now; what is missing at least.
-        #[prost(string, tag = "8")]
-        NotEnoughFree(::prost::alloc::string::String),
-        /// The agent does not meet the constraint; what the nearest misses.
-        #[prost(string, tag = "9")]
-        ConstraintNotMet(::prost::alloc::string::String),
-        /// The agent is not connected.
-        #[prost(message, tag = "10")]
-        AgentAway(super::Nothing),
-        /// The framework refused it for a time.
-        #[prost(message, tag = "11")]
-        Filtered(super::Filtered),
-        /// It is on offer to the framework right now.
-        #[prost(message, tag = "12")]
-        Offered(super::AgentIds),
-        /// It is on offer to others, and locked.
-        #[prost(message, tag = "13")]
-        OfferedToOthers(super::FrameworkIds),
-        /// The framework wants no offers for this role.
-        #[prost(message, tag = "14")]
-        Suppressed(super::Nothing),
         /// The framework is not connected.
-        #[prost(message, tag = "15")]
+        #[prost(message, tag = "3")]
         FrameworkAway(super::Nothing),
+        /// The framework wants no offers for this role.
+        #[prost(message, tag = "4")]
+        Suppressed(super::Nothing),
+        /// It is on offer to the framework right now.
+        #[prost(message, tag = "5")]
+        Offered(super::Nothing),
+        /// It fits, and others come first.
+        #[prost(message, tag = "6")]
+        OthersFirst(super::OthersFirst),
+        /// Too little even when empty; by how many thousandths.
+        #[prost(uint64, tag = "7")]
+        TooSmallMilli(u64),
+        /// Reserved for other roles; by how many thousandths what is left falls short.
+        #[prost(uint64, tag = "8")]
+        ReservedMilli(u64),
+        /// Too little is free now; by how many thousandths.
+        #[prost(uint64, tag = "9")]
+        NotEnoughFreeMilli(u64),
+        /// Free, but locked by offers to these.
+        #[prost(message, tag = "10")]
+        Locked(super::FrameworkIds),
+        /// No device of this kind.
+        #[prost(string, tag = "11")]
+        NoSuchDevice(::prost::alloc::string::String),
+        /// None of the kind matches.
+        #[prost(message, tag = "12")]
+        NoDeviceMatches(super::NoDeviceMatches),
+        /// Fewer match than are asked for.
+        #[prost(message, tag = "13")]
+        TooFewDevices(super::TooFewDevices),
+        /// Enough match, but not as they are connected; whether even if all were free.
+        #[prost(bool, tag = "14")]
+        TopologyEvenEmpty(bool),
+        /// Each claim can be met, but not all at once.
+        #[prost(message, tag = "15")]
+        NotTogether(super::Nothing),
+        /// Matching devices are held.
+        #[prost(message, tag = "16")]
+        DevicesHeld(super::DeviceNotes),
+        /// Matching devices are being cleaned.
+        #[prost(message, tag = "17")]
+        DevicesCleaning(super::DeviceNotes),
+        /// Matching devices are unhealthy or quarantined.
+        #[prost(message, tag = "18")]
+        DevicesBroken(super::DeviceNotes),
+        /// The agent is not like that; what the nearest misses.
+        #[prost(string, tag = "19")]
+        ConstraintNotMet(::prost::alloc::string::String),
+        /// The framework refused it for a time.
+        #[prost(message, tag = "20")]
+        Filtered(super::Filtered),
+        /// The agent can't be given work.
+        #[prost(enumeration = "super::Standing", tag = "21")]
+        AgentAway(i32),
+        /// The framework has as many offers as it may have at once, so many.
+        #[prost(uint32, tag = "22")]
+        OfferLimit(u32),
+        /// Free, but kept for tasks with devices; by how many thousandths what is left falls short.
+        #[prost(uint64, tag = "23")]
+        KeptForDevicesMilli(u64),
+        /// The volumes that are named are not there.
+        #[prost(message, tag = "24")]
+        VolumeElsewhere(super::Nothing),
+        /// The volumes that are named are in use.
+        #[prost(message, tag = "25")]
+        VolumeInUse(super::Nothing),
     }
 }
-/// Devices that are held.
+/// Those who come first.
 #[derive(Clone, PartialEq, ::prost::Message)]
-pub struct HeldDevices {
-    /// Each with its holder.
+pub struct OthersFirst {
+    /// Who has it on offer, at most a few.
     #[prost(message, repeated, tag = "1")]
-    pub devices: ::prost::alloc::vec::Vec<HeldDevice>,
+    pub others: ::prost::alloc::vec::Vec<Competitor>,
+    /// How many of them have a smaller share.
+    #[prost(uint64, tag = "2")]
+    pub smaller_share: u64,
 }
-/// A device that is held.
+/// A framework in a role.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct HeldDevice {
-    /// Which.
+pub struct Competitor {
+    /// The framework.
+    #[prost(message, optional, tag = "1")]
+    pub framework: ::core::option::Option<FrameworkId>,
+    /// The role.
+    #[prost(string, tag = "2")]
+    pub role: ::prost::alloc::string::String,
+}
+/// Devices of a kind that don't match.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NoDeviceMatches {
+    /// Of which kind.
     #[prost(string, tag = "1")]
-    pub device: ::prost::alloc::string::String,
-    /// By whom.
-    #[prost(message, optional, tag = "2")]
-    pub holder: ::core::option::Option<TaskKey>,
+    pub kind: ::prost::alloc::string::String,
+    /// What the nearest one lacks.
+    #[prost(string, tag = "2")]
+    pub nearest: ::prost::alloc::string::String,
 }
-/// Several texts.
+/// Fewer devices than are asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TooFewDevices {
+    /// How many match.
+    #[prost(uint64, tag = "1")]
+    pub there: u64,
+    /// How many are asked for.
+    #[prost(uint64, tag = "2")]
+    pub wanted: u64,
+}
+/// Devices that are not to be had.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeviceNotes {
+    /// Which.
+    #[prost(message, repeated, tag = "1")]
+    pub devices: ::prost::alloc::vec::Vec<DeviceNote>,
+}
+/// A device that is not to be had.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Texts {
-    /// The texts.
-    #[prost(string, repeated, tag = "1")]
-    pub texts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+pub struct DeviceNote {
+    /// Its agent.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentRef>,
+    /// The device.
+    #[prost(string, tag = "2")]
+    pub device: ::prost::alloc::string::String,
+    /// Who holds it.
+    #[prost(message, optional, tag = "3")]
+    pub holder: ::core::option::Option<TaskKey>,
+    /// How much longer it says it needs it.
+    #[prost(uint64, optional, tag = "4")]
+    pub left_us: ::core::option::Option<u64>,
+    /// What is wrong with it.
+    #[prost(string, optional, tag = "5")]
+    pub problem: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// A refusal that still holds.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Filtered {
     /// For how much longer at most.
     #[prost(uint64, tag = "1")]
-    pub seconds: u64,
+    pub left_us: u64,
     /// What the framework said.
     #[prost(string, optional, tag = "2")]
     pub reason: ::core::option::Option<::prost::alloc::string::String>,
-}
-/// Several agents.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct AgentIds {
-    /// Which.
-    #[prost(message, repeated, tag = "1")]
-    pub agents: ::prost::alloc::vec::Vec<AgentId>,
 }
 /// Several frameworks.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3121,12 +3337,337 @@ pub struct FrameworkIds {
     #[prost(message, repeated, tag = "1")]
     pub frameworks: ::prost::alloc::vec::Vec<FrameworkId>,
 }
+/// When something will run.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Forecast {
+    /// What was asked about, as text.
+    #[prost(string, tag = "1")]
+    pub subject: ::prost::alloc::string::String,
+    /// One for each thing that waits.
+    #[prost(message, repeated, tag = "2")]
+    pub waits: ::prost::alloc::vec::Vec<WaitForecast>,
+}
+/// When one of a shape will run.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WaitForecast {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub what: ::core::option::Option<Waiting>,
+    /// How much longer earlier ones like it had to wait, if enough are remembered.
+    #[prost(message, optional, tag = "7")]
+    pub estimate: ::core::option::Option<Estimate>,
+    /// How estimates held up so far.
+    #[prost(message, optional, tag = "8")]
+    pub calibration: ::core::option::Option<Calibration>,
+    /// The bound, from declared run times.
+    #[prost(oneof = "wait_forecast::Bound", tags = "2, 3, 4, 5, 6")]
+    pub bound: ::core::option::Option<wait_forecast::Bound>,
+}
+/// Nested message and enum types in `WaitForecast`.
+pub mod wait_forecast {
+    /// The bound, from declared run times.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Bound {
+        /// It has room now, there.
+        #[prost(message, tag = "2")]
+        Now(super::AgentRef),
+        /// It has room by then.
+        #[prost(message, tag = "3")]
+        By(super::BoundBy),
+        /// It can't be said.
+        #[prost(message, tag = "4")]
+        Unknown(super::BoundUnknown),
+        /// No agent could run it, even when empty.
+        #[prost(message, tag = "5")]
+        Never(super::Nothing),
+        /// Too much waits and runs to replay it.
+        #[prost(message, tag = "6")]
+        TooIntricate(super::Nothing),
+    }
+}
+/// A bound from declared run times.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BoundBy {
+    /// How long from now.
+    #[prost(uint64, tag = "1")]
+    pub after_us: u64,
+    /// Where.
+    #[prost(message, optional, tag = "2")]
+    pub agent: ::core::option::Option<AgentRef>,
+    /// So many tasks end before.
+    #[prost(uint64, tag = "3")]
+    pub ends: u64,
+    /// So many others that wait come before it.
+    #[prost(uint64, tag = "4")]
+    pub ahead: u64,
+}
+/// Why there is no bound.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BoundUnknown {
+    /// Tasks that have not declared how long they run.
+    #[prost(uint64, tag = "1")]
+    pub undeclared: u64,
+    /// Tasks that run longer than they declared.
+    #[prost(uint64, tag = "2")]
+    pub overdue: u64,
+}
+/// An estimate from history.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Estimate {
+    /// From so many waits.
+    #[prost(uint64, tag = "1")]
+    pub waits: u64,
+    /// Half of them were at most this long.
+    #[prost(uint64, tag = "2")]
+    pub median_us: u64,
+    /// Nine of ten were at most this long.
+    #[prost(uint64, tag = "3")]
+    pub p90_us: u64,
+}
+/// How estimates held up.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Calibration {
+    /// Estimates that were judged.
+    #[prost(uint64, tag = "1")]
+    pub judged: u64,
+    /// Of them, those in which the wait was at most the median.
+    #[prost(uint64, tag = "2")]
+    pub within_median: u64,
+    /// Of them, those in which it was at most the larger one.
+    #[prost(uint64, tag = "3")]
+    pub within_p90: u64,
+}
+/// What would help something to run.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Advice {
+    /// What was asked about, as text.
+    #[prost(string, tag = "1")]
+    pub subject: ::prost::alloc::string::String,
+    /// One for each thing that waits.
+    #[prost(message, repeated, tag = "2")]
+    pub waits: ::prost::alloc::vec::Vec<WaitAdvice>,
+}
+/// What would help one of a shape.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WaitAdvice {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub what: ::core::option::Option<Waiting>,
+    /// How many agents have room for one already.
+    #[prost(uint64, tag = "2")]
+    pub ready: u64,
+    /// What would help, smallest change first; each alone suffices.
+    #[prost(message, repeated, tag = "3")]
+    pub steps: ::prost::alloc::vec::Vec<HelpStep>,
+    /// How many classes of equal agents were looked at.
+    #[prost(uint64, tag = "4")]
+    pub evaluations: u64,
+}
+/// One change that would make room for one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HelpStep {
+    /// Where there would be room then.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentRef>,
+    /// On how many agents there would be room then.
+    #[prost(uint64, tag = "2")]
+    pub agents: u64,
+    /// Whether it helps at once, or only once what it needs is free.
+    #[prost(bool, tag = "3")]
+    pub sometime: bool,
+    /// The change.
+    #[prost(
+        oneof = "help_step::Kind",
+        tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
+    )]
+    pub kind: ::core::option::Option<help_step::Kind>,
+}
+/// Nested message and enum types in `HelpStep`.
+pub mod help_step {
+    /// The change.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Kind {
+        /// The framework connects again.
+        #[prost(message, tag = "4")]
+        Reconnect(super::Nothing),
+        /// The framework takes offers for the role again.
+        #[prost(message, tag = "5")]
+        Unsuppress(super::Nothing),
+        /// The framework revives; else its refusal holds for so many microseconds more.
+        #[prost(uint64, tag = "6")]
+        ReviveLeftUs(u64),
+        /// These give back what offers to them lock.
+        #[prost(message, tag = "7")]
+        ReleaseOffers(super::FrameworkIds),
+        /// Ask for less.
+        #[prost(message, tag = "8")]
+        Less(super::AskLess),
+        /// Ask for fewer devices.
+        #[prost(message, tag = "9")]
+        FewerDevices(super::FewerDevices),
+        /// Don't ask that devices of this claim are connected in a certain way.
+        #[prost(string, tag = "10")]
+        WithoutTopology(::prost::alloc::string::String),
+        /// Don't ask that of the devices.
+        #[prost(message, tag = "11")]
+        OtherDevices(super::OtherDevices),
+        /// Don't ask that of the agent.
+        #[prost(string, tag = "12")]
+        WithoutConstraint(::prost::alloc::string::String),
+        /// Get the agent back to work.
+        #[prost(enumeration = "super::Standing", tag = "13")]
+        RepairAgent(i32),
+        /// Repair devices that would meet this claim.
+        #[prost(string, tag = "14")]
+        RepairDevices(::prost::alloc::string::String),
+        /// Build devices in.
+        #[prost(message, tag = "15")]
+        AddDevices(super::AddDevices),
+        /// Add agents like that one.
+        #[prost(message, tag = "16")]
+        AddAgents(super::AddAgents),
+    }
+}
+/// Ask for less.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AskLess {
+    /// Of what.
+    #[prost(string, tag = "1")]
+    pub resource: ::prost::alloc::string::String,
+    /// By so many thousandths.
+    #[prost(uint64, tag = "2")]
+    pub by_milli: u64,
+    /// So many thousandths are left.
+    #[prost(uint64, tag = "3")]
+    pub to_milli: u64,
+}
+/// Ask for fewer devices.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FewerDevices {
+    /// The claim.
+    #[prost(string, tag = "1")]
+    pub claim: ::prost::alloc::string::String,
+    /// So many.
+    #[prost(uint32, tag = "2")]
+    pub to: u32,
+}
+/// Ask for other devices.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OtherDevices {
+    /// The claim.
+    #[prost(string, tag = "1")]
+    pub claim: ::prost::alloc::string::String,
+    /// The clause of its selector to leave out.
+    #[prost(string, tag = "2")]
+    pub dropped: ::prost::alloc::string::String,
+    /// The models that would do then.
+    #[prost(string, repeated, tag = "3")]
+    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Build devices in.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AddDevices {
+    /// The claim.
+    #[prost(string, tag = "1")]
+    pub claim: ::prost::alloc::string::String,
+    /// How many.
+    #[prost(uint64, tag = "2")]
+    pub count: u64,
+}
+/// Add agents.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AddAgents {
+    /// For one of the shape.
+    #[prost(uint32, tag = "1")]
+    pub count: u32,
+    /// For all of it that wait.
+    #[prost(uint32, tag = "2")]
+    pub for_all: u32,
+}
 /// A log that an operator wants to read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadLogRequest {
     /// Which part of it.
     #[prost(message, optional, tag = "1")]
     pub read: ::core::option::Option<ReadLog>,
+}
+/// Whether waiting is of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Outlook {
+    /// Not used.
+    Unspecified = 0,
+    /// Some agent could run it, if nobody else held what it asks for.
+    Possible = 1,
+    /// No agent could, even when empty.
+    Hopeless = 2,
+    /// Too early to say.
+    Unknown = 3,
+}
+impl Outlook {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "OUTLOOK_UNSPECIFIED",
+            Self::Possible => "OUTLOOK_POSSIBLE",
+            Self::Hopeless => "OUTLOOK_HOPELESS",
+            Self::Unknown => "OUTLOOK_UNKNOWN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "OUTLOOK_UNSPECIFIED" => Some(Self::Unspecified),
+            "OUTLOOK_POSSIBLE" => Some(Self::Possible),
+            "OUTLOOK_HOPELESS" => Some(Self::Hopeless),
+            "OUTLOOK_UNKNOWN" => Some(Self::Unknown),
+            _ => None,
+        }
+    }
+}
+/// Whether an agent can be given work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Standing {
+    /// Not used.
+    Unspecified = 0,
+    /// It can.
+    Ready = 1,
+    /// Its journal can't be written.
+    Degraded = 2,
+    /// It is not connected.
+    Away = 3,
+    /// It was silent for too long.
+    Unreachable = 4,
+}
+impl Standing {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "STANDING_UNSPECIFIED",
+            Self::Ready => "STANDING_READY",
+            Self::Degraded => "STANDING_DEGRADED",
+            Self::Away => "STANDING_AWAY",
+            Self::Unreachable => "STANDING_UNREACHABLE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STANDING_UNSPECIFIED" => Some(Self::Unspecified),
+            "STANDING_READY" => Some(Self::Ready),
+            "STANDING_DEGRADED" => Some(Self::Degraded),
+            "STANDING_AWAY" => Some(Self::Away),
+            "STANDING_UNREACHABLE" => Some(Self::Unreachable),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 pub mod operator_client {

@@ -80,6 +80,7 @@ fn task() -> Task {
         claims: vec!["2 gpu: memory >= 40GiB | all fpga".parse().expect("a good claim")],
         priority: -2,
         kill_grace: Duration::from_secs(5),
+        expected_run_time: None,
         executor: ExecutorRef::Supervisor,
         body: Body::new(&b"body"[..]),
     }

@@ -9,6 +9,7 @@ use rialto_core::allocator::quota::{Force, Priorities, Quota};
 use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
 use rialto_core::master::{Command, Reply, Target};
 
+use super::answers;
 use super::messages::{info, operation};
 use super::*;
 
@@ -28,7 +29,9 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
             quotas,
             force: if force { Force::Yes } else { Force::No },
         }),
-        target.prop_map(Command::Why),
+        target.clone().prop_map(Command::Why),
+        target.clone().prop_map(Command::When),
+        target.prop_map(Command::WhatWouldHelp),
         (agent_id(), operation()).prop_map(|(agent, operation)| Command::Operate { agent, operation }),
     ]
 }
@@ -45,39 +48,12 @@ fn quota() -> impl Strategy<Value = Quota> {
 }
 
 pub(crate) fn reply() -> impl Strategy<Value = Reply> {
-    let wait = (prose(), prose(), any::<u32>(), any::<u32>(), vec(cause(), 0..4)).prop_map(
-        |(shape, asks, count, agents, reasons)| Wait {
-            shape,
-            asks: asks.to_string(),
-            count,
-            agents: agents as usize,
-            reasons,
-        },
-    );
-    let explanation = (prose(), vec(wait, 0..2), option::of((task_key(), task_state(), prose())))
-        .prop_map(|(subject, waits, task)| Explanation { subject: subject.to_string(), waits, task });
-    prop_oneof![Just(Reply::Done), explanation.prop_map(|explanation| Reply::Why(Box::new(explanation)))]
-}
-
-fn cause() -> impl Strategy<Value = Cause> {
-    let text = || prose().prop_map(|text| text.to_string());
-    let kind = prop_oneof![
-        text().prop_map(|nearest| CauseKind::NeverFits { nearest }),
-        word().prop_map(|kind| CauseKind::NoSuchDevice { kind }),
-        text().prop_map(|nearest| CauseKind::NoDeviceMatches { nearest }),
-        vec((text(), task_key()), 0..2).prop_map(|held| CauseKind::DevicesHeld { held }),
-        vec(text(), 0..2).prop_map(|devices| CauseKind::DevicesCleaning { devices }),
-        vec(text(), 0..2).prop_map(|devices| CauseKind::DevicesBroken { devices }),
-        text().prop_map(|missing| CauseKind::NotEnoughFree { missing }),
-        text().prop_map(|nearest| CauseKind::ConstraintNotMet { nearest }),
-        Just(CauseKind::AgentAway),
-        (any::<u64>(), option::of(prose())).prop_map(|(seconds, reason)| CauseKind::Filtered { seconds, reason }),
-        vec(agent_id(), 0..3).prop_map(|agents| CauseKind::Offered { agents }),
-        vec(framework_id(), 0..3).prop_map(|frameworks| CauseKind::OfferedToOthers { frameworks }),
-        Just(CauseKind::Suppressed),
-        Just(CauseKind::FrameworkAway),
-    ];
-    (any::<u32>(), kind).prop_map(|(agents, kind)| Cause { agents: agents as usize, kind })
+    prop_oneof![
+        Just(Reply::Done),
+        answers::explanation().prop_map(|explanation| Reply::Why(Box::new(explanation))),
+        answers::forecast().prop_map(|forecast| Reply::When(Box::new(forecast))),
+        answers::advice().prop_map(|advice| Reply::WhatWouldHelp(Box::new(advice))),
+    ]
 }
 
 /// Only records that put something; those that remove have no value.

@@ -1,5 +1,6 @@
 //! Values of core's types as anything might make them.
 
+mod answers;
 mod cluster;
 mod messages;
 
@@ -225,8 +226,9 @@ fn slice() -> impl Strategy<Value = Slice> {
 pub(crate) fn task() -> impl Strategy<Value = Task> {
     let executor = prop_oneof![Just(ExecutorRef::Supervisor), executor_id().prop_map(ExecutorRef::Custom)];
     let body = vec(any::<u8>(), 0..20).prop_map(Body::new);
-    (task_id(), prose(), role(), resources(), vec(claim(), 0..2), any::<i32>(), duration(), executor, body).prop_map(
-        |(id, name, role, resources, claims, priority, kill_grace, executor, body)| Task {
+    let expected = option::of(duration());
+    (task_id(), prose(), role(), resources(), vec(claim(), 0..2), any::<i32>(), duration(), expected, executor, body)
+        .prop_map(|(id, name, role, resources, claims, priority, kill_grace, expected_run_time, executor, body)| Task {
             id,
             name,
             role,
@@ -234,10 +236,10 @@ pub(crate) fn task() -> impl Strategy<Value = Task> {
             claims,
             priority,
             kill_grace,
+            expected_run_time,
             executor,
             body,
-        },
-    )
+        })
 }
 
 pub(crate) fn group() -> impl Strategy<Value = TaskGroup> {

@@ -119,6 +119,7 @@ pub(super) fn task(id: &str, resources: &str) -> Task {
         claims: Vec::new(),
         priority: 0,
         kill_grace: Duration::from_secs(5),
+        expected_run_time: None,
         executor: ExecutorRef::Supervisor,
         body: Body::new(&b"body"[..]),
     }

@@ -41,6 +41,7 @@ fn task(name: &str) -> Task {
         claims: Vec::new(),
         priority: 0,
         kill_grace: Duration::from_secs(5),
+        expected_run_time: None,
         executor: ExecutorRef::Supervisor,
         body: Body::new([]),
     }

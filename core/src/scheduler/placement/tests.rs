@@ -38,6 +38,7 @@ fn task(name: &str, placement: &Placement) -> Task {
         claims: Vec::new(),
         priority: 0,
         kill_grace: std::time::Duration::from_secs(5),
+        expected_run_time: None,
         executor: ExecutorRef::Supervisor,
         body: Body::new([]),
     }

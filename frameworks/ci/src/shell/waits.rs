@@ -4,6 +4,9 @@ use rialto_sdk::MasterClient;
 use rialto_sdk::core::master::{Command, Reply, Target};
 use rialto_sdk::model::FrameworkId;
 
+/// So many reasons are told in a line.
+const SUMMARY_MAX: usize = 3;
+
 /// What the master says of the job called `name`.
 pub(super) async fn why(client: &MasterClient, framework: FrameworkId, name: &str) -> String {
     let question = Command::Why(Target::Shape(framework, name.to_owned()));
@@ -13,7 +16,5 @@ pub(super) async fn why(client: &MasterClient, framework: FrameworkId, name: &st
         Err(error) => return format!("the master does not say why ({error})"),
     };
     let waits = explanation.waits.iter().find(|wait| &*wait.shape == name).or_else(|| explanation.waits.first());
-    let reasons: Vec<String> =
-        waits.into_iter().flat_map(|wait| &wait.reasons).map(|cause| cause.kind.to_string()).collect();
-    if reasons.is_empty() { "its turn will come".to_owned() } else { reasons.join("; ") }
+    waits.map_or_else(|| "its turn will come".to_owned(), |wait| wait.summary(SUMMARY_MAX))
 }

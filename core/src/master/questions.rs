@@ -1,0 +1,238 @@
+//! What the master keeps to answer questions: agents by class, what waits and since when, how long others had to wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Master;
+use super::available::AgentAttributes;
+use super::state::{Agent, DeviceEntry};
+use super::view::AgentStatus;
+use crate::allocator::agent_classes::{Classes, Fleet};
+use crate::allocator::explain::{AgentRef, Outlook};
+use crate::allocator::history::{History, Queue};
+use crate::allocator::stock::{Condition, Fingerprint, Printer, Slot, Standing, Stock};
+use crate::model::{AgentId, Demand, DeviceId, DeviceState, FrameworkId, Resources, Role, Shape, Task};
+
+/// What the master keeps to answer questions.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    /// Agents by what they have now.
+    pub(super) classes: Classes,
+    /// Agents by what they have in all: few classes, and they change only when agents come and go.
+    pub(super) kinds: Classes,
+    pub(super) history: History,
+    pub(super) queues: BTreeMap<FrameworkId, BTreeMap<Role, Queue>>,
+    /// Agents that registered, changed what they have, or are gone, since the last review.
+    changed: BTreeSet<AgentId>,
+}
+
+impl Master {
+    /// The agent has come, is gone, or has other hardware or attributes: what never fitted may fit now, and the other way round.
+    pub(super) fn hardware_changed(&mut self, agent: AgentId) {
+        self.questions.changed.insert(agent);
+        self.questions.kinds.mark(agent);
+    }
+
+    /// Brings the classes of agents up to date with this step.
+    pub(super) fn refresh_classes(&mut self) {
+        self.mark_touched();
+        self.questions.classes.refresh(&Machines { agents: &self.agents, empty: false });
+        self.questions.kinds.refresh(&Machines { agents: &self.agents, empty: true });
+    }
+
+    /// Notes which agents this step has changed.
+    pub(super) fn mark_touched(&mut self) {
+        for id in &self.touched.agents {
+            self.questions.classes.mark(*id);
+        }
+        let mut last = None;
+        for (id, _) in &self.touched.devices {
+            if last != Some(*id) {
+                self.questions.classes.mark(*id);
+                last = Some(*id);
+            }
+        }
+    }
+
+    /// A framework declares what it waits for.
+    pub(super) fn note_demand(&mut self, id: FrameworkId, role: &Role, demand: Option<&Demand>) {
+        self.questions.kinds.refresh(&Machines { agents: &self.agents, empty: true });
+        let mut queues = self.questions.queues.remove(&id).unwrap_or_default();
+        let queue = queues.entry(role.clone()).or_default();
+        queue.declare(self.now, role, demand, &self.questions.history, |shape| self.outlook(shape));
+        if queue.rows().is_empty() {
+            queues.remove(role);
+        }
+        if !queues.is_empty() {
+            self.questions.queues.insert(id, queues);
+        }
+    }
+
+    /// A framework has launched a task.
+    pub(super) fn note_launch(&mut self, id: FrameworkId, role: &Role, task: &Task) {
+        let Questions { queues, history, .. } = &mut self.questions;
+        if let Some(queue) = queues.get_mut(&id).and_then(|queues| queues.get_mut(role)) {
+            queue.launched(self.now, role, task, history);
+        }
+    }
+
+    /// A framework declares anew from here on, or is gone.
+    pub(super) fn forget_queues(&mut self, id: FrameworkId) {
+        self.questions.queues.remove(&id);
+    }
+
+    /// Which of the rows of [`FrameworkView::demand`](super::view::FrameworkView::demand) never fit.
+    pub(super) fn hopeless_rows(&self, id: FrameworkId) -> Arc<[bool]> {
+        let queues = self.questions.queues.get(&id).into_iter().flat_map(BTreeMap::values);
+        queues.flat_map(Queue::rows).map(|row| row.outlook == Outlook::Hopeless).collect()
+    }
+
+    /// Looks again at what may fit or not, after agents have come or gone. What an agent brings can only help, so that what fits is looked
+    /// at again only if a class of agents is gone, or may be another by its attributes.
+    pub(super) fn review_demand(&mut self) {
+        let changed = std::mem::take(&mut self.questions.changed);
+        if changed.is_empty() || self.questions.queues.is_empty() {
+            return;
+        }
+        let kinds = &mut self.questions.kinds;
+        let known_before = changed.iter().any(|agent| kinds.of(*agent).is_some());
+        let vanished = kinds.vanished();
+        kinds.refresh(&Machines { agents: &self.agents, empty: true });
+        let lost = kinds.vanished() > vanished;
+        let mut queues = std::mem::take(&mut self.questions.queues);
+        for (id, queues) in &mut queues {
+            for row in queues.values_mut().flat_map(Queue::rows_mut) {
+                let outlook = match row.outlook {
+                    Outlook::Hopeless if changed.iter().any(|agent| self.could_run(*agent, &row.shape)) => {
+                        Outlook::Possible
+                    }
+                    Outlook::Possible if !lost && (!known_before || row.shape.constraint.is_any()) => continue,
+                    Outlook::Hopeless | Outlook::Possible | Outlook::Unknown => self.outlook(&row.shape),
+                };
+                if std::mem::replace(&mut row.outlook, outlook) != outlook {
+                    self.touched.frameworks.push(*id);
+                }
+            }
+        }
+        self.questions.queues = queues;
+    }
+
+    /// Whether some agent could run one of the shape when empty. One pass over kinds of agents; where the shape asks for attributes, also
+    /// over the agents of the kinds that are large enough, until one is found.
+    pub(super) fn outlook(&self, shape: &Shape) -> Outlook {
+        let kinds = self.questions.kinds.iter().map(|(_, kind)| kind);
+        let fits = kinds.into_iter().any(|kind| {
+            let like = |agent: &AgentId| shape.constraint.matches(&AgentAttributes(&self.agents[agent]));
+            kind.stock.could_hold(shape) && (shape.constraint.is_any() || kind.members.iter().any(like))
+        });
+        match (fits, self.fleet_is_known()) {
+            (true, _) => Outlook::Possible,
+            (false, true) => Outlook::Hopeless,
+            (false, false) => Outlook::Unknown,
+        }
+    }
+
+    /// Whether this agent could run one of the shape when empty.
+    fn could_run(&self, agent: AgentId, shape: &Shape) -> bool {
+        let Some(state) = self.agents.get(&agent).filter(|state| state.status != AgentStatus::Gone) else {
+            return false;
+        };
+        let like = shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(state));
+        like && state.stock().could_hold(shape)
+    }
+
+    /// Whether there are agents, and all that are known have been heard in this term: what devices they have is not known before.
+    fn fleet_is_known(&self) -> bool {
+        self.questions.kinds.agents() > 0 && self.agents_missing() == 0
+    }
+
+    pub(super) fn agent_ref(&self, id: AgentId) -> AgentRef {
+        let name = self.agents.get(&id).map_or_else(|| Arc::from("?"), |agent| agent.record.name.clone());
+        AgentRef { id, name }
+    }
+}
+
+/// The master's agents, as classes get to know them.
+struct Machines<'a> {
+    agents: &'a BTreeMap<AgentId, Box<Agent>>,
+    /// Whether they are looked at as if nobody held anything of them.
+    empty: bool,
+}
+
+impl Fleet for Machines<'_> {
+    fn agents(&self) -> impl Iterator<Item = AgentId> {
+        self.agents.keys().copied()
+    }
+
+    fn print(&self, agent: AgentId) -> Option<Fingerprint> {
+        let agent = self.agents.get(&agent).filter(|agent| agent.status != AgentStatus::Gone)?;
+        Some(if self.empty { agent.kind_print() } else { agent.print() })
+    }
+
+    fn stock(&self, agent: AgentId) -> Stock {
+        let stock = self.agents[&agent].stock();
+        if self.empty { stock.emptied() } else { stock }
+    }
+}
+
+impl Agent {
+    /// What it has, for questions.
+    pub(super) fn stock(&self) -> Stock {
+        let slot = |entry: &DeviceEntry| Slot { device: entry.device.clone(), condition: condition(entry) };
+        Stock {
+            standing: self.standing(),
+            total: (*self.record.resources).clone(),
+            free: (*self.free).clone(),
+            locked: (*self.locked).clone(),
+            kept: self.kept.clone(),
+            devices: self.devices.values().map(slot).collect(),
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        match self.status {
+            AgentStatus::Active if self.is_usable() => Standing::Ready,
+            AgentStatus::Active => Standing::Degraded,
+            AgentStatus::Unreachable | AgentStatus::Gone => Standing::Unreachable,
+            AgentStatus::Disconnected | AgentStatus::Recovering => Standing::Away,
+        }
+    }
+
+    fn print(&self) -> Fingerprint {
+        let tag = |entry: &DeviceEntry| {
+            let id = &entry.device.id;
+            condition(entry) as u64 | share_of(&self.free, id) << 8 | share_of(&self.locked, id) << 24
+        };
+        let mut printer = Printer::default();
+        printer.put(&self.standing()).put(&self.kept).put_amounts(&self.record.resources);
+        printer.put_amounts(&self.free).put_amounts(&self.locked);
+        printer.put_devices(self.devices.values().map(|entry| (&*entry.device, tag(entry))));
+        printer.finish()
+    }
+
+    fn kind_print(&self) -> Fingerprint {
+        let mut printer = Printer::default();
+        printer.put_amounts(&self.record.resources);
+        printer.put_devices(self.devices.values().map(|entry| (&*entry.device, 0)));
+        printer.finish()
+    }
+}
+
+fn share_of(resources: &Resources, device: &DeviceId) -> u64 {
+    resources.device_shares().find(|(id, _)| *id == device).map_or(0, |(_, share)| u64::from(share.0))
+}
+
+pub(super) fn condition(entry: &DeviceEntry) -> Condition {
+    match &entry.state {
+        DeviceState::Allocated(_) => Condition::Held,
+        DeviceState::Sliced(_) if entry.state.holders().next().is_some() => Condition::Held,
+        DeviceState::Sliced(_) => Condition::Cleaning,
+        DeviceState::Cleaning { .. } => Condition::Cleaning,
+        DeviceState::Quarantined { .. } => Condition::Broken,
+        DeviceState::Free if !entry.device.health.is_usable() => Condition::Broken,
+        DeviceState::Free => Condition::Free,
+    }
+}
+
+#[cfg(test)]
+mod tests;
