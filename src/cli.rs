@@ -67,10 +67,6 @@ pub enum Command {
     Logs(Logs),
     /// Why a task or a framework waits.
     Why(Why),
-    /// When what waits will run.
-    When(Why),
-    /// What would help what waits to run, the smallest change first.
-    WhatWouldHelp(Why),
     /// The roles: what they hold, their shares and quotas.
     Roles(Query),
     /// What roles may hold at most, and what is kept for them.
@@ -78,6 +74,10 @@ pub enum Command {
     Quota(Quota),
     /// Set a role's weight in fair sharing.
     Weight(Weight),
+    /// When what waits will run.
+    When(Why),
+    /// What would help what waits to run, the smallest change first.
+    WhatWouldHelp(Why),
     /// End a task.
     Kill(Kill),
     /// Reserve resources of an agent for a role.
@@ -122,6 +122,9 @@ pub struct Dev {
     /// Where all state is kept.
     #[arg(long, env = "RIALTO_DEV_WORK_DIR", default_value = ".rialto", value_name = "DIR")]
     pub work_dir: PathBuf,
+    /// How tasks are kept apart, as for an agent.
+    #[arg(long, env = "RIALTO_DEV_LAUNCHER", default_value = "auto", value_name = "KIND")]
+    pub launcher: Launcher,
 }
 
 /// `rialto master`.
@@ -184,12 +187,43 @@ pub struct Agent {
     /// Where its devices come from: "glob:/dev/ttyUSB*,kind=dongle", or "fake:gpu,model=T4,memory=16GiB,count=2". May be repeated.
     #[arg(long = "device-source", env = "RIALTO_DEVICE_SOURCES", value_name = "SPEC", value_delimiter = ';')]
     pub device_sources: Vec<String>,
+    /// How tasks are kept apart: with cgroups, namespaces and device control (linux), as plain processes (process), or as far as the
+    /// kernel and this user allow (auto).
+    #[arg(long, env = "RIALTO_LAUNCHER", default_value = "auto", value_name = "KIND")]
+    pub launcher: Launcher,
+    /// Where cgroups are made, below the mount point of each hierarchy.
+    #[arg(long, env = "RIALTO_CGROUP_ROOT", default_value = "rialto", value_name = "PATH")]
+    pub cgroup_root: String,
+    /// A seccomp profile in Docker's JSON format: which system calls tasks may make. Without one, all.
+    #[arg(long, env = "RIALTO_SECCOMP_PROFILE", value_name = "FILE")]
+    pub seccomp_profile: Option<PathBuf>,
     /// How much of its cpus and memory is kept for tasks that hold its devices, in per cent; in equal parts for each device.
     #[arg(long, env = "RIALTO_DEVICE_HOST_SHARE", default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u16).range(0..=100))]
     pub device_host_share: u16,
     /// How to reach the master.
     #[command(flatten)]
     pub connect: Connect,
+}
+
+/// How an agent keeps tasks apart.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Launcher {
+    /// As far as the kernel and this user allow; what is missing is said.
+    Auto,
+    /// With cgroups, namespaces and device control, or not at all.
+    Linux,
+    /// As plain processes.
+    Process,
+}
+
+impl From<Launcher> for rialto_agent::LauncherKind {
+    fn from(launcher: Launcher) -> Self {
+        match launcher {
+            Launcher::Auto => Self::Auto,
+            Launcher::Linux => Self::Linux,
+            Launcher::Process => Self::Process,
+        }
+    }
 }
 
 /// `rialto run`.
@@ -616,6 +650,9 @@ pub struct BenchAgent {
     /// How many short tasks are run.
     #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub tasks: u32,
+    /// How the agent keeps tasks apart.
+    #[arg(long, default_value = "auto", value_name = "KIND")]
+    pub launcher: Launcher,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -626,6 +663,10 @@ pub struct BenchAgent {
 pub enum Sim {
     /// Run whole clusters under faults drawn from a seed.
     Faults(SimFaults),
+    /// Replay tasks on the nodes of a GPU cluster and see how much can be given out.
+    Fgd(crate::sim::args::SimFgd),
+    /// Two frameworks of different speed on one cell, under several ways to share it.
+    Twolevel(crate::sim::args::SimTwolevel),
 }
 
 /// `rialto sim faults`.

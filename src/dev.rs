@@ -49,7 +49,7 @@ pub async fn dev(args: Dev) -> anyhow::Result<()> {
     let (master, address) = start_master(&args, ended.clone()).await?;
     parts.spawn(master);
     for member in &MEMBERS {
-        parts.spawn(start_agent(member, &args.work_dir, &address, ended.clone())?);
+        parts.spawn(start_agent(member, &args, &address, ended.clone())?);
     }
     let web = crate::web::host(&args.work_dir, &address, ended.clone()).await?;
     parts.spawn(web);
@@ -114,17 +114,18 @@ async fn start_master(
 
 fn start_agent(
     member: &Member,
-    work_dir: &Path,
+    args: &Dev,
     master: &str,
     ended: watch::Receiver<Phase>,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + 'static> {
     let exe = std::env::current_exe().context("the path of this program")?;
-    let mut options = rialto_agent::Options::new(master, folder(work_dir, member.name)?, exe);
+    let mut options = rialto_agent::Options::new(master, folder(&args.work_dir, member.name)?, exe);
     member.name.clone_into(&mut options.name);
     options.resources = member.resources.parse().expect("the members' resources parse");
     options.device_sources = device_sources(&member.devices.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     options.attributes.insert("host".into(), Attribute::text("127.0.0.1"));
     options.on_stop = OnStop::EndTasks;
+    options.launcher = args.launcher.into();
     let name = member.name;
     Ok(async move {
         let run = rialto_agent::run(options, reached(ended, Phase::Agents));

@@ -103,17 +103,19 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Device(cli::Device::Clear(args)) => device::clear(args).await?,
         Command::Logs(query) => query::logs(query).await?,
         Command::Why(query) => query::why(query).await?,
-        Command::When(query) => query::when(query).await?,
-        Command::WhatWouldHelp(query) => query::what_would_help(query).await?,
         Command::Roles(query) => quota::roles(query).await?,
         Command::Quota(command) => quota::quota(command).await?,
         Command::Weight(args) => quota::weight(args).await?,
+        Command::When(query) => query::when(query).await?,
+        Command::WhatWouldHelp(query) => query::what_would_help(query).await?,
         Command::Kill(query) => query::kill(query).await?,
         Command::Ci(cli::Ci::Run(args)) => return ci::run(args).await,
         Command::Analytics(cli::Analytics::Run(args)) => return analytics::run(args).await,
         Command::Web(command) => return web::run(command).await,
         Command::Bench(which) => bench::bench(which).await?,
         Command::Sim(cli::Sim::Faults(args)) => return sim::faults(&args),
+        Command::Sim(cli::Sim::Fgd(args)) => return sim::fgd::run(&args),
+        Command::Sim(cli::Sim::Twolevel(args)) => return sim::twolevel::run(&args),
     }
     Ok(0)
 }

@@ -74,6 +74,12 @@ fn agent_options(args: &Agent) -> anyhow::Result<rialto_agent::Options> {
     options.attributes = attributes(&args.attributes)?;
     options.attributes.entry("host".into()).or_insert(host);
     options.device_sources = device_sources(&args.device_sources)?;
+    options.launcher = args.launcher.into();
+    options.cgroup_root.clone_from(&args.cgroup_root);
+    if let Some(path) = &args.seccomp_profile {
+        let profile = std::fs::read_to_string(path);
+        options.seccomp_profile = Some(profile.with_context(|| format!("--seccomp-profile {}", path.display()))?);
+    }
     options.host_share_milli = args.device_host_share * 10;
     if let Some(path) = args.connect.token() {
         let text = std::fs::read_to_string(&path).with_context(|| format!("token file {}", path.display()))?;

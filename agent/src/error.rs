@@ -36,6 +36,12 @@ pub enum AgentError {
     /// The token can't be sent.
     #[error("token: expected printable ASCII without white space")]
     Token,
+    /// Tasks can't be kept apart as was asked for.
+    #[error("launcher linux: {0}")]
+    Isolation(String),
+    /// The profile of system calls can't be used.
+    #[error("seccomp profile: {0}")]
+    Seccomp(#[from] crate::ProfileError),
     /// The master does not want this agent.
     #[error("the master refuses this agent: {0}")]
     Refused(Reject),

@@ -71,7 +71,7 @@ fn log_failure(path: &Path, result: io::Result<()>) {
     }
 }
 
-async fn blocking(work: impl FnOnce() + Send + 'static) {
+pub(crate) async fn blocking(work: impl FnOnce() + Send + 'static) {
     if tokio::task::spawn_blocking(work).await.is_err() {
         tracing::debug!("folders are left for the next start to remove");
     }

@@ -1,17 +1,14 @@
 //! Health checks of running tasks: what they try, and what is concluded.
 
 use std::net::Ipv4Addr;
-use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::time::Duration;
 
 use rialto_core::agent::{Finding, Input};
 use rialto_core::model::TaskKey;
-use rialto_proto::spec::{Check, CommandSpec, HealthCheck};
+use rialto_proto::spec::{Check, HealthCheck};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::Command;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::shell::Event;
@@ -25,18 +22,33 @@ pub(crate) struct Plan {
     pub(crate) check: HealthCheck,
     /// The task's ports, ascending.
     pub(crate) ports: Vec<u16>,
-    /// Of its command.
-    pub(crate) env: Vec<(String, String)>,
-    pub(crate) sandbox: PathBuf,
+}
+
+/// Asks the supervisor to run the command of a check where the task runs.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// The member's index in its group.
+    pub(crate) member: usize,
+    /// How long it may run.
+    pub(crate) timeout: Duration,
+    /// Whether it passed; dropped if that is not known.
+    pub(crate) reply: oneshot::Sender<bool>,
+}
+
+/// Who runs the commands of a member's checks.
+#[derive(Clone, Debug)]
+pub(crate) struct Runner {
+    pub(crate) member: usize,
+    pub(crate) requests: mpsc::Sender<Request>,
 }
 
 /// Checks a task for as long as it is polled, and says what is new.
-pub(crate) async fn watch(task: TaskKey, plan: Plan, events: mpsc::Sender<Event>) {
+pub(crate) async fn watch(task: TaskKey, plan: Plan, runner: Runner, events: mpsc::Sender<Event>) {
     let start = Instant::now();
     let mut story = Story { failures_max: plan.check.consecutive_failures, failures: 0, last: None };
     tokio::time::sleep(plan.check.delay).await;
     loop {
-        let passed = matches!(tokio::time::timeout(plan.check.timeout, attempt(&plan)).await, Ok(Ok(())));
+        let passed = matches!(tokio::time::timeout(plan.check.timeout, attempt(&plan, &runner)).await, Ok(Ok(())));
         let findings = story.conclude(passed, start.elapsed() < plan.check.grace);
         for finding in findings {
             let input = Input::Health { task: task.clone(), finding };
@@ -87,11 +99,11 @@ impl From<std::io::Error> for Failed {
     }
 }
 
-async fn attempt(plan: &Plan) -> Result<(), Failed> {
+async fn attempt(plan: &Plan, runner: &Runner) -> Result<(), Failed> {
     match &plan.check.check {
         Check::Tcp { port_index } => connect(plan, *port_index).await.map(drop),
         Check::Http { port_index, path } => get(connect(plan, *port_index).await?, path).await,
-        Check::Command(command) => run(command, plan).await,
+        Check::Command(_) => runner.run(plan.check.timeout).await,
     }
 }
 
@@ -124,40 +136,12 @@ fn status(answer: &[u8]) -> Option<u16> {
     rest.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-async fn run(command: &CommandSpec, plan: &Plan) -> Result<(), Failed> {
-    let mut process = match command {
-        CommandSpec::Argv(args) => {
-            let (program, args) = args.split_first().ok_or(Failed)?;
-            let mut process = Command::new(program);
-            process.args(args);
-            process
-        }
-        CommandSpec::Shell(line) => {
-            let mut process = Command::new("/bin/sh");
-            process.args(["-c", line]);
-            process
-        }
-    };
-    process.env_clear().envs(plan.env.iter().map(|(name, value)| (name, value))).current_dir(&plan.sandbox);
-    process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).kill_on_drop(true);
-    let mut child = process.spawn()?;
-    let mut group = KillGroup(child.id());
-    let status = child.wait().await?;
-    // Its number may be another's from now on.
-    group.0 = None;
-    if status.success() && status.signal().is_none() { Ok(()) } else { Err(Failed) }
-}
-
-/// Ends a check's processes when it is given up before it has ended.
-struct KillGroup(Option<u32>);
-
-impl Drop for KillGroup {
-    fn drop(&mut self) {
-        let pid = self.0.and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid {
-            // A group that is gone needs no signal.
-            let _gone = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-        }
+impl Runner {
+    async fn run(&self, timeout: Duration) -> Result<(), Failed> {
+        let (reply, passed) = oneshot::channel();
+        let request = Request { member: self.member, timeout, reply };
+        self.requests.send(request).await.map_err(|_| Failed)?;
+        if passed.await.unwrap_or(false) { Ok(()) } else { Err(Failed) }
     }
 }
 

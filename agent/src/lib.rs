@@ -8,12 +8,13 @@
 //! | `shell` | the loop |
 //! | `link`, `bulk`, `logs` | the connection to the master; logs and files on connections of their own |
 //! | `journal`, `work_dir`, `gc` | what is kept on disk |
-//! | `launcher`, [`supervisor`], `health` | task groups as processes, and how they are |
+//! | `launcher`, [`supervisor`], [`cgroup`], `health` | task groups as processes, and how they are |
 //! | `sources`, `detect` | devices and resources |
 //!
 //! Decoding, file system and processes are the business of other tasks and threads, each behind a bounded channel. An agent can be killed
 //! at any moment: supervisors and the journal outlive it, and the next agent of the same work directory carries on.
 
+pub mod cgroup;
 pub mod supervisor;
 
 mod bulk;
@@ -26,13 +27,16 @@ mod launcher;
 mod link;
 mod logs;
 mod options;
+mod seccomp;
 mod shell;
 mod sources;
 mod volumes;
 mod work_dir;
 
 pub use error::AgentError;
-pub use options::{OnStop, Options};
+pub use launcher::check_launcher;
+pub use options::{LauncherKind, OnStop, Options};
+pub use seccomp::ProfileError;
 pub use shell::run;
 pub use sources::{DeviceSource, SourceError};
 

@@ -30,6 +30,12 @@ pub struct Options {
     pub tls_ca: Option<Vec<u8>>,
     /// The `rialto` binary, for `supervise` and for tasks.
     pub supervisor_exe: PathBuf,
+    /// How tasks are kept apart.
+    pub launcher: LauncherKind,
+    /// Where cgroups are made, below the mount point of each hierarchy.
+    pub cgroup_root: String,
+    /// Which system calls contained tasks may make: a profile in Docker's JSON format. Without one, all.
+    pub seccomp_profile: Option<String>,
     /// What becomes of the tasks when the agent is asked to stop.
     pub on_stop: OnStop,
     /// How long the sandbox of a task that has ended is kept.
@@ -53,10 +59,25 @@ impl Options {
             token: None,
             tls_ca: None,
             supervisor_exe: supervisor_exe.into(),
+            launcher: LauncherKind::Auto,
+            cgroup_root: "rialto".to_owned(),
+            seccomp_profile: None,
             on_stop: OnStop::KeepTasks,
             sandbox_retention: Self::SANDBOX_RETENTION,
         }
     }
+}
+
+/// How tasks are kept apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LauncherKind {
+    /// With all that the kernel and this user allow; what is missing is said.
+    #[default]
+    Auto,
+    /// With cgroups, namespaces and device control, or not at all.
+    Linux,
+    /// As plain processes.
+    Process,
 }
 
 /// What becomes of the tasks when the agent is asked to stop.

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rialto_core::agent::{Agent, Config, Effect, Input, Journal, Record};
 use rialto_core::gate::{Gate, Outbox};
-use rialto_core::model::{Device, FromAgent, Launch, Reject, TaskId, TaskKey, Time, VolumeKey, WallTime};
+use rialto_core::model::{Attribute, Device, FromAgent, Launch, Reject, TaskId, TaskKey, Time, VolumeKey, WallTime};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::bulk::Files;
 use crate::journal::{self, Job, JournalFile, Writer, Written};
-use crate::launcher::{Group, Kill, Launcher, Order};
+use crate::launcher::{Group, Isolation, Kill, Launcher, Order};
 use crate::link::{Dialer, Epoch, Link, LinkEvent};
 use crate::sources::{self, DeviceSource};
 use crate::volumes::Age;
@@ -119,9 +119,18 @@ impl Shell {
         let path = work_dir.journal();
         let writer = Writer::start(file, tell).map_err(AgentError::io(&path))?;
         let layout = work_dir.layout();
+        let exe = options.supervisor_exe.canonicalize().map_err(AgentError::io(&options.supervisor_exe))?;
+        let mut isolation = Isolation::detect(options.launcher, &options.cgroup_root, layout.root(), &exe)?;
+        isolation.hide_volumes(options.resources.iter().filter_map(|(flavor, _)| flavor.disk_source.as_deref()));
+        if let Some(profile) = &options.seccomp_profile {
+            isolation.confine(profile, layout.root())?;
+        }
+        let mut attributes = options.attributes.clone();
+        attributes.entry("isolation".into()).or_insert_with(|| Attribute::text(&isolation.describe()));
         let launcher = Launcher {
             layout: layout.clone(),
-            exe: options.supervisor_exe.canonicalize().map_err(AgentError::io(&options.supervisor_exe))?,
+            exe,
+            isolation,
             path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned()),
             starting: Semaphore::new(std::thread::available_parallelism().map_or(4, |cpus| (2 * cpus.get()).max(4))),
             events: events.clone(),
@@ -129,7 +138,7 @@ impl Shell {
         let config = Config {
             name: options.name.as_str().into(),
             resources: detect::resources(&options.work_dir, &options.resources),
-            attributes: options.attributes.clone(),
+            attributes,
             host_share_milli: options.host_share_milli,
             origin: wall_clock(),
             seed: seed(),
@@ -203,6 +212,9 @@ impl Shell {
         let strays =
             runs.into_iter().filter(|leader| !known.contains(leader)).map(|leader| self.launcher.layout.run(&leader));
         self.jobs.spawn(gc::remove_strays(strays.collect()));
+        let cgroups = self.launcher.isolation.strays(&live);
+        let launcher = self.launcher.clone();
+        self.jobs.spawn(gc::blocking(move || launcher.isolation.clear_strays(&cgroups)));
     }
 
     fn devices_of(&self, launch: &Launch) -> BTreeMap<TaskId, Vec<Arc<Device>>> {
@@ -278,6 +290,7 @@ impl Shell {
             tracing::error!("the last records could not be written; what they tell is found again at the next start");
         }
         self.jobs.shutdown().await;
+        self.launcher.isolation.leave();
         let journal = self.work_dir.journal();
         drop(self.incoming);
         drop(self.writer);

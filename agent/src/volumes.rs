@@ -102,6 +102,11 @@ impl Volumes {
             .map_err(|error| format!("volume {volume}: expected room for a link at {path} in the sandbox: {error}"))
     }
 
+    /// Where the volume of a link lies.
+    pub(crate) fn target(&self, link: &Link) -> PathBuf {
+        self.path(&link.volume)
+    }
+
     fn path(&self, volume: &VolumeKey) -> PathBuf {
         self.root(volume).join("volumes/roles").join(folder_of(volume)).join(volume.id.as_str())
     }

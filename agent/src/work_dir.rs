@@ -97,6 +97,11 @@ impl Layout {
         self.sandboxes().join(task.framework.to_string()).join(task.task.as_str())
     }
 
+    /// The work directory.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     fn sandboxes(&self) -> PathBuf {
         self.root.join("sandboxes")
     }

@@ -1,5 +1,9 @@
 //! What a native task's body says: the command and how to run it. Core carries it as opaque bytes.
 
+mod containment;
+
+pub use containment::{ContainerSpec, Limits, MAX_RLIMITS, RLIMITS, Rlimit};
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +40,10 @@ pub struct TaskSpec {
     pub user: String,
     /// What its author wrote on it.
     pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    /// What it may use at most.
+    pub limits: Limits,
+    /// How it is kept apart.
+    pub container: ContainerSpec,
 }
 
 /// A command.
@@ -104,6 +112,8 @@ impl TaskSpec {
             health_check: None,
             user: String::new(),
             labels: BTreeMap::new(),
+            limits: Limits::default(),
+            container: ContainerSpec::default(),
         }
     }
 
@@ -146,6 +156,8 @@ impl Wire for TaskSpec {
             health_check: self.health_check.as_ref().map(Wire::to_wire),
             user: self.user.clone(),
             labels: to_labels(&self.labels),
+            limits: containment::limits_to_wire(&self.limits),
+            container: containment::container_to_wire(&self.container),
         }
     }
 
@@ -162,6 +174,8 @@ impl Wire for TaskSpec {
             health_check: spec.health_check.map(HealthCheck::from_wire).transpose().at("health_check")?,
             user: plain_text(&spec.user).at("user")?,
             labels: labels(spec.labels, "labels")?,
+            limits: containment::limits_from_wire(spec.limits).at("limits")?,
+            container: containment::container_from_wire(spec.container).at("container")?,
         })
     }
 }

@@ -243,7 +243,16 @@ fn task_specs() {
     refused(spoilt(v1::TaskSpec { env: vec![variable], ..good.clone() }), "env[0].name", "'='");
     let check =
         v1::HealthCheck { consecutive_failures: 1, interval_ms: 1, timeout_ms: 1, ..v1::HealthCheck::default() };
-    refused(spoilt(v1::TaskSpec { health_check: Some(check), ..good }), "health_check", "one of its kinds");
+    refused(spoilt(v1::TaskSpec { health_check: Some(check), ..good.clone() }), "health_check", "one of its kinds");
+    let limited =
+        |mem_mib| v1::TaskSpec { limits: Some(v1::TaskLimits { mem_mib, ..Default::default() }), ..good.clone() };
+    refused(spoilt(limited(u64::MAX)), "limits.mem_mib", "expected at most");
+    let rlimit = |name: &str, soft, hard| {
+        let rlimits = vec![v1::Rlimit { name: name.to_owned(), soft, hard }];
+        v1::TaskSpec { container: Some(v1::ContainerSpec { rlimits, ..Default::default() }), ..good.clone() }
+    };
+    refused(spoilt(rlimit("files", None, None)), "container.rlimits[0].name", "expected one of as, core");
+    refused(spoilt(rlimit("nofile", None, Some(1))), "container.rlimits[0].soft", "not above the hard one");
     refused(TaskSpec::from_body(&Body::new(&b"\xff"[..])), "body", "task specification");
 }
 

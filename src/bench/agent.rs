@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::cluster::{Master, Process};
 use super::probe::{Heard, Probe, Say};
 use super::{Build, Latencies, Machine, Percentiles, field_kib, read, thousandths};
-use crate::cli::BenchAgent;
+use crate::cli::{BenchAgent, Launcher};
 use crate::output;
 
 /// How many tasks are started one after the other on an agent that does nothing else.
@@ -59,7 +59,7 @@ struct Parameters {
 pub(super) async fn agent(args: &BenchAgent) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("a folder for master and agent")?;
     let begun = Instant::now();
-    let mut bench = Bench::start(folder.path()).await?;
+    let mut bench = Bench::start(folder.path(), args.launcher).await?;
     let cold_start = bench.cold_start(begun).await?;
     let singles = bench.singles().await?;
     let before = bench.agent.cpu()?;
@@ -103,10 +103,10 @@ struct Bench {
 }
 
 impl Bench {
-    async fn start(folder: &Path) -> anyhow::Result<Self> {
+    async fn start(folder: &Path, launcher: Launcher) -> anyhow::Result<Self> {
         let master = Master::start(folder).await?;
         let agent_dir = folder.canonicalize()?.join("agent");
-        let agent = master.start_agent(&agent_dir, AGENT_RESOURCES)?;
+        let agent = master.start_agent(&agent_dir, AGENT_RESOURCES, launcher)?;
         let (tell, heard) = mpsc::unbounded_channel(); // A few for each task.
         let role = Role::new("bench").context("a role")?;
         let options = Options::new(master.access("bench")?, "bench", [role.clone()]);
@@ -226,7 +226,11 @@ fn supervisors(agent_dir: &Path) -> anyhow::Result<Vec<u32>> {
 fn are_contained(agent: &Process, agent_dir: &Path) -> anyhow::Result<bool> {
     let cgroups = |pid: u32| read(format!("/proc/{pid}/cgroup"));
     let own = cgroups(agent.pid()?)?;
-    let tasks: Vec<String> = supervisors(agent_dir)?.into_iter().map(cgroups).collect::<anyhow::Result<_>>()?;
+    // A supervisor stays where the agent is; what it supervises does not.
+    let children = |pid: u32| read(format!("/proc/{pid}/task/{pid}/children"));
+    let lists = supervisors(agent_dir)?.into_iter().map(children).collect::<anyhow::Result<Vec<String>>>()?;
+    let pids = lists.iter().flat_map(|list| list.split_ascii_whitespace()).filter_map(|pid| pid.parse().ok());
+    let tasks: Vec<String> = pids.map(cgroups).collect::<anyhow::Result<_>>()?;
     Ok(tasks.iter().all(|task| *task != own))
 }
 

@@ -5,12 +5,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clap::ValueEnum;
 use rialto_sdk::Access;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use super::{field_kib, read};
+use crate::cli::Launcher;
 
 /// How long a process may take to say where it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -104,10 +106,12 @@ impl Master {
     }
 
     /// Starts an agent of it, with `resources`.
-    pub(super) fn start_agent(&self, work_dir: &Path, resources: &str) -> anyhow::Result<Process> {
+    pub(super) fn start_agent(&self, work_dir: &Path, resources: &str, launcher: Launcher) -> anyhow::Result<Process> {
         let mut command = rialto()?;
         command.args(["agent", "--name", "bench", "--resources", resources, "--master", &self.url, "--work-dir"]);
         command.arg(work_dir).arg("--token-file").arg(&self.token_file);
+        let launcher = launcher.to_possible_value().expect("every kind has a name");
+        command.args(["--launcher", launcher.get_name()]);
         Process::start("agent", command.stderr(Stdio::null()))
     }
 }

@@ -15,7 +15,7 @@ fn the_page_shows_agents_devices_with_their_holders_and_tasks() {
         println!("skipped: none of {} is installed", BROWSERS.join(", "));
         return;
     };
-    let cluster = Cluster::dev();
+    let cluster = Cluster::dev_of_processes();
     let observer = Observer::new(cluster.make_folder("observed"));
     let command = observer.command(0);
     let train =

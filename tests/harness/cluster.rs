@@ -53,6 +53,13 @@ impl Cluster {
         cluster
     }
 
+    /// `rialto dev`, ready, with tasks as plain processes: such that meet in files outside of their sandboxes.
+    pub(crate) fn dev_of_processes() -> Self {
+        let mut cluster = Self::nothing();
+        cluster.start_dev_with(&["--launcher", "process"]);
+        cluster
+    }
+
     /// A master and agents as separate processes, ready. They share no folder.
     pub(crate) fn start(agents: &[AgentSpec]) -> Self {
         let mut cluster = Self::nothing();
@@ -77,7 +84,12 @@ impl Cluster {
 
     /// Starts `rialto dev`, on the port that it had before if it did.
     pub(crate) fn start_dev(&mut self) {
+        self.start_dev_with(&[]);
+    }
+
+    fn start_dev_with(&mut self, options: &[&str]) {
         let mut command = self.command(&["dev", "--listen", &self.address, "--work-dir", &self.name_of("dev")]);
+        command.args(options);
         command.env_remove("RIALTO_MASTER");
         let mut dev = self.start_process("dev", &mut command);
         let url =
@@ -185,6 +197,8 @@ impl Cluster {
             command.env_remove(name);
         }
         command.args(args).current_dir(self.path("here")).env("RIALTO_MASTER", &self.address);
+        // Tasks of these tests meet in files, and tests look at their processes.
+        command.env("RIALTO_LAUNCHER", "process");
         if let Some(token) = &self.token {
             command.env("RIALTO_TOKEN_FILE", token);
         }

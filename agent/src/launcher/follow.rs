@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::{Group, Kill, blocking, remains};
+use crate::health;
 use crate::supervisor::client::{self, Liveness};
 use crate::supervisor::protocol::{
     Command, Frame, KillCause, Outcome, Snapshot, TaskEnd, TaskState, TaskStatus, Terminal,
@@ -31,6 +32,8 @@ impl Group {
         loop {
             if let Some(stream) = stream.take() {
                 self.follow(stream).await;
+                // Nobody answers these any more.
+                self.asked.clear();
             }
             match self.look().await {
                 Ok(Found::Finished(terminal)) => return self.finished(terminal).await,
@@ -56,6 +59,11 @@ impl Group {
                     Some(kill) => if stream.write_all(&command(kill)).await.is_err() { return },
                     None => open = false,
                 },
+                Some(request) = self.requests.recv() => {
+                    let line = check(&request);
+                    self.asked.insert(request.member, request.reply);
+                    if stream.write_all(&line).await.is_err() { return }
+                }
                 read = stream.read(&mut bytes) => match read {
                     Ok(0) | Err(_) => return,
                     Ok(len) => {
@@ -92,6 +100,12 @@ impl Group {
             }
             Frame::Task(status) => self.status(status).await,
             Frame::Finished(terminal) => self.finished(terminal).await,
+            Frame::Checked { task, passed } => {
+                if let Some(reply) = self.member(&task).and_then(|member| self.asked.remove(&member)) {
+                    // A check that was given up is not waited for.
+                    let _given_up = reply.send(passed);
+                }
+            }
             Frame::Refused { reason } => {
                 tracing::warn!(group = %self.tasks[0], "its supervisor refuses: {reason}");
                 self.refused = Some(reason);
@@ -135,7 +149,12 @@ impl Group {
                 self.status(status).await;
             }
         }
-        if let Err(error) = tokio::task::spawn_blocking(move || remains::kill(&directory)).await.unwrap_or(Ok(())) {
+        let (launcher, tasks) = (self.launcher.clone(), self.tasks.clone());
+        let clear = move || {
+            launcher.isolation.clear(&tasks);
+            remains::kill(&directory)
+        };
+        if let Err(error) = tokio::task::spawn_blocking(clear).await.unwrap_or(Ok(())) {
             tracing::error!(group = %self.tasks[0], "what its supervisor left behind can't be ended: {error}");
         }
         let log = client::log(&self.directory);
@@ -155,12 +174,18 @@ impl Group {
         found
     }
 
-    /// Takes the supervisor's exit status, so that it does not stay a zombie.
+    /// Takes the supervisor's exit status, so that it does not stay a zombie, and removes what it may not have had the time to remove.
     async fn reap(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // A status that can't be taken is one that was taken before.
-            let _reaped = tokio::task::spawn_blocking(move || child.wait()).await;
-        }
+        let (launcher, tasks, child) = (self.launcher.clone(), self.tasks.clone(), self.child.take());
+        let reap = move || {
+            if let Some(mut child) = child {
+                // A status that can't be taken is one that was taken before.
+                let _reaped = child.wait();
+            }
+            launcher.isolation.clear(&tasks);
+        };
+        // Cut short only when the agent stops; the next one looks for what is left.
+        let _stopping = tokio::task::spawn_blocking(reap).await;
     }
 
     fn member(&self, name: &str) -> Option<usize> {
@@ -195,9 +220,26 @@ fn adopt(stream: std::os::unix::net::UnixStream) -> std::io::Result<UnixStream> 
     UnixStream::from_std(stream)
 }
 
+fn check(request: &health::Request) -> Vec<u8> {
+    let timeout_ms = u32::try_from(request.timeout.as_millis()).unwrap_or(u32::MAX);
+    encode_command(&Command::Check { task: request.member.to_string(), timeout_ms })
+}
+
 fn command(kill: Kill) -> Vec<u8> {
     let grace_ms = u32::try_from(kill.grace.as_millis()).unwrap_or(u32::MAX);
     encode_command(&Command::Kill { task: Some(kill.member.to_string()), grace_ms: Some(grace_ms) })
+}
+
+fn memory_kills(end: &TaskEnd) -> bool {
+    end.cgroup.as_ref().and_then(|stats| stats.memory_kills).is_some_and(|kills| kills > 0)
+}
+
+fn over_memory(end: &TaskEnd) -> String {
+    let stats = end.cgroup.as_deref().copied().unwrap_or_default();
+    let mib =
+        |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1_048_576.0));
+    let (limit, peak) = (mib(stats.memory_limit_bytes), mib(stats.memory_peak_bytes));
+    format!("it needed more memory than its limit of {limit} MiB; it had {peak} MiB when it was killed")
 }
 
 fn end_of(end: TaskEnd) -> End {
@@ -208,6 +250,7 @@ fn end_of(end: TaskEnd) -> End {
         Outcome::FailedToStart { .. } => None,
     };
     match (end.killed, exit) {
+        (None, Some(exit)) if exit != Exit::Code(0) && memory_kills(&end) => End::MemoryLimit(over_memory(&end).into()),
         (None, Some(exit)) => End::Exited(exit),
         (Some(KillCause::TimedOut), _) => End::TimedOut,
         (Some(KillCause::GroupMember), _) => End::GroupEnded,

@@ -5,8 +5,12 @@
 //! and found again at any time; what counts is what the supervisor's folder says.
 
 mod follow;
+mod isolation;
 mod plan;
 mod remains;
+
+pub(crate) use isolation::Isolation;
+pub use isolation::check_launcher;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,12 +21,12 @@ use std::time::Duration;
 use rialto_core::agent::{End, Input};
 use rialto_core::model::{AgentId, Device, Launch, TaskId, TaskKey};
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::health;
 use crate::shell::Event;
-use crate::supervisor::client::{self, Liveness};
+use crate::supervisor::client::{self, Liveness, PidNamespace};
 use crate::supervisor::{protocol, resolve_user};
 use crate::volumes::{Link, Volumes};
 use crate::work_dir::{Boot, Layout};
@@ -42,6 +46,7 @@ pub(crate) struct Launcher {
     pub(crate) exe: PathBuf,
     /// `PATH` of tasks that set none.
     pub(crate) path: String,
+    pub(crate) isolation: Isolation,
     /// Bounds how many groups are being started at once.
     pub(crate) starting: Semaphore,
     pub(crate) events: mpsc::Sender<Event>,
@@ -72,7 +77,12 @@ pub(crate) struct Group {
     checks: Vec<Option<health::Plan>>,
     directory: PathBuf,
     kills: mpsc::Receiver<Kill>,
+    /// Checks that are to be run, and who waits for the answer, by member.
+    requests: mpsc::Receiver<health::Request>,
+    ask: mpsc::Sender<health::Request>,
+    asked: BTreeMap<usize, oneshot::Sender<bool>>,
     child: Option<Child>,
+    namespace: PidNamespace,
     /// Why the supervisor refused what it was told, if it did.
     refused: Option<String>,
 }
@@ -83,7 +93,22 @@ impl Group {
         let tasks: Vec<TaskKey> = order.launch.group.tasks.iter().map(|task| key(&task.id)).collect();
         let directory = launcher.layout.run(&tasks[0]);
         let members = tasks.iter().map(|_| Member::default()).collect();
-        Self { launcher, order, tasks, members, checks: Vec::new(), directory, kills, child: None, refused: None }
+        let (ask, requests) = mpsc::channel(tasks.len().max(1));
+        Self {
+            launcher,
+            order,
+            tasks,
+            members,
+            checks: Vec::new(),
+            directory,
+            kills,
+            requests,
+            ask,
+            asked: BTreeMap::new(),
+            child: None,
+            namespace: PidNamespace::Same,
+            refused: None,
+        }
     }
 
     /// Starts the group and stays with it until it has ended.
@@ -129,6 +154,7 @@ impl Group {
         match plan::plan(&self.launcher, &self.order, &self.tasks) {
             Ok(plan) => {
                 self.checks = plan.checks;
+                self.namespace = PidNamespace::of(&plan.spec);
                 Some(plan.spec)
             }
             Err(plan::PlanError { member, message }) => {
@@ -145,7 +171,9 @@ impl Group {
         let (exe, directory) = (self.launcher.exe.clone(), self.directory.clone());
         let mounts =
             Mounts { volumes: self.launcher.layout.volumes(), links: Volumes::links(&self.order.launch.group.tasks) };
-        let spawned = tokio::task::spawn_blocking(move || spawn(&exe, &directory, spec.as_ref(), &mounts)).await;
+        let namespace = self.namespace;
+        let spawned = move || spawn(&exe, &directory, namespace, spec.as_ref(), &mounts);
+        let spawned = tokio::task::spawn_blocking(spawned).await;
         let spawned = spawned.map_err(|_| "the agent is stopping".to_owned())??;
         self.child = Some(spawned.child);
         spawned.stream.set_nonblocking(true).map_err(|error| error.to_string())?;
@@ -158,7 +186,8 @@ impl Group {
         }
         let task = self.tasks[member].clone();
         if let Some(plan) = self.checks[member].take() {
-            let check = health::watch(task.clone(), plan, self.launcher.events.clone());
+            let runner = health::Runner { member, requests: self.ask.clone() };
+            let check = health::watch(task.clone(), plan, runner, self.launcher.events.clone());
             self.members[member].check = Some(tokio::spawn(check).abort_handle());
         }
         self.tell(Input::Running { task }).await;
@@ -204,13 +233,14 @@ struct Mounts {
 fn spawn(
     exe: &Path,
     directory: &Path,
+    namespace: PidNamespace,
     spec: Option<&protocol::Spec>,
     mounts: &Mounts,
 ) -> Result<client::Spawned, String> {
     if let Some(spec) = spec {
         prepare(directory, spec, mounts)?;
     }
-    client::spawn(exe, directory).map_err(|error| error.to_string())
+    client::spawn(exe, directory, namespace).map_err(|error| error.to_string())
 }
 
 fn prepare(directory: &Path, spec: &protocol::Spec, mounts: &Mounts) -> Result<(), String> {

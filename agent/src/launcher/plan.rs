@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rialto_core::model::{Device, ResourceName, Task, TaskKey};
-use rialto_proto::spec::{CommandSpec, TaskSpec};
+use rialto_proto::spec::{self, Check, CommandSpec, TaskSpec};
 
 use super::{Launcher, Order};
 use crate::health;
 use crate::supervisor::protocol::{self, CommandLine, Durability, LogLimits};
+use crate::volumes::Volumes;
 
 /// What is kept of each output unless the task says otherwise: five files of 10 MiB.
 const LOG_LIMITS: LogLimits = LogLimits { file_bytes: 10 << 20, keep: 4 };
@@ -30,14 +31,26 @@ pub(super) struct PlanError {
 }
 
 pub(super) fn plan(launcher: &Launcher, order: &Order, keys: &[TaskKey]) -> Result<Plan, PlanError> {
-    let mut spec =
-        protocol::Spec { version: protocol::VERSION, durability: Durability::ProcessLoss, tasks: Vec::new() };
+    let mut spec = protocol::Spec {
+        version: protocol::VERSION,
+        durability: Durability::ProcessLoss,
+        container: None,
+        tasks: Vec::new(),
+    };
     let mut checks = Vec::new();
     for (member, (task, key)) in order.launch.group.tasks.iter().zip(keys).enumerate() {
-        let planned = member_plan(launcher, order, task, key, member);
-        let (planned, check) = planned.map_err(|message| PlanError { member, message })?;
+        let refuse = |message| PlanError { member, message };
+        let body = TaskSpec::from_body(&task.body).map_err(|error| refuse(error.to_string()))?;
+        if member == 0 {
+            spec.container = launcher.isolation.container(&body.container).map_err(refuse)?;
+        }
+        let (planned, check) = member_plan(launcher, order, task, body, key, member).map_err(refuse)?;
         spec.tasks.push(planned);
         checks.push(check);
+    }
+    if let Some(namespaces) = spec.container.as_mut().and_then(|container| container.namespaces.as_mut()) {
+        let volumes = launcher.layout.volumes();
+        namespaces.shown.extend(Volumes::links(&order.launch.group.tasks).iter().map(|link| volumes.target(link)));
     }
     Ok(Plan { spec, checks })
 }
@@ -46,10 +59,10 @@ fn member_plan(
     launcher: &Launcher,
     order: &Order,
     task: &Task,
+    body: TaskSpec,
     key: &TaskKey,
     member: usize,
 ) -> Result<(protocol::TaskSpec, Option<health::Plan>), String> {
-    let body = TaskSpec::from_body(&task.body).map_err(|error| error.to_string())?;
     let sandbox = launcher.layout.sandbox(key);
     let ports: Vec<u64> = task.resources.ranges(&ResourceName::ports()).numbers().take(MAX_PORT_VARIABLES).collect();
     let devices = order.devices.get(&task.id).map(Vec::as_slice).unwrap_or_default();
@@ -58,11 +71,13 @@ fn member_plan(
     env.extend(identity_variables(launcher, order, key, &sandbox));
     env.extend(device_variables(devices));
     env.extend(port_variables(&ports));
+    let checked = body.health_check.as_ref().and_then(|health| match &health.check {
+        Check::Command(command) => Some(command_line(command.clone())),
+        Check::Http { .. } | Check::Tcp { .. } => None,
+    });
     let check = body.health_check.map(|check| health::Plan {
         check,
         ports: ports.iter().filter_map(|port| u16::try_from(*port).ok()).collect(),
-        env: env.clone(),
-        sandbox: sandbox.clone(),
     });
     let logs = body.log_limits.map_or(LOG_LIMITS, |limits| LogLimits {
         file_bytes: limits.bytes_per_file,
@@ -77,16 +92,31 @@ fn member_plan(
         max_run_ms: body.max_run.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         logs,
         user: user(&body.user, &order.launch.user)?,
+        cgroup: launcher.isolation.cgroup(task, key, &body.limits),
+        check: checked,
+        rlimits: body.container.rlimits.iter().map(rlimit).collect(),
+        devices: devices
+            .iter()
+            .flat_map(|device| device.nodes.iter().map(|node| Path::new(&**node).to_owned()))
+            .collect(),
     };
     Ok((spec, check))
 }
 
-/// The command, in the folder that the task wants. A relative one is made below the sandbox.
-fn command(command: CommandSpec, sandbox: &Path, working_dir: &str) -> CommandLine {
-    let command = match command {
+fn command_line(command: CommandSpec) -> CommandLine {
+    match command {
         CommandSpec::Argv(args) => CommandLine::Argv(args),
         CommandSpec::Shell(line) => CommandLine::Shell(line),
-    };
+    }
+}
+
+fn rlimit(limit: &spec::Rlimit) -> protocol::Rlimit {
+    protocol::Rlimit { name: limit.name.clone(), soft: limit.soft, hard: limit.hard }
+}
+
+/// The command, in the folder that the task wants. A relative one is made below the sandbox.
+fn command(command: CommandSpec, sandbox: &Path, working_dir: &str) -> CommandLine {
+    let command = command_line(command);
     if working_dir.is_empty() {
         return command;
     }

@@ -6,6 +6,7 @@ use rialto_proto::spec;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
+use crate::launcher::Isolation;
 use crate::work_dir::WorkDir;
 
 fn planned(body: Body) -> Result<Plan, PlanError> {
@@ -14,6 +15,7 @@ fn planned(body: Body) -> Result<Plan, PlanError> {
         layout: WorkDir::open(folder.path()).expect("it is free").layout(),
         exe: "/bin/true".into(),
         path: "/usr/bin:/bin".to_owned(),
+        isolation: Isolation::default(),
         starting: Semaphore::new(1),
         events: mpsc::channel(1).0,
     };

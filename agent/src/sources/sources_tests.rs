@@ -32,7 +32,7 @@ fn what_is_not_a_source_says_what_was_expected() {
     assert!(error("fake:gpu,model=a b").contains("model: expected"));
     assert!(error("glob:dev/loop*").contains("expected an absolute path"));
     assert!(error("glob:/dev/../x").contains("without empty parts and '..'"));
-    assert!(error("glob:/dev/loop*,mode=x").contains("mode: not known here"));
+    assert!(error("glob:/dev/loop*,colour=x").contains("colour: not known here"));
 }
 
 #[test]

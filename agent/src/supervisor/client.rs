@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use super::procfs::{self, Process};
 use super::protocol::{Identity, Snapshot, Spec, SpecError, Terminal};
-use super::store;
+use super::{store, sys};
 
 /// Why a directory cannot be written, read or started from.
 #[derive(Debug, Error)]
@@ -71,16 +71,38 @@ pub fn prepare(directory: &Path, spec: &Spec) -> Result<(), ClientError> {
     Ok(())
 }
 
+/// Where a supervisor is born.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PidNamespace {
+    /// In the agent's.
+    Same,
+    /// As the first process of a new one: when it ends, so does everything in it.
+    New,
+}
+
+impl PidNamespace {
+    /// What the spec asks for.
+    #[must_use]
+    pub fn of(spec: &Spec) -> Self {
+        let namespaces = spec.container.as_ref().and_then(|container| container.namespaces.as_ref());
+        if namespaces.is_some() { Self::New } else { Self::Same }
+    }
+}
+
 /// Spawns `exe supervise DIR`, detached from this process: it survives its end and its signals.
 ///
 /// # Errors
 /// The executable cannot be executed. What goes wrong later is a `Refused` frame, and lines in [`log`].
-pub fn spawn(exe: &Path, directory: &Path) -> Result<Spawned, ClientError> {
+pub fn spawn(exe: &Path, directory: &Path, namespace: PidNamespace) -> Result<Spawned, ClientError> {
     let (stream, theirs) = UnixStream::pair().map_err(at(directory))?;
     let mut command = Command::new(exe);
     command.arg("supervise").arg(directory).env_clear();
     command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = command.spawn().map_err(at(exe))?;
+    let child = match namespace {
+        PidNamespace::Same => command.spawn(),
+        PidNamespace::New => sys::spawn_first(&mut command),
+    };
+    let child = child.map_err(at(exe))?;
     Ok(Spawned { child, stream })
 }
 

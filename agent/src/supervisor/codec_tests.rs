@@ -9,6 +9,7 @@ fn snapshot() -> Frame {
         ended_unix_ms: 2,
         dropped_bytes: 3,
         usage: Usage { user_us: 4, system_us: 5, max_rss_kib: 6 },
+        cgroup: None,
     };
     let tasks = vec![TaskStatus { name: "a".to_owned(), state: TaskState::Ended(end) }];
     Frame::Snapshot(Snapshot { version: VERSION, pid: 7, tasks })

@@ -1,14 +1,18 @@
 //! The members of a group, and how they and everything below them are brought to an end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Signal, kill_process, kill_process_group};
+use seccompiler::BpfProgram;
 
+use super::contain::{self, Contained, Held};
 use super::logs::Stream;
 use super::procfs::{self, Process};
 use super::protocol::{KillCause, Outcome, Spec, TaskEnd, TaskSpec, TaskState, TaskStatus, Usage};
 use super::{spawn, sys};
+use crate::cgroup;
 
 /// Looks at the process tree in one round of killing: more than a tree that grows while it is killed needs, fewer than would starve the loop.
 const MAX_LOOKS: usize = 50;
@@ -26,6 +30,8 @@ pub(super) enum Children {
 pub(super) struct Member {
     pub(super) name: String,
     pub(super) streams: Vec<Stream>,
+    cgroup: Option<cgroup::Group>,
+    check: Option<Check>,
     grace: Duration,
     phase: Phase,
     killed: Option<KillCause>,
@@ -51,6 +57,13 @@ enum Phase {
     Ended(TaskEnd),
 }
 
+/// A check that runs.
+struct Check {
+    pid: i32,
+    /// When it is killed; `None` once it was.
+    until: Option<Instant>,
+}
+
 /// What the processes that outlive the main one have been told.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Leftovers {
@@ -67,10 +80,12 @@ enum Sentence {
 }
 
 impl Member {
-    fn new(spec: &TaskSpec) -> Self {
+    fn new(spec: &TaskSpec, cgroup: Option<cgroup::Group>) -> Self {
         Self {
             name: spec.name.clone(),
             streams: Vec::new(),
+            cgroup,
+            check: None,
             grace: Duration::from_millis(spec.grace_ms.into()),
             phase: Phase::Waiting,
             killed: None,
@@ -139,7 +154,15 @@ impl Member {
             ended_unix_ms: *ended_unix_ms,
             dropped_bytes: self.streams.iter().map(Stream::dropped_bytes).sum(),
             usage: *usage,
+            cgroup: self.cgroup.as_ref().map(|cgroup| Box::new(cgroup.stats())),
         })
+    }
+
+    /// Kills everything in its cgroup at once, however fast it forks, frozen or not.
+    fn kill_cgroup(&self) {
+        if let Some(Err(error)) = self.cgroup.as_ref().map(cgroup::Group::kill) {
+            super::store::note(&error.to_string());
+        }
     }
 
     fn sentence(&self, now: Instant) -> Sentence {
@@ -158,16 +181,28 @@ pub(super) struct Group {
     pub(super) members: Vec<Member>,
     /// Members whose state has changed since it was last told.
     changed: BTreeSet<usize>,
+    /// Checks that have ended since that was last told, and whether they passed.
+    checked: Vec<(usize, bool)>,
+    seccomp: Arc<[BpfProgram]>,
     sweep_at: Option<Instant>,
     rounds: u32,
     me: i32,
 }
 
 impl Group {
-    pub(super) fn new(spec: &Spec) -> Self {
-        let members = spec.tasks.iter().map(Member::new).collect();
+    pub(super) fn new(spec: &Spec, contained: Contained) -> Self {
+        let members =
+            spec.tasks.iter().zip(contained.cgroups).map(|(task, cgroup)| Member::new(task, cgroup)).collect();
         let me = rustix::process::getpid().as_raw_pid();
-        Self { members, changed: BTreeSet::new(), sweep_at: None, rounds: 0, me }
+        Self {
+            members,
+            changed: BTreeSet::new(),
+            checked: Vec::new(),
+            seccomp: contained.seccomp,
+            sweep_at: None,
+            rounds: 0,
+            me,
+        }
     }
 
     /// Starts the members in order, until one cannot be started.
@@ -176,7 +211,8 @@ impl Group {
             if !matches!(self.members[index].phase, Phase::Waiting) {
                 return;
             }
-            let started = spawn::start(task);
+            let started =
+                spawn::start(task, Held { cgroup: self.members[index].cgroup.as_ref(), seccomp: &self.seccomp });
             let now = Instant::now();
             match started {
                 Ok(started) => {
@@ -223,6 +259,36 @@ impl Group {
         }
     }
 
+    /// Starts the check of a member that runs, unless one runs already.
+    pub(super) fn check(
+        &mut self,
+        index: usize,
+        spec: &TaskSpec,
+        timeout: Duration,
+        now: Instant,
+    ) -> Result<(), String> {
+        let member = &mut self.members[index];
+        let Some(check) = &spec.check else { return Err(format!("task {}: it has no check", member.name)) };
+        if member.check.is_some() {
+            return Ok(());
+        }
+        let started = if member.running_pid().is_some() {
+            spawn::check(spec, check, Held { cgroup: member.cgroup.as_ref(), seccomp: &self.seccomp }).ok()
+        } else {
+            None
+        };
+        match started {
+            Some(pid) => member.check = Some(Check { pid, until: Some(now + timeout) }),
+            None => self.checked.push((index, false)),
+        }
+        Ok(())
+    }
+
+    /// Checks that have ended since the last call, and whether they passed.
+    pub(super) fn take_checked(&mut self) -> Vec<(usize, bool)> {
+        std::mem::take(&mut self.checked)
+    }
+
     /// Sends a signal to the process group of one member, or of all.
     pub(super) fn signal(&self, member: Option<usize>, signal: Signal) {
         for (index, target) in self.members.iter().enumerate() {
@@ -234,8 +300,14 @@ impl Group {
 
     /// A child was reaped: a main process, or an orphan that was inherited.
     pub(super) fn reaped(&mut self, pid: i32, outcome: Outcome, usage: Usage, now: Instant) {
+        let passed = outcome.is_success();
         if let Some(index) = self.members.iter().position(|member| member.running_pid() == Some(pid)) {
             self.end_main(index, outcome, usage, now);
+        }
+        let is_check = |member: &Member| member.check.as_ref().is_some_and(|check| check.pid == pid);
+        if let Some(index) = self.members.iter().position(is_check) {
+            let in_time = self.members[index].check.take().is_some_and(|check| check.until.is_some());
+            self.checked.push((index, in_time && passed));
         }
     }
 
@@ -253,10 +325,17 @@ impl Group {
         }
     }
 
-    /// Kills members that have run for too long.
+    /// Kills members and checks that have run for too long.
     pub(super) fn expire(&mut self, now: Instant) {
         for index in 0..self.members.len() {
             let member = &mut self.members[index];
+            if let Some(check) = member.check.as_mut().filter(|check| check.until.is_some_and(|until| until <= now)) {
+                check.until = None;
+                if let Some(pid) = sys::pid(check.pid) {
+                    // It is not reaped yet, so the number is its own.
+                    let _gone = kill_process_group(pid, Signal::KILL);
+                }
+            }
             if member.run_until.is_some_and(|until| until <= now) {
                 member.run_until = None;
                 if member.running_pid().is_some() && member.killed.is_none() {
@@ -269,7 +348,8 @@ impl Group {
     /// When [`Self::expire`] or [`Self::sweep`] has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let runs = self.members.iter().filter_map(|member| member.running_pid().and(member.run_until));
-        runs.chain(self.sweep_at).min()
+        let checks = self.members.iter().filter_map(|member| member.check.as_ref()?.until);
+        runs.chain(checks).chain(self.sweep_at).min()
     }
 
     fn sweep_by(&mut self, at: Instant) {
@@ -297,6 +377,8 @@ impl Group {
     /// One round over the process tree; answers how many processes were killed. Looks again until a look finds no process that is new, since
     /// a tree can grow while it is cut.
     fn execute(&self, now: Instant) -> usize {
+        let condemned = self.members.iter().filter(|member| member.sentence(now) == Sentence::Kill);
+        condemned.for_each(Member::kill_cgroup);
         let mut hit = BTreeSet::new();
         for look in 0..MAX_LOOKS {
             let before = hit.len();
@@ -331,13 +413,16 @@ impl Group {
         if ending().any(is_untold) { Sentence::Terminate } else { Sentence::Spare }
     }
 
-    /// Every process below this one with the member that it belongs to: by its process group, else by its parent's owner. `None` for an
-    /// orphan that has left its group, unless there is only one member.
+    /// Every process below this one with the member that it belongs to: by its cgroup, else by its process group, else by its parent's
+    /// owner. `None` for an orphan that has left its group, unless there is only one member, or each has a cgroup.
     fn owned_processes(&self) -> Vec<(Process, Option<usize>)> {
         let only = (self.members.len() == 1).then_some(0);
         let groups =
             self.members.iter().enumerate().filter_map(|(index, member)| Some((member.process_group()?, index)));
-        let groups: BTreeMap<i32, usize> = groups.collect();
+        let mut groups: BTreeMap<i32, usize> = groups.collect();
+        if only.is_none() {
+            groups.extend(self.by_cgroup());
+        }
         let mut owners: BTreeMap<i32, Option<usize>> = BTreeMap::new();
         let mut owned = Vec::new();
         for process in procfs::descendants(self.me) {
@@ -348,6 +433,17 @@ impl Group {
             owned.push((process, owner));
         }
         owned
+    }
+
+    fn by_cgroup(&self) -> impl Iterator<Item = (i32, usize)> + '_ {
+        let processes = |member: &Member| member.cgroup.as_ref().and_then(|cgroup| cgroup.processes().ok());
+        let members = self.members.iter().enumerate();
+        members.flat_map(move |(index, member)| processes(member).into_iter().flatten().map(move |pid| (pid, index)))
+    }
+
+    /// Removes the cgroups, when everything has ended.
+    pub(super) fn remove_cgroups(&self) {
+        contain::remove(self.members.iter().map(|member| &member.cgroup));
     }
 
     /// Members that have no process left while others still run. When a process could be anybody's, there are none.

@@ -38,11 +38,17 @@
 //! several tasks such an orphan cannot be told apart by owner once its ancestors are gone; while one lives, no member is reported as
 //! ended before the whole group is. Without a cgroup or a PID namespace, processes outlive the group only if the supervisor itself is
 //! killed with SIGKILL: the kernel then kills the main processes, but not their descendants.
+//!
+//! With a [`Container`](protocol::Container) in the spec, the supervisor is spawned as the first process of a PID namespace and makes the
+//! rest of it (`contain`) between the claim and the first command: a cgroup for each member, and mount, IPC and UTS namespaces for the
+//! group. What belongs to whom is then known by cgroup; SIGKILL goes to whole cgroups; and when the supervisor dies, the kernel ends
+//! everything in the namespace. The cgroups are removed after the end was told, or by the agent. The folder for `/tmp` is in `DIR`.
 
 pub mod client;
 pub mod protocol;
 
 mod codec;
+mod contain;
 mod group;
 mod logs;
 mod procfs;
@@ -53,5 +59,6 @@ mod store;
 mod sys;
 
 pub use codec::{DecodeError, FrameDecoder, encode_command};
+pub(crate) use contain::probe as probe_namespaces;
 pub use run::main;
 pub(crate) use spawn::resolve_user;

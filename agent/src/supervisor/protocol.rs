@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::cgroup::{Hierarchies, Limits, Stats};
+
 /// Version of every format in this file.
 pub const VERSION: u32 = 1;
 /// Most tasks in a group.
@@ -30,8 +32,84 @@ pub struct Spec {
     /// How far an end must have reached the disk before it is told.
     #[serde(default)]
     pub durability: Durability,
+    /// How the group is kept apart from the machine; absent: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
     /// The members: at least one, at most [`MAX_TASKS`]; they live and die together.
     pub tasks: Vec<TaskSpec>,
+}
+
+/// How a group is kept apart from the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Container {
+    /// Where the cgroups of the members are made.
+    pub cgroups: Hierarchies,
+    /// Absent: it sees the machine's own. Else the supervisor is spawned as the first process of a PID namespace
+    /// ([`PidNamespace::New`](super::client::PidNamespace)).
+    #[serde(default)]
+    pub namespaces: Option<Namespaces>,
+    /// The file with the programs that say which system calls may be made; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<PathBuf>,
+}
+
+/// The group's namespaces: PID, mount, IPC and UTS always.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Namespaces {
+    /// Folders of which the group sees nothing but what is shown.
+    pub hidden: Vec<PathBuf>,
+    /// Files and folders that it sees though they lie in a hidden folder or in `/tmp`; sandboxes are always shown.
+    pub shown: Vec<PathBuf>,
+    /// How it sees the machine's files.
+    pub root: Root,
+    /// How it sees the network.
+    pub network: Network,
+}
+
+/// How a group sees the machine's files. Its sandboxes and `/tmp` can always be written to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Root {
+    /// As its users may.
+    #[default]
+    Shared,
+    /// Nothing can be written.
+    ReadOnly,
+}
+
+/// How a group sees the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// The machine's.
+    #[default]
+    Host,
+    /// None but a loopback of its own.
+    Private,
+}
+
+/// A limit of each process of a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rlimit {
+    /// As in `RLIMIT_NOFILE`, lower case.
+    pub name: String,
+    /// What holds at first; absent is no limit.
+    pub soft: Option<u64>,
+    /// To what it may be raised; absent is no limit.
+    pub hard: Option<u64>,
+}
+
+/// A member's cgroup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CgroupSpec {
+    /// Unique on the agent, and safe as a file name.
+    pub name: String,
+    /// What it may use.
+    pub limits: Limits,
 }
 
 /// How far an end must have reached the disk before it is told.
@@ -68,6 +146,18 @@ pub struct TaskSpec {
     /// Who runs it: a name of `/etc/passwd`, `UID`, or `UID:GID`. Absent: the supervisor's own user.
     #[serde(default)]
     pub user: Option<String>,
+    /// Its cgroup, if the group has a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<CgroupSpec>,
+    /// The device nodes that it may open beside those that everybody may, if the group has a container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<PathBuf>,
+    /// Limits of each of its processes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rlimits: Vec<Rlimit>,
+    /// What [`Command::Check`] runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CommandLine>,
 }
 
 /// What to execute.
@@ -143,6 +233,9 @@ impl TaskSpec {
         if matches!(&self.command, CommandLine::Argv(argv) if argv.first().is_none_or(String::is_empty)) {
             return Err(("command.argv", "expected at least the program"));
         }
+        if self.cgroup.as_ref().is_some_and(|cgroup| cgroup.name.is_empty() || cgroup.name.contains('/')) {
+            return Err(("cgroup.name", "expected a file name"));
+        }
         if self.env.iter().any(|(key, _)| key.is_empty() || key.contains(['=', '\0'])) {
             return Err(("env", "expected names without '=' and not empty"));
         }
@@ -194,7 +287,7 @@ pub enum TaskState {
     Waiting,
     /// Its command has been executed.
     Running {
-        /// Main process, and its process group.
+        /// Main process, and its process group, as the supervisor sees them.
         pid: i32,
         /// Wall clock in milliseconds since 1970.
         started_unix_ms: u64,
@@ -223,6 +316,9 @@ pub struct TaskEnd {
     pub dropped_bytes: u64,
     /// What the main process and the descendants that it waited for used.
     pub usage: Usage,
+    /// What its cgroup has used, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Box<Stats>>,
 }
 
 impl TaskEnd {
@@ -294,7 +390,7 @@ pub struct Usage {
 pub struct Snapshot {
     /// Always [`VERSION`].
     pub version: u32,
-    /// The supervisor's process id.
+    /// The supervisor's process id, as the agent sees it.
     pub pid: i32,
     /// The members in the order of the spec.
     pub tasks: Vec<TaskStatus>,
@@ -330,6 +426,13 @@ pub enum Frame {
     Task(TaskStatus),
     /// Everything has ended and the record is durable; the supervisor exits.
     Finished(Terminal),
+    /// A check has ended.
+    Checked {
+        /// The member's name.
+        task: String,
+        /// Whether it exited with 0, in time.
+        passed: bool,
+    },
     /// A command was not carried out, or the spec cannot be run at all.
     Refused {
         /// What was wrong.
@@ -348,6 +451,14 @@ pub enum Command {
         task: Option<String>,
         /// Instead of the spec's; 0 is SIGKILL at once.
         grace_ms: Option<u32>,
+    },
+    /// Runs the check of a member as the member runs: as its user, in its container, with its environment and folder. Answered by
+    /// [`Frame::Checked`]; while one runs, no second is started.
+    Check {
+        /// The member.
+        task: String,
+        /// It is killed when it runs longer than this, in milliseconds.
+        timeout_ms: u32,
     },
     /// Sends a signal to the process group of one member, or of all.
     Signal {

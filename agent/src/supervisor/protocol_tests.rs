@@ -10,9 +10,13 @@ fn spec(change: impl FnOnce(&mut TaskSpec)) -> Spec {
         max_run_ms: None,
         logs: LogLimits { file_bytes: 1, keep: 0 },
         user: None,
+        cgroup: None,
+        devices: Vec::new(),
+        rlimits: Vec::new(),
+        check: None,
     };
     change(&mut task);
-    Spec { version: VERSION, durability: Durability::default(), tasks: vec![task] }
+    Spec { version: VERSION, durability: Durability::default(), container: None, tasks: vec![task] }
 }
 
 fn refusal(change: impl FnOnce(&mut TaskSpec)) -> String {

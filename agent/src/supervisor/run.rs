@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, Mode};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde::Serialize;
 use thiserror::Error;
 
 use super::codec::encode;
+use super::contain::{self, ContainError};
 use super::group::{Children, Group, Member, unix_ms};
 use super::logs::CHUNK_BYTES;
 use super::protocol::{
@@ -40,6 +41,8 @@ enum SetupError {
     Json(#[from] serde_json::Error),
     #[error("spec.json: {0}")]
     Spec(#[from] SpecError),
+    #[error("container: {0}")]
+    Contain(#[from] ContainError),
 }
 
 /// Runs `rialto supervise DIR`: returns when the group has ended. To be called first in `main`, when nothing has been opened or spawned.
@@ -91,6 +94,8 @@ struct Supervisor {
     buffer: Vec<u8>,
     record_retry_at: Option<Instant>,
     settle: Settle,
+    /// This process, as the agent knows it.
+    pid: i32,
 }
 
 /// Whether processes have ended since members were last looked at.
@@ -115,19 +120,20 @@ impl Supervisor {
         let signals = sys::signal_descriptor().map_err(step("signals"))?;
         let directory = std::env::args_os().nth(2).map(PathBuf::from).ok_or(SetupError::Usage)?;
         detach(&directory).map_err(step("directory"))?;
-        let spec: Spec = serde_json::from_slice(&fs::read(store::SPEC).map_err(step(store::SPEC))?)?;
-        spec.validate()?;
-        store::claim().map_err(step(store::PID))?;
+        let spec = read_spec()?;
+        let pid = store::claim().map_err(step(store::PID))?;
         let server = Server::bind().map_err(step(store::SOCKET))?;
+        let contained = contain::enter(&spec)?;
         let mut supervisor = Self {
             signals: File::from(signals),
             server,
-            group: Group::new(&spec),
+            group: Group::new(&spec, contained),
             durability: spec.durability,
             children: Children::Some,
             buffer: vec![0; CHUNK_BYTES],
             record_retry_at: None,
             settle: Settle::Done,
+            pid,
         };
         if let Some(first) = first.take() {
             supervisor.greet(first);
@@ -149,6 +155,7 @@ impl Supervisor {
             }
             if let Some(terminal) = self.finish(now) {
                 self.server.broadcast(&Frame::Finished(terminal));
+                self.group.remove_cgroups();
                 self.server.finish(FAREWELL);
                 return Ok(());
             }
@@ -229,7 +236,7 @@ impl Supervisor {
 
     fn snapshot(&self) -> Snapshot {
         let tasks = self.group.members.iter().map(Member::status).collect();
-        Snapshot { version: VERSION, pid: rustix::process::getpid().as_raw_pid(), tasks }
+        Snapshot { version: VERSION, pid: self.pid, tasks }
     }
 
     fn take_signals(&mut self) {
@@ -239,8 +246,10 @@ impl Supervisor {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) => return note(&format!("signals: {error}")),
         };
-        for signal in sys::signal_numbers(&records[..count]) {
-            if signal == Signal::TERM.as_raw().unsigned_abs() {
+        // In a namespace of its own, this process obeys those outside and not the tasks inside.
+        let is_first = rustix::process::getpid() == Pid::INIT;
+        for (signal, sender) in sys::signals(&records[..count]) {
+            if signal == Signal::TERM.as_raw().unsigned_abs() && (sender == 0 || !is_first) {
                 self.group.kill(None, KillCause::Shutdown, None, Instant::now());
             } else if signal == Signal::CHILD.as_raw().unsigned_abs() {
                 self.reap();
@@ -271,6 +280,13 @@ impl Supervisor {
                 let grace = grace_ms.map(|ms| Duration::from_millis(ms.into()));
                 self.group.kill(blamed, KillCause::Requested, grace, now);
             }
+            Command::Check { task, timeout_ms } => {
+                let index = self.find(Some(&task))?.ok_or("task: expected a name")?;
+                // It is not kept in memory, because environments can be large.
+                let spec = read_spec().map_err(|error| error.to_string())?;
+                let timeout = Duration::from_millis(timeout_ms.into());
+                self.group.check(index, &spec.tasks[index], timeout, now)?;
+            }
             Command::Signal { task, signal } => {
                 let target = self.find(task.as_deref())?;
                 let signal = Signal::from_named_raw(signal)
@@ -292,6 +308,10 @@ impl Supervisor {
         if self.settle == Settle::Due && self.may_record(now) {
             self.settle = Settle::Done;
             self.settle(now);
+        }
+        for (index, passed) in self.group.take_checked() {
+            let task = self.group.members[index].name.clone();
+            self.server.broadcast(&Frame::Checked { task, passed });
         }
         let changes = self.group.take_changes();
         if changes.is_empty() {
@@ -362,6 +382,13 @@ impl Supervisor {
         }
         result.is_ok()
     }
+}
+
+fn read_spec() -> Result<Spec, SetupError> {
+    let content = fs::read(store::SPEC).map_err(|error| SetupError::Io(store::SPEC, error))?;
+    let spec: Spec = serde_json::from_slice(&content)?;
+    spec.validate()?;
+    Ok(spec)
 }
 
 /// Leaves everything of the agent's behind: its session, working directory, standard streams and file mode mask.

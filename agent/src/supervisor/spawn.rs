@@ -5,11 +5,16 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
+use rustix::process::{Resource, Rlimit, getrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
+
+use super::contain::{Entry, Held};
 use super::logs::{RotatedLog, Stream};
-use super::protocol::{CommandLine, MAX_ERROR_BYTES, Outcome, TaskSpec};
+use super::protocol::{self, CommandLine, MAX_ERROR_BYTES, Outcome, TaskSpec};
 use super::sys;
+use crate::cgroup::{self, Birth};
 
 /// A main process that has been executed.
 pub(super) struct Started {
@@ -17,17 +22,16 @@ pub(super) struct Started {
     pub(super) streams: Vec<Stream>,
 }
 
-/// Executes the command of a task. The result comes after `exec`, so a failure is the command's own and not a late exit code.
-pub(super) fn start(spec: &TaskSpec) -> Result<Started, Outcome> {
+/// Executes the command of a task, in its cgroup. The result comes after `exec`, so a failure is the command's own and not a late exit
+/// code.
+pub(super) fn start(spec: &TaskSpec, held: Held<'_>) -> Result<Started, Outcome> {
     let sandbox = format!("sandbox {:?}", spec.sandbox);
     let directory = OwnedFd::from(open_directory(&spec.sandbox).map_err(failed(&sandbox))?);
     let second = directory.try_clone().map_err(failed(&sandbox))?;
-    let mut command = command(spec)?;
-    let program = format!("command {:?}", command.get_program());
-    let mut child = command.spawn().map_err(failed(&program))?;
-    let pid = i32::try_from(child.id()).expect("the kernel's process ids fit");
-    let out: ChildStdout = child.stdout.take().expect("was asked to be a pipe");
-    let err: ChildStderr = child.stderr.take().expect("was asked to be a pipe");
+    let (out, their_out) = pipe().map_err(failed("pipe"))?;
+    let (err, their_err) = pipe().map_err(failed("pipe"))?;
+    let outputs = || Ok((Stdio::from(their_out.try_clone()?), Stdio::from(their_err.try_clone()?)));
+    let pid = spawn(&spec.command, spec, held, outputs)?;
     let streams = [
         Stream::new(out, RotatedLog::new(directory, "stdout", spec.logs)),
         Stream::new(err, RotatedLog::new(second, "stderr", spec.logs)),
@@ -36,13 +40,54 @@ pub(super) fn start(spec: &TaskSpec) -> Result<Started, Outcome> {
     Ok(Started { pid, streams: streams.into_iter().flatten().collect() })
 }
 
+/// Executes the check of a task as the task is executed; its output goes nowhere.
+pub(super) fn check(spec: &TaskSpec, check: &CommandLine, held: Held<'_>) -> Result<i32, Outcome> {
+    spawn(check, spec, held, || Ok((Stdio::null(), Stdio::null())))
+}
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}
+
+/// Executes a command in a cgroup: born there where the kernel can do that, else entering it first.
+fn spawn(
+    line: &CommandLine,
+    spec: &TaskSpec,
+    held: Held<'_>,
+    outputs: impl Fn() -> io::Result<(Stdio, Stdio)>,
+) -> Result<i32, Outcome> {
+    let ready = |birth| {
+        let mut command = command(line, spec, held, birth)?;
+        let (out, err) = outputs().map_err(failed("pipe"))?;
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        Ok(command)
+    };
+    if let Some(cradle) = held.cgroup.and_then(cgroup::Group::cradle) {
+        let mut command = ready(Birth::Inside)?;
+        match sys::spawn_into(&mut command, cradle) {
+            Ok(spawned) => return spawned.map_err(failed(&program(&command))),
+            // Not in this kernel, or not allowed to this process.
+            // Not in this kernel, or not allowed to this process: it enters instead.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL | libc::EPERM)) => {}
+            Err(error) => return Err(failed("clone")(error)),
+        }
+    }
+    let mut command = ready(Birth::Outside)?;
+    let child = command.spawn().map_err(failed(&program(&command)))?;
+    Ok(i32::try_from(child.id()).expect("the kernel's process ids fit"))
+}
+
+fn program(command: &Command) -> String {
+    format!("command {:?}", command.get_program())
+}
+
 fn open_directory(path: &Path) -> io::Result<File> {
     let directory = File::open(path)?;
     if directory.metadata()?.is_dir() { Ok(directory) } else { Err(io::ErrorKind::NotADirectory.into()) }
 }
 
-fn command(spec: &TaskSpec) -> Result<Command, Outcome> {
-    let mut command = match &spec.command {
+fn command(line: &CommandLine, spec: &TaskSpec, held: Held<'_>, birth: Birth) -> Result<Command, Outcome> {
+    let mut command = match line {
         CommandLine::Argv(argv) => {
             let (program, arguments) = argv.split_first().expect("the spec was validated");
             let mut command = Command::new(program);
@@ -57,13 +102,51 @@ fn command(spec: &TaskSpec) -> Result<Command, Outcome> {
     };
     command.env_clear().envs(spec.env.iter().map(|(key, value)| (key, value)));
     command.current_dir(&spec.sandbox).process_group(0);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    if let Some(user) = &spec.user {
-        let (uid, gid) = resolve_user(user).map_err(failed(&format!("user {user:?}")))?;
-        command.uid(uid).gid(gid);
-    }
-    sys::clear_child(&mut command);
+    let resolve = |user: &String| resolve_user(user).map_err(failed(&format!("user {user:?}")));
+    let user = spec.user.as_ref().map(resolve).transpose()?;
+    let rlimits = rlimits(&spec.rlimits)?;
+    let entry = Entry { user, rlimits, ..Entry::new(held, birth).map_err(failed("cgroup"))? };
+    sys::clear_child(&mut command, entry);
     Ok(command)
+}
+
+/// Limits that this process can set. The kernel's answer between fork and exec would not name them.
+fn rlimits(limits: &[protocol::Rlimit]) -> Result<Vec<(Resource, Rlimit)>, Outcome> {
+    let raises = capabilities(None).is_ok_and(|own| own.effective.contains(CapabilitySet::SYS_RESOURCE));
+    let known = |limit: &protocol::Rlimit| {
+        let name = format!("rlimit {}", limit.name);
+        let unknown = || io::Error::new(io::ErrorKind::InvalidInput, "expected the name of a limit of this system");
+        let resource = resource(&limit.name).ok_or_else(unknown).map_err(failed(&name))?;
+        let highest = getrlimit(resource).maximum;
+        if !raises && highest.is_some_and(|highest| limit.hard.is_none_or(|hard| hard > highest)) {
+            let message =
+                format!("expected at most {}, which this supervisor can't raise", highest.unwrap_or_default());
+            return Err(failed(&name)(io::Error::new(io::ErrorKind::PermissionDenied, message)));
+        }
+        Ok((resource, Rlimit { current: limit.soft, maximum: limit.hard }))
+    };
+    limits.iter().map(known).collect()
+}
+
+fn resource(name: &str) -> Option<Resource> {
+    Some(match name {
+        "as" => Resource::As,
+        "core" => Resource::Core,
+        "cpu" => Resource::Cpu,
+        "data" => Resource::Data,
+        "fsize" => Resource::Fsize,
+        "locks" => Resource::Locks,
+        "memlock" => Resource::Memlock,
+        "msgqueue" => Resource::Msgqueue,
+        "nice" => Resource::Nice,
+        "nofile" => Resource::Nofile,
+        "nproc" => Resource::Nproc,
+        "rss" => Resource::Rss,
+        "rtprio" => Resource::Rtprio,
+        "sigpending" => Resource::Sigpending,
+        "stack" => Resource::Stack,
+        _ => return None,
+    })
 }
 
 /// `UID`, `UID:GID`, or a name of `/etc/passwd`; an id without a group gets the group of the same number.

@@ -22,17 +22,20 @@ pub(super) const LOG: &str = "supervisor.log";
 const LOG_BYTES: u64 = 64 * 1024;
 
 /// Claims the directory for this process: fails with `AlreadyExists` if any supervisor ever did, so that no task is started twice.
-pub(super) fn claim() -> io::Result<()> {
-    let identity = serde_json::to_vec(&identity()?).map_err(io::Error::other)?;
-    let temporary = format!("{PID}.{}", std::process::id());
-    write_file(Path::new(&temporary), &identity)?;
+/// Answers the process id by which the agent knows it.
+pub(super) fn claim() -> io::Result<i32> {
+    let identity = identity()?;
+    let content = serde_json::to_vec(&identity).map_err(io::Error::other)?;
+    let temporary = format!("{PID}.{}", identity.pid);
+    write_file(Path::new(&temporary), &content)?;
     let claimed = fs::hard_link(&temporary, PID);
     fs::remove_file(&temporary)?;
-    claimed
+    claimed.map(|()| identity.pid)
 }
 
 fn identity() -> io::Result<Identity> {
-    let pid = rustix::process::getpid().as_raw_pid();
+    // Not `getpid`, which is 1 in a namespace of its own.
+    let pid = fs::read_link("/proc/self")?.to_string_lossy().parse().map_err(io::Error::other)?;
     let own = Process::read(pid).ok_or_else(|| io::Error::other("/proc is not mounted or not readable"))?;
     Ok(Identity { version: VERSION, pid, start_ticks: own.start_ticks, boot_id: procfs::boot_id()? })
 }

@@ -2,18 +2,24 @@
 
 #![expect(
     unsafe_code,
-    reason = "signalfd, wait4, close_range, malloc_trim and a step between fork and exec have no safe wrapper"
+    reason = "signalfd, wait4, close_range, malloc_trim, unshare, mount_setattr, clone3, an ioctl and a step between fork and exec have no safe wrapper"
 )]
 
+use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Child, Command};
 use std::ptr;
 
-use rustix::process::{Pid, Signal};
+use rustix::fs::CWD;
+use rustix::process::{Gid, Pid, Signal, Uid};
+use rustix::thread::{UnshareFlags, set_thread_gid, set_thread_groups, set_thread_uid};
 
+use super::contain::Entry;
 use super::protocol::{Outcome, Usage};
 
 /// Closes every descriptor above standard error, so that nothing of the agent's (sockets, locks) is held by a process that outlives it.
@@ -54,10 +60,12 @@ pub(super) fn signal_descriptor() -> io::Result<OwnedFd> {
 /// Size of one record read from [`signal_descriptor`].
 pub(super) const SIGNAL_RECORD_BYTES: usize = size_of::<libc::signalfd_siginfo>();
 
-/// The signals in what was read from [`signal_descriptor`].
-pub(super) fn signal_numbers(records: &[u8]) -> impl Iterator<Item = u32> + '_ {
-    let number = |record: &[u8]| u32::from_ne_bytes([record[0], record[1], record[2], record[3]]);
-    records.chunks_exact(SIGNAL_RECORD_BYTES).map(number)
+/// The signals in what was read from [`signal_descriptor`], and who sent each: 0 is a process outside of this one's namespace.
+pub(super) fn signals(records: &[u8]) -> impl Iterator<Item = (u32, u32)> + '_ {
+    let number =
+        |record: &[u8], at: usize| u32::from_ne_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
+    let sender = std::mem::offset_of!(libc::signalfd_siginfo, ssi_pid);
+    records.chunks_exact(SIGNAL_RECORD_BYTES).map(move |record| (number(record, 0), number(record, sender)))
 }
 
 /// What [`reap`] found.
@@ -101,8 +109,8 @@ fn to_usage(usage: &libc::rusage) -> Usage {
     }
 }
 
-/// Lets a command start with no signal blocked, and the kernel kill it when this process dies.
-pub(super) fn clear_child(command: &mut Command) {
+/// Lets a command take the steps of its entry, start with no signal blocked, and be killed by the kernel when this process dies.
+pub(super) fn clear_child(command: &mut Command, entry: Entry) {
     let parent = rustix::process::getpid();
     let step = move || {
         let mut none = MaybeUninit::<libc::sigset_t>::uninit();
@@ -114,12 +122,152 @@ pub(super) fn clear_child(command: &mut Command) {
         if result != 0 {
             return Err(io::Error::last_os_error());
         }
+        // Before the next: a process that becomes another user forgets what is to happen when its parent dies.
+        entry.take()?;
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         // The parent may have died before the request was made.
-        if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
+        if rustix::process::getppid() != Some(parent) {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        // Last: the steps before may make calls that the command may not.
+        entry.confine()
     };
     // SAFETY: between fork and exec the closure only makes system calls; it neither allocates nor takes a lock.
     unsafe { command.pre_exec(step) };
+}
+
+/// Makes this process, which has only one thread, an ordinary process of a user.
+pub(super) fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    set_thread_groups(&[])?;
+    set_thread_gid(Gid::from_raw(gid))?;
+    set_thread_uid(Uid::from_raw(uid))?;
+    Ok(())
+}
+
+/// Leaves namespaces of the calling thread behind.
+pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    assert!(!flags.contains(UnshareFlags::FILES), "descriptors stay shared");
+    // SAFETY: it is unsafe for the sake of descriptors only.
+    unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(io::Error::from)
+}
+
+/// Makes `lo` usable in a network namespace that was just made.
+pub(super) fn raise_loopback() -> io::Result<()> {
+    #[repr(C)]
+    struct Request {
+        name: [u8; libc::IFNAMSIZ],
+        flags: libc::c_short,
+        /// The kernel's structure is a union; this one is as large.
+        rest: [u8; 22],
+    }
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?;
+    let mut request = Request { name: [0; libc::IFNAMSIZ], flags: libc::IFF_UP as libc::c_short, rest: [0; 22] };
+    request.name[..2].copy_from_slice(b"lo");
+    let fd = socket.as_raw_fd();
+    // SAFETY: the request is laid out as the kernel wants it and outlives the call; the kernel only reads it.
+    let result = unsafe { libc::ioctl(fd, libc::SIOCSIFFLAGS, ptr::from_ref(&request)) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Spawns a command as the first process of a new PID namespace.
+pub(super) fn spawn_first(command: &mut Command) -> io::Result<Child> {
+    // A thread of its own, since all its children would be born in such namespaces from then on.
+    let spawn = || {
+        unshare(UnshareFlags::NEWPID)?;
+        command.spawn()
+    };
+    std::thread::scope(|scope| scope.spawn(spawn).join()).expect("it does not panic")
+}
+
+/// Spawns a command in a cgroup of version 2, without the wait that entering one takes. The inner result is that of the command; the outer
+/// that of the clone. Only for a process with one thread.
+pub(super) fn spawn_into(command: &mut Command, cgroup: BorrowedFd<'_>) -> io::Result<io::Result<i32>> {
+    let (failure, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    // SAFETY: all fields are numbers, for which 0 is a value.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = 0x2_0000_0000; // CLONE_INTO_CGROUP
+    arguments.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    arguments.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
+    // SAFETY: the arguments ask for what fork does. This process has one thread, so no lock is held in the copy, which ends in exec or
+    // _exit and never returns from here.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
+    match pid {
+        ..0 => Err(io::Error::last_os_error()),
+        0 => {
+            let error = command.exec().raw_os_error().unwrap_or(libc::EINVAL);
+            // If it can't be said, the exit status says at least that something went wrong.
+            let _unsaid = rustix::io::write(&theirs, &error.to_ne_bytes());
+            // SAFETY: it has no preconditions.
+            unsafe { libc::_exit(127) }
+        }
+        pid => {
+            drop(theirs);
+            Ok(outcome(i32::try_from(pid).expect("the kernel's process ids fit"), &failure))
+        }
+    }
+}
+
+/// The process id, once its program runs; its error if that did not come about.
+fn outcome(pid: i32, failure: &OwnedFd) -> io::Result<i32> {
+    let mut error = [0; 4];
+    loop {
+        match rustix::io::read(failure, &mut error) {
+            Ok(4) => break,
+            Ok(_) => return Ok(pid),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // It is about to end. One that was killed meanwhile is reaped like any other.
+    let _reaped = rustix::process::waitpid(Pid::from_raw(pid), rustix::process::WaitOptions::empty());
+    Err(io::Error::from_raw_os_error(i32::from_ne_bytes(error)))
+}
+
+/// Whether what is mounted can be written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    ReadOnly,
+    ReadWrite,
+}
+
+/// What a change of mounts is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    One,
+    /// Also all mounts below it.
+    All,
+}
+
+/// Changes the access to what is mounted at `path`, in this mount namespace only.
+pub(super) fn set_mount(path: &Path, access: Access, depth: Depth) -> io::Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        set: u64,
+        clear: u64,
+        propagation: u64,
+        user_namespace: u64,
+    }
+    const READ_ONLY: u64 = 1;
+    const RECURSIVE: libc::c_uint = 0x8000;
+    let (set, clear) = match access {
+        Access::ReadOnly => (READ_ONLY, 0),
+        Access::ReadWrite => (0, READ_ONLY),
+    };
+    let attributes = Attributes { set, clear, propagation: 0, user_namespace: 0 };
+    let flags = if depth == Depth::All { RECURSIVE } else { 0 };
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: path and attributes outlive the call, and the attributes are laid out as the kernel wants them.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            CWD.as_raw_fd(),
+            path.as_ptr(),
+            flags,
+            ptr::from_ref(&attributes),
+            size_of::<Attributes>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Gives memory that was freed back to the system; the allocator would keep it for a process that is going to sleep.

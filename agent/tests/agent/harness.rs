@@ -7,8 +7,9 @@ use std::pin::Pin;
 use std::sync::Once;
 use std::time::Duration;
 
+use rialto_agent::cgroup::Hierarchies;
 use rialto_agent::supervisor::client::{self, Liveness};
-use rialto_agent::{AgentError, DeviceSource, OnStop, Options};
+use rialto_agent::{AgentError, DeviceSource, LauncherKind, OnStop, Options};
 use rialto_core::model::{
     AgentReport, ClusterId, DeviceId, ExecutorRef, FrameworkId, FromAgent, Launch, Reason, Resources, Role, Status,
     Task, TaskGroup, TaskId, TaskKey, TaskState, Term, ToAgent, UpdateId,
@@ -150,6 +151,25 @@ impl World {
         world
     }
 
+    /// An agent that contains its tasks. `None`, and a word, where this user can't.
+    pub(crate) async fn contained(change: impl FnOnce(&mut Options)) -> Option<Self> {
+        let launcher = |options: &mut Options| {
+            options.launcher = LauncherKind::Linux;
+            options.cgroup_root = "rialto-test".to_owned();
+        };
+        let mut asked = Options::new("127.0.0.1:1", format!("/nowhere/{}", std::process::id()), "/nowhere");
+        launcher(&mut asked);
+        if let Err(error) = rialto_agent::check_launcher(&asked) {
+            println!("skipped: {error}");
+            return None;
+        }
+        let both = |options: &mut Options| {
+            launcher(options);
+            change(options);
+        };
+        Some(Self::with(both).await)
+    }
+
     /// No agent yet.
     pub(crate) async fn idle(change: impl FnOnce(&mut Options)) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
@@ -161,6 +181,7 @@ impl World {
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut options = Options::new(address.to_string(), folder.path().join("work"), supervisor_exe());
+        options.launcher = LauncherKind::Process;
         options.resources = "cpus:8;mem:8192".parse().expect("they are well formed");
         change(&mut options);
         Self {
@@ -331,6 +352,36 @@ impl World {
         }
     }
 
+    /// The next update, which tells of an end; it is acknowledged.
+    pub(crate) async fn expect_end(&mut self, id: &str) -> Status {
+        loop {
+            let status = self.update(id).await;
+            if let Some(uuid) = status.uuid {
+                self.say(ToAgent::Acknowledge { task: key(id), uuid }).await;
+            }
+            if status.state.is_terminal() {
+                return status;
+            }
+        }
+    }
+
+    /// Supervisors of this world that live.
+    pub(crate) fn supervisors(&self) -> Vec<i32> {
+        let runs = self.options.work_dir.join("runs");
+        let folders = std::fs::read_dir("/proc").expect("/proc is mounted").flatten();
+        let pids = folders.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let is_ours = |pid: &i32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            lives(*pid) && String::from_utf8_lossy(&line).contains(&*runs.to_string_lossy())
+        };
+        pids.filter(is_ours).collect()
+    }
+
+    /// The name of the agent's folder in each cgroup hierarchy.
+    pub(crate) fn cgroup_key(&self) -> String {
+        rialto_agent::cgroup::key(&self.options.work_dir.canonicalize().expect("it exists"))
+    }
+
     pub(crate) fn sandbox(&self, id: &str) -> PathBuf {
         self.options.work_dir.join("sandboxes").join(FRAMEWORK.to_string()).join(id)
     }
@@ -395,6 +446,10 @@ impl Drop for World {
             while matches!(client::terminate(&run), Ok(Liveness::Alive { .. })) && std::time::Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(10));
             }
+        }
+        if self.options.launcher != LauncherKind::Process {
+            let found = Hierarchies::detect_here(&self.options.cgroup_root, &self.cgroup_key());
+            found.expect("/proc is mounted").hierarchies.remove();
         }
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use rialto_core::model::{Reason, Task, TaskHealth, TaskState};
 use rialto_proto::spec::{Check, CommandSpec, HealthCheck, TaskSpec};
 
-use crate::harness::{World, spec_task};
+use crate::harness::{World, lives, spec_task, until};
 
 fn checked(id: &str, command: &str, check: Check) -> Task {
     let mut spec = TaskSpec::shell(command);
@@ -43,6 +43,43 @@ async fn a_port_that_nobody_listens_on_is_unhealthy() {
     world.restart().await;
     world.launch(vec![task]).await;
     world.expect("t1", TaskState::Running).await;
+    assert_eq!(world.expect("t1", TaskState::Running).await.health, Some(TaskHealth::Unhealthy));
+    assert_eq!(world.expect("t1", TaskState::Failed).await.reason, Some(Reason::Unhealthy));
+}
+
+#[tokio::test]
+async fn a_command_is_run_where_the_task_is() {
+    let Some(mut world) = World::contained(|_| {}).await else { return };
+    // Only inside of its container is this file there, and this process the only other one.
+    let inside = "test -e /tmp/inside && test $(ls -d /proc/[0-9]* | wc -l) -lt 10 && test \"$RIALTO_TASK_ID\" = t1 && test $(id -u) = 1234";
+    let mut task =
+        checked("t1", "touch /tmp/inside; sleep 1000", Check::Command(CommandSpec::Shell(inside.to_owned())));
+    let mut spec = TaskSpec::from_body(&task.body).expect("it is well formed");
+    spec.user = "1234".to_owned();
+    task.body = spec.to_body();
+    world.launch(vec![task]).await;
+    world.expect("t1", TaskState::Running).await;
+    let status = world.expect("t1", TaskState::Running).await;
+    let status =
+        if status.health == Some(TaskHealth::Healthy) { status } else { world.expect("t1", TaskState::Running).await };
+    assert_eq!(status.health, Some(TaskHealth::Healthy), "{status:?}");
+}
+
+#[tokio::test]
+async fn a_check_that_hangs_is_killed() {
+    let mut world = World::new().await;
+    let mut hangs =
+        checked("t1", "sleep 1000", Check::Command(CommandSpec::Shell("echo $$ > check; exec sleep 1000".to_owned())));
+    let mut spec = TaskSpec::from_body(&hangs.body).expect("it is well formed");
+    if let Some(health) = &mut spec.health_check {
+        (health.timeout, health.consecutive_failures) = (Duration::from_millis(300), 1);
+    }
+    hangs.body = spec.to_body();
+    world.launch(vec![hangs]).await;
+    world.expect("t1", TaskState::Running).await;
+    let file = world.sandbox("t1").join("check");
+    let pid: i32 = until("the check to run", || std::fs::read_to_string(&file).ok()?.trim().parse().ok()).await;
+    until("the check to be killed", || (!lives(pid)).then_some(())).await;
     assert_eq!(world.expect("t1", TaskState::Running).await.health, Some(TaskHealth::Unhealthy));
     assert_eq!(world.expect("t1", TaskState::Failed).await.reason, Some(Reason::Unhealthy));
 }

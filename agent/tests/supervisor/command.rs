@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use rialto_agent::supervisor::client::{self, Liveness};
+use rialto_agent::supervisor::client::{self, Liveness, PidNamespace};
 use rialto_agent::supervisor::protocol::{CommandLine, Frame, Outcome, TaskSpec};
 
 use crate::harness::{Run, exe, home, shell};
@@ -152,7 +152,7 @@ fn surroundings_are_clean() {
 fn a_directory_is_claimed_once() {
     let mut run = Run::script("exit 0");
     run.end();
-    let again = client::spawn(&exe(), &run.dir).expect("spawned");
+    let again = client::spawn(&exe(), &run.dir, PidNamespace::Same).expect("spawned");
     let mut peer = crate::harness::Peer::new(again.stream);
     let Some(Frame::Refused { reason }) = peer.next() else { panic!("refused") };
     assert_eq!(reason, "pid: File exists (os error 17)");
@@ -169,7 +169,7 @@ fn a_spec_that_cannot_be_read_starts_nothing() {
         let dir = home.path().join(number.to_string());
         fs::create_dir(&dir).expect("a directory");
         fs::write(dir.join("spec.json"), spec).expect("a spec");
-        let spawned = client::spawn(&exe(), &dir).expect("spawned");
+        let spawned = client::spawn(&exe(), &dir, PidNamespace::Same).expect("spawned");
         let Some(Frame::Refused { reason }) = crate::harness::Peer::new(spawned.stream).next() else {
             panic!("refused")
         };
@@ -184,6 +184,7 @@ fn a_spec_that_cannot_be_read_starts_nothing() {
 #[test]
 fn an_executable_that_does_not_exist_is_an_error_of_the_agent() {
     let home = home();
-    let error = client::spawn(&home.path().join("rialto"), home.path()).expect_err("nothing to execute");
+    let error =
+        client::spawn(&home.path().join("rialto"), home.path(), PidNamespace::Same).expect_err("nothing to execute");
     assert!(error.to_string().ends_with("/rialto: No such file or directory (os error 2)"), "{error}");
 }

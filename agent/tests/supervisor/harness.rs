@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use rialto_agent::supervisor::client::{self, Spawned};
+use rialto_agent::supervisor::client::{self, PidNamespace, Spawned};
 use rialto_agent::supervisor::protocol::{
     Command, CommandLine, Durability, Frame, LogLimits, Spec, TaskEnd, TaskSpec, TaskState, Terminal, VERSION,
 };
@@ -67,6 +67,10 @@ pub(crate) fn shell(home: &TempDir, name: &str, script: &str) -> TaskSpec {
         max_run_ms: None,
         logs: LogLimits { file_bytes: 1 << 20, keep: 2 },
         user: None,
+        cgroup: None,
+        devices: Vec::new(),
+        rlimits: Vec::new(),
+        check: None,
     }
 }
 
@@ -79,10 +83,13 @@ impl Run {
     }
 
     pub(crate) fn start(home: TempDir, tasks: Vec<TaskSpec>) -> Self {
+        Self::of(home, &Spec { version: VERSION, durability: Durability::PowerLoss, container: None, tasks })
+    }
+
+    pub(crate) fn of(home: TempDir, spec: &Spec) -> Self {
         let dir = home.path().join("supervisor");
-        let spec = Spec { version: VERSION, durability: Durability::PowerLoss, tasks };
-        client::prepare(&dir, &spec).expect("a valid spec");
-        let spawned = client::spawn(&exe(), &dir).expect("the example is built with the tests");
+        client::prepare(&dir, spec).expect("a valid spec");
+        let spawned = client::spawn(&exe(), &dir, PidNamespace::of(spec)).expect("the example is built with the tests");
         let peer = Peer::new(spawned.stream.try_clone().expect("a descriptor"));
         Self { home, dir, spawned, peer }
     }
@@ -184,6 +191,7 @@ impl Peer {
             Frame::Snapshot(snapshot) => {
                 snapshot.tasks.iter().filter(|task| task.name == name).find_map(|task| wanted(&task.state))
             }
+            Frame::Refused { reason } => panic!("refused: {reason}"),
             _ => None,
         })
     }

@@ -6,3 +6,5 @@ mod group;
 mod harness;
 mod life;
 mod output;
+mod speed;
+mod view;

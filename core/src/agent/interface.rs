@@ -117,6 +117,8 @@ pub enum End {
     TimedOut,
     /// Because another of its group ended.
     GroupEnded,
+    /// It was killed because it needed more memory than it may; how much.
+    MemoryLimit(Arc<str>),
     /// The command could not be started; why.
     NotStarted(Arc<str>),
     /// Sandbox or supervisor could not be made; why.

@@ -293,6 +293,7 @@ fn describe(task: &TaskId, end: End, kill: Option<KillCause>, health: Option<Tas
         End::TimedOut => status(TaskState::Failed).because(Reason::MaxCompletionTime, "it ran longer than it may"),
         End::GroupEnded if kill == Some(KillCause::Preempted) => killed(status, kill, None),
         End::GroupEnded => status(TaskState::Killed).because(Reason::GroupEnded, "another task of its group ended"),
+        End::MemoryLimit(why) => status(TaskState::Failed).because(Reason::MemoryLimit, &why),
         End::NotStarted(why) => status(TaskState::Failed).because(Reason::CommandNotStarted, &why),
         End::LaunchFailed(why) => by_agent(TaskState::Failed).because(Reason::LaunchFailed, &why),
         End::SupervisorLost => by_agent(TaskState::Failed).because(Reason::SupervisorLost, "its supervisor died"),

@@ -4,12 +4,16 @@
 //! Equal devices are tried once, so the search is short where machines are regular; where they are not, it ends after a bounded number of
 //! tries. The same devices always give the same answer.
 
+mod quick;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::{
     Alternative, Claim, Count, Device, DeviceConstraint, DeviceId, DeviceMode, Reject, Share, Strength,
 };
+
+pub(crate) use quick::quick;
 
 /// The most devices that are tried in one search; far above what a regular machine needs.
 const MAX_TRIES: u32 = 20_000;

@@ -27,13 +27,23 @@ pub(super) struct Taken {
     pub(super) left: Resources,
     /// What the operations name of reservations; tasks that name only amounts use other parts first.
     named: Resources,
+    /// Offers that stand in the place of accepted ones, and hold what these hold.
+    outdated: Vec<OfferId>,
+}
+
+/// A group that may be launched.
+pub(super) struct Judged {
+    /// With the devices that its claims get.
+    pub(super) group: TaskGroup,
+    /// Whether it is beyond the guarantee of its role, while another's is not met.
+    pub(super) borrowed: bool,
 }
 
 impl Taken {
     /// All of `resources`, as if they had been offered for `role` to who launches `group`.
     pub(super) fn of(role: Role, resources: Resources, group: &TaskGroup) -> Self {
         let named = named(&[Operation::Launch(group.clone())]);
-        Self { role, left: resources.clone(), offered: resources, named }
+        Self { role, left: resources.clone(), offered: resources, named, outdated: Vec::new() }
     }
 }
 
@@ -118,21 +128,27 @@ impl Master {
                 offered: Resources::new(),
                 left: Resources::new(),
                 named: named(&accept.operations),
+                outdated: Vec::new(),
             });
             if taken.role != offer.role {
                 return Err(Reject::invalid("accept.offers", "expected offers of one role"));
             }
             taken.offered.add_offered(&offer.resources);
         }
+        let mut outdated = Vec::new();
         for id in &accept.offers {
             self.stats.offers_accepted += 1;
-            // The offer that replaced an accepted one has reached the framework meanwhile, or will: it stands, and is judged in its turn.
+            // The offer that replaced an accepted one has reached the framework meanwhile, or will: it is judged in its turn.
             match self.replaced.remove(id).and_then(|current| self.offers.get_mut(&current)) {
-                Some(current) => current.replaces.retain(|old| old != id),
+                Some(current) => {
+                    current.replaces.retain(|old| old != id);
+                    outdated.push(current.offer.id);
+                }
                 None => drop(self.remove_offer(*id)),
             }
         }
         let mut taken = taken.expect("at least one offer is named");
+        taken.outdated = outdated;
         taken.left = taken.offered.clone();
         Ok(taken)
     }
@@ -197,6 +213,10 @@ impl Master {
                 }
             }
         }
+        if taken.left != taken.offered {
+            // They say more than there is now; the framework would find out only by a conflict.
+            taken.outdated.iter().for_each(|offer| self.prune(*offer, out));
+        }
         self.return_rest(framework, agent, taken, Some(refusal));
         rejected
     }
@@ -231,9 +251,7 @@ impl Master {
         if group.tasks.iter().all(|task| self.is_launched(framework, agent, task)) && !group.tasks.is_empty() {
             return Ok(());
         }
-        let group = self.judge(framework, agent, taken, group)?;
-        self.fulfil_nomination(agent, framework, &taken.role);
-        let borrowed = self.is_borrowed(agent, &taken.role, &group);
+        let Judged { group, borrowed } = self.judge(framework, agent, taken, group)?;
         let keys: Vec<TaskKey> = group.tasks.iter().map(|task| TaskKey::new(framework, task.id.clone())).collect();
         for (key, task) in keys.iter().zip(&group.tasks) {
             let fits = self.occupy(agent, key, &task.resources);
@@ -249,16 +267,19 @@ impl Master {
         Ok(())
     }
 
-    /// The group with the devices that its claims get, if it may be launched on what was taken and is free now.
+    /// Whether the group may be launched on what was taken and is free now. What was freed there for its framework is used by it.
     pub(super) fn judge(
-        &self,
+        &mut self,
         framework: FrameworkId,
         agent: AgentId,
         taken: &mut Taken,
         group: &TaskGroup,
-    ) -> Result<TaskGroup, Reject> {
+    ) -> Result<Judged, Reject> {
         self.check_group(framework, &taken.role, group)?;
-        self.resolve_group(agent, framework, taken, &claim_gpus(group)?)
+        let group = self.resolve_group(agent, framework, taken, &claim_gpus(group)?)?;
+        self.fulfil_nomination(agent, framework, &taken.role);
+        let borrowed = self.is_borrowed(agent, &taken.role, &group);
+        Ok(Judged { group, borrowed })
     }
 
     fn check_group(&self, framework: FrameworkId, role: &Role, group: &TaskGroup) -> Result<(), Reject> {

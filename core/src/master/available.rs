@@ -57,7 +57,22 @@ impl Agent {
 
     fn suits(&self, shape: &Shape, available: &Resources) -> bool {
         (shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(self)))
-            && self.resolve(&shape.claims, available).is_ok_and(|given| self.leaves_kept(shape, &given, available))
+            && self.has_devices_for(shape, available)
+    }
+
+    /// Whether the claims can be met with the devices in `available`; most that can't, and most of those that can, are found by counting.
+    fn has_devices_for(&self, shape: &Shape, available: &Resources) -> bool {
+        let mut parts = available.iter();
+        if let (Some((_, part)), None) = (parts.next(), parts.next()) {
+            let share = |id| part.devices.get(id).copied().unwrap_or(Share(0));
+            let known = self.devices.iter().map(|(id, entry)| (&*entry.device, share(id)));
+            match claims::quick(&shape.claims, known) {
+                Some(false) => return false,
+                Some(true) if self.kept.is_empty() => return true,
+                _ => {}
+            }
+        }
+        self.resolve(&shape.claims, available).is_ok_and(|given| self.leaves_kept(shape, &given, available))
     }
 
     /// The devices in `available` that meet the claims.

@@ -141,7 +141,7 @@ impl Master {
     fn connect_framework(&mut self, id: FrameworkId, peer: PeerId, out: &mut Outbox) {
         self.withdraw_offers(id);
         self.forget_demand(id);
-        self.forget_queue(id);
+        self.forget_queues(id);
         let framework = self.frameworks.get_mut(&id).expect("admit() has made or found it");
         if let Some(old) = framework.peer.replace(peer) {
             self.peers.remove(&old);
@@ -216,13 +216,13 @@ impl Master {
     /// Forgets the framework; its tasks are killed where they run, now or when their agents are back.
     pub(super) fn remove_framework(&mut self, id: FrameworkId, out: &mut Outbox) {
         self.withdraw_offers(id);
-        self.forget_demand(id);
-        self.forget_preemption(id);
         self.drop_gangs_of(id, out);
+        self.forget_demand(id);
+        self.forget_queues(id);
+        self.forget_preemption(id);
         self.drop_clients(id);
         let Some(framework) = self.frameworks.remove(&id) else { return };
         self.framework_clients.remove(&framework.record.client);
-        self.forget_queue(id);
         self.forget_conduct(id);
         if let Some(key) = framework.away {
             self.timers.cancel(key);

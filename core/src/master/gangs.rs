@@ -17,14 +17,14 @@ use std::time::Duration;
 
 pub(super) use self::table::Gangs;
 use self::table::{Gang, Held, News, Part, Phase, calls_of};
-use super::accept::Taken;
+use super::accept::{Judged, Taken};
 use super::timers::Timer;
 use super::view::AgentStatus;
 use super::{Master, Outbox};
 use crate::allocator::quota::Holding;
 use crate::model::{
     Accept, AcceptGang, AgentId, CallId, FrameworkId, GangId, GangPart, Operation, Reason, Refusal, Reject, Rejection,
-    TaskGroup, TaskId, TaskKey, TaskState, ToAgent,
+    Task, TaskGroup, TaskId, TaskKey, TaskState, ToAgent,
 };
 
 /// How long all agents have to say that they hold their parts. Half of what they hold for, so that the start finds them holding.
@@ -156,19 +156,12 @@ impl Master {
     ) -> Result<Vec<TaskGroup>, Reject> {
         let mut resolved = Vec::new();
         for group in groups {
-            let group = self.judge(framework, agent, taken, group)?;
-            self.fulfil_nomination(agent, framework, &taken.role);
-            let borrowed = self.is_borrowed(agent, &taken.role, &group);
+            let Judged { group, borrowed } = self.judge(framework, agent, taken, group)?;
             for task in &group.tasks {
                 let key = TaskKey::new(framework, task.id.clone());
                 let fits = self.occupy(agent, &key, &task.resources);
                 debug_assert!(fits, "judge() has checked that all of the group is free");
-                let charged = self.agents[&agent].quantities(&task.resources);
-                self.sorter.charge(&task.role, framework, &charged);
-                self.quotas.charge(&task.role, Holding::Task, &charged);
-                self.touched.roles.insert(task.role.clone());
-                let held = Held { role: task.role.clone(), resources: task.resources.clone(), charged, borrowed };
-                self.gangs.held.entry(agent).or_default().insert(key, held);
+                self.charge_held(agent, key, task, borrowed);
             }
             resolved.push(group);
         }
@@ -178,14 +171,48 @@ impl Master {
         Ok(resolved)
     }
 
-    /// Nothing is charged for the task any more; what it took is still taken.
-    fn uncharge_held(&mut self, agent: AgentId, key: &TaskKey) -> Option<Held> {
+    /// Charges what was taken for a task that is held, as if it were launched.
+    fn charge_held(&mut self, agent: AgentId, key: TaskKey, task: &Task, borrowed: bool) {
+        let taken = task.resources.without_shared();
+        let charged = self.agents[&agent].quantities(&taken);
+        self.sorter.charge(&task.role, key.framework, &charged);
+        taken.reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
+        self.quotas.charge(&task.role, Holding::Task, &charged);
+        self.touched.roles.insert(task.role.clone());
+        let held = Held { role: task.role.clone(), resources: task.resources.clone(), charged, borrowed };
+        self.gangs.held.entry(agent).or_default().insert(key, held);
+    }
+
+    /// What is charged for the task while it is held is charged for it from now on as a task.
+    fn hand_over(&mut self, agent: AgentId, key: &TaskKey) {
+        let Held { role, resources, charged, borrowed } =
+            self.take_held(agent, key).expect("what is started was held until now");
+        let entry = self.tasks.get_mut(key).expect("it was inserted just now");
+        let reserved = resources.without_shared();
+        entry.reserved = reserved.reserved().map(|(role, part)| (role.clone(), part.clone())).collect();
+        (entry.charged, entry.borrowed) = (Some(charged), borrowed);
+        let is_lowest = self.quotas.add_priority(&role, entry.task.priority);
+        self.agents.get_mut(&agent).expect("a held task's agent is known").tasks.insert(key.clone());
+        if is_lowest {
+            self.watch_role(&role);
+        }
+        self.consider_preemption();
+    }
+
+    fn take_held(&mut self, agent: AgentId, key: &TaskKey) -> Option<Held> {
         let on_agent = self.gangs.held.get_mut(&agent)?;
         let held = on_agent.remove(key)?;
         if on_agent.is_empty() {
             self.gangs.held.remove(&agent);
         }
+        Some(held)
+    }
+
+    /// Nothing is charged for the task any more; what it took is still taken.
+    fn uncharge_held(&mut self, agent: AgentId, key: &TaskKey) -> Option<Held> {
+        let held = self.take_held(agent, key)?;
         self.sorter.credit(&held.role, key.framework, &held.charged);
+        held.resources.without_shared().reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
         self.quotas.credit(&held.role, Holding::Task, &held.charged);
         self.touched.roles.insert(held.role.clone());
         Some(held)
@@ -302,12 +329,9 @@ impl Master {
             for group in &part.groups {
                 for task in &group.tasks {
                     let key = TaskKey::new(framework, task.id.clone());
-                    let held = self.uncharge_held(*agent, &key);
                     self.insert_task(&key, group.leader(), task.clone(), *agent, TaskState::Staging);
                     self.note_launch(framework, task);
-                    self.tasks.get_mut(&key).expect("it was inserted just now").borrowed =
-                        held.is_some_and(|held| held.borrowed);
-                    self.charge(&key);
+                    self.hand_over(*agent, &key);
                     self.stats.tasks_launched += 1;
                 }
             }

@@ -80,7 +80,7 @@ impl Master {
     }
 
     /// A framework declares anew from here on, or is gone.
-    pub(super) fn forget_queue(&mut self, id: FrameworkId) {
+    pub(super) fn forget_queues(&mut self, id: FrameworkId) {
         self.questions.queues.remove(&id);
     }
 

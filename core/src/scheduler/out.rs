@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +104,11 @@ impl<E> Out<E> {
     /// The offers that stand, oldest first.
     pub fn offers(&self) -> impl Iterator<Item = &Offer> {
         self.book.values()
+    }
+
+    /// The offers that stand and came after the offer `id`, oldest first.
+    pub fn offers_after(&self, id: OfferId) -> impl Iterator<Item = &Offer> {
+        self.book.range((Bound::Excluded(id), Bound::Unbounded)).map(|(_, offer)| offer)
     }
 
     /// The offer `id`, if it stands.

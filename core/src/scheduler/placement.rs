@@ -17,6 +17,13 @@
 //! packer.submit(out, &Refusal::default());
 //! # }
 //! ```
+//!
+//! Tasks that ask for GPUs, or for parts of them, are placed well by a [`GpuBoard`](board::GpuBoard).
+
+pub mod board;
+pub mod fgd;
+pub mod gpu;
+pub mod policy;
 
 mod reserve;
 

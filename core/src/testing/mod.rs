@@ -359,14 +359,6 @@ impl Market {
         )
     }
 
-    /// The same, with a reason.
-    pub fn decline_because(&mut self, framework: &str, agent: &str, seconds: u64, reason: &str) -> &mut Self {
-        let offer = self.offer_of(framework, agent);
-        self.frameworks.get_mut(framework).expect("a framework of that name").offers.remove(&offer.id);
-        let refusal = Refusal { duration: Duration::from_secs(seconds), reason: Some(Arc::from(reason)) };
-        self.call(framework, Call::Decline { offers: vec![offer.id], refusal })
-    }
-
     /// The framework accepts a gang: a task on each of the agents, on the newest offers that it has of them. Returns the call, for
     /// [`Market::repeat_gang`].
     pub fn gang(&mut self, framework: &str, members: &[(&str, &str, &str)]) -> AcceptGang {
@@ -449,6 +441,14 @@ impl Market {
             self.from_agent(agent, FromAgent::NotHeld(gang, reject.clone()));
         }
         self
+    }
+
+    /// The same, with a reason.
+    pub fn decline_because(&mut self, framework: &str, agent: &str, seconds: u64, reason: &str) -> &mut Self {
+        let offer = self.offer_of(framework, agent);
+        self.frameworks.get_mut(framework).expect("a framework of that name").offers.remove(&offer.id);
+        let refusal = Refusal { duration: Duration::from_secs(seconds), reason: Some(Arc::from(reason)) };
+        self.call(framework, Call::Decline { offers: vec![offer.id], refusal })
     }
 
     /// The framework declines what it is offered of the agent, for `seconds`.

@@ -1,14 +1,14 @@
 use super::*;
 
 use rialto_core::master::view::{AgentStatus, AgentView};
-use rialto_core::model::{AgentId, Quantities, Resources, Term};
+use rialto_core::model::{AgentId, Quantities, Term};
 
 fn agent(seq: u64) -> Change {
     let view = AgentView {
         name: Arc::from("a"),
         status: AgentStatus::Active,
         attributes: Arc::default(),
-        total: Resources::new(),
+        total: Arc::default(),
         allocated: Quantities::new(),
         offered: Quantities::new(),
         journal_degraded: false,

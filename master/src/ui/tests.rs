@@ -23,7 +23,7 @@ fn view() -> View {
         name: Arc::from("<b>west</b>"),
         status: AgentStatus::Active,
         attributes: Arc::default(),
-        total,
+        total: total.into(),
         allocated: Quantities::of(Milli::from_whole(1), Milli::from_whole(2048)),
         offered: Quantities::of(Milli::from_whole(2), Milli::ZERO),
         journal_degraded: false,
@@ -76,6 +76,8 @@ fn task() -> TaskView {
         exit: None,
         health: None,
         resources: Resources::of(Milli::from_whole(1), Milli::from_whole(2048)),
+        priority: 0,
+        borrowed: false,
         launched: WallTime(0),
         changed: WallTime(0),
     }

@@ -4125,6 +4125,51 @@ pub struct TaskSpec {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// What it may use at most; absent means the agent's defaults.
+    #[prost(message, optional, tag = "20")]
+    pub limits: ::core::option::Option<TaskLimits>,
+    /// How it is kept apart; absent means the agent's defaults.
+    #[prost(message, optional, tag = "21")]
+    pub container: ::core::option::Option<ContainerSpec>,
+}
+/// What a task may use at most. 0 means that the agent decides: memory as asked for, processors as there are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TaskLimits {
+    /// Thousandths of a core.
+    #[prost(uint64, tag = "1")]
+    pub cpus_milli: u64,
+    /// Memory; more than it asked for is memory that it may lose to others.
+    #[prost(uint64, tag = "2")]
+    pub mem_mib: u64,
+    /// Processes and threads.
+    #[prost(uint64, tag = "3")]
+    pub pids: u64,
+}
+/// How a task is kept apart. The first of a group decides for all of it what the group shares: files and network.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ContainerSpec {
+    /// It can write to its sandbox and /tmp only.
+    #[prost(bool, tag = "1")]
+    pub read_only: bool,
+    /// It has no network but a loopback of its own.
+    #[prost(bool, tag = "2")]
+    pub private_network: bool,
+    /// Limits of each of its processes.
+    #[prost(message, repeated, tag = "3")]
+    pub rlimits: ::prost::alloc::vec::Vec<Rlimit>,
+}
+/// A limit of each process of a task, as ulimit sets it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rlimit {
+    /// As in RLIMIT_NOFILE, lower case: "nofile".
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What holds at first; absent means no limit.
+    #[prost(uint64, optional, tag = "2")]
+    pub soft: ::core::option::Option<u64>,
+    /// To what it may be raised; absent means no limit.
+    #[prost(uint64, optional, tag = "3")]
+    pub hard: ::core::option::Option<u64>,
 }
 /// A command.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -7,10 +7,9 @@ use std::time::Duration;
 use rialto_core::agent::{KillCause, Record as JournalRecord};
 use rialto_core::allocator::quota::{Priorities, Quota};
 use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
-use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, Record};
 use rialto_core::model::*;
 use rialto_proto::hello::Hello;
-use rialto_proto::spec::{Check, CommandSpec, HealthCheck, LogLimits, TaskSpec};
+use rialto_proto::spec::{Check, CommandSpec, ContainerSpec, HealthCheck, Limits, LogLimits, Rlimit, TaskSpec};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
 pub(crate) const TERM: Term = Term(3);
@@ -320,6 +319,12 @@ pub(crate) fn spec() -> TaskSpec {
         health_check: Some(health),
         user: "ci".to_owned(),
         labels: BTreeMap::from([("k".into(), "v".into())]),
+        limits: Limits { cpus: Some(Milli(1500)), mem_mib: Some(256), pids: Some(100) },
+        container: ContainerSpec {
+            read_only: true,
+            private_network: true,
+            rlimits: vec![Rlimit { name: "nofile".to_owned(), soft: Some(1024), hard: None }],
+        },
         ..TaskSpec::new(CommandSpec::Argv(vec!["make".to_owned(), "all".to_owned()]))
     }
 }

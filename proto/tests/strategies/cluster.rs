@@ -6,7 +6,6 @@ use proptest::prelude::*;
 use rialto_core::agent::{KillCause, Record as JournalRecord};
 use rialto_core::allocator::quota::{Force, Priorities, Quota};
 use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
-use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, Record};
 use rialto_core::master::{Command, Reply, Target};
 
 use super::answers;
@@ -25,13 +24,13 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         agent_id().prop_map(Command::MarkGone),
         (agent_id(), device_id()).prop_map(|(agent, device)| Command::ClearDevice { agent, device }),
         (role(), 1..=u32::MAX).prop_map(|(role, weight_milli)| Command::SetWeight { role, weight_milli }),
-        target.clone().prop_map(Command::Why),
-        target.clone().prop_map(Command::When),
-        target.prop_map(Command::WhatWouldHelp),
         (vec((role(), option::of(quota())), 0..3), any::<bool>()).prop_map(|(quotas, force)| Command::SetQuota {
             quotas,
             force: if force { Force::Yes } else { Force::No },
         }),
+        target.clone().prop_map(Command::Why),
+        target.clone().prop_map(Command::When),
+        target.prop_map(Command::WhatWouldHelp),
         (agent_id(), operation()).prop_map(|(agent, operation)| Command::Operate { agent, operation }),
     ]
 }

@@ -1,4 +1,9 @@
-//! `rialto sim faults`.
+//! `rialto sim`: faults, and questions to the market in virtual time.
+
+pub mod args;
+pub mod fgd;
+mod progress;
+pub mod twolevel;
 
 use std::ops::Range;
 

@@ -1,0 +1,68 @@
+//! Where cgroup hierarchies are mounted.
+
+use std::path::PathBuf;
+
+use super::{Controller, Version};
+
+/// A mounted hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mount {
+    pub(super) path: PathBuf,
+    pub(super) version: Version,
+    /// Of a hierarchy of version 1. Version 2 tells in a file.
+    pub(super) controllers: Vec<Controller>,
+}
+
+impl Controller {
+    /// As the kernel calls it.
+    pub(super) fn name(self, version: Version) -> &'static str {
+        match (self, version) {
+            (Self::Cpu, _) => "cpu",
+            (Self::CpuAcct, _) => "cpuacct",
+            (Self::Memory, _) => "memory",
+            (Self::Pids, _) => "pids",
+            (Self::Io, Version::V1) => "blkio",
+            (Self::Io, Version::V2) => "io",
+            (Self::Devices, _) => "devices",
+            (Self::Freezer, _) => "freezer",
+        }
+    }
+
+    pub(super) const ALL: [Self; 7] =
+        [Self::Cpu, Self::CpuAcct, Self::Memory, Self::Pids, Self::Io, Self::Devices, Self::Freezer];
+}
+
+/// The hierarchies in `mountinfo`, a text as in `/proc/self/mountinfo`; of one that is mounted twice the first.
+pub(super) fn mounts(mountinfo: &str) -> Vec<Mount> {
+    let mut mounts: Vec<Mount> = Vec::new();
+    for mount in mountinfo.lines().filter_map(mount) {
+        let known = |known: &Mount| known.version == mount.version && known.controllers == mount.controllers;
+        if !mounts.iter().any(known) {
+            mounts.push(mount);
+        }
+    }
+    mounts
+}
+
+fn mount(line: &str) -> Option<Mount> {
+    let (before, after) = line.split_once(" - ")?;
+    let path = PathBuf::from(unescape(before.split(' ').nth(4)?));
+    let mut after = after.split(' ');
+    let version = match after.next()? {
+        "cgroup" => Version::V1,
+        "cgroup2" => return Some(Mount { path, version: Version::V2, controllers: Vec::new() }),
+        _ => return None,
+    };
+    let options = after.nth(1)?;
+    let has = |controller: &Controller| options.split(',').any(|option| option == controller.name(version));
+    let controllers: Vec<_> = Controller::ALL.into_iter().filter(has).collect();
+    (!controllers.is_empty()).then_some(Mount { path, version, controllers })
+}
+
+/// White space and backslashes are three octal digits.
+fn unescape(text: &str) -> String {
+    ["\\040", "\\011", "\\012", "\\134"]
+        .into_iter()
+        .zip([" ", "\t", "\n", "\\"])
+        .fold(text.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
+}

@@ -1,0 +1,208 @@
+//! How this agent keeps tasks apart: what it was asked for, and what the kernel and its user allow.
+
+use std::path::{Path, PathBuf};
+
+use rialto_core::model::{ResourceName, Task, TaskKey};
+use rialto_proto::spec::{self, ContainerSpec};
+
+use crate::cgroup::{self, Controller, Hierarchies, Limits};
+use crate::seccomp;
+use crate::supervisor::probe_namespaces;
+use crate::supervisor::protocol::{CgroupSpec, Container, Namespaces, Network, Root};
+use crate::{AgentError, LauncherKind, Options};
+
+/// Less memory than this is no use to any process.
+const MIN_MEMORY_BYTES: u64 = 32 << 20;
+/// The most processes and threads of a task that does not say.
+const PIDS: u64 = 4096;
+
+/// What tasks are kept apart with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Isolation {
+    cgroups: Hierarchies,
+    namespaces: Option<Namespaces>,
+    seccomp: Option<PathBuf>,
+}
+
+impl Isolation {
+    /// What `kind` asks for, as far as it can be had. With [`LauncherKind::Linux`] all of it must be.
+    ///
+    /// # Errors
+    /// Something that was asked for by name is missing.
+    pub(crate) fn detect(
+        kind: LauncherKind,
+        cgroup_root: &str,
+        work_dir: &Path,
+        exe: &Path,
+    ) -> Result<Self, AgentError> {
+        if kind == LauncherKind::Process {
+            return Ok(Self::default());
+        }
+        let found = Hierarchies::detect_here(cgroup_root, &cgroup::key(work_dir))
+            .map_err(AgentError::io(Path::new("/proc")))?;
+        let probed = probe_namespaces().map_err(|error| format!("namespaces: off, because {error}"));
+        // Figures are no part of keeping tasks apart.
+        let needed = found.missing.iter().filter(|(controller, _)| *controller != Controller::Io);
+        let needed: Vec<&String> = needed.map(|(_, line)| line).chain(probed.as_ref().err()).collect();
+        if kind == LauncherKind::Linux && !needed.is_empty() {
+            let lines: Vec<&str> = needed.into_iter().map(String::as_str).collect();
+            return Err(AgentError::Isolation(lines.join("; ")));
+        }
+        let namespaces = probed.as_ref().ok().map(|()| Namespaces {
+            hidden: vec![work_dir.to_owned()],
+            shown: vec![exe.to_owned()],
+            root: Root::Shared,
+            network: Network::Host,
+        });
+        let isolation = Self { cgroups: found.hierarchies, namespaces, seccomp: None };
+        isolation.say(found.missing.into_iter().map(|(_, line)| line).chain(probed.err()));
+        Ok(isolation)
+    }
+
+    /// Keeps the volumes on these disks from being seen by tasks that don't hold them.
+    pub(crate) fn hide_volumes<'a>(&mut self, disks: impl IntoIterator<Item = &'a str>) {
+        if let Some(namespaces) = &mut self.namespaces {
+            namespaces.hidden.extend(disks.into_iter().map(|disk| Path::new(disk).join("volumes")));
+        }
+    }
+
+    /// Binds tasks to a profile of system calls. Its programs are left in the work directory for the supervisors.
+    ///
+    /// # Errors
+    /// It is no profile, or can't be kept.
+    pub(crate) fn confine(&mut self, profile: &str, work_dir: &Path) -> Result<(), AgentError> {
+        let programs = seccomp::compile(profile)?;
+        let path = work_dir.join("seccomp");
+        // Replaced and not rewritten: a supervisor may be reading it.
+        let temporary = work_dir.join("seccomp.new");
+        std::fs::write(&temporary, seccomp::encode(&programs)).map_err(AgentError::io(&temporary))?;
+        std::fs::rename(&temporary, &path).map_err(AgentError::io(&path))?;
+        self.seccomp = Some(path);
+        Ok(())
+    }
+
+    /// Says what is missing, in one line if that is everything for one reason.
+    fn say(&self, missing: impl Iterator<Item = String>) {
+        let is_root = rustix::process::geteuid().is_root();
+        if !is_root && self.cgroups.0.is_empty() && self.namespaces.is_none() {
+            tracing::warn!("isolation: off, because this agent does not run as root; tasks are plain processes");
+            return;
+        }
+        missing.for_each(|line| tracing::warn!("{line}"));
+    }
+
+    /// For the agent's attributes: what is on.
+    pub(crate) fn describe(&self) -> String {
+        let controllers = [
+            (Controller::Cpu, "cpu"),
+            (Controller::Memory, "memory"),
+            (Controller::Pids, "pids"),
+            (Controller::Devices, "devices"),
+            (Controller::Freezer, "kill"),
+        ];
+        let mut words: Vec<&str> = controllers
+            .iter()
+            .filter(|(controller, _)| self.cgroups.of(*controller).is_some())
+            .map(|(_, word)| *word)
+            .collect();
+        if self.namespaces.is_some() {
+            words.insert(0, "namespaces");
+        }
+        if self.seccomp.is_some() {
+            words.push("seccomp");
+        }
+        if words.is_empty() { "none".to_owned() } else { words.join(",") }
+    }
+
+    /// For the supervisor of a group; `None` where nothing is on.
+    ///
+    /// # Errors
+    /// The group wants what this agent can't do.
+    pub(super) fn container(&self, spec: &ContainerSpec) -> Result<Option<Container>, String> {
+        let Some(namespaces) = &self.namespaces else {
+            return match (spec.read_only, spec.private_network) {
+                (true, _) => Err("container.read_only: this agent has no namespaces".to_owned()),
+                (_, true) => Err("container.private_network: this agent has no namespaces".to_owned()),
+                _ if self.cgroups.0.is_empty() && self.seccomp.is_none() => Ok(None),
+                _ => Ok(Some(self.container_with(None))),
+            };
+        };
+        let namespaces = Namespaces {
+            root: if spec.read_only { Root::ReadOnly } else { Root::Shared },
+            network: if spec.private_network { Network::Private } else { Network::Host },
+            ..namespaces.clone()
+        };
+        Ok(Some(self.container_with(Some(namespaces))))
+    }
+
+    fn container_with(&self, namespaces: Option<Namespaces>) -> Container {
+        Container { cgroups: self.cgroups.clone(), namespaces, seccomp: self.seccomp.clone() }
+    }
+
+    /// A task's cgroup and what it may use.
+    pub(super) fn cgroup(&self, task: &Task, key: &TaskKey, limits: &spec::Limits) -> Option<CgroupSpec> {
+        if self.cgroups.0.is_empty() {
+            return None;
+        }
+        let requested = task.resources.quantities();
+        let asked_bytes = bytes_of_mib(requested.get(&ResourceName::Mem).0);
+        let memory_bytes = limits.mem_mib.map_or(0, |mib| mib << 20).max(asked_bytes).max(MIN_MEMORY_BYTES);
+        let limits = Limits {
+            cpu_share_milli: requested.get(&ResourceName::Cpus).0,
+            cpu_max_milli: limits.cpus.map(|cpus| cpus.0),
+            memory_bytes: Some(memory_bytes),
+            pids: Some(limits.pids.unwrap_or(PIDS)),
+        };
+        Some(CgroupSpec { name: cgroup_name(key), limits })
+    }
+
+    /// Ends and removes what is left of these tasks' cgroups. Blocks until all is gone, for ten seconds at most.
+    pub(super) fn clear<'a>(&self, tasks: impl IntoIterator<Item = &'a TaskKey>) {
+        for task in tasks {
+            if let Err(error) = self.cgroups.clear(&cgroup_name(task)) {
+                tracing::error!(%task, "what is left of it can't be removed: {error}");
+            }
+        }
+    }
+
+    /// Groups that belong to none of `tasks`.
+    pub(crate) fn strays<'a>(&self, tasks: impl IntoIterator<Item = &'a TaskKey>) -> Vec<String> {
+        let known: Vec<String> = tasks.into_iter().map(cgroup_name).collect();
+        self.cgroups.groups().into_iter().filter(|name| !known.contains(name)).collect()
+    }
+
+    /// Ends and removes groups that an earlier agent left.
+    pub(crate) fn clear_strays(&self, names: &[String]) {
+        for name in names {
+            tracing::info!("the cgroup {name} is left from before; it is removed");
+            if let Err(error) = self.cgroups.clear(name) {
+                tracing::error!("{error}");
+            }
+        }
+    }
+
+    /// Removes the agent's own folders, if no task is in them.
+    pub(crate) fn leave(&self) {
+        self.cgroups.remove();
+    }
+}
+
+/// Whether an agent with these options could keep tasks apart as they ask for it.
+///
+/// # Errors
+/// Says what is missing.
+pub fn check_launcher(options: &Options) -> Result<(), AgentError> {
+    let isolation =
+        Isolation::detect(options.launcher, &options.cgroup_root, &options.work_dir, &options.supervisor_exe)?;
+    isolation.leave();
+    Ok(())
+}
+
+fn cgroup_name(task: &TaskKey) -> String {
+    format!("{}.{}", task.framework, task.task)
+}
+
+/// From thousandths of a MiB.
+fn bytes_of_mib(milli: u64) -> u64 {
+    u64::try_from(u128::from(milli) * (1 << 20) / 1000).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,144 @@
+//! Keeping a group apart from the machine: cgroups, namespaces, and no more privileges than it needs.
+//!
+//! The agent spawns the supervisor as the first process of a new PID namespace. Here it makes the cgroups of the members and leaves the
+//! machine's mount, IPC and UTS namespaces. It makes the group's own `/proc`, `/dev` and `/tmp`, hides what belongs to the agent, and gives
+//! up for its children, for ever, what they must not have. Members enter their cgroups between fork and exec ([`Entry`]).
+
+mod dev;
+mod mounts;
+mod privileges;
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use seccompiler::BpfProgram;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use super::protocol::{Spec, TaskSpec};
+use super::sys;
+use crate::cgroup::{self, CgroupError, Controller, DeviceRule};
+use crate::seccomp;
+
+/// Why a group can't be kept apart.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ContainError {
+    #[error("{attempt}: {source}")]
+    System { attempt: String, source: io::Error },
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+}
+
+impl ContainError {
+    fn at<E: Into<io::Error>>(attempt: impl Into<String>) -> impl FnOnce(E) -> Self {
+        move |source| Self::System { attempt: attempt.into(), source: source.into() }
+    }
+}
+
+/// What the members are held by.
+#[derive(Default)]
+pub(super) struct Contained {
+    /// Of each member.
+    pub(super) cgroups: Vec<Option<cgroup::Group>>,
+    /// What says which system calls may be made.
+    pub(super) seccomp: Arc<[BpfProgram]>,
+}
+
+/// Makes what the spec asks for.
+pub(super) fn enter(spec: &Spec) -> Result<Contained, ContainError> {
+    let Some(container) = &spec.container else {
+        return Ok(Contained { cgroups: spec.tasks.iter().map(|_| None).collect(), ..Contained::default() });
+    };
+    let load = |path: &PathBuf| seccomp::load(path).map_err(ContainError::at(path.display().to_string()));
+    let seccomp = container.seccomp.as_ref().map(load).transpose()?.unwrap_or_default().into();
+    let mut groups = Vec::new();
+    let result = spec.tasks.iter().try_for_each(|task| {
+        groups.push(group(&container.cgroups, task)?);
+        Ok(())
+    });
+    let result = result.and_then(|()| match &container.namespaces {
+        Some(namespaces) => mounts::enter(namespaces, &spec.tasks),
+        None => Ok(()),
+    });
+    let result = result.and_then(|()| privileges::reduce().map_err(ContainError::at("privileges")));
+    if result.is_err() {
+        remove(&groups);
+    }
+    result.map(|()| Contained { cgroups: groups, seccomp })
+}
+
+/// Whether this process may make namespaces as [`enter`] does: makes them, in a thread that ends.
+///
+/// # Errors
+/// What the kernel or its configuration does not allow.
+pub(crate) fn probe() -> Result<(), String> {
+    let probe = || mounts::probe().map_err(|error| error.to_string());
+    std::thread::scope(|scope| scope.spawn(probe).join()).expect("it does not panic")
+}
+
+fn group(hierarchies: &cgroup::Hierarchies, task: &TaskSpec) -> Result<Option<cgroup::Group>, ContainError> {
+    let Some(cgroup) = &task.cgroup else { return Ok(None) };
+    let rules = hierarchies.of(Controller::Devices).map(|_| rules(task)).transpose()?;
+    // One of this name is left from a supervisor that has died, and was never entered: this group starts for the first time.
+    hierarchies.clear(&cgroup.name)?;
+    Ok(Some(cgroup::Group::create(hierarchies, &cgroup.name, &cgroup.limits, rules.as_deref())?))
+}
+
+fn rules(task: &TaskSpec) -> Result<Vec<DeviceRule>, ContainError> {
+    let mut rules = DeviceRule::BASE.to_vec();
+    for node in &task.devices {
+        rules.push(DeviceRule::of(node).map_err(ContainError::at(format!("device node {}", node.display())))?);
+    }
+    Ok(rules)
+}
+
+/// Removes cgroups that are empty.
+pub(super) fn remove<'a>(groups: impl IntoIterator<Item = &'a Option<cgroup::Group>>) {
+    for group in groups.into_iter().flatten() {
+        if let Err(error) = group.remove() {
+            // The agent removes it.
+            super::store::note(&error.to_string());
+        }
+    }
+}
+
+/// What one member is held by.
+#[derive(Clone, Copy)]
+pub(super) struct Held<'a> {
+    pub(super) cgroup: Option<&'a cgroup::Group>,
+    pub(super) seccomp: &'a Arc<[BpfProgram]>,
+}
+
+/// What a member does between fork and exec.
+pub(super) struct Entry {
+    /// Written to, to enter its cgroup.
+    pub(super) entrances: Vec<File>,
+    pub(super) user: Option<(u32, u32)>,
+    pub(super) rlimits: Vec<(Resource, Rlimit)>,
+    pub(super) seccomp: Arc<[BpfProgram]>,
+}
+
+impl Entry {
+    pub(super) fn new(held: Held<'_>, birth: cgroup::Birth) -> io::Result<Self> {
+        let entrances = held.cgroup.map_or_else(|| Ok(Vec::new()), |group| group.entrances(birth));
+        let entrances = entrances.map_err(io::Error::other)?;
+        Ok(Self { entrances, user: None, rlimits: Vec::new(), seccomp: held.seccomp.clone() })
+    }
+
+    /// The last step before exec. Only makes system calls.
+    pub(super) fn confine(&self) -> io::Result<()> {
+        seccomp::install(&self.seccomp)
+    }
+
+    /// Takes these steps. Only makes system calls.
+    pub(super) fn take(&self) -> io::Result<()> {
+        cgroup::enter(&self.entrances)?;
+        for (resource, limit) in &self.rlimits {
+            setrlimit(*resource, *limit)?;
+        }
+        // Only now: entering needs the supervisor's rights.
+        self.user.map_or(Ok(()), |(uid, gid)| sys::become_user(uid, gid))
+    }
+}

@@ -1,0 +1,132 @@
+//! What the group sees of the file system.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change};
+use rustix::thread::UnshareFlags;
+
+use super::{ContainError, dev};
+use crate::supervisor::protocol::{Namespaces, Network, Root, TaskSpec};
+use crate::supervisor::sys::{self, Access, Depth};
+
+/// The group's own folders for temporary files, below the supervisor's folder, and where they are seen.
+const TEMPORARY: [(&str, &str); 2] = [("tmp", "/tmp"), ("var-tmp", "/var/tmp")];
+/// Parts of `/proc` by which root could change the machine.
+const READ_ONLY: [&str; 6] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi"];
+
+/// Leaves the machine's namespaces and makes the group's view of the file system.
+pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<(), ContainError> {
+    let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+    if namespaces.network == Network::Private {
+        flags |= UnshareFlags::NEWNET;
+    }
+    // The supervisor's own folder, through the machine's mounts: here it may become read-only.
+    let own = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let own = own.map_err(ContainError::at("supervisor's folder"))?;
+    let temporaries = temporaries()?;
+    sys::unshare(flags).map_err(ContainError::at("namespaces"))?;
+    if namespaces.network == Network::Private {
+        sys::raise_loopback().map_err(ContainError::at("loopback"))?;
+    }
+    // What the machine mounts or unmounts later is followed; what is mounted here stays here.
+    let follow = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    mount_change("/", follow).map_err(ContainError::at("mounts of the machine"))?;
+    let shown = shown(namespaces, tasks)?;
+    let nodes = dev::nodes(tasks)?;
+    if namespaces.root == Root::ReadOnly {
+        set("/", Access::ReadOnly, Depth::All)?;
+    }
+    for (own, path) in temporaries {
+        mount_bind(own, path).map_err(ContainError::at(path))?;
+        set(path, Access::ReadWrite, Depth::One)?;
+    }
+    for path in namespaces.hidden.iter().filter(|path| path.is_dir()) {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        mount("tmpfs", path, "tmpfs", flags, Some(c"mode=755,size=256k")).map_err(ContainError::at("hidden folder"))?;
+    }
+    for shown in shown {
+        shown.show().map_err(ContainError::at(shown.path.display().to_string()))?;
+    }
+    dev::mount_dev(&nodes)?;
+    mount_proc()?;
+    set("/sys", Access::ReadOnly, Depth::All)?;
+    rustix::process::fchdir(own).map_err(ContainError::at("supervisor's folder"))
+}
+
+/// Tries what [`enter`] needs. The calling thread is of no other use afterwards.
+pub(super) fn probe() -> Result<(), ContainError> {
+    let all = UnshareFlags::NEWPID | UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+    sys::unshare(all).map_err(ContainError::at("namespaces"))?;
+    let follow = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    mount_change("/", follow).map_err(ContainError::at("mounts of the machine"))?;
+    mount("tmpfs", "/tmp", "tmpfs", MountFlags::empty(), None).map_err(ContainError::at("mount /tmp"))?;
+    set("/tmp", Access::ReadOnly, Depth::All)?;
+    mount_proc()
+}
+
+/// Something that stays visible although what it lies below is hidden.
+struct Shown {
+    path: PathBuf,
+    handle: OwnedFd,
+}
+
+/// Sandboxes, and what the agent names: opened before anything is hidden.
+fn shown(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<Vec<Shown>, ContainError> {
+    let paths = tasks.iter().map(|task| &task.sandbox).chain(&namespaces.shown);
+    let open = |path: &PathBuf| {
+        let handle = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        handle.map(|handle| Shown { path: path.clone(), handle }).map_err(ContainError::at(path.display().to_string()))
+    };
+    paths.map(open).collect()
+}
+
+impl Shown {
+    fn show(&self) -> io::Result<()> {
+        let own = rustix::fs::fstat(&self.handle)?;
+        let there = fs::metadata(&self.path).ok();
+        if there.is_some_and(|there| (there.dev(), there.ino()) == (own.st_dev, own.st_ino)) {
+            return Ok(());
+        }
+        if rustix::fs::FileType::from_raw_mode(own.st_mode).is_dir() {
+            fs::create_dir_all(&self.path)?;
+        } else {
+            fs::create_dir_all(self.path.parent().expect("it is a file"))?;
+            OpenOptions::new().create(true).append(true).open(&self.path)?;
+        }
+        mount_bind_recursive(format!("/proc/self/fd/{}", self.handle.as_raw_fd()), &self.path)?;
+        sys::set_mount(&self.path, Access::ReadWrite, Depth::One)
+    }
+}
+
+/// Makes the group's own folders for temporary files, of those that the machine has.
+fn temporaries() -> Result<Vec<(&'static str, &'static str)>, ContainError> {
+    let is_there = |path: &str| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    let made: Vec<_> = TEMPORARY.into_iter().filter(|(_, path)| is_there(path)).collect();
+    for (own, path) in &made {
+        let make = || match fs::create_dir(own) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => fs::set_permissions(own, Permissions::from_mode(0o1777)),
+        };
+        make().map_err(ContainError::at(*path))?;
+    }
+    Ok(made)
+}
+
+fn mount_proc() -> Result<(), ContainError> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("proc", "/proc", "proc", flags, None).map_err(ContainError::at("mount /proc"))?;
+    for path in READ_ONLY.iter().filter(|path| Path::new(path).exists()) {
+        mount_bind(*path, *path).map_err(ContainError::at(*path))?;
+        set(path, Access::ReadOnly, Depth::One)?;
+    }
+    Ok(())
+}
+
+fn set(path: &str, access: Access, depth: Depth) -> Result<(), ContainError> {
+    sys::set_mount(Path::new(path), access, depth).map_err(ContainError::at(format!("mount {path}")))
+}

@@ -1,0 +1,313 @@
+//! Offers of machines with GPUs, and the best place among them for one task after another.
+//!
+//! A [`GpuBoard`] is told of offers as they come and go. It keeps, for every kind of task that it has placed, what each machine is worth
+//! to it, and reckons anew only where a machine has changed: the cost of a placement follows what happened since the last one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rand_core::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::Placement;
+use super::fgd::Fragmentation;
+use super::gpu::{GpuAsk, GpuNode, Wanted};
+use super::policy::{self, GpuPolicy, Largest, Scene};
+use crate::model::{
+    AgentId, Amounts, DeviceId, Flavor, Offer, OfferId, Operation, Quantities, Refusal, ResourceName, Resources, Share,
+    Task, TaskGroup,
+};
+use crate::scheduler::Out;
+
+/// The most kinds of task whose scores are kept.
+const KINDS_MAX: usize = 1024;
+
+/// How a [`GpuBoard`] chooses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GpuChoice {
+    /// How machines are compared.
+    pub policy: GpuPolicy,
+    /// How finely.
+    pub scores: Scores,
+    /// Which of those that are worth the same.
+    pub ties: Ties,
+    /// What amounts are compared with.
+    pub largest: Largest,
+    /// Where the policy or the ties are random, they follow from this.
+    pub seed: u64,
+}
+
+/// How finely machines are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scores {
+    /// By whole numbers of a hundred: near equals tie.
+    #[default]
+    Percent,
+    /// By the gradient itself; only for [`GpuPolicy::Fgd`].
+    Exact,
+}
+
+/// Which of the machines that are worth the same is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ties {
+    /// The one with the lowest id: always the same one, until it is full.
+    #[default]
+    First,
+    /// Any.
+    Random,
+}
+
+/// The machines on offer to one role.
+#[derive(Clone, Debug)]
+pub struct GpuBoard {
+    choice: GpuChoice,
+    fragmentation: Fragmentation,
+    random: Pcg64Mcg,
+    slots: Vec<Slot>,
+    by_agent: BTreeMap<AgentId, usize>,
+    by_offer: BTreeMap<OfferId, usize>,
+    kinds: BTreeMap<GpuAsk, Kind>,
+    /// Counts changes of machines.
+    version: u64,
+}
+
+/// A machine that is on offer, or was.
+#[derive(Clone, Debug)]
+struct Slot {
+    agent: AgentId,
+    name: Arc<str>,
+    offer: Option<OfferId>,
+    devices: Vec<DeviceId>,
+    scene: Scene,
+    /// The count of changes when it changed last.
+    version: u64,
+    operations: Vec<Operation>,
+}
+
+/// What the machines are worth to one kind of task.
+#[derive(Clone, Debug)]
+struct Kind {
+    wanted: Wanted,
+    /// By slot; none where it does not fit.
+    scores: Vec<Option<i64>>,
+    /// The count of changes up to which they hold.
+    version: u64,
+}
+
+impl GpuBoard {
+    /// An empty board, for tasks like those of the workload that `fragmentation` reckons with.
+    pub fn new(choice: GpuChoice, fragmentation: Fragmentation) -> Self {
+        Self {
+            random: Pcg64Mcg::seed_from_u64(choice.seed),
+            choice,
+            fragmentation,
+            slots: Vec::new(),
+            by_agent: BTreeMap::new(),
+            by_offer: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+            version: 1,
+        }
+    }
+
+    /// How many machines are on offer.
+    pub fn on_offer(&self) -> usize {
+        self.by_offer.len()
+    }
+
+    /// The offers that stand, oldest first.
+    pub fn offers(&self) -> impl Iterator<Item = OfferId> {
+        self.by_offer.keys().copied()
+    }
+
+    /// A machine is offered; the offer takes the place of an earlier one of the same machine.
+    pub fn offered(&mut self, offer: &Offer) {
+        let at = self.slot(offer);
+        let slot = &mut self.slots[at];
+        if let Some(old) = slot.offer.replace(offer.id) {
+            self.by_offer.remove(&old);
+        }
+        slot.operations.clear();
+        self.by_offer.insert(offer.id, at);
+        let node = read(offer, &mut slot.devices, &mut self.fragmentation);
+        if slot.scene.node != node {
+            slot.scene.fragmentation = self.fragmentation.weighted(&node);
+            slot.scene.node = node;
+            self.changed(at);
+        }
+    }
+
+    /// An offer stands no more.
+    pub fn withdrawn(&mut self, offer: OfferId) {
+        if let Some(at) = self.by_offer.remove(&offer) {
+            self.slots[at].offer = None;
+            self.slots[at].operations.clear();
+        }
+    }
+
+    /// No offer stands any more.
+    pub fn clear(&mut self) {
+        for at in std::mem::take(&mut self.by_offer).into_values() {
+            self.slots[at].offer = None;
+            self.slots[at].operations.clear();
+        }
+    }
+
+    /// The best place for a task among the offers that stand, and takes it; none if it fits nowhere. To be followed by
+    /// [`GpuBoard::launch`]; the place is given up with the offer if none follows.
+    pub fn place(&mut self, ask: &GpuAsk) -> Option<Placement> {
+        let mut kind = self.kinds.remove(ask).unwrap_or_else(|| self.kind(ask));
+        self.refresh(&mut kind);
+        let best = self.best(&kind);
+        let placement = best.map(|at| self.take(at, &kind.wanted));
+        if self.kinds.len() >= KINDS_MAX {
+            self.kinds.clear();
+        }
+        self.kinds.insert(ask.clone(), kind);
+        placement
+    }
+
+    /// Launches `task` at its placement, with the next [`GpuBoard::submit`].
+    pub fn launch(&mut self, placement: &Placement, task: Task) {
+        if let Some(at) = self.by_agent.get(&placement.agent) {
+            self.slots[*at].operations.push(Operation::Launch(TaskGroup::single(task)));
+        }
+    }
+
+    /// Accepts the offers on which something is launched; what is left of them is refused for `refusal`.
+    pub fn submit<E>(&mut self, out: &mut Out<E>, refusal: &Refusal) {
+        let slots = &mut self.slots;
+        self.by_offer.retain(|offer, at| {
+            let slot = &mut slots[*at];
+            if slot.operations.is_empty() {
+                return true;
+            }
+            out.accept(&[*offer], std::mem::take(&mut slot.operations), refusal.clone());
+            slot.offer = None;
+            false
+        });
+    }
+
+    /// A task that was placed there has ended: for [`GpuPolicy::Clustering`], which looks at the company.
+    pub fn ended(&mut self, agent: AgentId, ask: &GpuAsk) {
+        let wanted = self.fragmentation.models().compile(ask);
+        let (Some(at), Some(size)) = (self.by_agent.get(&agent).copied(), policy::size(&wanted)) else { return };
+        let held = &mut self.slots[at].scene.held[size];
+        *held = held.saturating_sub(1);
+        self.changed(at);
+    }
+
+    fn slot(&mut self, offer: &Offer) -> usize {
+        if let Some(at) = self.by_agent.get(&offer.agent) {
+            return *at;
+        }
+        let at = self.slots.len();
+        self.slots.push(Slot {
+            agent: offer.agent,
+            name: offer.agent_name.clone(),
+            offer: None,
+            devices: Vec::new(),
+            scene: Scene::default(),
+            version: 0,
+            operations: Vec::new(),
+        });
+        self.by_agent.insert(offer.agent, at);
+        at
+    }
+
+    fn changed(&mut self, at: usize) {
+        self.version += 1;
+        self.slots[at].version = self.version;
+    }
+
+    fn kind(&mut self, ask: &GpuAsk) -> Kind {
+        Kind { wanted: self.fragmentation.models().compile(ask), scores: Vec::new(), version: 0 }
+    }
+
+    /// Reckons anew what the machines are worth that have changed since.
+    fn refresh(&self, kind: &mut Kind) {
+        kind.scores.resize(self.slots.len(), None);
+        let GpuChoice { policy, scores, largest, .. } = self.choice;
+        for (slot, score) in self.slots.iter().zip(&mut kind.scores) {
+            if slot.version > kind.version {
+                let fits = kind.wanted.fits(&slot.scene.node);
+                let exact = scores == Scores::Exact;
+                *score =
+                    fits.then(|| policy::score(policy, exact, largest, &self.fragmentation, &slot.scene, &kind.wanted));
+            }
+        }
+        kind.version = self.version;
+    }
+
+    fn best(&mut self, kind: &Kind) -> Option<usize> {
+        if self.choice.ties == Ties::Random || self.choice.policy == GpuPolicy::Random {
+            return self.any_of_the_best(kind);
+        }
+        let standing = self.slots.iter().zip(&kind.scores).enumerate();
+        let mut best: Option<(i64, AgentId, usize)> = None;
+        for (at, (slot, score)) in standing {
+            let (Some(score), Some(_)) = (*score, slot.offer) else { continue };
+            let beats = |(highest, agent, _)| score > highest || (score == highest && slot.agent < agent);
+            if best.is_none_or(beats) {
+                best = Some((score, slot.agent, at));
+            }
+        }
+        best.map(|(_, _, at)| at)
+    }
+
+    fn any_of_the_best(&mut self, kind: &Kind) -> Option<usize> {
+        let standing = self.slots.iter().zip(&kind.scores).enumerate();
+        let scored =
+            standing.filter(|(_, (slot, _))| slot.offer.is_some()).filter_map(|(at, (_, score))| Some((at, (*score)?)));
+        let highest = scored.clone().map(|(_, score)| score).max()?;
+        let best: Vec<usize> = scored.filter(|(_, score)| *score == highest).map(|(at, _)| at).collect();
+        Some(best[draw(&mut self.random, best.len())])
+    }
+
+    fn take(&mut self, at: usize, wanted: &Wanted) -> Placement {
+        let policy = self.choice.policy;
+        let mut picked = policy::pick(policy, &self.fragmentation, &self.slots[at].scene, wanted);
+        if policy == GpuPolicy::Random && wanted.shares() {
+            let all = Wanted { gpus: usize::MAX, ..wanted.clone() }.tightest(&self.slots[at].scene.node);
+            picked = [all[draw(&mut self.random, all.len())]].into_iter().collect();
+        }
+        let slot = &mut self.slots[at];
+        slot.scene.node.take(wanted, &picked);
+        slot.scene.fragmentation = self.fragmentation.weighted(&slot.scene.node);
+        if let Some(size) = policy::size(wanted) {
+            slot.scene.held[size] += 1;
+        }
+        let mut resources = Resources::of(wanted.cpus, wanted.mem);
+        let devices = picked.iter().map(|gpu| (slot.devices[*gpu].clone(), Share(wanted.share))).collect();
+        resources.add(&Resources::flavored(Flavor::default(), Amounts { devices, ..Amounts::default() }));
+        let placement = Placement { agent: slot.agent, agent_name: slot.name.clone(), resources, ports: Vec::new() };
+        self.changed(at);
+        placement
+    }
+}
+
+/// What is offered of a machine. `devices` are the GPUs that it is known to have; those that are not in the offer have nothing left.
+fn read(offer: &Offer, devices: &mut Vec<DeviceId>, fragmentation: &mut Fragmentation) -> GpuNode {
+    let gpus = offer.devices.iter().filter(|device| &*device.kind == "gpu");
+    for device in gpus.clone() {
+        if let Err(at) = devices.binary_search(&device.id) {
+            devices.insert(at, device.id.clone());
+        }
+    }
+    let plain = offer.resources.get(&Flavor::default());
+    let scalars = plain.map_or_else(Quantities::new, |amounts| amounts.scalars.clone());
+    let left = |id: &DeviceId| plain.and_then(|amounts| amounts.devices.get(id)).map_or(0, |share| share.0);
+    GpuNode {
+        cpus: scalars.get(&ResourceName::Cpus),
+        mem: scalars.get(&ResourceName::Mem),
+        model: gpus.clone().next().map(|device| fragmentation.models().id(&device.model)),
+        gpus: devices.iter().map(left).collect(),
+    }
+}
+
+fn draw(random: &mut Pcg64Mcg, among: usize) -> usize {
+    let among = among.max(1) as u64;
+    usize::try_from(random.next_u64() % among).expect("it is below a usize")
+}
+
+#[cfg(test)]
+mod tests;

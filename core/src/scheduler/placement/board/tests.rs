@@ -1,0 +1,135 @@
+use super::super::super::bench::{offer, task_id};
+use super::*;
+use crate::model::{Body, Device, DeviceMode, ExecutorRef, Health, Milli, Proof, Role, Topology};
+
+const MEM: Milli = Milli::from_whole(1);
+
+fn gpu(number: u16, model: &str) -> Device {
+    Device {
+        id: DeviceId::new(&format!("gpu-{number}")),
+        kind: Arc::from("gpu"),
+        vendor: Arc::from(""),
+        model: Arc::from(model),
+        generation: 0,
+        attributes: BTreeMap::new(),
+        topology: Topology::default(),
+        mode: DeviceMode::Shared,
+        health: Health::Healthy,
+        nodes: Vec::new(),
+        proof: Proof::TreeGone,
+        host_share: Quantities::new(),
+    }
+}
+
+fn machine(seq: u64, agent: u64, gpus: u16, model: &str) -> Offer {
+    let devices: Vec<Device> = (0..gpus).map(|number| gpu(number, model)).collect();
+    offer(seq, agent, "web", "cpus:8;mem:1024", &devices)
+}
+
+fn ask(gpus: u16, share: u16) -> GpuAsk {
+    GpuAsk { cpus: Milli(1000), mem: MEM, gpus, share: Share(share), models: Vec::new() }
+}
+
+fn board(policy: GpuPolicy, offers: &[Offer]) -> GpuBoard {
+    let choice = GpuChoice { policy, ..GpuChoice::default() };
+    let mut board = GpuBoard::new(choice, Fragmentation::of_workload(&[ask(1, 1000), ask(1, 500)]));
+    offers.iter().for_each(|offer| board.offered(offer));
+    board
+}
+
+fn task(name: &str, placement: &Placement) -> Task {
+    Task {
+        id: task_id(name),
+        name: Arc::from(name),
+        role: Role::new("web").expect("a role of the test"),
+        resources: placement.resources.clone(),
+        claims: Vec::new(),
+        priority: 0,
+        kill_grace: std::time::Duration::ZERO,
+        expected_run_time: None,
+        executor: ExecutorRef::Supervisor,
+        body: Body::new([]),
+    }
+}
+
+fn devices(placement: &Placement) -> Vec<(String, u16)> {
+    placement.resources.device_shares().map(|(id, share)| (id.as_str().to_owned(), share.0)).collect()
+}
+
+#[test]
+fn a_second_half_goes_beside_the_first() {
+    let mut board = board(GpuPolicy::Fgd, &[machine(1, 1, 2, "A"), machine(2, 2, 2, "A")]);
+    let places: Vec<Placement> = (0..2).filter_map(|_| board.place(&ask(1, 500))).collect();
+    assert_eq!(places[0].agent, places[1].agent);
+    assert_eq!(devices(&places[0]), devices(&places[1]));
+}
+
+#[test]
+fn among_equals_the_lowest_agent_comes_first_whatever_the_order_of_the_offers() {
+    let mut board = board(GpuPolicy::Fgd, &[machine(1, 9, 1, "A"), machine(2, 3, 1, "A"), machine(3, 5, 1, "A")]);
+    let agents: Vec<u64> = (0..3).filter_map(|_| board.place(&ask(1, 1000))).map(|place| place.agent.seq).collect();
+    assert_eq!(agents, [3, 5, 9]);
+}
+
+#[test]
+fn a_model_that_will_not_do_is_left_alone() {
+    let mut board = board(GpuPolicy::BestFit, &[machine(1, 1, 1, "A"), machine(2, 2, 1, "B")]);
+    let only_b = GpuAsk { models: vec![Arc::from("B")], ..ask(1, 1000) };
+    assert_eq!(board.place(&only_b).map(|place| place.agent.seq), Some(2));
+    assert_eq!(board.place(&only_b), None);
+}
+
+#[test]
+fn what_is_withdrawn_is_not_used_and_what_comes_again_is() {
+    let mut board = board(GpuPolicy::Fgd, &[machine(1, 1, 1, "A")]);
+    board.withdrawn(OfferId::new(crate::model::Term(1), 1));
+    assert_eq!((board.place(&ask(1, 500)), board.on_offer()), (None, 0));
+    board.offered(&machine(2, 1, 1, "A"));
+    assert!(board.place(&ask(1, 500)).is_some());
+}
+
+#[test]
+fn an_offer_of_what_is_left_has_less_than_the_machine() {
+    let mut board = board(GpuPolicy::Fgd, &[machine(1, 1, 2, "A")]);
+    let mut left = machine(2, 1, 2, "A");
+    let taken = Resources::devices([DeviceId::new("gpu-0")]);
+    assert!(Arc::make_mut(&mut left.resources).subtract(&taken));
+    left.devices = left.devices.iter().filter(|device| device.id.as_str() == "gpu-1").cloned().collect();
+    board.offered(&left);
+    let place = board.place(&ask(1, 1000)).expect("the other GPU is free");
+    assert_eq!(devices(&place), [("gpu-1".to_owned(), 1000)]);
+    assert_eq!(board.place(&ask(1, 10)), None);
+}
+
+#[test]
+fn offers_with_launches_are_accepted_and_the_others_stand() {
+    let offers = [machine(1, 1, 1, "A"), machine(2, 2, 1, "A")];
+    let mut board = board(GpuPolicy::Packing, &offers);
+    let place = board.place(&ask(1, 300)).expect("both fit");
+    board.launch(&place, task("t", &place));
+    let mut out: Out<()> = Out::over(offers);
+    board.submit(&mut out, &Refusal::default());
+    assert_eq!((out.offers().count(), board.on_offer()), (1, 1));
+    assert_eq!(out.into_wishes().len(), 1);
+}
+
+#[test]
+fn every_policy_places_as_much_as_fits_and_no_more() {
+    for policy in GpuPolicy::ALL {
+        let mut board = board(policy, &[machine(1, 1, 2, "A"), machine(2, 2, 2, "A")]);
+        let placed = (0..100).map_while(|_| board.place(&ask(1, 400))).count();
+        assert_eq!(placed, 8, "{policy}: two of 400 to a GPU");
+        assert!(board.place(&GpuAsk { gpus: 0, share: Share(0), ..ask(0, 0) }).is_some(), "{policy}: cores are left");
+    }
+}
+
+#[test]
+fn clustering_likes_its_own_company() {
+    let mut board = board(GpuPolicy::Clustering, &[machine(1, 1, 8, "A"), machine(2, 2, 8, "A")]);
+    let agents: Vec<u64> = [ask(1, 500), ask(1, 1000), ask(1, 500), ask(1, 1000)]
+        .iter()
+        .filter_map(|ask| board.place(ask))
+        .map(|place| place.agent.seq)
+        .collect();
+    assert_eq!(agents, [1, 2, 1, 2]);
+}

@@ -1,0 +1,140 @@
+//! An emulated agent: it starts what it is told to, says so, and says when it ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rialto_core::master::Input;
+use rialto_core::model::{
+    AgentReport, Body, ClientId, FrameworkId, FromAgent, PeerId, Principal, Resources, Source, Status, TaskKey,
+    TaskState, ToAgent, UpdateId,
+};
+
+use super::{Machine, Seen};
+
+/// Peers of agents are numbered from here.
+const PEERS: u64 = 1 << 32;
+
+pub(super) struct Agent {
+    number: usize,
+    report: AgentReport,
+    tasks: BTreeMap<TaskKey, Run>,
+    updates: u64,
+}
+
+struct Run {
+    resources: Resources,
+    state: TaskState,
+    /// The update that its framework has not acknowledged, with what it said.
+    outstanding: Option<(UpdateId, TaskState)>,
+}
+
+/// What an agent does in answer.
+#[derive(Default)]
+pub(super) struct Say {
+    pub(super) messages: Vec<FromAgent>,
+    pub(super) ends: Vec<(TaskKey, Duration)>,
+    pub(super) seen: Vec<Seen>,
+}
+
+/// The body of a task that runs for so long; none means without end.
+pub(crate) fn body(duration: Option<Duration>) -> Body {
+    let micros = duration.map(|duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+    Body::new(micros.map_or_else(Vec::new, |micros| micros.to_le_bytes().to_vec()))
+}
+
+fn duration(body: &Body) -> Option<Duration> {
+    let bytes: [u8; 8] = body.as_bytes().try_into().ok()?;
+    Some(Duration::from_micros(u64::from_le_bytes(bytes)))
+}
+
+impl Agent {
+    pub(super) fn new(number: usize, machine: &Machine) -> Self {
+        let report = AgentReport {
+            agent: None,
+            client: ClientId(number as u128 + 1),
+            name: Arc::from(machine.name.as_str()),
+            resources: machine.resources.clone(),
+            attributes: BTreeMap::new(),
+            devices: machine.devices.clone(),
+            tasks: Vec::new(),
+            held: Vec::new(),
+            operated: None,
+        };
+        Self { number, report, tasks: BTreeMap::new(), updates: 0 }
+    }
+
+    pub(super) const fn peer(&self) -> PeerId {
+        PeerId(PEERS + self.number as u64)
+    }
+
+    pub(super) fn register(&self) -> Input {
+        let message = FromAgent::Register(Box::new(self.report.clone()));
+        Input::FromAgent { peer: self.peer(), principal: Principal::new("agent"), message }
+    }
+
+    pub(super) fn hear(&mut self, message: ToAgent, say: &mut Say) {
+        match message {
+            ToAgent::Launch(launch) => {
+                for task in launch.group.tasks {
+                    let key = TaskKey::new(launch.framework, task.id);
+                    let run = Run { resources: task.resources.clone(), state: TaskState::Running, outstanding: None };
+                    self.tasks.insert(key.clone(), run);
+                    say.seen.push(Seen::Started { machine: self.number, resources: task.resources });
+                    say.ends.extend(duration(&task.body).map(|after| (key.clone(), after)));
+                    self.update(&key, say);
+                }
+            }
+            ToAgent::Kill { task, .. } => self.end(&task, TaskState::Killed, say),
+            ToAgent::Acknowledge { task, uuid } => self.acknowledged(&task, uuid, say),
+            ToAgent::RemoveFramework(framework) => self.remove_framework(framework, say),
+            ToAgent::Registered { .. }
+            | ToAgent::Hold { .. }
+            | ToAgent::Start(_)
+            | ToAgent::Release(_)
+            | ToAgent::Message { .. }
+            | ToAgent::Operate { .. }
+            | ToAgent::ClearDevice(_)
+            | ToAgent::Shutdown(_) => {}
+        }
+    }
+
+    pub(super) fn task_ends(&mut self, key: &TaskKey, say: &mut Say) {
+        self.end(key, TaskState::Finished, say);
+    }
+
+    fn end(&mut self, key: &TaskKey, state: TaskState, say: &mut Say) {
+        let Some(run) = self.tasks.get_mut(key).filter(|run| !run.state.is_terminal()) else { return };
+        run.state = state;
+        say.seen.push(Seen::Ended { resources: run.resources.clone() });
+        self.update(key, say);
+    }
+
+    fn remove_framework(&mut self, framework: FrameworkId, say: &mut Say) {
+        let its: Vec<TaskKey> = self.tasks.keys().filter(|key| key.framework == framework).cloned().collect();
+        for key in its {
+            self.end(&key, TaskState::Killed, say);
+        }
+    }
+
+    /// Says the task's newest state, unless an older one is still to be acknowledged.
+    fn update(&mut self, key: &TaskKey, say: &mut Say) {
+        let Some(run) = self.tasks.get_mut(key).filter(|run| run.outstanding.is_none()) else { return };
+        self.updates += 1;
+        let uuid = UpdateId((self.number as u128 + 1) << 64 | u128::from(self.updates));
+        run.outstanding = Some((uuid, run.state));
+        let mut status = Status::new(key.task.clone(), run.state, Source::Executor);
+        status.uuid = Some(uuid);
+        say.messages.push(FromAgent::Update { framework: key.framework, status, latest: run.state });
+    }
+
+    fn acknowledged(&mut self, key: &TaskKey, uuid: UpdateId, say: &mut Say) {
+        let Some(run) = self.tasks.get_mut(key) else { return };
+        let Some((_, said)) = run.outstanding.take_if(|(outstanding, _)| *outstanding == uuid) else { return };
+        if said.is_terminal() {
+            self.tasks.remove(key);
+        } else if said != run.state {
+            self.update(key, say);
+        }
+    }
+}

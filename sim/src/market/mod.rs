@@ -1,0 +1,310 @@
+//! A market without faults: one master, agents and frameworks in virtual time, for questions about placement, waiting and size.
+//!
+//! The master is the production machine with its gate, a framework is the production driver around a policy. Agents are emulated: they
+//! speak [`FromAgent`](rialto_core::model::FromAgent) and [`ToAgent`] exactly, one outstanding update for each task, but have no journal,
+//! no processes and no cleaning to do, because nothing fails here. Messages arrive in the order in which they were sent, at once unless
+//! a latency is asked for.
+
+mod agent;
+mod host;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use rialto_core::gate::Gate;
+use rialto_core::master::registry::{Record, Registry};
+use rialto_core::master::{Config, Effect, Input, Master, Outbox, Stats};
+use rialto_core::model::{
+    ClusterId, DeviceReport, FrameworkInfo, PeerId, Principal, Resources, TaskKey, Time, ToAgent,
+};
+use rialto_core::scheduler::{DriverInput, Scheduler};
+
+pub(crate) use self::agent::body;
+use self::agent::{Agent, Say};
+use self::host::Host;
+pub(crate) use self::host::Think;
+
+/// After how many steps of the master the rows for people are taken out and thrown away: nobody looks here.
+const SHOW_EVERY: u64 = 4096;
+
+/// A machine that joins the market.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(crate) name: String,
+    pub(crate) resources: Resources,
+    pub(crate) devices: Vec<DeviceReport>,
+}
+
+/// What happened on a machine, for whoever keeps account.
+#[derive(Clone, Debug)]
+pub(crate) enum Seen {
+    /// A task was started.
+    Started { machine: usize, resources: Resources },
+    /// A task has ended.
+    Ended { resources: Resources },
+}
+
+/// The market, and the frameworks with policies of type `S`.
+pub(crate) struct Market<S: Scheduler<Effect = Think>> {
+    pub(crate) now: Time,
+    /// What happened and was not yet looked at.
+    pub(crate) seen: Vec<(Time, Seen)>,
+    /// How many messages and deadlines were handled.
+    pub(crate) events: u64,
+    master: Master,
+    gate: Gate<Record, Effect>,
+    out: Outbox,
+    released: Vec<Effect>,
+    tick: Option<Time>,
+    agents: Vec<Agent>,
+    hosts: Vec<Host<S>>,
+    hosts_of: BTreeMap<PeerId, usize>,
+    agents_of: BTreeMap<PeerId, usize>,
+    latency: Duration,
+    at_once: VecDeque<Event<S::Command>>,
+    heap: BinaryHeap<Reverse<(Time, u64)>>,
+    /// What is due, by its number in the heap.
+    later: BTreeMap<u64, Event<S::Command>>,
+    seq: u64,
+}
+
+enum Event<C> {
+    ToMaster(Input),
+    ToAgent(usize, ToAgent),
+    ToHost(usize, DriverInput<C>),
+    TaskEnds(usize, TaskKey),
+    MasterTick,
+    HostTick(usize),
+    HostFree(usize),
+}
+
+impl<S: Scheduler<Effect = Think>> Market<S> {
+    /// A market of these machines, which register in this order.
+    pub(crate) fn new(config: Config, latency: Duration, machines: &[Machine]) -> Self {
+        let mut out = Outbox::new();
+        let registry = Registry::new(ClusterId(1));
+        let master = Master::recover(Time::ZERO, config, registry, &mut out);
+        let mut market = Self {
+            now: Time::ZERO,
+            seen: Vec::new(),
+            events: 0,
+            master,
+            gate: Gate::default(),
+            out,
+            released: Vec::new(),
+            tick: None,
+            agents: Vec::new(),
+            hosts: Vec::new(),
+            hosts_of: BTreeMap::new(),
+            agents_of: BTreeMap::new(),
+            latency,
+            at_once: VecDeque::new(),
+            heap: BinaryHeap::new(),
+            later: BTreeMap::new(),
+            seq: 0,
+        };
+        market.release();
+        for machine in machines {
+            market.join(machine);
+        }
+        market
+    }
+
+    fn join(&mut self, machine: &Machine) {
+        let number = self.agents.len();
+        let agent = Agent::new(number, machine);
+        self.agents_of.insert(agent.peer(), number);
+        let register = agent.register();
+        self.agents.push(agent);
+        self.to_master(register);
+    }
+
+    /// A framework with this policy subscribes; the number by which it is known here.
+    pub(crate) fn subscribe(&mut self, info: FrameworkInfo, policy: S) -> usize {
+        let number = self.hosts.len();
+        let host = Host::new(number, info, policy);
+        self.hosts_of.insert(host.peer(), number);
+        self.hosts.push(host);
+        self.send(Event::ToHost(number, DriverInput::Connected));
+        number
+    }
+
+    /// A user's request to a framework, at `at`.
+    pub(crate) fn command(&mut self, at: Time, host: usize, command: S::Command) {
+        self.schedule(at, Event::ToHost(host, DriverInput::Command(command)));
+    }
+
+    pub(crate) fn policy(&self, host: usize) -> &S {
+        self.hosts[host].driver.policy()
+    }
+
+    pub(crate) fn master(&self) -> &Stats {
+        self.master.stats()
+    }
+
+    /// Handles everything up to and with `until`.
+    pub(crate) fn run_until(&mut self, until: Time) {
+        loop {
+            while let Some(event) = self.at_once.pop_front() {
+                self.handle(event);
+            }
+            let due = self.heap.peek().is_some_and(|Reverse((at, _))| *at <= until);
+            if !due {
+                self.now = self.now.max(until);
+                return;
+            }
+            let Some(Reverse((at, seq))) = self.heap.pop() else { return };
+            self.now = self.now.max(at);
+            if let Some(event) = self.later.remove(&seq) {
+                self.handle(event);
+            }
+        }
+    }
+
+    /// Checks all that the machines can check of themselves. Linear time.
+    pub(crate) fn check(&self) {
+        self.master.check_invariants();
+        self.hosts.iter().for_each(|host| host.driver.check_invariants());
+    }
+
+    fn handle(&mut self, event: Event<S::Command>) {
+        self.events += 1;
+        match event {
+            Event::ToMaster(input) => self.master_step(input),
+            Event::MasterTick => {
+                if self.tick.is_some_and(|tick| tick <= self.now) {
+                    self.tick = None;
+                    self.master_step(Input::Tick);
+                }
+            }
+            Event::ToAgent(number, message) => self.agent_hears(number, message),
+            Event::TaskEnds(number, key) => {
+                let mut say = Say::default();
+                self.agents[number].task_ends(&key, &mut say);
+                self.agent_says(number, say);
+            }
+            Event::ToHost(number, input) => self.host_hears(number, input),
+            Event::HostTick(number) => {
+                if self.hosts[number].is_due(self.now) {
+                    self.host_hears(number, DriverInput::Tick);
+                }
+            }
+            Event::HostFree(number) => self.host_free(number),
+        }
+    }
+
+    fn master_step(&mut self, input: Input) {
+        self.master.step_unshown(self.now, input, &mut self.out);
+        if self.master.stats().steps.is_multiple_of(SHOW_EVERY) {
+            self.master.show(&mut self.out);
+        }
+        self.release();
+        if let Some(deadline) = self.master.next_deadline()
+            && self.tick.is_none_or(|tick| deadline < tick)
+        {
+            self.tick = Some(deadline);
+            self.schedule(deadline, Event::MasterTick);
+        }
+    }
+
+    /// The store here is as fast as it is reliable.
+    fn release(&mut self) {
+        let mut released = std::mem::take(&mut self.released);
+        self.gate.push(self.out.drain(..), &mut released);
+        if let Some((batch, _)) = self.gate.take_batch() {
+            self.gate.durable(batch, &mut released);
+        }
+        for effect in released.drain(..) {
+            match effect {
+                Effect::ToAgent(peer, message) => {
+                    let number = self.agents_of[&peer];
+                    self.send(Event::ToAgent(number, message));
+                }
+                Effect::ToFramework(peer, event) => {
+                    let number = self.hosts_of[&peer];
+                    self.send(Event::ToHost(number, DriverInput::FromMaster(event)));
+                }
+                Effect::Close(..) | Effect::Reply(..) | Effect::Changed(_) => {}
+            }
+        }
+        self.released = released;
+    }
+
+    fn agent_hears(&mut self, number: usize, message: ToAgent) {
+        let mut say = Say::default();
+        self.agents[number].hear(message, &mut say);
+        self.agent_says(number, say);
+    }
+
+    fn agent_says(&mut self, number: usize, say: Say) {
+        let now = self.now;
+        self.seen.extend(say.seen.into_iter().map(|seen| (now, seen)));
+        for (key, after) in say.ends {
+            self.schedule(self.now + after, Event::TaskEnds(number, key));
+        }
+        let peer = self.agents[number].peer();
+        for message in say.messages {
+            self.to_master(Input::FromAgent { peer, principal: Principal::new("agent"), message });
+        }
+    }
+
+    fn host_hears(&mut self, number: usize, input: DriverInput<S::Command>) {
+        if self.hosts[number].is_busy() {
+            self.hosts[number].inbox.push_back(input);
+            return;
+        }
+        let (calls, thinks) = self.hosts[number].step(self.now, input);
+        if thinks.is_zero() {
+            self.host_says(number, calls);
+        } else {
+            let host = &mut self.hosts[number];
+            host.think(calls);
+            self.schedule(self.now + thinks, Event::HostFree(number));
+        }
+        self.wake(number);
+    }
+
+    /// What the host has thought out is said, and what came in meanwhile is heard.
+    fn host_free(&mut self, number: usize) {
+        let calls = self.hosts[number].done();
+        self.host_says(number, calls);
+        while !self.hosts[number].is_busy()
+            && let Some(input) = self.hosts[number].inbox.pop_front()
+        {
+            self.host_hears(number, input);
+        }
+        self.wake(number);
+    }
+
+    fn host_says(&mut self, number: usize, calls: Vec<rialto_core::model::Call>) {
+        let peer = self.hosts[number].peer();
+        for call in calls {
+            self.to_master(Input::FromFramework { peer, principal: Principal::new("framework"), call });
+        }
+    }
+
+    fn wake(&mut self, number: usize) {
+        if let Some(deadline) = self.hosts[number].wants_tick(self.now) {
+            self.schedule(deadline, Event::HostTick(number));
+        }
+    }
+
+    fn to_master(&mut self, input: Input) {
+        self.send(Event::ToMaster(input));
+    }
+
+    fn send(&mut self, event: Event<S::Command>) {
+        if self.latency.is_zero() {
+            self.at_once.push_back(event);
+        } else {
+            self.schedule(self.now + self.latency, event);
+        }
+    }
+
+    fn schedule(&mut self, at: Time, event: Event<S::Command>) {
+        self.seq += 1;
+        self.heap.push(Reverse((at.max(self.now), self.seq)));
+        self.later.insert(self.seq, event);
+    }
+}

@@ -1,0 +1,62 @@
+//! The command lines of `rialto sim` that ask the market of the simulator.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use rialto_sim::fgd::GpuPolicy;
+use rialto_sim::twolevel::Model;
+
+/// `rialto sim fgd`.
+#[derive(Debug, Args)]
+pub struct SimFgd {
+    /// The nodes: a CSV file with the columns sn, cpu_milli, memory_mib, gpu and model.
+    #[arg(long, value_name = "FILE")]
+    pub nodes: PathBuf,
+    /// The tasks: a CSV file with the columns name, cpu_milli, memory_mib, num_gpu, gpu_milli and, optionally, gpu_spec.
+    #[arg(long, value_name = "FILE")]
+    pub pods: PathBuf,
+    /// How places are chosen: fgd, bestfit, packing, clustering, dotprod or random.
+    #[arg(long, default_value_t = GpuPolicy::Fgd, value_name = "POLICY")]
+    pub policy: GpuPolicy,
+    /// How many random orders of arrival are tried.
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: u64,
+    /// How many nodes a framework is offered at once; without it all that are free.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub offer_nodes: Option<u32>,
+    /// How many frameworks take turns to place the tasks.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub frameworks: u32,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `rialto sim twolevel`.
+#[derive(Debug, Args)]
+pub struct SimTwolevel {
+    /// The jobs: a CSV file with the columns submit_s, workload, num_tasks, task_duration_s, cpus_per_task and mem_gb_per_task.
+    #[arg(long, value_name = "FILE")]
+    pub jobs: PathBuf,
+    /// Whose way to share the cell: rialto, omega-mesos, omega-shared, monolithic or monolithic-multi.
+    #[arg(long, default_value = "rialto", value_name = "MODEL")]
+    pub model: Model,
+    /// How long the service framework thinks about a job, in seconds.
+    #[arg(long, default_value = "0.1", value_name = "S", value_parser = seconds)]
+    pub t_job_service: f64,
+    /// How many machines there are, of 4 cores and 16 GiB each.
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub machines: u32,
+    /// What is random follows from it.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// From no time to a day.
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
+    seconds.ok_or_else(|| "expected seconds from 0 to 86400".to_owned())
+}
