@@ -28,7 +28,7 @@ pub(super) fn register(registry: &mut Registry, survey: &[Conduct]) {
             hoarded.get_or_create(&with(&labels, "resource", name.as_str())).inc_by(amount.as_f64());
         }
         for (reason, count) in &row.ledger.declines {
-            let reason = if number < ROWS_MAX { reason } else { OTHERS };
+            let reason = if number < ROWS_MAX { &**reason } else { OTHERS };
             declines.get_or_create(&with(&labels, "reason", reason)).inc_by(i64::try_from(*count).unwrap_or(0));
         }
         idle.get_or_create(&labels).inc_by(row.ledger.idle.as_secs_f64());
