@@ -4,7 +4,6 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use rialto_core::agent::{KillCause, Record as JournalRecord};
-use rialto_core::allocator::explain::{Cause, CauseKind, Explanation, Wait};
 use rialto_core::allocator::quota::{Force, Priorities, Quota};
 use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
 use rialto_core::master::{Command, Reply, Target};

@@ -46,6 +46,7 @@ fn task(name: &str, placement: &Placement) -> Task {
         claims: Vec::new(),
         priority: 0,
         kill_grace: std::time::Duration::ZERO,
+        expected_run_time: None,
         executor: ExecutorRef::Supervisor,
         body: Body::new([]),
     }
@@ -92,8 +93,8 @@ fn an_offer_of_what_is_left_has_less_than_the_machine() {
     let mut board = board(GpuPolicy::Fgd, &[machine(1, 1, 2, "A")]);
     let mut left = machine(2, 1, 2, "A");
     let taken = Resources::devices([DeviceId::new("gpu-0")]);
-    assert!(left.resources.subtract(&taken));
-    left.devices.retain(|device| device.id.as_str() == "gpu-1");
+    assert!(Arc::make_mut(&mut left.resources).subtract(&taken));
+    left.devices = left.devices.iter().filter(|device| device.id.as_str() == "gpu-1").cloned().collect();
     board.offered(&left);
     let place = board.place(&ask(1, 1000)).expect("the other GPU is free");
     assert_eq!(devices(&place), [("gpu-1".to_owned(), 1000)]);
