@@ -53,7 +53,7 @@ fn fresh_seeds() {
 /// The faults strike: a simulation in which nothing goes wrong would show nothing.
 #[test]
 fn runs_are_eventful() {
-    let reports: Vec<Report> = (1..=20).map(|seed| run(seed).expect("these seeds are run by no other test")).collect();
+    let reports: Vec<Report> = (1..=40).map(|seed| run(seed).expect("these seeds are run by no other test")).collect();
     let sum = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
     assert!(sum(|report| report.tasks) > 500, "too few tasks: {}", sum(|report| report.tasks));
     assert!(sum(|report| report.crashes) > 200, "too few crashes: {}", sum(|report| report.crashes));

@@ -138,7 +138,7 @@ fn commands_in_the_documents_exist() {
         for line in text.lines().map(str::trim).filter_map(|line| line.strip_prefix("rialto ")) {
             let words: Vec<&str> = line
                 .split_whitespace()
-                .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()))
+                .take_while(|word| !word.starts_with('-') && word.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
                 .take(2)
                 .collect();
             let nested = ["ci", "analytics", "web", "bench", "sim"].contains(words.first().unwrap_or(&""));

@@ -97,8 +97,8 @@ fn a_selector_that_can_not_be_read_is_refused_with_the_place() {
 fn what_never_fits_is_said_at_once() {
     let bystander = Bystander::new();
     for (options, says) in [
-        (&["--cpus", "65"][..], "no agent is large enough"),
-        (&["--mem", "1000000"], "no agent is large enough"),
+        (&["--cpus", "65"][..], "cpus short by 1, even when empty"),
+        (&["--mem", "1000000"], "mem short by"),
         (&["--device", "tpu"], "tpu"),
         (&["--device", "2 gpu"], "gpu"),
         (&["--device", "gpu: memory >= 40GiB"], "no device matches"),

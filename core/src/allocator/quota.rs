@@ -263,15 +263,17 @@ impl Quotas {
         Ok(())
     }
 
-    /// What the limits leave to `role`, by resource; what is not named is not bounded. None, if nothing is.
-    pub fn left(&self, role: &Role) -> Option<Bounds> {
+    /// What the limits leave to `role` beside what it holds, `promised` not counted, by resource; what is not named is not bounded. None,
+    /// if nothing is.
+    pub fn left(&self, role: &Role, promised: &Quantities) -> Option<Bounds> {
         if self.limited == 0 {
             return None;
         }
         let mut left = Bounds::new();
         for (_, node) in self.path(role) {
             for (resource, limit) in &node.usage.quota.limit {
-                let here = limit.minus(node.used(resource)).unwrap_or(Milli::ZERO);
+                let used = node.used(resource).minus(promised.get(resource)).unwrap_or(Milli::ZERO);
+                let here = limit.minus(used).unwrap_or(Milli::ZERO);
                 left.entry(resource.clone()).and_modify(|least| *least = here.min(*least)).or_insert(here);
             }
         }

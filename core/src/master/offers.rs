@@ -60,6 +60,8 @@ struct Look {
     is_gathering: bool,
     /// Whether there are as many optimistic offers as may be: only who has one already may get a larger one.
     is_full: bool,
+    /// How many offers were made.
+    taken: usize,
     /// What there is for each role that was asked about.
     available: SmallVec<[(Role, Arc<Available>); 1]>,
     /// Those who were offered less, or nothing, because of quota.
@@ -197,6 +199,7 @@ impl Master {
         seen.resize(self.clients.len(), 0);
         while let Some((client, available)) = self.next_taker(id, asked, &mut look, &mut seen) {
             if self.make_room(id, client, out) {
+                look.taken += 1;
                 if self.make_offer(id, client, available.resources.clone(), out) == OfferMode::Exclusive {
                     look.available.clear();
                 }
@@ -219,7 +222,7 @@ impl Master {
         let agent = self.agents.get(&id).filter(|agent| agent.is_usable() && !agent.free.is_empty())?;
         let mut later: Option<Time> = None;
         let mut found = None;
-        for client_id in self.candidates(agent, asked, look.is_full) {
+        for client_id in self.candidates(agent, asked, look) {
             let Some(client) = self.clients.get(client_id) else { continue };
             if std::mem::replace(&mut seen[client_id.index()], self.looks) == self.looks {
                 continue;
@@ -255,17 +258,17 @@ impl Master {
         &'a self,
         agent: &Agent,
         asked: Asked<'_>,
-        is_full: bool,
+        look: &Look,
     ) -> impl Iterator<Item = ClientIndex> + use<'a> {
         let mut few: SmallVec<[ClientIndex; 4]> = SmallVec::new();
         let mut all = None;
         match asked {
-            _ if is_full => few.extend(agent.offers.iter().map(|(_, client)| *client)),
+            _ if look.is_full => few.extend(agent.offers.iter().map(|(_, client)| *client)),
             Asked::These(clients) if clients.len() == 1 && agent.locked.is_empty() => {
                 let takes = |id: &&ClientIndex| self.clients.get(**id).is_some_and(|client| self.takes_offers(client));
                 few.extend(clients.first().filter(takes).copied());
             }
-            _ => all = Some(self.declared_first()),
+            _ => all = Some(self.declared_first(look.taken)),
         }
         few.into_iter().chain(all.into_iter().flatten())
     }

@@ -29,6 +29,19 @@ const NOMINATIONS_MAX: usize = 16;
 /// How long changes are gathered before demands that found nobody to preempt are looked at again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// The shortest and the longest that a demand rests to which preemption brings nothing.
+const REST_MIN: Duration = Duration::from_secs(1);
+const REST_MAX: Duration = Duration::from_secs(600);
+
+/// What a demand has had of preemption.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    until: Time,
+    length: Duration,
+    /// The least that waited when something was ended for it.
+    waiting: u64,
+}
+
 /// Who may preempt, and what was freed for whom.
 #[derive(Debug, Default)]
 pub(super) struct Preemption {
@@ -37,6 +50,9 @@ pub(super) struct Preemption {
     pub(super) nominations: Nominations,
     /// The highest priority that was preempted, until its framework waits for nothing: no demand up to it preempts.
     barred: BTreeMap<(FrameworkId, Role), i32>,
+    /// Demands that something was ended for. One for which no fewer tasks wait the next time rests before it may preempt again, longer
+    /// each time: two that take from each other in turn would else never let anything run to its end.
+    rests: BTreeMap<(FrameworkId, Role), Rest>,
     /// Tasks that were told to end and may not have ended yet.
     ending: BTreeSet<TaskKey>,
     due: Option<TimerKey>,
@@ -59,6 +75,7 @@ impl Master {
     /// Whoever waits for nothing in the role may preempt there again one day.
     pub(super) fn unbar(&mut self, id: FrameworkId, role: &Role) {
         self.preemption.barred.remove(&(id, role.clone()));
+        self.preemption.rests.remove(&(id, role.clone()));
     }
 
     /// The framework does not wait any more, or is not there: what was freed for it is free for all.
@@ -120,8 +137,10 @@ impl Master {
         let more = due.len() > turns;
         for (framework, role) in due.into_iter().take(turns) {
             self.attempt(framework, &role, out);
-            if let Some(at) = self.preemption.watched.get_mut(&(framework, role)) {
-                *at = now;
+            let key = (framework, role);
+            let rested = self.preemption.rests.get(&key).map_or(now, |rest| rest.until.max(now));
+            if let Some(at) = self.preemption.watched.get_mut(&key) {
+                *at = rested;
             }
         }
         let next = self.preemption.watched.values().filter(|at| **at > now).min().copied();
@@ -134,6 +153,12 @@ impl Master {
     fn attempt(&mut self, framework: FrameworkId, role: &Role, out: &mut Outbox) {
         let Some(client) = self.frameworks.get(&framework).filter(|client| client.takes_offers(role)) else { return };
         let Some(demand) = client.demand.get(role) else { return };
+        let key = (framework, role.clone());
+        if self.preemption.rests.get(&key).is_some_and(|rest| rest.until > self.now) {
+            return;
+        }
+        let waiting = demand.shapes.iter().map(|shape| u64::from(shape.count)).sum();
+        let before = self.stats.preemptions;
         let mut shapes: Vec<Shape> = demand.shapes.iter().filter(|shape| shape.count > 0).cloned().collect();
         shapes.sort_by_key(|shape| std::cmp::Reverse(shape.priority));
         for shape in shapes.into_iter().take(SHAPES_MAX) {
@@ -144,6 +169,19 @@ impl Master {
                 self.preempt(framework, role, &shape, plan, out);
             }
         }
+        if self.stats.preemptions > before {
+            self.rest(key, waiting);
+        }
+    }
+
+    /// Something was ended for the demand: if that brings it nothing, it waits before the next time.
+    fn rest(&mut self, key: (FrameworkId, Role), waiting: u64) {
+        let (length, least) = match self.preemption.rests.get(&key) {
+            Some(last) if waiting >= last.waiting => ((last.length * 2).clamp(REST_MIN, REST_MAX), last.waiting),
+            Some(last) => (last.length / 2, waiting),
+            None => (Duration::ZERO, waiting),
+        };
+        self.preemption.rests.insert(key, Rest { until: self.now + length, length, waiting: least });
     }
 
     fn preempt(&mut self, framework: FrameworkId, role: &Role, shape: &Shape, plan: Plan, out: &mut Outbox) {
@@ -183,6 +221,7 @@ impl Master {
         self.withdraw_nominations(id, |_| true);
         self.preemption.watched.retain(|(framework, _), _| *framework != id);
         self.preemption.barred.retain(|(framework, _), _| *framework != id);
+        self.preemption.rests.retain(|(framework, _), _| *framework != id);
     }
 
     /// The tasks that live and die with `key`.

@@ -40,6 +40,7 @@ impl Master {
         }
         self.quotas.set(&quotas, force).map_err(|error| Reject::invalid("quotas", error.to_string()))?;
         for (role, quota) in quotas {
+            self.withdraw_promises(&role);
             self.withdraw_over_limit(&role, out);
             self.touched.roles.insert(role.clone());
             out.push(Output::Persist(Record::Quota(role, quota.filter(|quota| !quota.is_empty()))));
@@ -47,6 +48,14 @@ impl Master {
         self.on_limits_relaxed();
         self.watch_all();
         Ok(())
+    }
+
+    /// What is being freed for demands of the role was judged by the quota that it had.
+    fn withdraw_promises(&mut self, role: &Role) {
+        let frameworks: Vec<FrameworkId> = self.frameworks.keys().copied().collect();
+        for framework in frameworks {
+            self.withdraw_nominations(framework, |other| is_at_or_below(other.as_str(), role.as_str()));
+        }
     }
 
     /// What exclusive offers lock counts under a limit: if they are too much for it, they are taken back and made anew.
@@ -71,14 +80,10 @@ impl Master {
         available: &Resources,
     ) -> Option<Resources> {
         let shielded = self.shielded(agent, framework, role, available);
-        let Some(mut left) = self.quotas.left(role) else { return shielded };
+        let promised = self.preemption.nominations.promised(agent, framework, role);
+        let Some(left) = self.quotas.left(role, &promised) else { return shielded };
         if !self.recovering.is_empty() {
             return Some(Resources::new());
-        }
-        for (name, promised) in self.preemption.nominations.promised(agent, framework, role).iter() {
-            if let Some(most) = left.get_mut(name) {
-                *most = most.plus(promised);
-            }
         }
         let cut = self.agents[&agent].cut(shielded.as_ref().unwrap_or(available), left);
         cut.or(shielded)

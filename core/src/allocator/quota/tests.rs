@@ -32,9 +32,9 @@ fn what_is_charged_to_a_role_counts_for_those_above_it() {
     let mut quotas = with(&[("eng", "cpus:10", "")]);
     quotas.charge(&role("eng/ci/nightly"), Holding::Task, &amounts("cpus:4"));
     quotas.charge(&role("eng"), Holding::Offer, &amounts("cpus:3"));
-    let left = quotas.left(&role("eng/web")).expect("it is bounded");
+    let left = quotas.left(&role("eng/web"), &Quantities::new()).expect("it is bounded");
     assert_eq!(left.get(&ResourceName::Cpus), Some(&Milli::from_whole(3)));
-    assert_eq!(quotas.left(&role("engine")), None, "what only begins like it is another role");
+    assert_eq!(quotas.left(&role("engine"), &Quantities::new()), None, "what only begins like it is another role");
     quotas.credit(&role("eng"), Holding::Offer, &amounts("cpus:3"));
     assert!(quotas.check(&role("eng"), &amounts("cpus:6")).is_ok());
     quotas.check_invariants();

@@ -313,7 +313,7 @@ fn a_gang_of_an_earlier_term_on_an_agent_that_stays_away_is_in_doubt_and_ended()
 fn a_gang_that_makes_no_sense_is_refused_by_name() {
     let mut market = pair();
     market.gang("ml", &[]);
-    market.expect("rejected  invalid -> ml");
+    market.expect("rejected accept_gang.parts: expected 1 to 1024 -> ml");
     market.gang("ml", &[("a", "t1", "cpus:1"), ("a", "t1", "cpus:1")]);
     assert_eq!(market.lines()[0], "rejected t1,t1 duplicate_task -> ml");
     let (mut market, _) = asked();

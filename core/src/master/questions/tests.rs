@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand_core::{Rng, SeedableRng};
@@ -139,7 +139,7 @@ fn nothing_declared_is_no_bound_and_says_so() {
 struct World {
     market: Market,
     /// When, on which machine, whose, which.
-    ends: BTreeMap<(Duration, String), (&'static str, String)>,
+    ends: BTreeSet<(Duration, String, &'static str, String)>,
     rows: Vec<Shape>,
     now: Duration,
     random: Pcg64Mcg,
@@ -149,7 +149,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut world = Self {
             market: Market::new(),
-            ends: BTreeMap::new(),
+            ends: BTreeSet::new(),
             rows: Vec::new(),
             now: Duration::ZERO,
             random: Pcg64Mcg::seed_from_u64(seed),
@@ -198,7 +198,7 @@ impl World {
     fn launch_for(&mut self, framework: &'static str, agent: &str, resources: &str, run_time: Duration) {
         let id = format!("t{}", self.random.next_u64());
         self.market.launch_for(framework, agent, &id, resources, run_time);
-        self.ends.insert((self.now + run_time, agent.to_owned()), (framework, id));
+        self.ends.insert((self.now + run_time, agent.to_owned(), framework, id));
     }
 
     fn declare(&mut self) {
@@ -236,7 +236,9 @@ impl World {
                     return self.now;
                 }
             }
-            let ((end, agent), (framework, id)) = self.ends.pop_first().expect("something runs while it waits");
+            let Some((end, agent, framework, id)) = self.ends.pop_first() else {
+                panic!("nothing runs, and it waits: {:?} {:?}", self.rows, self.market.lines());
+            };
             self.market.wait(end - self.now);
             self.now = end;
             self.market.update(&agent, framework, &id, TaskState::Finished).acknowledge(framework);
