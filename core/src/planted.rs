@@ -1,6 +1,6 @@
 //! Faults that can be planted, to see that the simulator finds them.
 //!
-//! Only with the feature `planted`, which no shipped binary is built with: without it [`planted`] is a constant and every hook vanishes.
+//! Only with the feature `planted`, which no shipped binary is built with: without it `planted` is a constant and every hook vanishes.
 //! Each hook is one line where its fault would bite.
 
 /// A realistic mistake.

@@ -101,7 +101,7 @@ fn what_never_fits_is_said_at_once() {
         (&["--mem", "1000000"], "mem short by"),
         (&["--device", "tpu"], "tpu"),
         (&["--device", "2 gpu"], "gpu"),
-        (&["--device", "gpu: memory >= 40GiB"], "no device matches"),
+        (&["--device", "gpu: memory >= 40GiB"], "closest: gpu-T4-0 lacks memory >= 40GiB"),
     ] {
         let args = [&["run"], options, &["--", "true"]].concat();
         let ended = bystander.cluster.rialto(&args);

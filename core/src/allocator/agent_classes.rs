@@ -35,18 +35,13 @@ pub struct Class {
 }
 
 /// Which agents may have changed since the index was last brought up to date.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Stale {
     /// These; some perhaps twice.
     Some(Vec<AgentId>),
     /// All: more than there are agents have changed, or nobody has asked yet.
+    #[default]
     All,
-}
-
-impl Default for Stale {
-    fn default() -> Self {
-        Self::All
-    }
 }
 
 /// Where a class gets to know agents from.

@@ -112,7 +112,7 @@ impl Classes {
     fn sorter(&mut self, class: &Class) -> &mut Sorter {
         let weights = &self.weights;
         self.sorters.entry(class.clone()).or_insert_with(|| {
-            let mut sorter = Sorter::new(&[class.kind.clone()]);
+            let mut sorter = Sorter::new(std::slice::from_ref(&class.kind));
             for (role, weight) in weights {
                 sorter.set_weight(role, *weight);
             }

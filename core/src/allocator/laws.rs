@@ -18,6 +18,7 @@ type Amounts = [u64; RESOURCES];
 
 /// What happens when the task of the user whose turn it is does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "each says what ends")]
 enum Misfit {
     /// Algorithm 1 of the paper: the filling ends for all.
     EndsAll,

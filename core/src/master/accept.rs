@@ -217,7 +217,7 @@ impl Master {
             // They say more than there is now; the framework would find out only by a conflict.
             taken.outdated.iter().for_each(|offer| self.prune(*offer, out));
         }
-        self.return_rest(framework, agent, taken, Some(refusal));
+        self.return_rest(framework, agent, &taken, Some(refusal));
         rejected
     }
 
@@ -226,7 +226,7 @@ impl Master {
         &mut self,
         framework: FrameworkId,
         agent: AgentId,
-        taken: Taken,
+        taken: &Taken,
         refusal: Option<&Refusal>,
     ) {
         let left = if refusal.is_none() { &taken.offered } else { &taken.left };

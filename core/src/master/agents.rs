@@ -66,7 +66,7 @@ impl Master {
             FromAgent::Register(_) => unreachable!("on_agent() takes registrations out"),
             FromAgent::Update { framework, status, latest } => self.on_update(id, framework, status, latest, out),
             FromAgent::Operated { id: operation, result, resources } => {
-                self.on_operated(id, operation, &result, resources, out);
+                self.on_operated(id, operation, &result, &resources, out);
             }
             FromAgent::DevicesFree(devices) => self.on_devices_free(id, devices),
             FromAgent::SlicesFree(slices) => self.on_slices_free(id, slices),

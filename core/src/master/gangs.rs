@@ -114,7 +114,7 @@ impl Master {
             }
         }
         for (part, of_part) in taken {
-            self.return_rest(framework, part.agent, of_part, if result.is_ok() { Some(&gang.refusal) } else { None });
+            self.return_rest(framework, part.agent, &of_part, if result.is_ok() { Some(&gang.refusal) } else { None });
         }
         if let Err(reject) = result {
             gang.parts.iter().for_each(|part| self.unset_aside(framework, part.agent, &part.groups));

@@ -454,7 +454,7 @@ impl Master {
             Command::SetWeight { role, weight_milli } => self.set_weight(role, weight_milli, out).map(|()| Reply::Done),
             Command::ClearDevice { agent, device } => self.clear_device(agent, device, out).map(|()| Reply::Done),
             Command::Operate { agent, operation } => {
-                self.operate_free(agent, operation, principal, out).map(|()| Reply::Done)
+                self.operate_free(agent, &operation, principal, out).map(|()| Reply::Done)
             }
             Command::SetQuota { quotas, force } => self.set_quotas(quotas, force, out).map(|()| Reply::Done),
             Command::Why(target) => self.why(&target).map(|explanation| Reply::Why(Box::new(explanation))),

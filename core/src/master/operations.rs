@@ -62,11 +62,11 @@ impl Master {
     pub(super) fn operate_free(
         &mut self,
         id: AgentId,
-        operation: Operation,
+        operation: &Operation,
         principal: &Principal,
         out: &mut Outbox,
     ) -> Result<(), Reject> {
-        let operation = signed(&operation, principal);
+        let operation = signed(operation, principal);
         let conversion = Conversion::of(&operation).map_err(|error| error.reject(&operation))?;
         self.check_makers(&operation, principal, None)?;
         let agent = self.agents.get(&id).ok_or(Reject::UnknownAgent(id))?;
@@ -91,7 +91,7 @@ impl Master {
         id: AgentId,
         operation: OperationId,
         result: &Result<(), Reject>,
-        resources: Resources,
+        resources: &Resources,
         out: &mut Outbox,
     ) {
         let Some(pending) = self.operations.get_mut(&id) else { return };

@@ -10,7 +10,7 @@ use super::{Master, Target};
 use crate::allocator::agent_classes::{Class, ClassId};
 use crate::allocator::explain::{CauseKind, Outlook};
 use crate::allocator::help::{Advice, Effect, Site, Step, StepKind, WaitAdvice, what_would_help};
-use crate::allocator::history::{Estimate, asks};
+use crate::allocator::history::{Estimate, Row, asks};
 use crate::allocator::when::{Bound, Forecast, Freed, Machine, Replayed, Snapshot, WaitForecast, Waiting};
 use crate::model::{AgentId, FrameworkId, Reject, Role, Shape};
 
@@ -35,7 +35,7 @@ impl Master {
 
     fn forecast(&self, id: FrameworkId, role: &Role, shape: &Shape, order: &[(Role, FrameworkId)]) -> WaitForecast {
         let row = self.row(id, role, shape);
-        let waited = row.and_then(|row| row.since()).map_or(Duration::ZERO, |since| self.now.since(since));
+        let waited = row.and_then(Row::since).map_or(Duration::ZERO, |since| self.now.since(since));
         let history = &self.questions.history;
         let estimate = row.and_then(|row| history.estimate_after(role, &row.asks, waited));
         let rest = |estimate: Estimate| Estimate {

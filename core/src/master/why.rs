@@ -125,7 +125,7 @@ impl Master {
             shape: shape.name.clone(),
             asks: asks(shape),
             count: shape.count,
-            waited: row.and_then(|row| row.since()).map_or(Duration::ZERO, |since| self.now.since(since)),
+            waited: row.and_then(Row::since).map_or(Duration::ZERO, |since| self.now.since(since)),
             outlook,
             agents: classes.agents(),
             ready: answer.ready,

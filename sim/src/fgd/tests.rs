@@ -16,9 +16,9 @@ fn small() -> (Vec<Node>, Vec<GpuAsk>) {
     (nodes, read_pods(&data("openb_pods_small.csv")).expect("the pods of the tests"))
 }
 
-fn run(options: FgdOptions) -> FgdReport {
+fn run(options: &FgdOptions) -> FgdReport {
     let (nodes, pods) = small();
-    run_fgd(&nodes, &pods, &FgdOptions { seeds: 2, ..options }, |_| {})
+    run_fgd(&nodes, &pods, &FgdOptions { seeds: 2, ..options.clone() }, |_| {})
 }
 
 #[test]
@@ -54,26 +54,26 @@ fn arrivals_go_on_until_they_ask_for_what_is_wanted() {
 
 #[test]
 fn the_same_seeds_give_the_same_report() {
-    assert_eq!(run(FgdOptions::default()), run(FgdOptions::default()));
+    assert_eq!(run(&FgdOptions::default()), run(&FgdOptions::default()));
 }
 
 #[test]
 fn fgd_gives_out_more_than_random_places_do() {
-    let fgd = run(FgdOptions::default()).alloc_pct_at_100.mean;
-    let random = run(FgdOptions { policy: GpuPolicy::Random, ..FgdOptions::default() }).alloc_pct_at_100.mean;
+    let fgd = run(&FgdOptions::default()).alloc_pct_at_100.mean;
+    let random = run(&FgdOptions { policy: GpuPolicy::Random, ..FgdOptions::default() }).alloc_pct_at_100.mean;
     assert!(fgd > random + 2.0, "fgd {fgd} random {random}");
 }
 
 #[test]
 fn a_few_offers_at_a_time_cost_little() {
-    let all = run(FgdOptions::default()).alloc_pct_at_100.mean;
-    let few = run(FgdOptions { offer_nodes: Some(10), ..FgdOptions::default() }).alloc_pct_at_100.mean;
+    let all = run(&FgdOptions::default()).alloc_pct_at_100.mean;
+    let few = run(&FgdOptions { offer_nodes: Some(10), ..FgdOptions::default() }).alloc_pct_at_100.mean;
     assert!(few > all - 3.0 && few < all + 1.0, "all {all} few {few}");
 }
 
 #[test]
 fn two_frameworks_share_the_nodes() {
-    let report = run(FgdOptions { frameworks: 2, offer_nodes: Some(10), ..FgdOptions::default() });
+    let report = run(&FgdOptions { frameworks: 2, offer_nodes: Some(10), ..FgdOptions::default() });
     assert!(report.alloc_pct_at_100.mean > 85.0, "{report:?}");
 }
 

@@ -117,7 +117,7 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
         self.agents_of.insert(agent.peer(), number);
         let register = agent.register();
         self.agents.push(agent);
-        self.to_master(register);
+        self.tell_master(register);
     }
 
     /// A framework with this policy subscribes; the number by which it is known here.
@@ -245,7 +245,7 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
         }
         let peer = self.agents[number].peer();
         for message in say.messages {
-            self.to_master(Input::FromAgent { peer, principal: Principal::new("agent"), message });
+            self.tell_master(Input::FromAgent { peer, principal: Principal::new("agent"), message });
         }
     }
 
@@ -280,7 +280,7 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
     fn host_says(&mut self, number: usize, calls: Vec<rialto_core::model::Call>) {
         let peer = self.hosts[number].peer();
         for call in calls {
-            self.to_master(Input::FromFramework { peer, principal: Principal::new("framework"), call });
+            self.tell_master(Input::FromFramework { peer, principal: Principal::new("framework"), call });
         }
     }
 
@@ -290,7 +290,7 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
         }
     }
 
-    fn to_master(&mut self, input: Input) {
+    fn tell_master(&mut self, input: Input) {
         self.send(Event::ToMaster(input));
     }
 

@@ -16,6 +16,7 @@ impl Cause {
     }
 
     /// The reason alone.
+    #[expect(clippy::too_many_lines, reason = "one flat match, a sentence for each reason")]
     pub fn words(&self, clause: &ClauseKind) -> String {
         let what = match clause {
             ClauseKind::Amount { resource } => resource.to_string(),
