@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 /// A two-level cluster manager: offers, exclusive devices, and frameworks that schedule for themselves.
 #[derive(Debug, Parser)]
@@ -622,6 +623,50 @@ pub enum Bench {
     Master(BenchMaster),
     /// A real agent that runs real processes.
     Agent(BenchAgent),
+    /// The allocator: whole rounds, single events and memory, beside the figures of Apache Mesos.
+    Allocator(BenchAllocator),
+}
+
+/// `rialto bench allocator`.
+#[derive(Debug, Args)]
+pub struct BenchAllocator {
+    /// How many agents there are.
+    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub agents: u32,
+    /// How many frameworks there are.
+    #[arg(long, default_value_t = 50, value_name = "M", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub frameworks: u32,
+    /// What is done with them.
+    #[arg(long, default_value = "offer-all", value_name = "SHAPE")]
+    pub shape: AllocatorShape,
+    /// Frameworks take optimistic offers, which lock nothing; else exclusive ones, as in Mesos.
+    #[arg(long)]
+    pub optimistic: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `rialto bench allocator` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AllocatorShape {
+    /// All agents join, and are offered.
+    Add,
+    /// All agents say that they have more than before, and are offered anew.
+    Update,
+    /// One round offers every agent.
+    OfferAll,
+    /// Every framework declines everything; then nothing changes.
+    Decline,
+    /// Nobody takes offers, then everybody does.
+    Suppress,
+    /// Each agent has a reservation with labels.
+    Labels,
+    /// Each framework has a role of its own with a quota.
+    Quota,
+    /// Each agent has volumes on reserved disk.
+    Volumes,
 }
 
 /// `rialto bench master`.
