@@ -8,13 +8,14 @@ use smallvec::SmallVec;
 use super::capacity::Indexed;
 use super::filters::Filters;
 use super::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord};
+use super::rules::Marks;
 use super::timers::TimerKey;
 use super::view::AgentStatus;
 use crate::allocator::sorter::{ClientIndex, class_quantity, kind_quantity};
 use crate::model::{
     Accept, Access, AgentId, Attribute, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId,
-    OfferMode, PeerId, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey,
-    TaskState, Time, WallTime,
+    OfferMode, OfferRules, PeerId, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId,
+    TaskKey, TaskState, Time, WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -23,6 +24,10 @@ use crate::planted::{Fault, planted};
 pub(super) struct Agent {
     pub(super) record: AgentRecord,
     pub(super) attributes: Arc<BTreeMap<Arc<str>, Attribute>>,
+    /// Which offer constraints admit it.
+    pub(super) admitted: Marks,
+    /// Whether it is in another region than the master.
+    pub(super) is_remote: bool,
     pub(super) peer: Option<PeerId>,
     pub(super) status: AgentStatus,
     /// Whether it has registered with this master: then what runs on it is known.
@@ -101,6 +106,8 @@ impl Agent {
             attributes: Arc::new(record.attributes.clone()),
             free: record.resources.clone(),
             record,
+            admitted: Marks::default(),
+            is_remote: false,
             peer: None,
             status,
             heard: false,
@@ -218,6 +225,8 @@ pub(super) struct Framework {
     pub(super) waiting: Arc<[(Role, Shape)]>,
     pub(super) tasks: BTreeSet<TaskId>,
     pub(super) offers: BTreeSet<OfferId>,
+    /// What it asks of offers, for the view; none if nothing.
+    pub(super) rules: Option<Arc<OfferRules>>,
     /// The framework in each of its roles.
     pub(super) clients: BTreeMap<Role, ClientIndex>,
     /// Tasks that ended and were acknowledged, oldest first.
@@ -229,7 +238,9 @@ pub(super) struct Framework {
 
 impl Framework {
     pub(super) fn new(record: FrameworkRecord) -> Self {
+        let asks = record.info.rules != OfferRules::default();
         Self {
+            rules: asks.then(|| Arc::new(record.info.rules.clone())),
             record,
             peer: None,
             suppressed: BTreeSet::new(),

@@ -10,8 +10,8 @@ use super::{Driver, DriverConfig, DriverEffect, DriverInput, DriverRecord, Durab
 use crate::gate::{Outbox, Output};
 use crate::model::{
     Accept, AgentId, Call, ClientId, ClusterId, Demand, Device, Event, Exit, FrameworkId, FrameworkInfo, Offer,
-    OfferId, OfferMode, Operation, Outcome, Reject, Rejection, Resources, Role, Source, Status, Task, TaskId,
-    TaskState, Term, Time, UpdateId,
+    OfferId, OfferMode, OfferRules, Operation, Outcome, Reject, Rejection, Resources, Role, Source, Status, Task,
+    TaskId, TaskState, Term, Time, UpdateId,
 };
 
 /// A driver, and what came out of it.
@@ -69,6 +69,7 @@ pub fn config(role_name: &str) -> DriverConfig {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
+        rules: OfferRules::default(),
     };
     DriverConfig { info, client: ClientId(7), durability: Durability::Saved }
 }
@@ -88,6 +89,7 @@ pub fn offer(seq: u64, number: u64, role_name: &str, resources: &str, devices: &
         resources: Arc::new(all),
         devices: devices.iter().cloned().map(Arc::new).collect(),
         attributes: Arc::new(BTreeMap::new()),
+        domain: None,
         mode: OfferMode::Optimistic,
         expires_in: None,
         guarantee: Default::default(),

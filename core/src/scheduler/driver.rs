@@ -22,8 +22,8 @@ use super::out::Wish;
 use super::{Happening, Out, Scheduler};
 use crate::gate::{Outbox, Output};
 use crate::model::{
-    Accept, AcceptGang, AgentId, Asked, Call, ClusterId, FrameworkId, GangPart, Offer, OfferId, Operation, Refusal,
-    Reject, Role, Task, TaskId, TaskState, Term, Time,
+    Accept, AcceptGang, AgentId, Asked, Call, ClusterId, FrameworkId, GangPart, Offer, OfferId, OfferRules, Operation,
+    Refusal, Reject, Role, Task, TaskId, TaskState, Term, Time,
 };
 use crate::planted::{Fault, planted};
 
@@ -262,6 +262,7 @@ impl<S: Scheduler> Driver<S> {
                 let call = self.market.demand(role, demand);
                 self.call_if(call, out);
             }
+            Wish::Rules(rules) => self.ask_rules(rules, out),
             Wish::Suppress(role) => {
                 let call = self.market.suppress(role);
                 self.call_if(call, out);
@@ -281,6 +282,18 @@ impl<S: Scheduler> Driver<S> {
             Wish::Save { key, value } => out.push(Output::Persist(DriverRecord::Save { key, value })),
             Wish::Effect(effect) => out.push(Output::Effect(DriverEffect::App(effect))),
             Wish::Teardown => self.tear_down(out),
+        }
+    }
+
+    fn ask_rules(&mut self, rules: OfferRules, out: &mut Outputs<S>) {
+        if let Err(reject) = rules.check(&self.config.info.roles) {
+            self.refused.push(reject);
+            return;
+        }
+        if self.config.info.rules != rules {
+            self.config.info.rules = rules.clone();
+            let id = self.calls.number();
+            self.call(Call::Rules { id, rules }, out);
         }
     }
 

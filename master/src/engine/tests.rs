@@ -3,7 +3,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use rialto_core::master::registry::Registry;
-use rialto_core::model::{Call, ClientId, ClusterId, FrameworkInfo, OfferMode, Role, Subscribe};
+use rialto_core::model::{Call, ClientId, ClusterId, FrameworkInfo, OfferMode, OfferRules, Role, Subscribe};
 
 use super::*;
 use crate::mailbox::{MAILBOX_BYTES, Receiver, Take, mailbox};
@@ -43,8 +43,15 @@ async fn subscribe(core: &Core) -> Receiver<Event> {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
+        rules: OfferRules::default(),
     };
-    let call = Call::Subscribe(Subscribe { framework: None, client: ClientId(3), info, suppressed: BTreeSet::new() });
+    let call = Call::Subscribe(Subscribe {
+        framework: None,
+        client: ClientId(3),
+        info,
+        suppressed: BTreeSet::new(),
+        connection: 0,
+    });
     let input = Input::FromFramework { peer: PEER, principal: Principal::new("test"), call };
     core.input(vec![input], 100).await.unwrap();
     receiver

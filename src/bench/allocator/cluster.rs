@@ -9,7 +9,7 @@ use rialto_core::master::registry::Registry;
 use rialto_core::master::{Config, Effect, Input, Master, Outbox};
 use rialto_core::model::{
     Accept, AgentId, AgentReport, Body, Call, CallId, ClientId, ClusterId, Event, ExecutorRef, FrameworkId,
-    FrameworkInfo, FromAgent, Milli, Offer, OfferMode, Operation, PeerId, Principal, Refusal, Resources, Role, Source,
+    FrameworkInfo, FromAgent, Milli, Offer, OfferMode, OfferRules, Operation, PeerId, Principal, Refusal, Resources, Role, Source,
     Status, Subscribe, Task, TaskGroup, TaskId, TaskState, Time, ToAgent, UpdateId,
 };
 
@@ -133,12 +133,14 @@ impl Cluster {
             offer_timeout: Some(Duration::from_secs(600)),
             url: None,
             labels: BTreeMap::new(),
+            rules: OfferRules::default(),
         };
         let subscribe = Subscribe {
             framework: None,
             client: ClientId(u128::from(self.next())),
             info,
             suppressed: [].into(),
+            connection: 0,
         };
         self.by_peer.insert(peer, self.frameworks.len());
         let id = FrameworkId::new(self.master.term(), 0);
@@ -226,6 +228,8 @@ fn report(
         name: Arc::from(format!("agent-{number}")),
         resources: resources.clone(),
         attributes: BTreeMap::new(),
+        domain: None,
+        connection: 0,
         devices: Vec::new(),
         tasks: Vec::new(),
         held: Vec::new(),
