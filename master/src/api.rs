@@ -440,7 +440,7 @@ impl Framework {
             suppressed: framework.suppressed.iter().map(Role::to_string).collect(),
             connected: framework.connected,
             offer_mode: offer_mode(framework.mode).to_owned(),
-            offer_rules: framework.rules.as_deref().map(OfferRules::new),
+            offer_rules: OfferRules::unless_default(&framework.rules),
             url: framework.url.as_deref().map(str::to_owned),
             allocated: Amounts::from(&framework.allocated),
             demand: {

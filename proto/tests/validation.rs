@@ -213,9 +213,8 @@ fn what_is_asked_of_offers() {
 
 #[test]
 fn where_a_machine_stands() {
-    let domain = |region: &str, zone: &str| {
-        Domain::from_wire(v1::Domain { region: region.to_owned(), zone: zone.to_owned() })
-    };
+    let domain =
+        |region: &str, zone: &str| Domain::from_wire(v1::Domain { region: region.to_owned(), zone: zone.to_owned() });
     assert!(domain("eu", "eu-1").is_ok());
     refused(domain("", "eu-1"), "", "region: expected 1 to 128 printable characters");
     refused(domain("eu", "a b"), "", "zone: expected 1 to 128 printable characters");

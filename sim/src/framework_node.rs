@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::gate::{BatchId, Gate, Output};
-use rialto_core::model::{Call, ClientId, Event as FromMaster, FrameworkInfo, OfferRules, Operation, TaskKey, Time};
+use rialto_core::model::{Call, ClientId, Event as FromMaster, FrameworkInfo, Operation, TaskKey, Time};
 use rialto_core::scheduler::{Driver, DriverConfig, DriverEffect, DriverInput, DriverRecord, Durability};
 
 use crate::master_node::{global, local};
@@ -346,6 +346,6 @@ fn info(at: usize, plan: &FrameworkPlan) -> FrameworkInfo {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
-        rules: OfferRules::default(),
+        rules: Arc::default(),
     }
 }

@@ -138,8 +138,8 @@ impl Master {
             let rejection = Rejection { operation: 0, tasks: Vec::new(), reject };
             return self.outcome(id, call, vec![rejection], out);
         }
-        if framework.record.info.rules != rules {
-            framework.record.info.rules = rules;
+        if *framework.record.info.rules != rules {
+            framework.record.info.rules = Arc::new(rules);
             let record = framework.record.clone();
             let clients: Vec<ClientIndex> = framework.clients.values().copied().collect();
             out.push(Output::Persist(Record::Framework(id, Some(record))));
@@ -159,11 +159,10 @@ impl Master {
 
     /// What the framework asks of offers is looked up by its clients from now on.
     pub(super) fn enter_rules(&mut self, id: FrameworkId) {
-        let Some(framework) = self.frameworks.get_mut(&id) else { return };
+        let Some(framework) = self.frameworks.get(&id) else { return };
         let clients: Vec<(Role, ClientIndex)> =
             framework.clients.iter().map(|(role, client)| (role.clone(), *client)).collect();
         let rules = framework.record.info.rules.clone();
-        framework.rules = (rules != OfferRules::default()).then(|| Arc::new(rules.clone()));
         for (role, index) in clients {
             let constraints = rules.constraints.get(&role).filter(|constraints| !constraints.is_any());
             let set = constraints.map(|constraints| self.enter_set(constraints));

@@ -105,7 +105,7 @@ impl Master {
             suppressed: framework.suppressed.clone(),
             connected: framework.peer.is_some(),
             mode: info.offer_mode,
-            rules: framework.rules.clone(),
+            rules: info.rules.clone(),
             url: info.url.clone(),
             allocated,
             demand: framework.waiting.clone(),

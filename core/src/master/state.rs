@@ -14,8 +14,8 @@ use super::view::AgentStatus;
 use crate::allocator::sorter::{ClientIndex, class_quantity, kind_quantity};
 use crate::model::{
     Accept, Access, AgentId, Attribute, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId,
-    OfferMode, OfferRules, PeerId, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId,
-    TaskKey, TaskState, Time, WallTime,
+    OfferMode, PeerId, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey,
+    TaskState, Time, WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -225,8 +225,6 @@ pub(super) struct Framework {
     pub(super) waiting: Arc<[(Role, Shape)]>,
     pub(super) tasks: BTreeSet<TaskId>,
     pub(super) offers: BTreeSet<OfferId>,
-    /// What it asks of offers, for the view; none if nothing.
-    pub(super) rules: Option<Arc<OfferRules>>,
     /// The framework in each of its roles.
     pub(super) clients: BTreeMap<Role, ClientIndex>,
     /// Tasks that ended and were acknowledged, oldest first.
@@ -238,9 +236,7 @@ pub(super) struct Framework {
 
 impl Framework {
     pub(super) fn new(record: FrameworkRecord) -> Self {
-        let asks = record.info.rules != OfferRules::default();
         Self {
-            rules: asks.then(|| Arc::new(record.info.rules.clone())),
             record,
             peer: None,
             suppressed: BTreeSet::new(),

@@ -141,8 +141,8 @@ pub struct FrameworkView {
     pub connected: bool,
     /// How it takes offers.
     pub mode: OfferMode,
-    /// What it asks of them, if anything.
-    pub rules: Option<Arc<OfferRules>>,
+    /// What it asks of them.
+    pub rules: Arc<OfferRules>,
     /// Where it serves.
     pub url: Option<Arc<str>>,
     /// What its tasks hold, scalars of all flavors together.

@@ -30,7 +30,7 @@ pub struct FrameworkInfo {
     /// What its author wrote on it.
     pub labels: BTreeMap<Arc<str>, Arc<str>>,
     /// What it asks of its offers.
-    pub rules: OfferRules,
+    pub rules: Arc<OfferRules>,
 }
 
 /// The first call on every connection.

@@ -10,8 +10,8 @@ use super::{Driver, DriverConfig, DriverEffect, DriverInput, DriverRecord, Durab
 use crate::gate::{Outbox, Output};
 use crate::model::{
     Accept, AgentId, Call, ClientId, ClusterId, Demand, Device, Event, Exit, FrameworkId, FrameworkInfo, Offer,
-    OfferId, OfferMode, OfferRules, Operation, Outcome, Reject, Rejection, Resources, Role, Source, Status, Task,
-    TaskId, TaskState, Term, Time, UpdateId,
+    OfferId, OfferMode, Operation, Outcome, Reject, Rejection, Resources, Role, Source, Status, Task, TaskId,
+    TaskState, Term, Time, UpdateId,
 };
 
 /// A driver, and what came out of it.
@@ -69,7 +69,7 @@ pub fn config(role_name: &str) -> DriverConfig {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
-        rules: OfferRules::default(),
+        rules: Arc::default(),
     };
     DriverConfig { info, client: ClientId(7), durability: Durability::Saved }
 }

@@ -9,6 +9,7 @@ mod saved;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub use interface::{DriverConfig, DriverEffect, DriverInput, DriverRecord, DriverStats, Durability, Ending};
 pub use saved::SavedError;
@@ -290,8 +291,8 @@ impl<S: Scheduler> Driver<S> {
             self.refused.push(reject);
             return;
         }
-        if self.config.info.rules != rules {
-            self.config.info.rules = rules.clone();
+        if *self.config.info.rules != rules {
+            self.config.info.rules = Arc::new(rules.clone());
             let id = self.calls.number();
             self.call(Call::Rules { id, rules }, out);
         }

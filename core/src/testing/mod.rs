@@ -296,7 +296,7 @@ impl Market {
             offer_timeout: None,
             url: None,
             labels: BTreeMap::new(),
-            rules,
+            rules: Arc::new(rules),
         };
         let client = ClientId(u128::from(self.next()));
         let side = FrameworkSide {

@@ -85,7 +85,7 @@ impl Market {
 
     /// The framework asks that of its offers from now on.
     pub fn rules(&mut self, framework: &str, rules: OfferRules) -> &mut Self {
-        self.frameworks.get_mut(framework).expect("a framework of that name").info.rules = rules.clone();
+        self.frameworks.get_mut(framework).expect("a framework of that name").info.rules = Arc::new(rules.clone());
         let id = CallId(self.next());
         self.call(framework, Call::Rules { id, rules })
     }

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_core::model::{FrameworkInfo, OfferMode, OfferRules, Role};
+use rialto_core::model::{FrameworkInfo, OfferMode, Role};
 
 use crate::access::Access;
 use crate::store::StateStore;
@@ -35,7 +35,7 @@ impl Options {
             offer_timeout: None,
             url: None,
             labels: BTreeMap::new(),
-            rules: OfferRules::default(),
+            rules: Arc::default(),
         };
         Self { access, info, store: None, commands_max: 1024, stop_timeout: Duration::from_secs(5) }
     }

@@ -18,6 +18,11 @@ pub struct OfferRules {
 }
 
 impl OfferRules {
+    /// The rules, if they ask for anything.
+    pub(super) fn unless_default(rules: &model::OfferRules) -> Option<Self> {
+        (*rules != model::OfferRules::default()).then(|| Self::new(rules))
+    }
+
     /// The rules as programs see them.
     pub fn new(rules: &model::OfferRules) -> Self {
         let constraints =

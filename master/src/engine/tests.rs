@@ -3,7 +3,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use rialto_core::master::registry::Registry;
-use rialto_core::model::{Call, ClientId, ClusterId, FrameworkInfo, OfferMode, OfferRules, Role, Subscribe};
+use rialto_core::model::{Call, ClientId, ClusterId, FrameworkInfo, OfferMode, Role, Subscribe};
 
 use super::*;
 use crate::mailbox::{MAILBOX_BYTES, Receiver, Take, mailbox};
@@ -43,7 +43,7 @@ async fn subscribe(core: &Core) -> Receiver<Event> {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
-        rules: OfferRules::default(),
+        rules: Arc::default(),
     };
     let call = Call::Subscribe(Subscribe {
         framework: None,

@@ -57,7 +57,7 @@ fn framework() -> FrameworkView {
         suppressed: BTreeSet::new(),
         connected: true,
         mode: OfferMode::Optimistic,
-        rules: None,
+        rules: Arc::default(),
         url: Some(Arc::from("javascript:alert(1)")),
         allocated: Quantities::new(),
         demand: vec![(role, shape)].into(),

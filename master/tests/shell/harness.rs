@@ -14,7 +14,7 @@ use tonic::{Request, Status, Streaming};
 
 use rialto_core::model::{
     AgentId, AgentReport, Call, ClientId, ClusterId, Event, FrameworkId, FrameworkInfo, FromAgent, Milli, Offer,
-    OfferMode, OfferRules, Resources, Role, Subscribe, Term, ToAgent,
+    OfferMode, Resources, Role, Subscribe, Term, ToAgent,
 };
 use rialto_master::{Listener, MasterError, Options, bind, serve};
 use rialto_proto::hello::Hello;
@@ -171,7 +171,7 @@ pub(crate) fn subscription(known: Option<FrameworkId>) -> Subscribe {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
-        rules: OfferRules::default(),
+        rules: Arc::default(),
     };
     Subscribe { framework: known, client: ClientId(11), info, suppressed: BTreeSet::new(), connection: 0 }
 }

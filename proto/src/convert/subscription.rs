@@ -51,7 +51,7 @@ impl Wire for FrameworkInfo {
             offer_timeout_us: self.offer_timeout.map(micros),
             url: self.url.as_ref().map(|url| url.as_ref().to_owned()),
             labels: to_labels(&self.labels),
-            rules: Some(&self.rules).filter(|rules| **rules != OfferRules::default()).map(Wire::to_wire),
+            rules: Some(&*self.rules).filter(|rules| **rules != OfferRules::default()).map(Wire::to_wire),
         }
     }
 
@@ -67,7 +67,7 @@ impl Wire for FrameworkInfo {
             offer_timeout: optional_duration(info.offer_timeout_us, "offer_timeout_us")?,
             url: optional_text(info.url, "url")?,
             labels: labels(info.labels, "labels")?,
-            rules: optional::<OfferRules>(info.rules, "rules")?.unwrap_or_default(),
+            rules: Arc::new(optional::<OfferRules>(info.rules, "rules")?.unwrap_or_default()),
         })
     }
 }

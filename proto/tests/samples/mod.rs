@@ -139,7 +139,7 @@ fn info() -> FrameworkInfo {
         offer_timeout: None,
         url: Some("http://127.0.0.1:1/".into()),
         labels: BTreeMap::new(),
-        rules: OfferRules::default(),
+        rules: Arc::default(),
     }
 }
 

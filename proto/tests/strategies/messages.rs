@@ -61,7 +61,7 @@ pub(crate) fn info() -> impl Strategy<Value = FrameworkInfo> {
             offer_timeout,
             url,
             labels,
-            rules,
+            rules: Arc::new(rules),
         },
     )
 }

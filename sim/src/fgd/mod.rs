@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use rialto_core::master::Config;
 use rialto_core::model::{
-    Device, DeviceId, DeviceMode, DeviceReport, DeviceState, FrameworkInfo, Health, Milli, OfferMode, OfferRules,
-    Proof, Quantities, ResourceName, Resources, Role, Time, Topology,
+    Device, DeviceId, DeviceMode, DeviceReport, DeviceState, FrameworkInfo, Health, Milli, OfferMode, Proof,
+    Quantities, ResourceName, Resources, Role, Time, Topology,
 };
 use rialto_core::scheduler::placement::board::{GpuBoard, GpuChoice};
 pub use rialto_core::scheduler::placement::board::{Scores, Ties};
@@ -208,7 +208,7 @@ fn info(role: &Role) -> FrameworkInfo {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
-        rules: OfferRules::default(),
+        rules: Arc::default(),
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::master::{Config, Stats};
-use rialto_core::model::{FrameworkInfo, Milli, OfferMode, OfferRules, ResourceName, Resources, Role, Time};
+use rialto_core::model::{FrameworkInfo, Milli, OfferMode, ResourceName, Resources, Role, Time};
 
 pub(crate) use self::account::Account;
 pub use self::account::{Served, Waits};
@@ -241,7 +241,7 @@ fn info(role: &Role) -> FrameworkInfo {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
-        rules: OfferRules::default(),
+        rules: Arc::default(),
     }
 }
 

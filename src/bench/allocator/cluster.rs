@@ -9,7 +9,7 @@ use rialto_core::master::registry::Registry;
 use rialto_core::master::{Config, Effect, Input, Master, Outbox};
 use rialto_core::model::{
     Accept, AgentId, AgentReport, Body, Call, CallId, ClientId, ClusterId, Event, ExecutorRef, FrameworkId,
-    FrameworkInfo, FromAgent, Milli, Offer, OfferMode, OfferRules, Operation, PeerId, Principal, Refusal, Resources, Role, Source,
+    FrameworkInfo, FromAgent, Milli, Offer, OfferMode, Operation, PeerId, Principal, Refusal, Resources, Role, Source,
     Status, Subscribe, Task, TaskGroup, TaskId, TaskState, Time, ToAgent, UpdateId,
 };
 
@@ -133,7 +133,7 @@ impl Cluster {
             offer_timeout: Some(Duration::from_secs(600)),
             url: None,
             labels: BTreeMap::new(),
-            rules: OfferRules::default(),
+            rules: Arc::default(),
         };
         let subscribe = Subscribe {
             framework: None,

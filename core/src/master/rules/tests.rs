@@ -84,7 +84,7 @@ fn constraints_outlive_the_master() {
     market.agent_like("a", "cpus:4", &[("rack", "r1")]).framework("f", "*");
     market.rules("f", constraints("*", "rack == r2"));
     let record = market.registry().frameworks.values().next().unwrap();
-    assert_eq!(record.info.rules, constraints("*", "rack == r2"));
+    assert_eq!(*record.info.rules, constraints("*", "rack == r2"));
     market.failover().register("a").subscribe("f");
     assert!(market.on_offer("f").is_empty());
 }
