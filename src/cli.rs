@@ -158,6 +158,15 @@ pub struct Master {
     /// In how many offers one resource may be at once.
     #[arg(long, env = "RIALTO_OFFER_FANOUT", default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub offer_fanout: u16,
+    /// The smallest offers to frameworks that declare nothing and ask for nothing else: "|" between alternatives, ";" within one.
+    #[arg(long, env = "RIALTO_MIN_ALLOCATABLE_RESOURCES", default_value = "cpus:0.01|mem:32", value_name = "LIST")]
+    pub min_allocatable_resources: String,
+    /// The region that the master is in. Agents of other regions are offered only to frameworks that ask for all regions.
+    #[arg(long, env = "RIALTO_MASTER_REGION", value_name = "NAME", requires = "zone")]
+    pub region: Option<String>,
+    /// The zone within it.
+    #[arg(long, env = "RIALTO_MASTER_ZONE", value_name = "NAME", requires = "region")]
+    pub zone: Option<String>,
 }
 
 /// Where a registry lives.
@@ -185,6 +194,12 @@ pub struct Agent {
     /// machine's name by default.
     #[arg(long = "attribute", env = "RIALTO_ATTRIBUTES", value_name = "NAME=VALUE", value_delimiter = ';')]
     pub attributes: Vec<String>,
+    /// The region that it is in.
+    #[arg(long, env = "RIALTO_REGION", value_name = "NAME", requires = "zone")]
+    pub region: Option<String>,
+    /// The zone within it.
+    #[arg(long, env = "RIALTO_ZONE", value_name = "NAME", requires = "region")]
+    pub zone: Option<String>,
     /// Where its devices come from: "glob:/dev/ttyUSB*,kind=dongle", or "fake:gpu,model=T4,memory=16GiB,count=2". May be repeated.
     #[arg(long = "device-source", env = "RIALTO_DEVICE_SOURCES", value_name = "SPEC", value_delimiter = ';')]
     pub device_sources: Vec<String>,

@@ -141,9 +141,15 @@ impl Cluster {
             offer_timeout: Some(Duration::from_secs(600)),
             url: None,
             labels: BTreeMap::new(),
+            rules: Arc::default(),
         };
-        let subscribe =
-            Subscribe { framework: None, client: ClientId(u128::from(self.next())), info, suppressed: [].into() };
+        let subscribe = Subscribe {
+            framework: None,
+            client: ClientId(u128::from(self.next())),
+            info,
+            suppressed: [].into(),
+            connection: 0,
+        };
         self.by_peer.insert(peer, self.frameworks.len());
         let id = FrameworkId::new(self.master.term(), 0);
         self.frameworks.push(FrameworkSide { id, peer, role, offers: Vec::new() });
@@ -266,6 +272,8 @@ fn report(number: usize, side: &AgentSide, agent: Option<(AgentId, ClusterId)>, 
         name: Arc::from(format!("agent-{number}")),
         resources: resources.clone(),
         attributes: BTreeMap::new(),
+        domain: None,
+        connection: 0,
         devices: Vec::new(),
         tasks: Vec::new(),
         held: Vec::new(),

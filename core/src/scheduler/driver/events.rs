@@ -28,6 +28,7 @@ impl<S: Scheduler> Driver<S> {
             client: self.identity.client,
             info: self.config.info.clone(),
             suppressed: self.market.suppressed().clone(),
+            connection: 0,
         };
         let call = Call::Subscribe(subscribe);
         out.push(Output::Effect(DriverEffect::ToMaster { connection: self.connection, call }));
