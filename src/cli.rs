@@ -200,6 +200,9 @@ pub struct Agent {
     /// How much of its cpus and memory is kept for tasks that hold its devices, in per cent; in equal parts for each device.
     #[arg(long, env = "RIALTO_DEVICE_HOST_SHARE", default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u16).range(0..=100))]
     pub device_host_share: u16,
+    /// What may be fetched for tasks.
+    #[command(flatten)]
+    pub fetch: crate::fetch_args::Fetch,
     /// How to reach the master.
     #[command(flatten)]
     pub connect: Connect,
@@ -256,6 +259,9 @@ pub struct Run {
     /// What the machine must be like, such as "zone == a".
     #[arg(long, env = "RIALTO_RUN_CONSTRAINT", default_value = "", value_name = "SELECTOR")]
     pub constraint: String,
+    /// What it may use, and how it is kept apart.
+    #[command(flatten)]
+    pub containment: crate::run::containment::Containment,
     /// The command and its arguments.
     #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     pub command: Vec<String>,

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::bulk::Files;
+use crate::fetch::Fetcher;
 use crate::journal::{self, Job, JournalFile, Writer, Written};
 use crate::launcher::{Group, Isolation, Kill, Launcher, Order};
 use crate::link::{Dialer, Epoch, Link, LinkEvent};
@@ -127,7 +128,9 @@ impl Shell {
         }
         let mut attributes = options.attributes.clone();
         attributes.entry("isolation".into()).or_insert_with(|| Attribute::text(&isolation.describe()));
+        let fetcher = Fetcher::new(options.fetch.clone(), layout.root())?;
         let launcher = Launcher {
+            fetcher,
             layout: layout.clone(),
             exe,
             isolation,

@@ -3,6 +3,7 @@
 mod bad_input;
 mod contained;
 mod devices;
+mod fetch;
 mod harness;
 mod health;
 mod logs;
