@@ -69,7 +69,7 @@ impl Names {
         let path = self.path.take().unwrap_or_else(|| entry.path_bytes().into_owned());
         let name = printable(&path);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|_| refused(&name, "expected a name in UTF-8"));
-        let link = self.link.take().or_else(|| entry.link_name_bytes().map(|link| link.into_owned()));
+        let link = self.link.take().or_else(|| entry.link_name_bytes().map(std::borrow::Cow::into_owned));
         let header = entry.header();
         let small = |number: io::Result<u64>| number.ok().and_then(|number| u32::try_from(number).ok());
         let bad = || refused(&name, "expected numbers in its header");
@@ -125,7 +125,7 @@ impl<'a> Writer<'a> {
         Self { root, kind, bounds, cancelled, unpacked: Unpacked { bytes: 0, entries: 0 } }
     }
 
-    pub(super) fn write(&mut self, header: Header, content: &mut impl Read) -> Result<(), UnpackError> {
+    pub(super) fn write(&mut self, header: &Header, content: &mut impl Read) -> Result<(), UnpackError> {
         self.unpacked.entries += 1;
         if self.unpacked.entries > self.bounds.entries {
             return Err(UnpackError::Entries(self.bounds.entries));
@@ -142,10 +142,10 @@ impl<'a> Writer<'a> {
             return Ok(());
         };
         let failed = |source: io::Error| write_error(path, source);
-        let folder = descend(self.root, above, Missing::Make(self.owner(&header))).map_err(failed)?;
+        let folder = descend(self.root, above, Missing::Make(self.owner(header))).map_err(failed)?;
         match self.kind {
             Kind::Layer if name.starts_with(WHITEOUT) => remove(&folder, name).map_err(failed),
-            _ => self.make(&folder, name, above.len(), &header, content),
+            _ => self.make(&folder, name, above.len(), header, content),
         }
     }
 

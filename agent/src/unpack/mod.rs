@@ -103,7 +103,7 @@ pub(crate) fn unpack(
             continue;
         }
         let header = names.resolve(&entry)?;
-        writer.write(header, &mut entry)?;
+        writer.write(&header, &mut entry)?;
     }
     Ok(writer.unpacked)
 }
