@@ -184,7 +184,8 @@ pub struct Agent {
     /// machine's name by default.
     #[arg(long = "attribute", env = "RIALTO_ATTRIBUTES", value_name = "NAME=VALUE", value_delimiter = ';')]
     pub attributes: Vec<String>,
-    /// Where its devices come from: "glob:/dev/ttyUSB*,kind=dongle", or "fake:gpu,model=T4,memory=16GiB,count=2". May be repeated.
+    /// Where its devices come from: nvml, "cdi:vendor.com/class", "glob:/dev/ttyUSB*,kind=dongle", "plugin:/run/x.sock", or
+    /// "fake:gpu,model=T4,memory=16GiB,count=2". May be repeated.
     #[arg(long = "device-source", env = "RIALTO_DEVICE_SOURCES", value_name = "SPEC", value_delimiter = ';')]
     pub device_sources: Vec<String>,
     /// How tasks are kept apart: with cgroups, namespaces and device control (linux), as plain processes (process), or as far as the

@@ -4,6 +4,7 @@
 //! the group follows the supervisor's socket and turns what it says into the core's inputs. The connection, and this agent, may be lost
 //! and found again at any time; what counts is what the supervisor's folder says.
 
+mod equip;
 mod fetching;
 mod follow;
 mod isolation;
@@ -30,6 +31,7 @@ use tokio::task::AbortHandle;
 use crate::fetch::Fetcher;
 use crate::health;
 use crate::shell::Event;
+use crate::sources::Known;
 use crate::supervisor::client::{self, Liveness, PidNamespace};
 use crate::supervisor::{protocol, resolve_user};
 use crate::volumes::{Link, Volumes};
@@ -52,6 +54,8 @@ pub(crate) struct Launcher {
     pub(crate) path: String,
     pub(crate) isolation: Isolation,
     pub(crate) fetcher: Fetcher,
+    /// What the sources of devices have said.
+    pub(crate) known: Known,
     /// Bounds how many groups are being started at once.
     pub(crate) starting: Semaphore,
     pub(crate) events: mpsc::Sender<Event>,
@@ -145,14 +149,17 @@ impl Group {
         }
     }
 
-    async fn spawn_and_stay(&mut self, spec: Option<protocol::Spec>) {
+    async fn spawn_and_stay(&mut self, mut spec: Option<protocol::Spec>) {
         // With a folder but no word of a supervisor, what is to be fetched is there already.
-        let fetched = match &spec {
-            Some(spec) => self.fetch(spec).await,
-            None => Fetched::Ready,
-        };
-        if fetched == Fetched::Ended {
-            return;
+        if let Some(spec) = &mut spec {
+            if self.fetch(spec).await == Fetched::Ended {
+                return;
+            }
+            match self.equip_unless_killed(spec).await {
+                Some(Ok(())) => {}
+                Some(Err(message)) => return self.launch_failed(message).await,
+                None => return self.end_all(&End::Killed(None)).await,
+            }
         }
         match self.spawn(spec).await {
             Ok(stream) => self.stay(Some(stream)).await,

@@ -8,6 +8,7 @@ use rialto_proto::spec::{self, Artefact, Check, CommandSpec, TaskSpec};
 
 use super::{Launcher, Order};
 use crate::health;
+use crate::supervisor::edits::Edits;
 use crate::supervisor::protocol::{self, CommandLine, Durability, LogLimits};
 use crate::volumes::Volumes;
 
@@ -98,6 +99,7 @@ fn member_plan(
         user: user(&body.user, &order.launch.user)?,
         cgroup: launcher.isolation.cgroup(task, key, &body.limits),
         check: checked,
+        edits: Edits::default(),
         rlimits: body.container.rlimits.iter().map(rlimit).collect(),
         devices: devices
             .iter()

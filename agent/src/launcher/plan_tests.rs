@@ -9,6 +9,7 @@ use super::*;
 use crate::FetchPolicy;
 use crate::fetch::Fetcher;
 use crate::launcher::Isolation;
+use crate::sources::Known;
 use crate::work_dir::WorkDir;
 
 fn planned(body: Body) -> Result<Plan, PlanError> {
@@ -19,6 +20,7 @@ fn planned(body: Body) -> Result<Plan, PlanError> {
         path: "/usr/bin:/bin".to_owned(),
         isolation: Isolation::default(),
         fetcher: Fetcher::new(FetchPolicy::default(), folder.path()).expect("it can be made"),
+        known: Known::default(),
         starting: Semaphore::new(1),
         events: mpsc::channel(1).0,
     };
