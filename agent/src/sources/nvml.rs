@@ -26,7 +26,7 @@ const MAX_LINKS: u32 = 18;
 pub(super) struct Nvml {
     mode: DeviceMode,
     library: Option<PathBuf>,
-    loaded: Mutex<Option<Library>>,
+    loaded: Mutex<Option<Box<Library>>>,
 }
 
 impl Clone for Nvml {
@@ -61,7 +61,7 @@ impl Nvml {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if loaded.is_none() {
             match self.load() {
-                Ok(library) => *loaded = Some(library),
+                Ok(library) => *loaded = Some(Box::new(library)),
                 Err(problem) => return Look { found: Vec::new(), problems: vec![problem] },
             }
         }

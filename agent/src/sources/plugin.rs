@@ -127,7 +127,7 @@ impl Plugin {
         let request = request(PrepareRequest { task: task.to_string(), devices }, ANSWER_TIMEOUT);
         let mut client = self.client.clone();
         let prepared = bounded(ANSWER_TIMEOUT, client.prepare(request)).await;
-        prepared.and_then(added).map_err(|why| self.error("can't get a device ready", why))
+        prepared.and_then(added).map_err(|why| self.error("can't get a device ready", &why))
     }
 
     /// Cleans a device, and tests that it is in order.
@@ -135,14 +135,14 @@ impl Plugin {
         let mut client = self.client.clone();
         let asked = request(ReleaseRequest { device: device.to_string(), generation }, RELEASE_TIMEOUT);
         let released = bounded(RELEASE_TIMEOUT, client.release(asked)).await;
-        released.map_err(|why| self.error("can't clean the device", why))?;
+        released.map_err(|why| self.error("can't clean the device", &why))?;
         let asked = request(SelfTestRequest { device: device.to_string() }, ANSWER_TIMEOUT);
         let tested = bounded(ANSWER_TIMEOUT, client.self_test(asked)).await;
-        let tested = tested.map_err(|why| self.error("can't test the device", why))?;
-        if tested.problem.is_empty() { Ok(()) } else { Err(self.error("the device is not in order", tested.problem)) }
+        let tested = tested.map_err(|why| self.error("can't test the device", &why))?;
+        if tested.problem.is_empty() { Ok(()) } else { Err(self.error("the device is not in order", &tested.problem)) }
     }
 
-    fn error(&self, what: &'static str, why: String) -> PluginError {
+    fn error(&self, what: &'static str, why: &str) -> PluginError {
         PluginError { plugin: self.name.clone(), what, why: why.chars().take(500).collect() }
     }
 }

@@ -70,6 +70,7 @@ impl Place {
         self.0.path().join("below")
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "archives are made where they are used")]
     fn unpack(&self, tar: Tar) -> Result<Unpacked, UnpackError> {
         unpack_as(Kind::Sandbox { owner: None }, &tar.0, &self.below())
     }
