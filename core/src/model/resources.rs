@@ -9,7 +9,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::{
-    DeviceId, Milli, MilliError, Ranges, RangesError, Role, RoleError, Volume, VolumeKey, WallTime, is_name_char,
+    ByName, DeviceId, Milli, MilliError, Ranges, RangesError, Role, RoleError, Volume, VolumeKey, WallTime,
+    is_name_char,
 };
 
 #[cfg(test)]
@@ -257,9 +258,9 @@ pub struct Amounts {
     /// Scalars.
     pub scalars: Quantities,
     /// Ranges by name. No entry is empty.
-    pub ranges: BTreeMap<ResourceName, Ranges>,
+    pub ranges: ByName<Ranges>,
     /// Sets by name. No entry is empty.
-    pub sets: BTreeMap<ResourceName, BTreeSet<Arc<str>>>,
+    pub sets: ByName<BTreeSet<Arc<str>>>,
     /// Devices, with how much of each. No share is zero.
     pub devices: BTreeMap<DeviceId, Share>,
 }
@@ -299,11 +300,11 @@ impl Amounts {
     fn merge(&mut self, other: &Self) {
         self.scalars.add(&other.scalars);
         for (name, part) in &other.ranges {
-            let whole = self.ranges.entry(name.clone()).or_default();
+            let whole = self.ranges.or_default(name);
             *whole = whole.union(part);
         }
         for (name, part) in &other.sets {
-            self.sets.entry(name.clone()).or_default().extend(part.iter().cloned());
+            self.sets.or_default(name).extend(part.iter().cloned());
         }
         for (id, part) in &other.devices {
             let whole = self.devices.entry(id.clone()).or_insert(Share(0));

@@ -29,7 +29,7 @@ pub(super) fn resource(
     of: fn(&api::Amounts) -> f64,
     show: fn(f64) -> String,
 ) -> Markup {
-    bar(name, of(&agent.allocated), of(&agent.offered.quantities()), of(&agent.total), show)
+    bar(name, of(&agent.allocated), of(&agent.offered), of(&agent.total), show)
 }
 
 /// Cores.
