@@ -41,7 +41,7 @@ const FOUND: &[(u64, &str)] = &[
 /// Where fresh seeds begin.
 const FRESH: u64 = 700_000;
 /// How many of them are run, unless `RIALTO_SIM_SEEDS` asks for more.
-const FRESH_COUNT: u64 = 150;
+const FRESH_COUNT: u64 = 200;
 
 #[test]
 fn every_seed_that_ever_failed() {
