@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rialto_core::model::{Attribute, Domain, Resources};
 
+use crate::fetch::FetchPolicy;
 use crate::sources::DeviceSource;
 
 /// How an agent is to run.
@@ -38,6 +39,8 @@ pub struct Options {
     pub cgroup_root: String,
     /// Which system calls contained tasks may make: a profile in Docker's JSON format. Without one, all.
     pub seccomp_profile: Option<String>,
+    /// What may be fetched for tasks.
+    pub fetch: FetchPolicy,
     /// What becomes of the tasks when the agent is asked to stop.
     pub on_stop: OnStop,
     /// How long the sandbox of a task that has ended is kept.
@@ -65,6 +68,7 @@ impl Options {
             launcher: LauncherKind::Auto,
             cgroup_root: "rialto".to_owned(),
             seccomp_profile: None,
+            fetch: FetchPolicy::default(),
             on_stop: OnStop::KeepTasks,
             sandbox_retention: Self::SANDBOX_RETENTION,
         }

@@ -478,7 +478,7 @@ impl Master {
             entry.cleaned = generation;
             entry.state = DeviceState::Free;
             entry.since = since;
-            if entry.device.health.is_usable() {
+            if entry.device.health.is_usable() && !agent.overcommitted {
                 Arc::make_mut(&mut agent.free).add(&Resources::devices([device.clone()]));
             }
             self.touched.devices.insert((id, device));
@@ -495,7 +495,7 @@ impl Master {
             let Some(entry) = agent.devices.get_mut(&device) else { continue };
             let Some(share) = entry.state.free_slice(&task) else { continue };
             entry.since = since;
-            if entry.device.health.is_usable() {
+            if entry.device.health.is_usable() && !agent.overcommitted {
                 Arc::make_mut(&mut agent.free).add(&Resources::device_shares_of([(device.clone(), share)]));
             }
             self.touched.devices.insert((id, device));
@@ -504,7 +504,7 @@ impl Master {
         self.want_agent_round(id);
     }
 
-    /// What is free on the agent, from its total, its tasks and its devices.
+    /// What is free on the agent, from its total, its tasks and its devices; nothing while its tasks hold more than it has.
     pub(super) fn recompute_free(&mut self, id: AgentId) {
         let agent = &self.agents[&id];
         let mut free = Resources::clone(&agent.record.resources);

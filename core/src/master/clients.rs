@@ -36,6 +36,13 @@ pub(super) struct Client {
     pub(super) calm: u32,
 }
 
+impl Client {
+    /// Whether it has said that it waits for something, and is offered without a lock.
+    pub(super) fn has_declared(&self) -> bool {
+        self.mode == OfferMode::Optimistic && self.wanted.as_ref().is_some_and(|wanted| !wanted.is_empty())
+    }
+}
+
 /// A shape with what is compared first.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
@@ -56,7 +63,7 @@ impl Wanted {
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     list: Vec<Option<Client>>,
-    /// How many have declared what they wait for.
+    /// How many wait for what they have declared.
     declared: usize,
     last_epoch: u32,
 }
@@ -79,11 +86,12 @@ impl Clients {
         if self.list.len() <= id.index() {
             self.list.resize_with(id.index() + 1, || None);
         }
+        let is = client.as_ref().is_some_and(Client::has_declared);
         let old = std::mem::replace(&mut self.list[id.index()], client);
-        self.count_declared(old.is_some_and(|client| client.wanted.is_some()), false);
+        self.count_declared(old.is_some_and(|client| client.has_declared()), is);
     }
 
-    /// How many have declared what they wait for.
+    /// How many wait for what they have declared; see [`Client::has_declared`].
     pub(super) fn declared(&self) -> usize {
         self.declared
     }
@@ -163,8 +171,9 @@ impl Master {
         };
         let count = |wanted: &Arc<[Wanted]>| wanted.iter().fold(0, |sum: u32, one| sum.saturating_add(one.shape.count));
         client.bound = wanted.as_ref().map_or(u32::MAX, |wanted| per_demand.saturating_add(count(wanted)));
-        let is = wanted.is_some();
-        let was = std::mem::replace(&mut client.wanted, wanted).is_some();
+        let was = client.has_declared();
+        client.wanted = wanted;
+        let is = client.has_declared();
         self.clients.count_declared(was, is);
         change
     }

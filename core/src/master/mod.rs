@@ -300,6 +300,8 @@ pub struct Master {
     offer_modes: BTreeMap<Role, OfferMode>,
     sorter: Sorter,
     quotas: Quotas,
+    /// Limited roles of tasks that were found in this step: what is locked for them may be too much now.
+    found: BTreeSet<Role>,
     /// Agents that the registry knows and that have not come back in this term.
     recovering: BTreeSet<AgentId>,
     /// When those who were held back by limits are looked at again.
@@ -362,6 +364,7 @@ impl Master {
             quotas: Quotas::new(),
             recovering: BTreeSet::new(),
             relax_due: None,
+            found: BTreeSet::new(),
             demanding: BTreeMap::new(),
             held_back: BTreeSet::new(),
             preemption: Preemption::default(),
@@ -419,6 +422,7 @@ impl Master {
             Input::PeerClosed(peer) => self.on_peer_closed(peer, out),
         }
         self.settle_gangs(out);
+        self.withdraw_beside_found(out);
         self.end_reservations(out);
         self.maybe_round(out);
         self.stats.steps += 1;

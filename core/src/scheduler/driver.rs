@@ -2,6 +2,7 @@
 
 mod calls;
 mod events;
+mod gangs;
 mod interface;
 mod market;
 mod reconcile;
@@ -347,7 +348,7 @@ impl<S: Scheduler> Driver<S> {
             return;
         }
         for (agent, task) in gang.tasks() {
-            let tracked = Tracked::launched(agent, gang.id);
+            let tracked = Tracked::launched_in_gang(agent, gang.id);
             self.save(tracked.record(&task.id), out);
             self.tasks.insert(task.id.clone(), tracked);
             self.stats.launches += 1;

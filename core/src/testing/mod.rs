@@ -267,6 +267,12 @@ impl Market {
         self
     }
 
+    /// Somebody takes something out of the machine, or puts something in: the agent registers anew with these amounts.
+    pub fn resize(&mut self, agent: &str, resources: &str) -> &mut Self {
+        self.agents.get_mut(agent).expect("an agent of that name").resources = resources.parse().expect("resources");
+        self.register(agent)
+    }
+
     /// The agent counts a device among its amounts, which is wrong.
     pub fn misreport_device(&mut self, agent: &str, device: &str) -> &mut Self {
         let side = self.agents.get_mut(agent).expect("an agent of that name");
