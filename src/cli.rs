@@ -73,6 +73,9 @@ pub enum Command {
     /// What roles may hold at most, and what is kept for them.
     #[command(subcommand)]
     Quota(Quota),
+    /// How the frameworks of a role are made offers.
+    #[command(subcommand)]
+    Role(Role),
     /// Set a role's weight in fair sharing.
     Weight(Weight),
     /// When what waits will run.
@@ -167,6 +170,38 @@ pub struct Master {
     /// The zone within it.
     #[arg(long, env = "RIALTO_MASTER_ZONE", value_name = "NAME", requires = "region")]
     pub zone: Option<String>,
+}
+
+/// `rialto role`.
+#[derive(Debug, Subcommand)]
+pub enum Role {
+    /// Set it, for a role and those below it.
+    Set(RoleSet),
+}
+
+/// `rialto role set`.
+#[derive(Debug, Args)]
+pub struct RoleSet {
+    /// The role.
+    #[arg(value_name = "ROLE")]
+    pub role: String,
+    /// How its frameworks are made offers, whatever they ask for themselves.
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub offer_mode: RoleOfferMode,
+    /// How to reach the master.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// How the frameworks of a role are made offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RoleOfferMode {
+    /// Offers lock nothing and are judged when they are accepted.
+    Optimistic,
+    /// Offers lock what they offer.
+    Exclusive,
+    /// As each framework asks for itself, or as the role above says.
+    Default,
 }
 
 /// Where a registry lives.

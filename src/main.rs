@@ -106,6 +106,7 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Why(query) => query::why(query).await?,
         Command::Roles(query) => quota::roles(query).await?,
         Command::Quota(command) => quota::quota(command).await?,
+        Command::Role(command) => quota::role(command).await?,
         Command::Weight(args) => quota::weight(args).await?,
         Command::When(query) => query::when(query).await?,
         Command::WhatWouldHelp(query) => query::what_would_help(query).await?,

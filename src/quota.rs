@@ -5,7 +5,7 @@ use rialto_master::api;
 use rialto_sdk::MasterClient;
 use rialto_sdk::core::allocator::quota::{Bounds, Force, Priorities, Quota, parse_amounts};
 use rialto_sdk::core::master::Command;
-use rialto_sdk::core::model::{Milli, Quantities, ResourceName, Role};
+use rialto_sdk::core::model::{Milli, OfferMode, Quantities, ResourceName, Role};
 
 use crate::cli::{self, Query, QuotaRemove, QuotaSet, QuotaShow, Weight};
 use crate::output::{amount, json, line, table};
@@ -25,10 +25,15 @@ pub async fn roles(query: Query) -> anyhow::Result<()> {
             held(&role.held),
             list(&role.limit),
             list(&role.guarantee),
+            role.offer_mode.clone().unwrap_or_default(),
             role.waiting.to_string(),
         ]
     });
-    table(&["role", "weight", "share", "held", "limit", "guarantee", "waiting"], rows.collect(), "no roles in use")?;
+    table(
+        &["role", "weight", "share", "held", "limit", "guarantee", "offers", "waiting"],
+        rows.collect(),
+        "no roles in use",
+    )?;
     Ok(())
 }
 
@@ -49,6 +54,25 @@ pub async fn weight(args: Weight) -> anyhow::Result<()> {
     let client = args.connect.client().await?;
     client.command(&Command::SetWeight { role: role.clone(), weight_milli }).await?;
     line(format_args!("{role}: weight {weight}"))?;
+    Ok(())
+}
+
+/// `rialto role`.
+pub async fn role(command: cli::Role) -> anyhow::Result<()> {
+    let cli::Role::Set(args) = command;
+    let role = Role::new(&args.role)?;
+    let mode = match args.offer_mode {
+        cli::RoleOfferMode::Optimistic => Some(OfferMode::Optimistic),
+        cli::RoleOfferMode::Exclusive => Some(OfferMode::Exclusive),
+        cli::RoleOfferMode::Default => None,
+    };
+    let client = args.connect.client().await?;
+    client.command(&Command::SetOfferMode { role: role.clone(), mode }).await?;
+    match mode {
+        Some(OfferMode::Optimistic) => line(format_args!("{role}: optimistic offers"))?,
+        Some(OfferMode::Exclusive) => line(format_args!("{role}: exclusive offers"))?,
+        None => line(format_args!("{role}: offers as its frameworks ask"))?,
+    }
     Ok(())
 }
 

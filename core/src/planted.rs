@@ -48,11 +48,12 @@ pub enum Fault {
     AcknowledgeBeforeSave,
     NoReconciliation,
     LaunchNotSaved,
+    StaleConnectionWins,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::VisibleBeforeDurable,
         Self::ForgetKillsOnFailover,
         Self::KillNotDurable,
@@ -93,6 +94,7 @@ impl Fault {
         Self::AcknowledgeBeforeSave,
         Self::NoReconciliation,
         Self::LaunchNotSaved,
+        Self::StaleConnectionWins,
     ];
 
     /// What is wrong, in a few words.
@@ -138,6 +140,7 @@ impl Fault {
             Self::AcknowledgeBeforeSave => "a driver acknowledges before the update is saved",
             Self::NoReconciliation => "a driver does not ask for its tasks after a new subscription",
             Self::LaunchNotSaved => "a driver does not save what it launches",
+            Self::StaleConnectionWins => "a connection that was given up takes over from its successor",
         }
     }
 }

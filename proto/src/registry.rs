@@ -1,7 +1,7 @@
 //! The master's registry as keys and values.
 //!
 //! Keys are readable and sort by what they are about: `agent/A1-3`, `framework/F1-2`, `kill/F1-2/task`, `weight/eng/ci`, `quota/eng/ci`,
-//! `operation/X1-3`, `meta/term`, `meta/cluster`. A value is a version byte, a check sum, and a message of package
+//! `offer_mode/eng/ci`, `operation/X1-3`, `meta/term`, `meta/cluster`. A value is a version byte, a check sum, and a message of package
 //! `rialto.registry.v1`. The check sum covers the key too, so that a value under the wrong key is found out.
 
 use prost::Message;
@@ -79,6 +79,9 @@ pub fn encode_record(record: &Record) -> (Vec<u8>, Option<Vec<u8>>) {
         Record::Operation(id, operation) => entry(format!("operation/{id}"), operation.as_ref().map(to_operation)),
         Record::Quota(role, quota) => {
             entry(format!("quota/{role}"), quota.as_ref().map(|quota| v1::QuotaEntry { quota: Some(quota.to_wire()) }))
+        }
+        Record::OfferMode(role, mode) => {
+            entry(format!("offer_mode/{role}"), mode.map(|mode| v1::OfferModeEntry { mode: mode.to_wire() }))
         }
         Record::Weight(role, weight) => {
             entry(format!("weight/{role}"), weight.map(|weight_milli| v1::WeightEntry { weight_milli }))
@@ -179,6 +182,10 @@ fn parse_entry(key: &str, payload: &[u8]) -> Converted<Option<Entry>> {
         ("operation", id) => Record::Operation(parse(id)?, Some(from_operation(decode(payload)?)?)),
         ("quota", role) => {
             Record::Quota(parse::<Role>(role)?, Some(required(decode::<v1::QuotaEntry>(payload)?.quota, "quota")?))
+        }
+        ("offer_mode", role) => {
+            let mode = inside(decode::<v1::OfferModeEntry>(payload)?.mode, "mode")?;
+            Record::OfferMode(parse::<Role>(role)?, Some(mode))
         }
         ("weight", role) => {
             Record::Weight(parse::<Role>(role)?, Some(decode::<v1::WeightEntry>(payload)?.weight_milli))

@@ -61,6 +61,7 @@ fn registry_records() {
     check_record("registry-weight.txt", &samples::weight());
     check_record("registry-operation.txt", &samples::operation());
     check_record("registry-quota.txt", &samples::quota());
+    check_record("registry-offer-mode.txt", &samples::offer_mode());
 }
 
 #[test]

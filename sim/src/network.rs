@@ -114,9 +114,10 @@ impl Network {
         Some(self.last)
     }
 
-    /// The dialer has given the connection up. If nothing of it has arrived by then nothing will: it was never established.
+    /// The dialer has given the connection up. What has not arrived by then may be lost, or arrive late: after the first words of its
+    /// successor.
     pub(crate) fn give_up(&mut self, id: ConnId) {
-        if self.conns.get(&id).is_some_and(|conn| !conn.heard) {
+        if self.conns.get(&id).is_some_and(|conn| !conn.heard) && self.dice.chance(500) {
             self.cut(id, Way::Up);
         }
     }

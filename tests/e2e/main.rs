@@ -15,6 +15,7 @@ mod exclusive;
 mod flood;
 mod master_restart;
 mod observer;
+mod offer_rules;
 mod ui;
 mod volumes;
 mod web;

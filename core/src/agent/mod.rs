@@ -45,6 +45,9 @@ pub struct Agent {
     journal: Journal,
     random: Pcg64,
     link: Link,
+    /// The number of the present connection, or of the last one. It begins at the wall time of this start, in microseconds, so that it
+    /// grows from one start to the next; should the clock have been set back, the master refuses it while an older connection stands.
+    connection: u64,
     degraded: bool,
     /// What it is configured with, with the reservations and volumes that operations have made of it.
     total: Resources,
@@ -106,6 +109,7 @@ impl Agent {
     pub fn recover(now: Time, config: Config, journal: Journal) -> Self {
         let random = Pcg64::new(u128::from(config.seed), 0xa02_bdbf_7bb3_c0a7);
         let mut agent = Self {
+            connection: u64::try_from(config.origin.0).unwrap_or(0),
             config,
             journal,
             random,
@@ -198,6 +202,7 @@ impl Agent {
 
     fn connected(&mut self, out: &mut Out) {
         self.link = Link::Greeting { stale: false };
+        self.connection += 1;
         self.resends.clear();
         // Before the first registration was answered, the number by which it is recognised may not be durable yet.
         let is_new = self.journal.identity.is_none();
@@ -306,7 +311,7 @@ impl Agent {
             held: self.journal.gangs.keys().copied().collect(),
             operated: self.journal.operated,
             domain: self.config.domain.clone(),
-            connection: 0,
+            connection: self.connection,
         }
     }
 

@@ -214,6 +214,7 @@ impl Master {
             }
         }
         if taken.left != taken.offered {
+            self.begin_calm(framework, &taken.role);
             // They say more than there is now; the framework would find out only by a conflict.
             taken.outdated.iter().for_each(|offer| self.prune(*offer, out));
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::registry::{Admission, AgentRecord, Record};
-use super::state::{Agent, DeviceEntry, PeerOf};
+use super::state::{Agent, DeviceEntry, PeerOf, is_stale};
 use super::timers::Timer;
 use super::view::AgentStatus;
 use super::{Effect, Master, Outbox};
@@ -94,9 +94,11 @@ impl Master {
     }
 
     fn register(&mut self, peer: PeerId, principal: Principal, report: AgentReport, out: &mut Outbox) {
-        match self.admit_agent(principal, &report, out) {
+        match self.admit_agent(peer, principal, &report, out) {
             Ok(id) => self.connect_agent(id, peer, report, out),
-            Err(reject @ Reject::OldTerm(_)) => out.push(Output::Effect(Effect::Close(peer, reject))),
+            Err(reject @ (Reject::OldTerm(_) | Reject::Superseded)) => {
+                out.push(Output::Effect(Effect::Close(peer, reject)));
+            }
             Err(reject) => {
                 out.push(Output::Effect(Effect::ToAgent(peer, ToAgent::Shutdown(reject.clone()))));
                 out.push(Output::Effect(Effect::Close(peer, reject)));
@@ -104,7 +106,13 @@ impl Master {
         }
     }
 
-    fn admit_agent(&mut self, principal: Principal, report: &AgentReport, out: &mut Outbox) -> Result<AgentId, Reject> {
+    fn admit_agent(
+        &mut self,
+        peer: PeerId,
+        principal: Principal,
+        report: &AgentReport,
+        out: &mut Outbox,
+    ) -> Result<AgentId, Reject> {
         if report.resources.device_shares().next().is_some() {
             return Err(Reject::invalid(
                 "report.resources",
@@ -139,6 +147,9 @@ impl Master {
                     action: "register as this agent",
                 });
             }
+            Some(agent) if is_stale(report.connection, agent.peer.filter(|known| *known != peer), agent.connection) => {
+                return Err(Reject::Superseded);
+            }
             Some(agent) => {
                 let unchanged = AgentRecord { since: agent.record.since, ..record.clone() } == agent.record;
                 if !unchanged {
@@ -169,6 +180,7 @@ impl Master {
         if let Some(key) = agent.silent.take() {
             self.timers.cancel(key);
         }
+        agent.connection = report.connection;
         agent.record.name = report.name;
         agent.record.resources = Arc::new(resources);
         agent.record.attributes.clone_from(&report.attributes);

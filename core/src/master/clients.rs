@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Master;
 use super::capacity::{Place, START};
 use super::filters::Refuser;
+use super::modes::mode_for;
 use super::rules::ClientRules;
 use crate::allocator::sorter::ClientIndex;
 use crate::model::{Demand, FrameworkId, OfferMode, Quantities, ResourceName, Role, Shape, Time};
@@ -31,6 +32,8 @@ pub(super) struct Client {
     pub(super) cursor: Place,
     /// What it asks of its offers.
     pub(super) rules: ClientRules,
+    /// Grows when it accepts something: then refusals that it repeats count anew.
+    pub(super) calm: u32,
 }
 
 impl Client {
@@ -123,6 +126,7 @@ impl Master {
         let Some(framework) = self.frameworks.get_mut(&id) else { return };
         let (mode, roles) = (framework.mode(), framework.record.info.roles.clone());
         for role in roles {
+            let mode = mode_for(&self.offer_modes, &role).unwrap_or(mode);
             let client = self.sorter.enter(&role, id);
             framework.clients.insert(role.clone(), client);
             let row = Client {
@@ -137,6 +141,7 @@ impl Master {
                 is_bounded: false,
                 cursor: START,
                 rules: ClientRules::default(),
+                calm: 0,
             };
             self.clients.put(client, Some(row));
             self.clients.begin_epoch(client);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::devices::claim_gpus_of;
 use super::registry::{FrameworkRecord, Record};
-use super::state::{Framework, PeerOf};
+use super::state::{Framework, PeerOf, is_stale};
 use super::timers::Timer;
 use super::{Effect, Master, Outbox};
 use crate::allocator::sorter::ClientIndex;
@@ -116,11 +116,15 @@ impl Master {
             out.push(Output::Persist(Record::Framework(id, Some(record.clone()))));
             let mut framework = Framework::new(record);
             framework.suppressed = subscribe.suppressed;
+            framework.connection = subscribe.connection;
             self.framework_clients.insert(subscribe.client, id);
             self.frameworks.insert(id, framework);
             return Ok(id);
         };
         let framework = self.frameworks.get_mut(&id).expect("it was found above");
+        if is_stale(subscribe.connection, framework.peer, framework.connection) {
+            return Err(Reject::Superseded);
+        }
         if framework.record.principal != record.principal {
             return Err(Reject::Forbidden {
                 principal: record.principal.to_string(),
@@ -132,6 +136,7 @@ impl Master {
             self.sorter.set_active(role, id, false);
         }
         framework.suppressed = subscribe.suppressed;
+        framework.connection = subscribe.connection;
         if framework.record != record {
             framework.record = record.clone();
             out.push(Output::Persist(Record::Framework(id, Some(record))));

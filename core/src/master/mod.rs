@@ -17,8 +17,10 @@ mod gangs;
 mod headroom;
 mod host_share;
 mod invariants;
+mod modes;
 mod offers;
 mod operations;
+mod patience;
 mod preempt;
 mod questions;
 mod quota;
@@ -54,7 +56,7 @@ use crate::allocator::sorter::{ClientIndex, Sorter};
 use crate::gate::Output;
 use crate::model::{
     AgentId, Call, ClientId, ClusterId, DeviceId, Domain, Event, FrameworkId, FromAgent, Least, Offer, OfferId,
-    Operation, PeerId, Principal, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
+    OfferMode, Operation, PeerId, Principal, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -82,6 +84,8 @@ pub struct Config {
     pub domain: Option<Domain>,
     /// The smallest offers that are made to frameworks that neither ask for others nor have declared what they wait for.
     pub least: Least,
+    /// The longest that a refusal grows to which its framework repeats and leaves to the master.
+    pub refusal_max: Duration,
     /// In how many optimistic offers one resource may be at once.
     pub offer_fanout: usize,
     /// How many agents are offered at once to a framework that has declared what it waits for, beside one for each task that waits.
@@ -117,6 +121,7 @@ impl Default for Config {
             failover_timeout_max: Duration::from_secs(14 * 24 * 3600),
             offer_timeout: Duration::from_secs(30),
             offer_timeout_max: Duration::from_secs(600),
+            refusal_max: Duration::from_secs(300),
             domain: None,
             least: Least::usual(),
             offer_fanout: 4,
@@ -190,6 +195,13 @@ pub enum Command {
         role: Role,
         /// Its weight.
         weight_milli: u32,
+    },
+    /// Set how the frameworks of a role, and of those below it, are made offers, whatever they ask for themselves.
+    SetOfferMode {
+        /// Which role.
+        role: Role,
+        /// How; none takes it back.
+        mode: Option<OfferMode>,
     },
     /// Clean a device that is quarantined once more, and give it out again if that succeeds.
     ClearDevice {
@@ -286,6 +298,7 @@ pub struct Master {
     expiring: BTreeSet<AgentId>,
     peers: BTreeMap<PeerId, PeerOf>,
     weights: BTreeMap<Role, u32>,
+    offer_modes: BTreeMap<Role, OfferMode>,
     sorter: Sorter,
     quotas: Quotas,
     /// Limited roles of tasks that were found in this step: what is locked for them may be too much now.
@@ -349,6 +362,7 @@ impl Master {
             expiring: BTreeSet::new(),
             peers: BTreeMap::new(),
             weights: registry.weights,
+            offer_modes: registry.offer_modes,
             sorter: Sorter::new(&config.fair_share_kinds),
             quotas: Quotas::new(),
             recovering: BTreeSet::new(),
@@ -385,6 +399,7 @@ impl Master {
             master.touched.roles.insert(role);
         }
         master.quotas.take_relaxed();
+        master.touched.roles.extend(master.offer_modes.keys().cloned());
         master.recover_frameworks(registry.frameworks);
         master.recover_agents(registry.agents);
         master.drop_vain_kills(out);
@@ -469,6 +484,7 @@ impl Master {
             Command::Teardown(framework) => self.teardown(framework, out).map(|()| Reply::Done),
             Command::MarkGone(agent) => self.mark_gone(agent, out).map(|()| Reply::Done),
             Command::SetWeight { role, weight_milli } => self.set_weight(role, weight_milli, out).map(|()| Reply::Done),
+            Command::SetOfferMode { role, mode } => self.set_offer_mode(&role, mode, out).map(|()| Reply::Done),
             Command::ClearDevice { agent, device } => self.clear_device(agent, device, out).map(|()| Reply::Done),
             Command::Operate { agent, operation } => {
                 self.operate_free(agent, &operation, principal, out).map(|()| Reply::Done)

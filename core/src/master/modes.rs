@@ -18,23 +18,26 @@ pub(super) fn mode_for(modes: &BTreeMap<Role, OfferMode>, role: &Role) -> Option
         return None;
     }
     let above = prefixes(role).filter_map(|prefix| Role::new(prefix).ok());
-    above.filter_map(|role| Some((role.as_str().len(), *modes.get(&role)?))).max_by_key(|(len, _)| *len).map(|(_, mode)| mode)
+    above
+        .filter_map(|role| Some((role.as_str().len(), *modes.get(&role)?)))
+        .max_by_key(|(len, _)| *len)
+        .map(|(_, mode)| mode)
 }
 
 impl Master {
     /// Sets the mode of a role and those below it, or takes it back. What is on offer in another mode is taken back and made anew.
     pub(super) fn set_offer_mode(
         &mut self,
-        role: Role,
+        role: &Role,
         mode: Option<OfferMode>,
         out: &mut Outbox,
     ) -> Result<(), Reject> {
-        if self.offer_modes.len() >= MODES_MAX && mode.is_some() && !self.offer_modes.contains_key(&role) {
+        if self.offer_modes.len() >= MODES_MAX && mode.is_some() && !self.offer_modes.contains_key(role) {
             return Err(Reject::Limit { what: "roles with an offer mode", limit: MODES_MAX as u64 });
         }
         let before = match mode {
             Some(mode) => self.offer_modes.insert(role.clone(), mode),
-            None => self.offer_modes.remove(&role),
+            None => self.offer_modes.remove(role),
         };
         if before == mode {
             return Ok(());

@@ -632,7 +632,9 @@ impl Master {
             let Some(entry) = self.remove_offer(id) else { continue };
             self.stats.offers_declined += 1;
             self.note_decline(framework, &entry.offer.role, refusal.reason.as_ref());
-            let refusal = Refusal { duration: refusal.duration.max(REFUSAL_MIN), reason: refusal.reason.clone() };
+            let (agent, role) = (entry.offer.agent, &entry.offer.role);
+            let duration = self.refusal_time(framework, agent, role, &entry.offer.resources, refusal).max(REFUSAL_MIN);
+            let refusal = Refusal { duration, ..refusal.clone() };
             self.decline_nominations(entry.offer.agent, framework, &entry.offer.role);
             self.refuse(framework, entry.offer.agent, &entry.offer.role, entry.offer.resources.clone(), &refusal);
             if let Some(client) = self.frameworks.get_mut(&framework) {

@@ -31,18 +31,15 @@ impl Patience {
     /// How often the refuser has refused these resources, or more of them, before this time.
     fn refuse(&mut self, who: Refuser, calm: u32, resources: &Arc<Resources>, now: Time) -> u8 {
         self.0.retain(|memory| memory.until > now);
-        let known = self.0.iter().position(|memory| {
-            memory.who.client == who.client && memory.resources.contains(resources)
-        });
+        let known =
+            self.0.iter().position(|memory| memory.who.client == who.client && memory.resources.contains(resources));
         let known = known.map(|at| self.0.swap_remove(at));
         let counts = known.filter(|memory| memory.who.epoch == who.epoch && memory.calm == calm);
         counts.map_or(0, |memory| (memory.level + 1).min(LEVEL_MAX))
     }
 
     fn remember(&mut self, memory: Memory) {
-        self.0.retain(|other| {
-            other.who.client != memory.who.client || !memory.resources.contains(&other.resources)
-        });
+        self.0.retain(|other| other.who.client != memory.who.client || !memory.resources.contains(&other.resources));
         self.0.push(memory);
     }
 }
@@ -62,7 +59,9 @@ impl Master {
         }
         let (now, most) = (self.now, self.config.refusal_max.max(refusal.duration));
         let client = self.client_id(framework, role);
-        let Some((id, client)) = client.and_then(|id| Some((id, self.clients.get(id)?))) else { return refusal.duration };
+        let Some((id, client)) = client.and_then(|id| Some((id, self.clients.get(id)?))) else {
+            return refusal.duration;
+        };
         // Who has declared what it waits for is offered nothing else, and means what it says.
         if client.wanted.is_some() {
             return refusal.duration;

@@ -222,10 +222,11 @@ impl Master {
     pub(super) fn role_view(&self, role: &Role) -> Option<RoleView> {
         let weight = self.weights.get(role).copied();
         let usage = self.quotas.usage(role).cloned();
-        if weight.is_none() && usage.is_none() {
+        let offer_mode = self.offer_modes.get(role).copied();
+        if weight.is_none() && usage.is_none() && offer_mode.is_none() {
             return None;
         }
-        Some(RoleView { weight_milli: weight.unwrap_or(DEFAULT_WEIGHT), usage: usage.unwrap_or_default() })
+        Some(RoleView { weight_milli: weight.unwrap_or(DEFAULT_WEIGHT), offer_mode, usage: usage.unwrap_or_default() })
     }
 }
 

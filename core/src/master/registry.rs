@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::allocator::quota::Quota;
 use crate::model::{
-    AgentId, Attribute, ClientId, ClusterId, Domain, FrameworkId, FrameworkInfo, Operation, OperationId, Principal,
-    Reason, Resources, Role, TaskKey, Term, WallTime,
+    AgentId, Attribute, ClientId, ClusterId, Domain, FrameworkId, FrameworkInfo, OfferMode, Operation, OperationId,
+    Principal, Reason, Resources, Role, TaskKey, Term, WallTime,
 };
 
 /// Everything that outlives a master. Running tasks are not here: their agents report them.
@@ -29,6 +29,8 @@ pub struct Registry {
     pub weights: BTreeMap<Role, u32>,
     /// Quotas.
     pub quotas: BTreeMap<Role, Quota>,
+    /// How the frameworks of roles are made offers, where an operator has said so.
+    pub offer_modes: BTreeMap<Role, OfferMode>,
 }
 
 impl Registry {
@@ -43,6 +45,7 @@ impl Registry {
             operations: BTreeMap::new(),
             weights: BTreeMap::new(),
             quotas: BTreeMap::new(),
+            offer_modes: BTreeMap::new(),
         }
     }
 
@@ -56,6 +59,7 @@ impl Registry {
             Record::Operation(id, operation) => put(&mut self.operations, id, operation),
             Record::Weight(role, weight) => put(&mut self.weights, role, weight),
             Record::Quota(role, quota) => put(&mut self.quotas, role, quota),
+            Record::OfferMode(role, mode) => put(&mut self.offer_modes, role, mode),
         }
     }
 }
@@ -84,6 +88,8 @@ pub enum Record {
     Weight(Role, Option<u32>),
     /// A role's quota.
     Quota(Role, Option<Quota>),
+    /// How the frameworks of a role are made offers.
+    OfferMode(Role, Option<OfferMode>),
 }
 
 /// How the registry sees an agent.

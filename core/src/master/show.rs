@@ -67,7 +67,7 @@ impl Master {
 
     fn role_views(&self) -> BTreeMap<Role, RoleView> {
         let used = self.quotas.usages().map(|(role, _)| role);
-        let roles: BTreeSet<Role> = self.weights.keys().cloned().chain(used).collect();
+        let roles: BTreeSet<Role> = self.weights.keys().chain(self.offer_modes.keys()).cloned().chain(used).collect();
         roles.into_iter().filter_map(|role| self.role_view(&role).map(|row| (role, row))).collect()
     }
 

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::capacity::Indexed;
 use super::filters::Filters;
+use super::patience::Patience;
 use super::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord};
 use super::rules::Marks;
 use super::timers::TimerKey;
@@ -29,6 +30,8 @@ pub(super) struct Agent {
     /// Whether it is in another region than the master.
     pub(super) is_remote: bool,
     pub(super) peer: Option<PeerId>,
+    /// The number of that connection, or of the last one; zero if it was not counted.
+    pub(super) connection: u64,
     pub(super) status: AgentStatus,
     /// Whether it has registered with this master: then what runs on it is known.
     pub(super) heard: bool,
@@ -48,6 +51,8 @@ pub(super) struct Agent {
     pub(super) offers: SmallVec<[(OfferId, ClientIndex); 4]>,
     /// What frameworks refused of it.
     pub(super) filters: Filters,
+    /// What they refuse again and again.
+    pub(super) patience: Patience,
     /// When the first of these ends.
     pub(super) filters_end: Option<TimerKey>,
     /// What the index of free capacity knows of it.
@@ -109,6 +114,7 @@ impl Agent {
             admitted: Marks::default(),
             is_remote: false,
             peer: None,
+            connection: 0,
             status,
             heard: false,
             locked: Arc::default(),
@@ -119,6 +125,7 @@ impl Agent {
             known: BTreeSet::new(),
             offers: SmallVec::new(),
             filters: Filters::default(),
+            patience: Patience::default(),
             filters_end: None,
             indexed: Indexed::default(),
             no_devices: Arc::new([]),
@@ -229,6 +236,8 @@ pub(super) fn sole(resources: &Arc<Resources>) -> Arc<Resources> {
 pub(super) struct Framework {
     pub(super) record: FrameworkRecord,
     pub(super) peer: Option<PeerId>,
+    /// The number of that connection, or of the last one; zero if it was not counted.
+    pub(super) connection: u64,
     pub(super) suppressed: BTreeSet<Role>,
     pub(super) demand: BTreeMap<Role, Demand>,
     /// The same as rows, for the view.
@@ -249,6 +258,7 @@ impl Framework {
         Self {
             record,
             peer: None,
+            connection: 0,
             suppressed: BTreeSet::new(),
             demand: BTreeMap::new(),
             waiting: Arc::new([]),
@@ -321,6 +331,11 @@ pub(super) struct OfferEntry {
     pub(super) charged: Quantities,
     /// Offers that this one replaced, whose acceptance may be on its way.
     pub(super) replaces: Vec<OfferId>,
+}
+
+/// Whether a connection numbered `number` was given up for the one that stands: it was opened before it, and only arrived later.
+pub(super) fn is_stale(number: u64, peer: Option<PeerId>, newest: u64) -> bool {
+    peer.is_some() && (1..newest).contains(&number) && !planted(Fault::StaleConnectionWins)
 }
 
 /// Whose connection it is.

@@ -5,6 +5,7 @@ use crate::testing::{Market, device, shape, task};
 
 use super::{Command, Config};
 
+mod connections;
 mod fairness;
 
 const fn secs(seconds: u64) -> Duration {

@@ -73,6 +73,8 @@ pub enum Change {
 pub struct RoleView {
     /// Its weight, in thousandths.
     pub weight_milli: u32,
+    /// How its frameworks are made offers, if an operator has said so.
+    pub offer_mode: Option<OfferMode>,
     /// Its quota, and what is held under it.
     pub usage: Usage,
 }

@@ -227,17 +227,38 @@ impl Operation {
 pub struct Refusal {
     /// How long; zero means offer again at once.
     pub duration: Duration,
+    /// Whether the master may make it longer.
+    pub pace: Pace,
     /// Why, for people and for `why`.
     pub reason: Option<Arc<str>>,
+}
+
+/// Whether the master may make a refusal longer than it says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pace {
+    /// It holds for as long as it says.
+    #[default]
+    AsSaid,
+    /// It holds for twice as long each time the same is refused of the same agent, up to a bound; an acceptance begins anew. For
+    /// frameworks that have not declared what they wait for.
+    Adaptive,
 }
 
 impl Refusal {
     /// The longest refusal, as in Mesos: a year.
     pub const MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
+    /// The time of a refusal that says none, as in Mesos.
+    pub const USUAL: Duration = Duration::from_secs(5);
+
     /// A refusal for `duration`.
     pub const fn of(duration: Duration) -> Self {
-        Self { duration, reason: None }
+        Self { duration, pace: Pace::AsSaid, reason: None }
+    }
+
+    /// A refusal that leaves it to the master for how long: for [`Refusal::USUAL`] at first, longer when it is repeated.
+    pub const fn usual() -> Self {
+        Self { duration: Self::USUAL, pace: Pace::Adaptive, reason: None }
     }
 }
 

@@ -37,7 +37,7 @@ pub use ids::{
 pub use least::{Least, LeastError};
 pub use messages::{
     Accept, AcceptGang, AgentReport, Asked, Call, Event, FrameworkInfo, FromAgent, GangPart, Launch, Operation,
-    Outcome, Refusal, Rejection, Subscribe, TaskReport, ToAgent,
+    Outcome, Pace, Refusal, Rejection, Subscribe, TaskReport, ToAgent,
 };
 pub use milli::{Milli, MilliError};
 pub use offer::{Demand, Offer, OfferMode, Shape, domain_attribute};

@@ -232,9 +232,14 @@ impl Market {
     /// The agent registers, again, on a new connection.
     pub fn register(&mut self, name: &str) -> &mut Self {
         let peer = PeerId(self.next());
-        let side = self.agents.get_mut(name).expect("an agent of that name");
-        side.peer = peer;
-        let report = AgentReport {
+        self.agents.get_mut(name).expect("an agent of that name").peer = peer;
+        let report = self.report_of(name);
+        self.from_agent(name, FromAgent::Register(Box::new(report)))
+    }
+
+    fn report_of(&self, name: &str) -> AgentReport {
+        let side = &self.agents[name];
+        AgentReport {
             agent: side.id.map(|id| (id, ClusterId(7))),
             client: side.client,
             name: Arc::from(name),
@@ -246,8 +251,7 @@ impl Market {
             held: side.held.keys().copied().collect(),
             operated: side.operated,
             connection: side.connection,
-        };
-        self.from_agent(name, FromAgent::Register(Box::new(report)))
+        }
     }
 
     /// The agent's connection breaks.
@@ -480,7 +484,8 @@ impl Market {
     pub fn decline_because(&mut self, framework: &str, agent: &str, seconds: u64, reason: &str) -> &mut Self {
         let offer = self.offer_of(framework, agent);
         self.frameworks.get_mut(framework).expect("a framework of that name").offers.remove(&offer.id);
-        let refusal = Refusal { duration: Duration::from_secs(seconds), reason: Some(Arc::from(reason)) };
+        let reason = Some(Arc::from(reason));
+        let refusal = Refusal { reason, ..Refusal::of(Duration::from_secs(seconds)) };
         self.call(framework, Call::Decline { offers: vec![offer.id], refusal })
     }
 

@@ -1,12 +1,13 @@
 //! Sentences about what frameworks ask of offers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Market;
+use crate::master::Input;
 use crate::model::{
-    Attribute, AttributeConstraint, Call, CallId, Domain, Least, OfferConstraints, OfferMode, OfferRules, Pattern,
-    Predicate, Regions, Role, Subject,
+    Attribute, AttributeConstraint, Call, CallId, Domain, FromAgent, Least, OfferConstraints, OfferMode, OfferRules,
+    Pattern, PeerId, Predicate, Principal, Refusal, Regions, Role, Subject, Subscribe,
 };
 
 /// Offer constraints for `role`, given as text: groups with `||` between, constraints with `&&`, such as
@@ -93,6 +94,67 @@ impl Market {
     /// The framework takes offers of all regions from now on.
     pub fn takes_all_regions(&mut self, framework: &str) -> &mut Self {
         self.rules(framework, OfferRules { regions: Regions::All, ..OfferRules::default() })
+    }
+
+    /// The framework declines what it is offered of the agent.
+    pub fn decline_with(&mut self, framework: &str, agent: &str, refusal: Refusal) -> &mut Self {
+        let offer = self.offer_of(framework, agent);
+        self.frameworks.get_mut(framework).expect("a framework of that name").offers.remove(&offer.id);
+        self.call(framework, Call::Decline { offers: vec![offer.id], refusal })
+    }
+
+    /// The framework revives all its roles.
+    pub fn revive(&mut self, framework: &str) -> &mut Self {
+        let roles = self.frameworks[framework].info.roles.clone();
+        self.call(framework, Call::Revive(roles))
+    }
+
+    /// A subscription of the framework's connection number `number` arrives, on a connection of its own: the present one, if that is the
+    /// newest, else one that the framework has given up.
+    pub fn subscription_arrives(&mut self, framework: &str, number: u64) -> &mut Self {
+        let (peer, side) = (PeerId(self.next()), &self.frameworks[framework]);
+        let subscribe = Subscribe {
+            framework: side.id,
+            client: side.client,
+            info: side.info.clone(),
+            suppressed: BTreeSet::new(),
+            connection: number,
+        };
+        let is_newest = number >= side.connection;
+        if is_newest {
+            let side = self.frameworks.get_mut(framework).expect("it was there above");
+            (side.peer, side.connection) = (peer, number);
+            side.offers.clear();
+        }
+        let principal = Principal::new(framework);
+        self.step(Input::FromFramework { peer, principal, call: Call::Subscribe(subscribe) })
+    }
+
+    /// The framework counts anew, and its subscription number `number` arrives.
+    pub fn subscription_from_scratch(&mut self, framework: &str, number: u64) -> &mut Self {
+        self.frameworks.get_mut(framework).expect("a framework of that name").connection = 0;
+        self.subscription_arrives(framework, number)
+    }
+
+    /// The agent counts anew, and its registration number `number` arrives.
+    pub fn registration_from_scratch(&mut self, agent: &str, number: u64) -> &mut Self {
+        self.agents.get_mut(agent).expect("an agent of that name").connection = 0;
+        self.registration_arrives(agent, number)
+    }
+
+    /// A registration of the agent's connection number `number` arrives, likewise.
+    pub fn registration_arrives(&mut self, agent: &str, number: u64) -> &mut Self {
+        let peer = PeerId(self.next());
+        let side = self.agents.get_mut(agent).expect("an agent of that name");
+        let newest = (side.peer, side.connection);
+        (side.peer, side.connection) = (peer, number);
+        let report = self.report_of(agent);
+        let side = self.agents.get_mut(agent).expect("it was there above");
+        if number < newest.1 {
+            (side.peer, side.connection) = newest;
+        }
+        let message = FromAgent::Register(Box::new(report));
+        self.step(Input::FromAgent { peer, principal: Principal::new("agent"), message })
     }
 
     /// What the framework has on offer: the agents, with the resources.

@@ -28,6 +28,9 @@ pub struct Role {
     pub limit: BTreeMap<String, f64>,
     /// What is kept for it, by resource.
     pub guarantee: BTreeMap<String, f64>,
+    /// `optimistic` or `exclusive`, if an operator has said how its frameworks are made offers.
+    #[serde(default)]
+    pub offer_mode: Option<String>,
     /// The priorities that its tasks may have; none if any.
     pub priorities: Option<Priorities>,
     /// What its tasks hold.
@@ -68,6 +71,7 @@ impl Role {
             weight: f64::from(row.weight_milli) / 1000.0,
             limit: quota.limit.iter().map(|(name, amount)| named((name, *amount))).collect(),
             guarantee: quota.guarantee.iter().map(named).collect(),
+            offer_mode: row.offer_mode.map(|mode| super::offer_mode(mode).to_owned()),
             priorities: quota.priorities.map(|bounds| Priorities { lowest: bounds.lowest, highest: bounds.highest }),
             held: Amounts::from(&row.usage.held),
             offered: Amounts::from(&row.usage.offered),

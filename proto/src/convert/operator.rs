@@ -2,7 +2,7 @@ use rialto_core::master::{Command, Reply, Target};
 
 use super::error::At;
 use super::quota::{from_set_quota, to_set_quota};
-use super::{Converted, Wire, expected, inside, micros, one_of, optional_duration, required, text};
+use super::{Converted, Wire, expected, inside, micros, one_of, optional, optional_duration, required, text};
 use crate::v1;
 use crate::v1::command_reply::Reply as ReplyKind;
 use crate::v1::command_request::Command as CommandKind;
@@ -31,6 +31,10 @@ impl Wire for Command {
                 operation: Some(operation.to_wire()),
             }),
             Self::SetQuota { quotas, force } => CommandKind::SetQuota(to_set_quota(quotas, *force)),
+            Self::SetOfferMode { role, mode } => CommandKind::SetOfferMode(v1::SetOfferMode {
+                role: role.to_wire(),
+                mode: mode.as_ref().map(Wire::to_wire),
+            }),
             Self::Why(target) => CommandKind::Why(target.to_wire()),
             Self::When(target) => CommandKind::When(target.to_wire()),
             Self::WhatWouldHelp(target) => CommandKind::WhatWouldHelp(target.to_wire()),
@@ -50,6 +54,10 @@ impl Wire for Command {
                 operation: required(operation, "operate.operation")?,
             }),
             CommandKind::SetQuota(set) => from_set_quota(set).at("set_quota"),
+            CommandKind::SetOfferMode(v1::SetOfferMode { role, mode }) => Ok(Self::SetOfferMode {
+                role: inside(role, "set_offer_mode.role")?,
+                mode: optional(mode, "set_offer_mode.mode")?,
+            }),
             CommandKind::Why(target) => inside(target, "why").map(Self::Why),
             CommandKind::When(target) => inside(target, "when").map(Self::When),
             CommandKind::WhatWouldHelp(target) => inside(target, "what_would_help").map(Self::WhatWouldHelp),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rialto_core::model::{
-    Accept, AcceptGang, Asked, Call, CallId, Event, GangPart, Outcome, Refusal, Rejection, Role, TaskGroup, Term,
+    Accept, AcceptGang, Asked, Call, CallId, Event, GangPart, Outcome, Pace, Refusal, Rejection, Role, TaskGroup, Term,
 };
 
 use super::error::{At, ConvertError};
@@ -94,7 +94,7 @@ impl Wire for Asked {
 fn from_decline(decline: v1::Decline) -> Converted<Call> {
     Ok(Call::Decline {
         offers: list(decline.offers, "offers", limits::MAX_OFFERS)?,
-        refusal: optional::<Refusal>(decline.refusal, "refusal")?.unwrap_or_default(),
+        refusal: optional::<Refusal>(decline.refusal, "refusal")?.unwrap_or_else(Refusal::usual),
     })
 }
 
@@ -212,12 +212,14 @@ impl Wire for Refusal {
         v1::Refusal {
             duration_us: micros(self.duration),
             reason: self.reason.as_ref().map(|reason| reason.as_ref().to_owned()),
+            adaptive: self.pace == Pace::Adaptive,
         }
     }
 
     fn from_wire(refusal: v1::Refusal) -> Converted<Self> {
         Ok(Self {
             duration: duration(refusal.duration_us, "duration_us")?,
+            pace: if refusal.adaptive { Pace::Adaptive } else { Pace::AsSaid },
             reason: optional_text(refusal.reason, "reason")?,
         })
     }

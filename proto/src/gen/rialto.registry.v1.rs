@@ -90,6 +90,13 @@ pub struct OperationEntry {
     #[prost(message, optional, tag = "2")]
     pub operation: ::core::option::Option<super::super::v1::Operation>,
 }
+/// How the frameworks of a role are made offers; key offer_mode/eng/ci.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OfferModeEntry {
+    /// How.
+    #[prost(enumeration = "super::super::v1::OfferMode", tag = "1")]
+    pub mode: i32,
+}
 /// A role's quota; key quota/eng/ci.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct QuotaEntry {

@@ -1609,6 +1609,9 @@ pub struct Refusal {
     /// Why.
     #[prost(string, optional, tag = "2")]
     pub reason: ::core::option::Option<::prost::alloc::string::String>,
+    /// Whether the master may make it longer when it is repeated.
+    #[prost(bool, tag = "50")]
+    pub adaptive: bool,
 }
 /// Offers that a framework does not want.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1616,7 +1619,7 @@ pub struct Decline {
     /// Which.
     #[prost(message, repeated, tag = "1")]
     pub offers: ::prost::alloc::vec::Vec<OfferId>,
-    /// For how long not, and why.
+    /// For how long not, and why; absent means 5 seconds, adaptive.
     #[prost(message, optional, tag = "2")]
     pub refusal: ::core::option::Option<Refusal>,
 }
@@ -2961,7 +2964,7 @@ pub struct CommandRequest {
     /// The command.
     #[prost(
         oneof = "command_request::Command",
-        tags = "1, 2, 3, 4, 5, 20, 21, 22, 30, 31"
+        tags = "1, 2, 3, 4, 5, 20, 21, 22, 50, 30, 31"
     )]
     pub command: ::core::option::Option<command_request::Command>,
 }
@@ -2994,6 +2997,9 @@ pub mod command_request {
         /// Set the quotas of roles.
         #[prost(message, tag = "22")]
         SetQuota(super::SetQuota),
+        /// Set how the frameworks of a role are made offers.
+        #[prost(message, tag = "50")]
+        SetOfferMode(super::SetOfferMode),
         /// When will it run?
         #[prost(message, tag = "30")]
         When(super::WhyTarget),
@@ -3041,6 +3047,16 @@ pub struct SetWeight {
     /// Its weight in thousandths; 1000 is the default.
     #[prost(uint32, tag = "2")]
     pub weight_milli: u32,
+}
+/// How the frameworks of a role, and of those below it, are made offers, whatever they ask for themselves.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetOfferMode {
+    /// Which role.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// How; absent takes it back.
+    #[prost(enumeration = "OfferMode", optional, tag = "2")]
+    pub mode: ::core::option::Option<i32>,
 }
 /// Quotas to set, all or none.
 #[derive(Clone, PartialEq, ::prost::Message)]

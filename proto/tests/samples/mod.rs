@@ -193,6 +193,10 @@ pub(crate) fn operation() -> Record {
     Record::Operation(OPERATION, Some(OperationRecord { agent: AGENT, operation: Operation::Create(volume()) }))
 }
 
+pub(crate) fn offer_mode() -> Record {
+    Record::OfferMode(role(), Some(OfferMode::Exclusive))
+}
+
 pub(crate) fn weight() -> Record {
     Record::Weight(role(), Some(2500))
 }

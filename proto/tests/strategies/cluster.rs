@@ -23,6 +23,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         framework_id().prop_map(Command::Teardown),
         agent_id().prop_map(Command::MarkGone),
         (agent_id(), device_id()).prop_map(|(agent, device)| Command::ClearDevice { agent, device }),
+        (role(), option::of(mode())).prop_map(|(role, mode)| Command::SetOfferMode { role, mode }),
         (role(), 1..=u32::MAX).prop_map(|(role, weight_milli)| Command::SetWeight { role, weight_milli }),
         (vec((role(), option::of(quota())), 0..3), any::<bool>()).prop_map(|(quotas, force)| Command::SetQuota {
             quotas,
@@ -55,6 +56,10 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
     ]
 }
 
+fn mode() -> impl Strategy<Value = OfferMode> {
+    prop_oneof![Just(OfferMode::Optimistic), Just(OfferMode::Exclusive)]
+}
+
 /// Only records that put something; those that remove have no value.
 pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
     let admission = prop_oneof![Just(Admission::Admitted), Just(Admission::Unreachable), Just(Admission::Gone)];
@@ -80,6 +85,7 @@ pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
         (agent_id(), agent).prop_map(|(id, agent)| Record::Agent(id, Some(agent))),
         (framework_id(), framework).prop_map(|(id, framework)| Record::Framework(id, Some(framework))),
         (task_key(), kill).prop_map(|(task, kill)| Record::Kill(task, Some(kill))),
+        (role(), mode()).prop_map(|(role, mode)| Record::OfferMode(role, Some(mode))),
         (role(), any::<u32>()).prop_map(|(role, weight)| Record::Weight(role, Some(weight))),
         (operation_id(), agent_id(), operation())
             .prop_map(|(id, agent, operation)| Record::Operation(id, Some(OperationRecord { agent, operation }))),

@@ -67,7 +67,8 @@ pub(crate) fn info() -> impl Strategy<Value = FrameworkInfo> {
 }
 
 fn refusal() -> impl Strategy<Value = Refusal> {
-    (duration(), option::of(prose())).prop_map(|(duration, reason)| Refusal { duration, reason })
+    let pace = prop_oneof![Just(Pace::AsSaid), Just(Pace::Adaptive)];
+    (duration(), pace, option::of(prose())).prop_map(|(duration, pace, reason)| Refusal { duration, pace, reason })
 }
 
 pub(crate) fn operation() -> impl Strategy<Value = Operation> {

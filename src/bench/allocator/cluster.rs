@@ -219,7 +219,7 @@ impl Cluster {
     pub(super) fn decline_newest(&mut self, number: usize) -> Option<Input> {
         let framework = self.with_offers(number)?;
         let offer = self.frameworks[framework].offers.pop()?;
-        let refusal = Refusal { duration: Duration::from_secs(3600), reason: None };
+        let refusal = Refusal::of(Duration::from_secs(3600));
         Some(self.call(framework, Call::Decline { offers: vec![offer.id], refusal }))
     }
 

@@ -126,7 +126,7 @@ impl<'a> Run<'a> {
     fn refuse(&mut self) {
         let (agents, frameworks) = (self.args.agents as usize, self.args.frameworks as usize);
         let refusers = frameworks.min(REFUSALS_PER_AGENT.max(REFUSALS_MAX / agents));
-        let refusal = Refusal { duration: Duration::from_secs(3600), reason: None };
+        let refusal = Refusal::of(Duration::from_secs(3600));
         for _ in 0..refusers {
             for framework in 0..frameworks {
                 let (count, input) = self.cluster.decline_all(framework, &refusal);

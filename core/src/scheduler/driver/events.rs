@@ -28,7 +28,7 @@ impl<S: Scheduler> Driver<S> {
             client: self.identity.client,
             info: self.config.info.clone(),
             suppressed: self.market.suppressed().clone(),
-            connection: 0,
+            connection: (u64::from(self.identity.life) << 32) + self.connection,
         };
         let call = Call::Subscribe(subscribe);
         out.push(Output::Effect(DriverEffect::ToMaster { connection: self.connection, call }));
@@ -111,7 +111,8 @@ impl<S: Scheduler> Driver<S> {
         let room = BOOK_MAX.saturating_sub(self.out.book.len()).min(offers.len());
         let over: Vec<OfferId> = offers.split_off(room).into_iter().map(|offer| offer.id).collect();
         if !over.is_empty() {
-            let refusal = Refusal { duration: OVERFLOW_REFUSAL, reason: Some(Arc::from("the offer book is full")) };
+            let refusal =
+                Refusal { reason: Some(Arc::from("the offer book is full")), ..Refusal::of(OVERFLOW_REFUSAL) };
             self.call(Call::Decline { offers: over, refusal }, out);
         }
         for offer in offers {
