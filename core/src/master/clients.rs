@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::Master;
-use super::capacity::{Place, START};
 use super::filters::Refuser;
 use crate::allocator::sorter::ClientIndex;
 use crate::model::{Demand, FrameworkId, OfferMode, Quantities, ResourceName, Role, Shape, Time};
@@ -26,8 +25,6 @@ pub(super) struct Client {
     pub(super) bound: u32,
     /// Whether it has as many offers as it may have, although there might be more for it.
     pub(super) is_bounded: bool,
-    /// Where the next look for agents that fit begins.
-    pub(super) cursor: Place,
 }
 
 /// A shape with what is compared first.
@@ -124,7 +121,6 @@ impl Master {
                 standing: 0,
                 bound: u32::MAX,
                 is_bounded: false,
-                cursor: START,
             };
             self.clients.put(client, Some(row));
             self.clients.begin_epoch(client);
