@@ -20,7 +20,10 @@ fn main() {
     for told in &found.told {
         println!("{}: {} of {} runs kept", told.name, told.kept(), told.outcomes.len());
         for (number, week) in told.outcomes[0].weeks.iter().enumerate().take(60) {
-            println!("  {number} demand {:.0} used {:.0} of {:.0}: {:?}", week.demand, week.used, week.capacity, week.waits[0]);
+            println!(
+                "  {number} demand {:.0} used {:.0} of {:.0}: {:?}",
+                week.demand, week.used, week.capacity, week.waits[0]
+            );
         }
         println!("  {:?} {:?}", told.outcomes[0].reasons, told.outcomes[0].costs);
         println!("  events {} finished {}", told.mean(|of| of.events as f64), told.mean(|of| of.finished as f64));

@@ -59,7 +59,8 @@ impl<'a> Walk<'a> {
         let (mut next, mut stride) = (0, 1);
         if agents > 1 {
             let mut random = Pcg64Mcg::seed_from_u64(seed);
-            let mut below = |bound: usize| usize::try_from(random.next_u64() % bound as u64).expect("it is below a usize");
+            let mut below =
+                |bound: usize| usize::try_from(random.next_u64() % bound as u64).expect("it is below a usize");
             next = below(agents);
             stride = 1 + below(agents - 1);
             while common_divisor(stride, agents) > 1 {

@@ -119,7 +119,10 @@ impl<'a> Fleet<'a> {
     }
 
     pub(super) fn rent(&mut self, rent: &Rent) {
-        self.at(rent.from, Event::Come { pool: rent.pool, count: rent.count, origin: Origin::Rented { until: rent.until } });
+        self.at(
+            rent.from,
+            Event::Come { pool: rent.pool, count: rent.count, origin: Origin::Rented { until: rent.until } },
+        );
     }
 
     /// When the next thing happens.
@@ -152,7 +155,8 @@ impl<'a> Fleet<'a> {
                         changes.push(Change::Fail(unit));
                     }
                     // It neither fails nor comes back after this.
-                    self.events.retain(|_, event| !matches!(event, Event::Fail(other) | Event::Back(other) if *other == unit));
+                    self.events
+                        .retain(|_, event| !matches!(event, Event::Fail(other) | Event::Back(other) if *other == unit));
                 }
             }
         }
@@ -249,9 +253,8 @@ impl<'a> Fleet<'a> {
 fn discounted_hours(rental: &Rental, from: Time, to: Time) -> f64 {
     let starts = std::iter::once((Time::ZERO, 1.0)).chain(rental.steps.iter().copied());
     let ends = rental.steps.iter().map(|(at, _)| *at).chain(std::iter::once(to));
-    let parts = starts.zip(ends).map(|((start, part), end)| {
-        part * end.min(to).since(start.max(from)).as_secs_f64() / HOUR
-    });
+    let parts =
+        starts.zip(ends).map(|((start, part), end)| part * end.min(to).since(start.max(from)).as_secs_f64() / HOUR);
     parts.sum()
 }
 

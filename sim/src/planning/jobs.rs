@@ -128,7 +128,9 @@ impl List {
     fn swf(&mut self, file: &Path) -> Result<(), InputError> {
         let unreadable = |error| InputError::Unreadable { file: file.to_owned(), error };
         let text = std::fs::read_to_string(file).map_err(unreadable)?;
-        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with(';')) {
+        for (number, line) in
+            text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with(';'))
+        {
             let broken = |what: String| InputError::Line { file: file.to_owned(), line: number + 1, what };
             let fields: Vec<f64> = line.split_whitespace().map_while(|field| field.parse().ok()).collect();
             let [_, submit, _, run, used, _, _, requested, _, kib, ..] = fields[..] else {
@@ -151,13 +153,53 @@ impl List {
 
 /// Where the columns of a table are, by format.
 enum Columns {
-    Rialto { submit: Column, tasks: Column, cpus: Column, mem: Column, gpus: Column, share: Column, spec: Column, run: Column },
-    Philly { submit: Column, run: Column, gpus: Column },
-    Surf { submit: Column, run: Column, cpus: Column },
-    Metacentrum { submit: Column, run: Column, cpus: Column, mem: Column },
-    Twolevel { submit: Column, run: Column, tasks: Column, cpus: Column, mem: Column },
-    Alibaba2017 { submit: Column, run: Column, tasks: Column, cpus: Column, mem: Column },
-    Dlrm { cpus: Column, gpus: Column, mem: Column, created: Column, deleted: Column },
+    Rialto {
+        submit: Column,
+        tasks: Column,
+        cpus: Column,
+        mem: Column,
+        gpus: Column,
+        share: Column,
+        spec: Column,
+        run: Column,
+    },
+    Philly {
+        submit: Column,
+        run: Column,
+        gpus: Column,
+    },
+    Surf {
+        submit: Column,
+        run: Column,
+        cpus: Column,
+    },
+    Metacentrum {
+        submit: Column,
+        run: Column,
+        cpus: Column,
+        mem: Column,
+    },
+    Twolevel {
+        submit: Column,
+        run: Column,
+        tasks: Column,
+        cpus: Column,
+        mem: Column,
+    },
+    Alibaba2017 {
+        submit: Column,
+        run: Column,
+        tasks: Column,
+        cpus: Column,
+        mem: Column,
+    },
+    Dlrm {
+        cpus: Column,
+        gpus: Column,
+        mem: Column,
+        created: Column,
+        deleted: Column,
+    },
 }
 
 impl Columns {
@@ -177,7 +219,9 @@ impl Columns {
             Format::Philly => {
                 Self::Philly { submit: column("submit_s")?, run: column("duration_s")?, gpus: column("num_gpu")? }
             }
-            Format::Surf => Self::Surf { submit: column("submit_s")?, run: column("duration_s")?, cpus: column("cpus")? },
+            Format::Surf => {
+                Self::Surf { submit: column("submit_s")?, run: column("duration_s")?, cpus: column("cpus")? }
+            }
             Format::Metacentrum => Self::Metacentrum {
                 submit: column("submit_s")?,
                 run: column("run_s")?,
@@ -238,6 +282,8 @@ impl Columns {
                 let cores = row.decimal(cpus, CPUS_MAX)?;
                 (1, TraceJob { submit: time(submit)?, duration: time(run)?, ask: host(cores, cores * MIB_PER_CPU) })
             }
+            // In batch logs, less than nothing means unknown.
+            Self::Metacentrum { run, .. } if row.text(run)?.starts_with('-') => return Ok(()),
             Self::Metacentrum { submit, run, cpus, mem } => {
                 let ask = host(row.decimal(cpus, CPUS_MAX)?, row.decimal(mem, MIB_MAX)?);
                 (1, TraceJob { submit: time(submit)?, duration: time(run)?, ask })
@@ -251,7 +297,9 @@ impl Columns {
                 (row.whole(tasks, TASKS_MAX)?, TraceJob { submit: time(submit)?, duration: time(run)?, ask })
             }
             Self::Dlrm { cpus, gpus, mem, created, deleted } => {
-                let or = |column: Column, or: f64| if row.text(column)?.is_empty() { Ok(or) } else { row.decimal(column, SECONDS_MAX) };
+                let or = |column: Column, or: f64| {
+                    if row.text(column)?.is_empty() { Ok(or) } else { row.decimal(column, SECONDS_MAX) }
+                };
                 // What is there before the start begins with it, and what outlives the 31 days of the list ends with them.
                 let (from, until) = (or(created, 0.0)?, or(deleted, 31.0 * 86_400.0)?);
                 let gpus = u16::try_from(row.whole(gpus, 256)?).expect("at most 256");

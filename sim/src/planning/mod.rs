@@ -33,5 +33,5 @@ pub use self::scenario::{
 };
 pub use self::units::{WEEK, in_words};
 
-
-
+#[cfg(test)]
+mod tests;

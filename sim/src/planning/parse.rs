@@ -25,7 +25,8 @@ const REPAIR: Duration = Duration::from_secs(48 * 3600);
 const BOOT: Duration = Duration::from_secs(600);
 
 pub(super) fn scenario(file: &Path) -> Result<Scenario, ScenarioError> {
-    let text = std::fs::read_to_string(file).map_err(|error| ScenarioError::Unreadable { file: file.to_owned(), error })?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| ScenarioError::Unreadable { file: file.to_owned(), error })?;
     of_text(file, &text).map_err(|error| error.of(file))
 }
 
@@ -65,7 +66,20 @@ pub(super) fn of_text(file: &Path, text: &str) -> Result<Scenario, ScenarioError
     let Reader { pools, inputs, .. } = reader;
     let file = file.to_owned();
     Ok(Scenario {
-        file, name, start, horizon, seeds, confidence, placement, currency, pools, orders, rents, workloads, question, inputs,
+        file,
+        name,
+        start,
+        horizon,
+        seeds,
+        confidence,
+        placement,
+        currency,
+        pools,
+        orders,
+        rents,
+        workloads,
+        question,
+        inputs,
     })
 }
 
@@ -158,7 +172,9 @@ impl Reader<'_> {
     fn workload(&mut self, mut fields: Fields, others: &[Workload]) -> Result<Workload, ScenarioError> {
         let is_free = |text: &str| others.iter().all(|other| other.name != text) && Role::new(text).is_ok();
         let name = fields.take("name");
-        let name = name.read("a name that may be a role and that no other workload has", |text| is_free(text).then(|| text.to_owned()))?;
+        let name = name.read("a name that may be a role and that no other workload has", |text| {
+            is_free(text).then(|| text.to_owned())
+        })?;
         let file = fields.take("file");
         let file = self.folder.join(file.text("the file of its jobs")?);
         let format = fields.take("format").read(Format::NAMES, Format::parse)?;
@@ -167,13 +183,17 @@ impl Reader<'_> {
         let residence = fields.take("residence");
         let arrivals = if residence.is_there() {
             let load = fields.take("load").read("how many GPUs are in use at the start", |text| {
-                units::number(text.trim_end_matches("gpus").trim_end_matches("cores")).filter(|load| *load > 0.0 && *load < 1e7)
+                units::number(text.trim_end_matches("gpus").trim_end_matches("cores"))
+                    .filter(|load| *load > 0.0 && *load < 1e7)
             })?;
             Arrivals::Random { load, residence: not_zero(residence)? }
         } else {
-            let repeats = |text: &str| [("repeat", true), ("once", false)].iter().find(|(word, _)| *word == text).map(|(_, is)| *is);
+            let repeats = |text: &str| {
+                [("repeat", true), ("once", false)].iter().find(|(word, _)| *word == text).map(|(_, is)| *is)
+            };
             if jobs.iter().all(|job| job.duration.is_zero()) {
-                return Err(fields.error("expected a residence and a load, because the file does not say how long its jobs run"));
+                return Err(fields
+                    .error("expected a residence and a load, because the file does not say how long its jobs run"));
             }
             Arrivals::Replayed {
                 factor: fields.take("factor").number_or(1.0, 0.0, 10_000.0)?,
@@ -190,7 +210,9 @@ impl Reader<'_> {
         let kind = fields.take("kind").text("replay, size, order-by, compare or cost")?;
         let needs_limit = |question: &Fields| match workloads.iter().any(|workload| workload.limit.is_some()) {
             true => Ok(()),
-            false => Err(question.error("expected a limit on the waits of at least one workload, or every size would do")),
+            false => {
+                Err(question.error("expected a limit on the waits of at least one workload, or every size would do"))
+            }
         };
         let question = match kind.as_str() {
             "replay" => Question::Replay,
@@ -203,14 +225,20 @@ impl Reader<'_> {
                 needs_limit(&fields)?;
                 let pool = self.which(fields.take("pool"))?;
                 if self.pools[pool].supply.is_none() {
-                    return Err(fields.error(format!("expected the pool {} to have a field buy", self.pools[pool].name)));
+                    return Err(
+                        fields.error(format!("expected the pool {} to have a field buy", self.pools[pool].name))
+                    );
                 }
                 let cover = optional_span(fields.take("cover"))?;
                 Question::OrderBy { pool, cover, max: count(fields.take("max"), 2000, 1)? }
             }
             "compare" => Question::Compare { variants: self.variants(fields.take("variants"))? },
             "cost" => Question::Cost { variants: self.variants(fields.take("variants"))? },
-            other => return Err(fields.error(format!("kind: expected replay, size, order-by, compare or cost, got {other:?}"))),
+            other => {
+                return Err(
+                    fields.error(format!("kind: expected replay, size, order-by, compare or cost, got {other:?}"))
+                );
+            }
         };
         fields.end()?;
         Ok(question)
@@ -225,7 +253,11 @@ impl Reader<'_> {
                 name: fields.take("name").text("a name for people")?,
                 orders: self.orders(fields.take("orders"))?,
                 rents: self.rents(fields.take("rents"))?,
-                placement: if placement.is_there() { Some(placement.read(PLACEMENT, |text| text.parse().ok())?) } else { None },
+                placement: if placement.is_there() {
+                    Some(placement.read(PLACEMENT, |text| text.parse().ok())?)
+                } else {
+                    None
+                },
             };
             fields.end()?;
             Ok(variant)

@@ -66,7 +66,12 @@ impl Planner {
 
     /// When each job that has not started was submitted.
     pub(super) fn not_started(&self) -> impl Iterator<Item = &Job> {
-        self.waiting.values().flatten().map(|number| &self.jobs[*number]).filter(|state| !state.has_started).map(|state| &state.job)
+        self.waiting
+            .values()
+            .flatten()
+            .map(|number| &self.jobs[*number])
+            .filter(|state| !state.has_started)
+            .map(|state| &state.job)
     }
 
     fn submitted(&mut self, job: Job, out: &mut Out<Think>) {

@@ -71,12 +71,14 @@ impl<'a> Asker<'a> {
         let found = self.smallest(&mut search, min, max, scenario.pools[pool].count, 1);
         let tried = search.tried();
         let Some(count) = found else {
-            let told = Told { name: format!("{max} of {name}"), outcomes: search.tried.remove(&max).unwrap_or_default() };
+            let told =
+                Told { name: format!("{max} of {name}"), outcomes: search.tried.remove(&max).unwrap_or_default() };
             let why = told.first_failure(scenario).unwrap_or_default();
             let headline = format!("No number of {name} up to {max} is enough: even with {max}, {why}.");
             return Answer { headline, facts: Vec::new(), told: vec![told], tried, advice: Vec::new() };
         };
-        let told = Told { name: format!("{count} of {name}"), outcomes: search.tried.remove(&count).unwrap_or_default() };
+        let told =
+            Told { name: format!("{count} of {name}"), outcomes: search.tried.remove(&count).unwrap_or_default() };
         let mut facts = vec![Fact::new("kept in", self.interval(&told))];
         let fewer = search.tried.range(..count).next_back();
         if let Some((fewer, outcomes)) = fewer {
@@ -88,7 +90,8 @@ impl<'a> Asker<'a> {
         if search.tried.range(count..).any(|(_, outcomes)| !self.is_enough(outcomes)) {
             facts.push(Fact::new("beware", "a larger size that was tried is not enough: packing is not monotone here"));
         }
-        let headline = format!("{count} machines of {name} are enough to keep every limit for {} weeks.", scenario.weeks());
+        let headline =
+            format!("{count} machines of {name} are enough to keep every limit for {} weeks.", scenario.weeks());
         Answer { headline, facts, told: vec![told], tried, advice: Vec::new() }
     }
 
@@ -96,8 +99,13 @@ impl<'a> Asker<'a> {
         let scenario = self.scenario;
         let end = Way::of(scenario).until;
         let mut way = Way { stops_at_failure: true, ..Way::of(scenario) };
-        let mut answer =
-            Answer { headline: String::new(), facts: Vec::new(), told: Vec::new(), tried: Vec::new(), advice: Vec::new() };
+        let mut answer = Answer {
+            headline: String::new(),
+            facts: Vec::new(),
+            told: Vec::new(),
+            tried: Vec::new(),
+            advice: Vec::new(),
+        };
         let without = self.run(&way, "without an order");
         let mut week = self.failing_week(&without);
         let mut without = Told { name: "without an order".to_owned(), outcomes: without };
@@ -200,7 +208,11 @@ impl<'a> Asker<'a> {
         };
         answer.facts.push(Fact::new(
             "lead time",
-            format!("{}, within which {:.0} % of deliveries come", in_words(lead.as_secs_f64()), scenario.confidence * 100.0),
+            format!(
+                "{}, within which {:.0} % of deliveries come",
+                in_words(lead.as_secs_f64()),
+                scenario.confidence * 100.0
+            ),
         ));
         if let Some(supply) = &pool.supply {
             let price = f64::from(first.count) * supply.price;
@@ -224,7 +236,13 @@ impl<'a> Asker<'a> {
                     if !is_none && name == WORST {
                         better.push((mean, other.name.clone(), of.name.clone()));
                     }
-                    let verdict = if is_none { "no difference" } else if mean < 0.0 { "shorter" } else { "longer" };
+                    let verdict = if is_none {
+                        "no difference"
+                    } else if mean < 0.0 {
+                        "shorter"
+                    } else {
+                        "longer"
+                    };
                     let text = format!("{verdict}: {} ({} to {})", signed(mean), signed(low), signed(high));
                     facts.push(Fact::new(&format!("{}, {}, {name}", other.name, of.name), text));
                 }
@@ -232,7 +250,11 @@ impl<'a> Asker<'a> {
         }
         let headline = match better.iter().min_by(|a, b| a.0.total_cmp(&b.0)) {
             Some((mean, name, of)) if *mean < 0.0 => {
-                format!("{name} is better than {}: the worst week's p95 wait of {of} is {} shorter.", told[0].name, in_words(-mean))
+                format!(
+                    "{name} is better than {}: the worst week's p95 wait of {of} is {} shorter.",
+                    told[0].name,
+                    in_words(-mean)
+                )
             }
             Some(_) => format!("{} is better than the others.", told[0].name),
             None if differs => format!("No way changes the worst week of {}; the means differ.", told[0].name),
@@ -258,14 +280,20 @@ impl<'a> Asker<'a> {
             let redone = way.mean(|outcome| outcome.redone_hours);
             if redone > 0.0 {
                 let unit = if scenario.counts_gpus() { "GPU-hours" } else { "core-hours" };
-                facts.push(Fact::new("work done again", format!("{}: {redone:.0} {unit} lost with machines", way.name)));
+                facts
+                    .push(Fact::new("work done again", format!("{}: {redone:.0} {unit} lost with machines", way.name)));
             }
         }
         let good = told.iter().filter(|way| self.is_enough(&way.outcomes));
         let cheapest = good.min_by(|a, b| total(a).total_cmp(&total(b)));
         let saved = |way: &Told| money((total(way) - total(&told[0])).abs());
         let headline = match cheapest {
-            None => format!("No way keeps every limit; {} costs {} {}.", told[0].name, money(total(&told[0])), scenario.currency),
+            None => format!(
+                "No way keeps every limit; {} costs {} {}.",
+                told[0].name,
+                money(total(&told[0])),
+                scenario.currency
+            ),
             Some(best) if best.name == told[0].name => {
                 let others = told[1..].iter().map(|way| match self.is_enough(&way.outcomes) {
                     true => format!("{} costs {} {} more", way.name, saved(way), scenario.currency),
@@ -365,7 +393,8 @@ impl<'a> Asker<'a> {
 
     /// The first week by whose end more runs have passed a limit than may.
     fn failing_week(&self, outcomes: &[Outcome]) -> Option<usize> {
-        let mut weeks: Vec<usize> = outcomes.iter().filter_map(|outcome| Some(outcome.failures.first()?.week)).collect();
+        let mut weeks: Vec<usize> =
+            outcomes.iter().filter_map(|outcome| Some(outcome.failures.first()?.week)).collect();
         weeks.sort_unstable();
         let may = ((1.0 - self.scenario.confidence) * outcomes.len() as f64 + 1e-9) as usize;
         weeks.get(may).copied()
@@ -386,7 +415,10 @@ impl<'a> Asker<'a> {
 impl Search<'_> {
     fn tried(&self) -> Vec<Tried> {
         let kept = |outcomes: &[Outcome]| outcomes.iter().filter(|outcome| outcome.failures.is_empty()).count();
-        self.tried.iter().map(|(count, outcomes)| Tried { count: *count, kept: kept(outcomes), runs: outcomes.len() }).collect()
+        self.tried
+            .iter()
+            .map(|(count, outcomes)| Tried { count: *count, kept: kept(outcomes), runs: outcomes.len() })
+            .collect()
     }
 }
 

@@ -138,8 +138,11 @@ pub fn orders_csv(answer: &Answer) -> String {
     let mut text = "pool,count,order_by,needed,needed_week,slack_weeks\n".to_owned();
     for advice in &answer.advice {
         let (pool, week) = (quoted(&advice.pool), advice.needed_week + 1);
-        let _ =
-            writeln!(text, "{pool},{},{},{},{week},{:.1}", advice.count, advice.order_by, advice.needed, advice.slack_weeks);
+        let _ = writeln!(
+            text,
+            "{pool},{},{},{},{week},{:.1}",
+            advice.count, advice.order_by, advice.needed, advice.slack_weeks
+        );
     }
     text
 }

@@ -113,7 +113,8 @@ impl<'a> Run<'a> {
             reasons: Reasons::default(),
         };
         run.change_fleet(Time::ZERO);
-        let fragmentation = Fragmentation::of_workload(scenario.workloads.iter().flat_map(|of| of.jobs.iter().map(|job| &job.ask)));
+        let fragmentation =
+            Fragmentation::of_workload(scenario.workloads.iter().flat_map(|of| of.jobs.iter().map(|job| &job.ask)));
         for workload in &scenario.workloads {
             run.admit(workload, &fragmentation, seed);
         }
@@ -136,7 +137,8 @@ impl<'a> Run<'a> {
             cpus: scenario.pools.iter().map(|pool| pool.cpus).max().unwrap_or_default(),
             gpus: scenario.pools.iter().map(|pool| pool.gpus).max().unwrap_or_default().max(1),
         };
-        let choice = GpuChoice { policy: self.way.placement, scores: Scores::Percent, ties: Ties::First, largest, seed };
+        let choice =
+            GpuChoice { policy: self.way.placement, scores: Scores::Percent, ties: Ties::First, largest, seed };
         let board = GpuBoard::new(choice, fragmentation.clone());
         let speeds = scenario.pools.iter().map(|pool| (pool.name.clone(), pool.speed)).collect();
         let role = Role::new(&workload.name).expect("it was checked when the scenario was read");
@@ -157,7 +159,11 @@ impl<'a> Run<'a> {
         let mut day = Time::ZERO + DAY;
         loop {
             let arrival = self.crowds.iter_mut().filter_map(|crowd| Some(crowd.stream.peek()?.submit)).min();
-            let next = [arrival, self.fleet.next(), Some(day)].into_iter().flatten().min().expect("there is always a next day");
+            let next = [arrival, self.fleet.next(), Some(day)]
+                .into_iter()
+                .flatten()
+                .min()
+                .expect("there is always a next day");
             if next > self.way.until {
                 break;
             }
@@ -326,7 +332,8 @@ impl<'a> Run<'a> {
             waits: waits.iter().map(|of| of.get(number).copied().unwrap_or_default()).collect(),
         };
         let weeks = (0..week_of(now)).map(week).collect();
-        let not_started = self.crowds.iter().map(|crowd| self.market.policy(crowd.host).not_started().count() as u64).sum();
+        let not_started =
+            self.crowds.iter().map(|crowd| self.market.policy(crowd.host).not_started().count() as u64).sum();
         self.fleet.end(now);
         Outcome {
             weeks,

@@ -50,7 +50,8 @@ pub(super) fn read(text: &str) -> Result<Node, ScenarioError> {
     let (mut open, mut root): (Vec<Open>, Option<Node>) = (Vec::new(), None);
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| ScenarioError::at(error.marker().line().max(1), error.info().to_owned()))?;
+        let (event, span) =
+            event.map_err(|error| ScenarioError::at(error.marker().line().max(1), error.info().to_owned()))?;
         let line = span.start.line().max(1);
         let done = match event {
             Event::Scalar(text, _, 0, None) => Some(Node { line, value: Value::Text(scalar(&text)) }),

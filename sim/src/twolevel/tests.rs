@@ -141,16 +141,16 @@ fn the_models_of_other_systems_agree_with_their_published_simulator() {
 }
 
 #[test]
-fn two_hours_of_the_heterogeneous_cell_stay_within_the_bounds_of_a_day() {
+fn an_hour_of_the_heterogeneous_cell_stays_within_the_bounds_of_a_day() {
     let Some(path) = trace("twolevel_p2.csv") else {
         eprintln!("skipped: no traces beside the repository");
         return;
     };
     let jobs = read_jobs(&path).expect("the trace reads");
     let t_job_service = Duration::from_secs(60);
-    let horizon = Duration::from_secs(7200);
+    let horizon = Duration::from_secs(3600);
     let report = run_twolevel(&jobs, &TwolevelOptions { t_job_service, horizon, ..TwolevelOptions::default() }, |_| {});
-    let part = |served: &Served| served.unscheduled as f64 / served.jobs as f64;
-    assert!(part(&report.batch) <= 0.005 && report.batch.wait.mean <= 30.0, "{report:?}");
-    assert!(part(&report.service) <= 0.05 && report.service.wait.mean <= 400.0, "{report:?}");
+    let unscheduled = report.batch.unscheduled as f64 / report.batch.jobs as f64;
+    assert!(unscheduled <= 0.005 && report.batch.wait.mean <= 30.0, "{report:?}");
+    assert!(report.service.wait.mean <= 400.0 && report.cpu_utilisation >= 0.7, "{report:?}");
 }

@@ -50,7 +50,8 @@ impl Page<'_> {
     }
 
     fn answer_box(&mut self) {
-        let _ = write!(self.text, "<section class=\"answer\"><p class=\"headline\">{}</p>", escape(&self.answer.headline));
+        let _ =
+            write!(self.text, "<section class=\"answer\"><p class=\"headline\">{}</p>", escape(&self.answer.headline));
         if self.answer.advice.len() > 1 {
             self.orders();
         }
@@ -88,7 +89,10 @@ impl Page<'_> {
         let line = |name: &str, of: fn(&Week) -> f64| Line { name: name.to_owned(), values: by_week(told, of) };
         let mut lines = vec![line("demand", |week| week.demand), line("capacity", |week| week.capacity)];
         if let Some(without) = self.answer.told.get(1) {
-            lines.push(Line { name: format!("capacity, {}", without.name), values: by_week(without, |week| week.capacity) });
+            lines.push(Line {
+                name: format!("capacity, {}", without.name),
+                values: by_week(without, |week| week.capacity),
+            });
         }
         let mut marks = Vec::new();
         for advice in &self.answer.advice {
@@ -124,7 +128,9 @@ impl Page<'_> {
                     "How long {percentile} of 100 jobs waited at most, by the week in which they were submitted. The limit is {}.",
                     in_words(limit.wait.as_secs_f64())
                 ),
-                None => format!("How long {percentile} of 100 jobs waited at most, by the week in which they were submitted. There is no limit."),
+                None => format!(
+                    "How long {percentile} of 100 jobs waited at most, by the week in which they were submitted. There is no limit."
+                ),
             };
             self.figure(&format!("Waits of {}", workload.name), &text, &chart);
         }
@@ -133,8 +139,14 @@ impl Page<'_> {
     fn utilisation(&mut self, told: &Told) {
         let part = |week: &Week| week.used / week.capacity.max(1e-9) * 100.0;
         let lines = self.answer.told.iter().map(|told| Line { name: told.name.clone(), values: by_week(told, part) });
-        let chart =
-            Chart { unit: "%", lines: lines.collect(), marks: Vec::new(), limit: None, band: Some(Band::over(told, part)), is_log: false };
+        let chart = Chart {
+            unit: "%",
+            lines: lines.collect(),
+            marks: Vec::new(),
+            limit: None,
+            band: Some(Band::over(told, part)),
+            is_log: false,
+        };
         let text = format!("The part of the {} in the fleet that is given out, mean of each week.", self.unit());
         self.figure("Utilisation", &text, &chart);
     }
@@ -273,7 +285,11 @@ impl Page<'_> {
         }
         self.text.push_str("</table><table><tr><th>file</th><th>SHA-256 begins with</th></tr>");
         for (file, hash) in &scenario.inputs {
-            let _ = write!(self.text, "<tr><td>{}</td><td><code>{hash}</code></td></tr>", escape(&file.display().to_string()));
+            let _ = write!(
+                self.text,
+                "<tr><td>{}</td><td><code>{hash}</code></td></tr>",
+                escape(&file.display().to_string())
+            );
         }
         self.text.push_str("</table></section>");
     }
@@ -296,11 +312,17 @@ fn pool_row(pool: &Pool, currency: &str) -> String {
         )
     });
     let rented = pool.rental.as_ref().map_or_else(String::new, |rental| {
-        let steps = rental.steps.iter().map(|(at, part)| {
-            format!("{part} of it from week {:.0}", at.0 as f64 / WEEK.as_micros() as f64)
-        });
+        let steps = rental
+            .steps
+            .iter()
+            .map(|(at, part)| format!("{part} of it from week {:.0}", at.0 as f64 / WEEK.as_micros() as f64));
         let steps: Vec<String> = steps.collect();
-        format!("{} {currency} an hour {}; taken away {} times an hour", rental.on_demand, steps.join(", "), rental.interruptions_per_hour)
+        format!(
+            "{} {currency} an hour {}; taken away {} times an hour",
+            rental.on_demand,
+            steps.join(", "),
+            rental.interruptions_per_hour
+        )
     });
     let failures = pool.mtbf.map_or_else(
         || "none".to_owned(),

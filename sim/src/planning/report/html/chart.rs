@@ -91,10 +91,7 @@ impl Scale {
 impl Chart {
     pub(super) fn svg(&self, title: &str) -> String {
         let scale = self.scale();
-        let mut svg = format!(
-            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
-            escape(title)
-        );
+        let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">", escape(title));
         self.axes(&scale, &mut svg);
         if let Some(band) = &self.band {
             let there = band.high.iter().enumerate().map(|(week, value)| (week, *value));
@@ -150,7 +147,8 @@ impl Chart {
         let every = ((scale.weeks / 13.0).ceil() as usize).max(1);
         for week in (0..scale.weeks as usize).step_by(every) {
             let x = scale.x(week as f64 + 0.5);
-            let _ = write!(svg, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>", HEIGHT - 16.0, week + 1);
+            let _ =
+                write!(svg, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>", HEIGHT - 16.0, week + 1);
         }
         let _ = write!(
             svg,
