@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_core::model::{Attribute, Resources};
+use rialto_core::model::{Attribute, Domain, Resources};
 
 use crate::sources::DeviceSource;
 
@@ -20,6 +20,8 @@ pub struct Options {
     pub resources: Resources,
     /// What the agent is like, for constraints.
     pub attributes: BTreeMap<Arc<str>, Attribute>,
+    /// The region and zone that it is in.
+    pub domain: Option<Domain>,
     /// Where its devices come from.
     pub device_sources: Vec<DeviceSource>,
     /// How much of its cpus and memory is kept for the tenants of its devices, in thousandths, in equal parts for each of them.
@@ -54,6 +56,7 @@ impl Options {
             name: crate::detect::host_name(),
             resources: Resources::new(),
             attributes: BTreeMap::new(),
+            domain: None,
             device_sources: Vec::new(),
             host_share_milli: 0,
             token: None,

@@ -139,6 +139,7 @@ impl Shell {
             name: options.name.as_str().into(),
             resources: detect::resources(&options.work_dir, &options.resources),
             attributes,
+            domain: options.domain.clone(),
             host_share_milli: options.host_share_milli,
             origin: wall_clock(),
             seed: seed(),

@@ -24,6 +24,7 @@ mod preempt;
 mod questions;
 mod quota;
 pub mod registry;
+mod rules;
 mod show;
 mod state;
 mod stats;
@@ -52,8 +53,8 @@ use crate::allocator::quota::{Force, Quota, Quotas};
 use crate::allocator::sorter::{ClientIndex, Sorter};
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Call, ClientId, ClusterId, DeviceId, Event, FrameworkId, FromAgent, Offer, OfferId, Operation, PeerId,
-    Principal, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
+    AgentId, Call, ClientId, ClusterId, DeviceId, Domain, Event, FrameworkId, FromAgent, Least, Offer, OfferId,
+    Operation, PeerId, Principal, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -77,6 +78,10 @@ pub struct Config {
     pub offer_timeout: Duration,
     /// The longest that a framework may ask for.
     pub offer_timeout_max: Duration,
+    /// Where the master stands: agents of other regions are for frameworks that ask for them. None means that all are near.
+    pub domain: Option<Domain>,
+    /// The smallest offers that are made to frameworks that neither ask for others nor have declared what they wait for.
+    pub least: Least,
     /// In how many optimistic offers one resource may be at once.
     pub offer_fanout: usize,
     /// How many agents are offered at once to a framework that has declared what it waits for, beside one for each task that waits.
@@ -112,6 +117,8 @@ impl Default for Config {
             failover_timeout_max: Duration::from_secs(14 * 24 * 3600),
             offer_timeout: Duration::from_secs(30),
             offer_timeout_max: Duration::from_secs(600),
+            domain: None,
+            least: Least::usual(),
             offer_fanout: 4,
             offers_per_demand: 200,
             allocation_delay: Duration::ZERO,
@@ -281,6 +288,8 @@ pub struct Master {
     weights: BTreeMap<Role, u32>,
     sorter: Sorter,
     quotas: Quotas,
+    /// Limited roles of tasks that were found in this step: what is locked for them may be too much now.
+    found: BTreeSet<Role>,
     /// Agents that the registry knows and that have not come back in this term.
     recovering: BTreeSet<AgentId>,
     /// When those who were held back by limits are looked at again.
@@ -293,6 +302,7 @@ pub struct Master {
     clients: Clients,
     capacity: Capacity,
     reasons: Reasons,
+    rules: rules::Rules,
     /// The last look at an agent that saw each client.
     seen: Vec<u64>,
     looks: u64,
@@ -341,12 +351,14 @@ impl Master {
             quotas: Quotas::new(),
             recovering: BTreeSet::new(),
             relax_due: None,
+            found: BTreeSet::new(),
             demanding: BTreeMap::new(),
             held_back: BTreeSet::new(),
             preemption: Preemption::default(),
             clients: Clients::default(),
             capacity: Capacity::default(),
             reasons: Reasons::default(),
+            rules: rules::Rules::new(&config.least),
             seen: Vec::new(),
             looks: 0,
             unsent: Vec::new(),
@@ -396,6 +408,7 @@ impl Master {
             Input::PeerClosed(peer) => self.on_peer_closed(peer, out),
         }
         self.settle_gangs(out);
+        self.withdraw_beside_found(out);
         self.end_reservations(out);
         self.maybe_round(out);
         self.stats.steps += 1;

@@ -139,6 +139,7 @@ fn info() -> FrameworkInfo {
         offer_timeout: None,
         url: Some("http://127.0.0.1:1/".into()),
         labels: BTreeMap::new(),
+        rules: Arc::default(),
     }
 }
 
@@ -155,6 +156,7 @@ pub(crate) fn agent() -> Record {
         since: WallTime(1_700_000_000_000_000),
         resources: resources().into(),
         attributes: attributes(),
+        domain: Domain::new("eu", "eu-1").ok(),
     };
     Record::Agent(AGENT, Some(agent))
 }
@@ -242,15 +244,45 @@ pub(crate) fn calls() -> Vec<Call> {
         operations: vec![Operation::Launch(TaskGroup::single(task()))],
         refusal: Refusal::of(Duration::from_secs(5)),
     };
-    let subscribe =
-        Subscribe { framework: Some(FRAMEWORK), client: ClientId(2), info: info(), suppressed: [role()].into() };
+    let subscribe = Subscribe {
+        framework: Some(FRAMEWORK),
+        client: ClientId(2),
+        info: info(),
+        suppressed: [role()].into(),
+        connection: 7,
+    };
     let part = |seq| GangPart {
         agent: AgentId::new(TERM, seq),
         offers: vec![OfferId::new(TERM, seq + 10)],
         groups: vec![TaskGroup::single(task())],
     };
     let gang = AcceptGang { id: CallId(5), parts: vec![part(1), part(2)], refusal: Refusal::default() };
-    vec![Call::Subscribe(subscribe), Call::Accept(accept), Call::AcceptGang(gang), Call::Teardown]
+    vec![Call::Subscribe(subscribe), Call::Accept(accept), Call::AcceptGang(gang), rules_call(), Call::Teardown]
+}
+
+/// One of each predicate and subject.
+fn rules_call() -> Call {
+    let pattern = |text| Pattern::new(text).unwrap();
+    let named = |name| Subject::attribute(name).unwrap();
+    let groups = vec![
+        vec![
+            AttributeConstraint { of: named("rack"), predicate: Predicate::equals("r1").unwrap() },
+            AttributeConstraint { of: Subject::Zone, predicate: Predicate::differs("z2").unwrap() },
+            AttributeConstraint { of: Subject::Region, predicate: Predicate::Exists },
+        ],
+        vec![
+            AttributeConstraint { of: Subject::HostName, predicate: Predicate::TextMatches(pattern("h[0-9]+")) },
+            AttributeConstraint { of: named("os"), predicate: Predicate::TextNotMatches(pattern(".*bsd")) },
+            AttributeConstraint { of: named("old"), predicate: Predicate::NotExists },
+        ],
+    ];
+    let constraints = OfferConstraints::any_of(groups).unwrap();
+    let rules = OfferRules {
+        constraints: [(role(), constraints)].into(),
+        least: [(role(), "cpus:1;mem:512|device/gpu:1".parse().unwrap())].into(),
+        regions: Regions::All,
+    };
+    Call::Rules { id: CallId(6), rules }
 }
 
 pub(crate) fn events() -> Vec<Event> {
@@ -264,6 +296,7 @@ pub(crate) fn events() -> Vec<Event> {
         attributes: Arc::new(attributes()),
         mode: OfferMode::Exclusive,
         expires_in: Some(Duration::from_secs(30)),
+        domain: Domain::new("eu", "eu-1").ok(),
         guarantee: Guarantee::Firm,
     };
     let reject = Reject::OfferConflict { left: resources() };
@@ -287,6 +320,8 @@ pub(crate) fn from_agent() -> Vec<FromAgent> {
         tasks: vec![TaskReport { framework: FRAMEWORK, task: task(), state: TaskState::Running }],
         held: vec![GANG],
         operated: Some(OPERATION),
+        domain: Domain::new("eu", "eu-1").ok(),
+        connection: 3,
     };
     let update = FromAgent::Update { framework: FRAMEWORK, status: status(), latest: TaskState::Failed };
     vec![FromAgent::Register(Box::new(report)), update, FromAgent::DevicesFree(vec![(DeviceId::new("GPU-1"), 4)])]

@@ -358,5 +358,6 @@ fn info(role: &Role) -> FrameworkInfo {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
+        rules: Arc::default(),
     }
 }
