@@ -124,7 +124,7 @@ impl<'a> Asker<'a> {
             answer.advice.push(advice);
             week = if until < end { self.failing_week(&self.quietly(&way)) } else { None };
         }
-        way.stops_at_failure = false;
+        (way.stops_at_failure, way.judged_from) = (false, 0);
         let outcomes = self.run(&way, "with what is ordered");
         let with = Told { name: "with what is ordered".to_owned(), outcomes };
         self.headline_of_orders(&mut answer, pool, first_failure.as_deref());
@@ -149,8 +149,10 @@ impl<'a> Asker<'a> {
         let supply = scenario.pools[pool].supply.as_ref()?;
         let lead = supply.lead_time.quantile(scenario.confidence);
         let arrives = week_start(needed).max(Time::ZERO + lead);
+        // What comes too late can't keep limits before it comes: it is judged from the week after.
+        let late = (arrives.0 > week_start(needed).0).then(|| super::outcome::week_of(arrives) + 1);
+        way.judged_from = late.unwrap_or(way.judged_from);
         let base = Way { until, ..way.clone() };
-        // What comes too late can't keep limits before it comes: it is judged from then on.
         let with = move |count| {
             let mut way = base.clone();
             way.deliveries.push((pool, count, arrives));

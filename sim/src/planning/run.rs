@@ -36,6 +36,8 @@ pub(super) struct Way<'a> {
     pub(super) until: Time,
     /// Whether it ends with the first week in which a limit is not kept.
     pub(super) stops_at_failure: bool,
+    /// The first week whose waits are judged, counted from 0.
+    pub(super) judged_from: usize,
 }
 
 impl<'a> Way<'a> {
@@ -50,6 +52,7 @@ impl<'a> Way<'a> {
             placement: scenario.placement,
             until: Time::ZERO + WEEK * u32::try_from(scenario.weeks()).unwrap_or(u32::MAX),
             stops_at_failure: false,
+            judged_from: 0,
         }
     }
 
@@ -307,7 +310,7 @@ impl<'a> Run<'a> {
         let mut failures = Vec::new();
         for (workload, (crowd, of)) in self.crowds.iter().zip(&self.way.scenario.workloads).enumerate() {
             let Some(limit) = of.limit else { continue };
-            for (week, waits) in self.waits(crowd, now).iter().enumerate() {
+            for (week, waits) in self.waits(crowd, now).iter().enumerate().skip(self.way.judged_from) {
                 let got = waits.percentile(limit.percentile);
                 if got > limit.wait.as_secs_f64() {
                     failures.push(Failure { week, workload, limit, got });

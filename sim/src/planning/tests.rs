@@ -162,6 +162,15 @@ fn an_order_is_due_its_lead_time_before_the_week_in_which_it_is_needed() {
 }
 
 #[test]
+fn an_order_that_comes_too_late_is_said_to() {
+    let late = format!("{HEAD}{POOLS}{WORK}question: {{kind: order-by, pool: G2, max: 40}}\n");
+    let scenario = read(&late.replace("lead_time: 1 week", "lead_time: 4 weeks")).expect("the scenario reads");
+    let answer = answer(&scenario, &mut |_| {});
+    assert!(answer.advice[0].slack_weeks < 0.0, "{answer:?}");
+    assert!(answer.headline.contains("at once: they come"), "{}", answer.headline);
+}
+
+#[test]
 fn ways_are_compared_on_the_same_runs() {
     let variants = "question:\n  kind: compare\n  variants:\n    - {name: fgd}\n    - {name: the same again}\n    - {name: random, placement: random}\n";
     let (_, answer) = ask(variants);
