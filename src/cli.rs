@@ -200,7 +200,8 @@ pub struct Agent {
     /// The zone within it.
     #[arg(long, env = "RIALTO_ZONE", value_name = "NAME", requires = "region")]
     pub zone: Option<String>,
-    /// Where its devices come from: "glob:/dev/ttyUSB*,kind=dongle", or "fake:gpu,model=T4,memory=16GiB,count=2". May be repeated.
+    /// Where its devices come from: nvml, "cdi:vendor.com/class", "glob:/dev/ttyUSB*,kind=dongle", "plugin:/run/x.sock", or
+    /// "fake:gpu,model=T4,memory=16GiB,count=2". May be repeated.
     #[arg(long = "device-source", env = "RIALTO_DEVICE_SOURCES", value_name = "SPEC", value_delimiter = ';')]
     pub device_sources: Vec<String>,
     /// How tasks are kept apart: with cgroups, namespaces and device control (linux), as plain processes (process), or as far as the
@@ -216,6 +217,9 @@ pub struct Agent {
     /// How much of its cpus and memory is kept for tasks that hold its devices, in per cent; in equal parts for each device.
     #[arg(long, env = "RIALTO_DEVICE_HOST_SHARE", default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u16).range(0..=100))]
     pub device_host_share: u16,
+    /// What may be fetched for tasks.
+    #[command(flatten)]
+    pub fetch: crate::fetch_args::Fetch,
     /// How to reach the master.
     #[command(flatten)]
     pub connect: Connect,
@@ -272,6 +276,9 @@ pub struct Run {
     /// What the machine must be like, such as "zone == a".
     #[arg(long, env = "RIALTO_RUN_CONSTRAINT", default_value = "", value_name = "SELECTOR")]
     pub constraint: String,
+    /// What it may use, and how it is kept apart.
+    #[command(flatten)]
+    pub containment: crate::run::containment::Containment,
     /// The command and its arguments.
     #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     pub command: Vec<String>,

@@ -125,6 +125,10 @@ pub enum End {
     NotStarted(Arc<str>),
     /// Sandbox or supervisor could not be made; why.
     LaunchFailed(Arc<str>),
+    /// An artefact or its image could not be had; why.
+    FetchFailed(Arc<str>),
+    /// An artefact or its image is not there, or not what it must be; why.
+    ArtefactRefused(Arc<str>),
     /// Its supervisor died without a word; processes of it that could be found were killed.
     SupervisorLost,
     /// The machine was started anew meanwhile.

@@ -1314,6 +1314,8 @@ pub enum Reason {
     Reconciliation = 32,
     /// Its artefacts could not be fetched.
     FetchFailed = 33,
+    /// What was to be fetched for it is not what it must be.
+    ArtefactRefused = 90,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1346,6 +1348,7 @@ impl Reason {
             Self::FrameworkRemoved => "REASON_FRAMEWORK_REMOVED",
             Self::Reconciliation => "REASON_RECONCILIATION",
             Self::FetchFailed => "REASON_FETCH_FAILED",
+            Self::ArtefactRefused => "REASON_ARTEFACT_REFUSED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1375,6 +1378,7 @@ impl Reason {
             "REASON_FRAMEWORK_REMOVED" => Some(Self::FrameworkRemoved),
             "REASON_RECONCILIATION" => Some(Self::Reconciliation),
             "REASON_FETCH_FAILED" => Some(Self::FetchFailed),
+            "REASON_ARTEFACT_REFUSED" => Some(Self::ArtefactRefused),
             _ => None,
         }
     }
@@ -4279,6 +4283,31 @@ pub struct TaskSpec {
     /// How it is kept apart; absent means the agent's defaults.
     #[prost(message, optional, tag = "21")]
     pub container: ::core::option::Option<ContainerSpec>,
+    /// What is put into its sandbox before it starts, in order.
+    #[prost(message, repeated, tag = "90")]
+    pub artefacts: ::prost::alloc::vec::Vec<Artefact>,
+}
+/// Something that is fetched into the sandbox of a task before it starts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Artefact {
+    /// http, https, file, or git+https, git+http, git+ssh, git+file with a branch, tag or commit after '#'.
+    #[prost(string, tag = "1")]
+    pub uri: ::prost::alloc::string::String,
+    /// Where it is put, relative to the sandbox; empty means the last part of the path of the URI, for what is unpacked the sandbox itself.
+    #[prost(string, tag = "2")]
+    pub destination: ::prost::alloc::string::String,
+    /// The SHA-256 that it must have, in hexadecimal digits; empty means any.
+    #[prost(string, tag = "3")]
+    pub sha256: ::prost::alloc::string::String,
+    /// It is a tar archive, compressed by gzip or not, to be unpacked there.
+    #[prost(bool, tag = "4")]
+    pub extract: bool,
+    /// It may be executed.
+    #[prost(bool, tag = "5")]
+    pub executable: bool,
+    /// The URI of its minisign signature; empty means none, or URI.minisig where the agent asks for one.
+    #[prost(string, tag = "6")]
+    pub signature: ::prost::alloc::string::String,
 }
 /// What a task may use at most. 0 means that the agent decides: memory as asked for, processors as there are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4305,6 +4334,10 @@ pub struct ContainerSpec {
     /// Limits of each of its processes.
     #[prost(message, repeated, tag = "3")]
     pub rlimits: ::prost::alloc::vec::Vec<Rlimit>,
+    /// Whose files it sees instead of the machine's: oci:FOLDER\[:TAG\], oci-archive:FILE\[:TAG\] or docker://HOST/NAME\[:TAG\], each with
+    /// @sha256:DIGEST or without; empty means the machine's.
+    #[prost(string, tag = "90")]
+    pub image: ::prost::alloc::string::String,
 }
 /// A limit of each process of a task, as ulimit sets it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -9,7 +9,9 @@ use rialto_core::allocator::quota::{Priorities, Quota};
 use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
 use rialto_core::model::*;
 use rialto_proto::hello::Hello;
-use rialto_proto::spec::{Check, CommandSpec, ContainerSpec, HealthCheck, Limits, LogLimits, Rlimit, TaskSpec};
+use rialto_proto::spec::{
+    Artefact, Check, CommandSpec, ContainerSpec, HealthCheck, Limits, LogLimits, Rlimit, Sha256, TaskSpec,
+};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
 pub(crate) const TERM: Term = Term(3);
@@ -359,7 +361,16 @@ pub(crate) fn spec() -> TaskSpec {
             read_only: true,
             private_network: true,
             rlimits: vec![Rlimit { name: "nofile".to_owned(), soft: Some(1024), hard: None }],
+            image: Some("docker://host/name:1".to_owned()),
         },
+        artefacts: vec![Artefact {
+            uri: "https://host/tool".to_owned(),
+            destination: "bin/tool".to_owned(),
+            sha256: Some(Sha256([7; 32])),
+            extract: false,
+            executable: true,
+            signature: Some("https://host/tool.minisig".to_owned()),
+        }],
         ..TaskSpec::new(CommandSpec::Argv(vec!["make".to_owned(), "all".to_owned()]))
     }
 }
