@@ -769,6 +769,8 @@ pub enum Sim {
     Fgd(crate::sim::args::SimFgd),
     /// Two frameworks of different speed on one cell, under several ways to share it.
     Twolevel(crate::sim::args::SimTwolevel),
+    /// Answer what to buy, how much of it and when: run a scenario in virtual time.
+    Run(crate::sim::args::SimRun),
 }
 
 /// `rialto sim faults`.

@@ -23,6 +23,7 @@ mod network;
 mod offers;
 mod operators;
 mod plan;
+pub mod planning;
 mod reference;
 mod run;
 mod strike;

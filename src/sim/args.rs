@@ -32,6 +32,23 @@ pub struct SimFgd {
     pub json: bool,
 }
 
+/// `rialto sim run`.
+#[derive(Debug, Args)]
+pub struct SimRun {
+    /// The scenario: fleet, work, what may be bought or rented, and the question.
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: PathBuf,
+    /// How many runs, each with other random numbers; without it as many as the scenario says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: Option<u64>,
+    /// Where report.html, summary.json, waits.csv, utilisation.csv and orders.csv are written.
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `rialto sim twolevel`.
 #[derive(Debug, Args)]
 pub struct SimTwolevel {

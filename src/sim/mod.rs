@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod fgd;
+pub mod plan;
 mod progress;
 pub mod twolevel;
 

@@ -1,13 +1,11 @@
 //! Where there is something free: agents by how much, so that who looks for room for a shape passes over those that can't have it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::clients::Wanted;
-use crate::model::{AgentId, Milli, ResourceName, Term};
-
-/// An agent's place among those with something free: the magnitude of its free cpus, then its id.
-pub(super) type Place = (Magnitude, AgentId);
+use super::deck::{Deck, Walk};
+use crate::model::{AgentId, Milli, ResourceName};
 
 /// How many binary digits an amount has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,8 +29,10 @@ pub(super) struct Indexed {
 /// Agents with something free.
 #[derive(Debug, Default)]
 pub(super) struct Capacity {
-    by_cpus: BTreeSet<Place>,
-    by_kind: BTreeMap<Arc<str>, BTreeSet<AgentId>>,
+    by_cpus: BTreeMap<Magnitude, Deck>,
+    by_kind: BTreeMap<Arc<str>, Deck>,
+    /// How often somebody has looked for room.
+    looks: u64,
 }
 
 impl Capacity {
@@ -42,13 +42,13 @@ impl Capacity {
             return;
         }
         if let Some(cpus) = old.cpus {
-            self.by_cpus.remove(&(cpus, id));
+            self.by_cpus.get_mut(&cpus).expect("an indexed magnitude has agents").remove(id);
         }
         for kind in &old.kinds {
-            self.by_kind.get_mut(kind).expect("an indexed kind has agents").remove(&id);
+            self.by_kind.get_mut(kind).expect("an indexed kind has agents").remove(id);
         }
         if let Some(cpus) = new.cpus {
-            self.by_cpus.insert((cpus, id));
+            self.by_cpus.entry(cpus).or_default().insert(id);
         }
         for kind in &new.kinds {
             self.by_kind.entry(kind.clone()).or_default().insert(id);
@@ -57,38 +57,27 @@ impl Capacity {
 
     /// All agents with something free.
     pub(super) fn all(&self) -> impl Iterator<Item = AgentId> {
-        self.by_cpus.iter().map(|(_, id)| *id)
+        self.by_cpus.values().flat_map(Deck::iter)
     }
 
-    /// The agents that may have room for what is wanted, each once, beginning at `from`.
-    pub(super) fn places_for(&self, wanted: &Wanted, from: Place) -> impl Iterator<Item = Place> {
+    /// Somebody looks for room: how many have before.
+    pub(super) const fn look(&mut self) -> u64 {
+        self.looks += 1;
+        self.looks - 1
+    }
+
+    /// The agents that may have room for what is wanted, each once, in an order that follows from `seed`.
+    pub(super) fn places_for(&self, wanted: &Wanted, seed: u64) -> Walk<'_> {
         let kind = wanted.shape.claims.first().and_then(|claim| match claim.alternatives.as_slice() {
             [only] => Some(&*only.kind),
             _ => None,
         });
-        let (few, all) = match kind {
-            Some(kind) => (Some(self.with_kind(kind, from)), None),
-            None => (None, Some(self.with_cpus(wanted.quantities.get(&ResourceName::Cpus), from))),
-        };
-        few.into_iter().flatten().chain(all.into_iter().flatten())
-    }
-
-    /// Agents that may have so many cpus free.
-    fn with_cpus(&self, cpus: Milli, from: Place) -> impl Iterator<Item = Place> {
-        let least = (Magnitude::of(cpus), FIRST);
-        let from = from.max(least);
-        self.by_cpus.range(from..).chain(self.by_cpus.range(least..from)).copied()
-    }
-
-    /// Agents that have a device of `kind` free.
-    fn with_kind(&self, kind: &str, from: Place) -> impl Iterator<Item = Place> {
-        let start = from.1;
-        let agents = self.by_kind.get(kind).into_iter();
-        agents.flat_map(move |agents| agents.range(start..).chain(agents.range(..start))).map(move |id| (from.0, *id))
+        match kind {
+            Some(kind) => Walk::new(self.by_kind.get(kind).into_iter(), seed),
+            None => {
+                let least = Magnitude::of(wanted.quantities.get(&ResourceName::Cpus));
+                Walk::new(self.by_cpus.range(least..).map(|(_, agents)| agents), seed)
+            }
+        }
     }
 }
-
-/// Before every agent.
-const FIRST: AgentId = AgentId::new(Term(0), 0);
-/// Where a first look begins.
-pub(super) const START: Place = (Magnitude(0), FIRST);

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::Master;
-use super::capacity::{Place, START};
 use super::filters::Refuser;
 use super::modes::mode_for;
 use super::rules::ClientRules;
@@ -28,8 +27,6 @@ pub(super) struct Client {
     pub(super) bound: u32,
     /// Whether it has as many offers as it may have, although there might be more for it.
     pub(super) is_bounded: bool,
-    /// Where the next look for agents that fit begins.
-    pub(super) cursor: Place,
     /// What it asks of its offers.
     pub(super) rules: ClientRules,
     /// Grows when it accepts something: then refusals that it repeats count anew.
@@ -139,7 +136,6 @@ impl Master {
                 standing: 0,
                 bound: u32::MAX,
                 is_bounded: false,
-                cursor: START,
                 rules: ClientRules::default(),
                 calm: 0,
             };

@@ -9,6 +9,7 @@ mod available;
 mod capacity;
 mod clients;
 mod conduct;
+mod deck;
 mod declared;
 mod devices;
 mod filters;

@@ -7,12 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand_core::{Rng, SeedableRng};
-use rand_pcg::Pcg64Mcg;
 use smallvec::SmallVec;
 
 use super::available::Available;
-use super::capacity::{Indexed, Magnitude, Place};
+use super::capacity::{Indexed, Magnitude};
 use super::clients::{Client, Wanted};
 use super::rules::Rules;
 use super::state::{Agent, OfferEntry, sole};
@@ -33,10 +31,6 @@ const TURN: Duration = Duration::from_secs(5);
 const REPLACED_MAX: usize = 8;
 /// For each offer that a client may have more, at most so many agents that fit are looked at closely.
 const LOOKS_PER_OFFER: usize = 4;
-
-/// Of so many agents that may do, and stand together in the index, those that are looked at first are drawn: were they always the same
-/// neighbours that are offered together, a framework could not choose well among them.
-const WINDOW: usize = 256;
 
 /// Who is looked at in a round.
 #[derive(Clone, Copy, Debug)]
@@ -137,39 +131,28 @@ impl Master {
 
     /// Adds agents on which there is room for what the client waits for.
     fn find_room(&mut self, id: ClientIndex, wanted: &Wanted, found: &mut BTreeSet<AgentId>) {
+        let seed = self.config.seed ^ self.capacity.look();
         let Some(client) = self.clients.get(id) else { return };
         let mut room = client.bound.saturating_sub(client.standing);
         let mut looks = (room as usize).saturating_mul(LOOKS_PER_OFFER);
-        let mut cursor = client.cursor;
-        let mut places = self.capacity.places_for(wanted, cursor);
-        let window = WINDOW.max(room as usize * LOOKS_PER_OFFER);
-        let mut random = Pcg64Mcg::seed_from_u64(self.config.seed ^ self.last_seq);
-        while room > 0 && looks > 0 {
-            let mut next: Vec<Place> = places.by_ref().take(window).collect();
-            let Some(last) = next.last() else { break };
-            cursor = *last;
-            shuffle(&mut next, &mut random);
-            for (_, agent_id) in next {
-                if room == 0 || looks == 0 {
-                    break;
-                }
-                let agent = &self.agents[&agent_id];
-                let available = Available::new(agent.available(&client.role));
-                let permitted = self.permitted(agent_id, client.framework, &client.role, &available.resources);
-                let available = permitted.map_or(available, |permitted| Available::new(Arc::new(permitted)));
-                let may = agent.admits(client) && self.rules.is_enough(agent, client, &available);
-                if !may || !agent.meets(wanted, &available) || self.has_refused(id, agent, &available) {
-                    continue;
-                }
-                found.insert(agent_id);
-                looks -= 1;
-                room -= u32::from(agent.offers.len() < self.config.offer_fanout);
+        for agent_id in self.capacity.places_for(wanted, seed) {
+            if room == 0 || looks == 0 {
+                break;
             }
+            let agent = &self.agents[&agent_id];
+            let available = Available::new(agent.available(&client.role));
+            let permitted = self.permitted(agent_id, client.framework, &client.role, &available.resources);
+            let available = permitted.map_or(available, |permitted| Available::new(Arc::new(permitted)));
+            let may = agent.admits(client) && self.rules.is_enough(agent, client, &available);
+            if !may || !agent.meets(wanted, &available) || self.has_refused(id, agent, &available) {
+                continue;
+            }
+            found.insert(agent_id);
+            looks -= 1;
+            room -= u32::from(agent.offers.len() < self.config.offer_fanout);
         }
-        drop(places);
         let client = self.clients.get_mut(id).expect("it was there above");
         client.is_bounded = room == 0 || looks == 0;
-        client.cursor = cursor;
     }
 
     /// Offers what is free on the agent, to those who come first; only to those who are asked. What is free may be known already.
@@ -685,12 +668,5 @@ impl Master {
             self.look_at_filters(id, next);
         }
         self.want_agent_round(id);
-    }
-}
-
-fn shuffle(places: &mut [Place], random: &mut Pcg64Mcg) {
-    for at in (1..places.len()).rev() {
-        let other = random.next_u64() % (at as u64 + 1);
-        places.swap(at, usize::try_from(other).expect("it is at most an index"));
     }
 }

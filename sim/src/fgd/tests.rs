@@ -72,6 +72,20 @@ fn a_few_offers_at_a_time_cost_little() {
 }
 
 #[test]
+fn who_is_offered_20_nodes_of_many_chooses_nearly_as_well_as_who_is_offered_all() {
+    let (nodes, pods) = small();
+    let copies =
+        |number: u32| nodes.iter().map(move |node| Node { name: format!("{}-{number}", node.name), ..node.clone() });
+    let nodes: Vec<Node> = (0..8).flat_map(copies).collect();
+    let given = |offer_nodes| {
+        let options = FgdOptions { seeds: 1, offer_nodes, ..FgdOptions::default() };
+        run_fgd(&nodes, &pods, &options, |_| {}).alloc_pct_at_100.mean
+    };
+    let (all, few) = (given(None), given(Some(20)));
+    assert!(few > all - 1.5, "all {all} few {few}");
+}
+
+#[test]
 fn two_frameworks_share_the_nodes() {
     let report = run(&FgdOptions { frameworks: 2, offer_nodes: Some(10), ..FgdOptions::default() });
     assert!(report.alloc_pct_at_100.mean > 85.0, "{report:?}");

@@ -90,8 +90,8 @@ impl Agent {
             ToAgent::Kill { task, .. } => self.end(&task, TaskState::Killed, say),
             ToAgent::Acknowledge { task, uuid } => self.acknowledged(&task, uuid, say),
             ToAgent::RemoveFramework(framework) => self.remove_framework(framework, say),
-            ToAgent::Registered { .. }
-            | ToAgent::Hold { .. }
+            ToAgent::Registered { agent, cluster } => self.report.agent = Some((agent, cluster)),
+            ToAgent::Hold { .. }
             | ToAgent::Start(_)
             | ToAgent::Release(_)
             | ToAgent::Message { .. }
@@ -112,6 +112,13 @@ impl Agent {
         self.update(key, say);
     }
 
+    /// What runs is lost, without a word.
+    pub(super) fn crash(&mut self, say: &mut Say) {
+        for run in std::mem::take(&mut self.tasks).into_values().filter(|run| !run.state.is_terminal()) {
+            say.seen.push(Seen::Ended { resources: run.resources });
+        }
+    }
+
     fn remove_framework(&mut self, framework: FrameworkId, say: &mut Say) {
         let its: Vec<TaskKey> = self.tasks.keys().filter(|key| key.framework == framework).cloned().collect();
         for key in its {
@@ -128,6 +135,11 @@ impl Agent {
         let mut status = Status::new(key.task.clone(), run.state, Source::Executor);
         status.uuid = Some(uuid);
         say.messages.push(FromAgent::Update { framework: key.framework, status, latest: run.state });
+        if run.state.is_terminal() {
+            // There is nothing to clean; the parts of shared devices that it held can be given out again.
+            let slices: Vec<_> = run.resources.device_shares().map(|(id, _)| (id.clone(), key.clone())).collect();
+            say.messages.extend((!slices.is_empty()).then_some(FromAgent::SlicesFree(slices)));
+        }
     }
 
     fn acknowledged(&mut self, key: &TaskKey, uuid: UpdateId, say: &mut Say) {

@@ -111,12 +111,28 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
         market
     }
 
-    fn join(&mut self, machine: &Machine) {
+    /// A machine joins; the number by which it is known here.
+    pub(crate) fn join(&mut self, machine: &Machine) -> usize {
         let number = self.agents.len();
         let agent = Agent::new(number, machine);
         self.agents_of.insert(agent.peer(), number);
         let register = agent.register();
         self.agents.push(agent);
+        self.tell_master(register);
+        number
+    }
+
+    /// A machine is away, and what ran on it is lost. The master sees its connection close.
+    pub(crate) fn fail(&mut self, number: usize) {
+        let mut say = Say::default();
+        self.agents[number].crash(&mut say);
+        self.agent_says(number, say);
+        self.tell_master(Input::PeerClosed(self.agents[number].peer()));
+    }
+
+    /// A machine that was away is back, with nothing running.
+    pub(crate) fn repair(&mut self, number: usize) {
+        let register = self.agents[number].register();
         self.tell_master(register);
     }
 

@@ -70,6 +70,31 @@ fn a_slow_service_scheduler_does_not_hold_batch_jobs_up_under_the_real_master() 
     assert!(report.batch.wait.mean < 1.0, "{report:?}");
 }
 
+/// An hour on 200 machines of jobs of many sizes, a few of them large, that ask for most of the cores.
+fn mixed_cell() -> Vec<Job> {
+    let mut dice = Dice::child(1, "cell");
+    let mut jobs = vec![job(Workload::Prefill, 0, 480, 1_000_000)];
+    jobs.extend((0..360).map(|number| {
+        let tasks = if dice.chance(50) { 100 } else { dice.between(1, 12) as u32 };
+        Job { cpus: Milli(dice.between(1, 6) * 250), ..job(Workload::Batch, number * 10, tasks, dice.between(30, 90)) }
+    }));
+    jobs.extend((0..24).map(|number| {
+        let tasks = dice.between(2, 6) as u32;
+        Job { cpus: Milli(dice.between(2, 8) * 250), ..job(Workload::Service, number * 150, tasks, 1200) }
+    }));
+    jobs.sort_by_key(|job| job.submit);
+    jobs
+}
+
+#[test]
+fn on_a_busy_mixed_cell_a_minute_for_each_service_job_leaves_no_job_behind() {
+    let options = TwolevelOptions { machines: 200, horizon: Duration::from_secs(4000), ..options(Model::Rialto, 60) };
+    let report = run_twolevel(&mixed_cell(), &options, |_| {});
+    assert_eq!((report.batch.unscheduled, report.service.unscheduled), (0, 0), "{report:?}");
+    assert!(report.batch.wait.mean < 2.0 && report.batch.wait_until_complete.mean < 30.0, "{report:?}");
+    assert!(report.service.wait.mean < 200.0 && report.cpu_utilisation > 0.7, "{report:?}");
+}
+
 #[test]
 fn it_does_where_all_jobs_share_one_path() {
     assert!(run(Model::Monolithic, 60).batch.unscheduled > 100);
@@ -113,4 +138,19 @@ fn the_models_of_other_systems_agree_with_their_published_simulator() {
     assert!((340.0..460.0).contains(&shared.service.wait.mean), "{shared:?}");
     let multi = at(Model::MonolithicMulti, 60);
     assert!((23.0..31.3).contains(&multi.batch.wait.mean), "{multi:?}");
+}
+
+#[test]
+fn an_hour_of_the_heterogeneous_cell_stays_within_the_bounds_of_a_day() {
+    let Some(path) = trace("twolevel_p2.csv") else {
+        eprintln!("skipped: no traces beside the repository");
+        return;
+    };
+    let jobs = read_jobs(&path).expect("the trace reads");
+    let t_job_service = Duration::from_secs(60);
+    let horizon = Duration::from_secs(3600);
+    let report = run_twolevel(&jobs, &TwolevelOptions { t_job_service, horizon, ..TwolevelOptions::default() }, |_| {});
+    let unscheduled = report.batch.unscheduled as f64 / report.batch.jobs as f64;
+    assert!(unscheduled <= 0.005 && report.batch.wait.mean <= 30.0, "{report:?}");
+    assert!(report.service.wait.mean <= 400.0 && report.cpu_utilisation >= 0.7, "{report:?}");
 }

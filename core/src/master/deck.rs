@@ -1,0 +1,97 @@
+//! Agents that are alike to who looks for room, and a walk through them in an order drawn by chance.
+//!
+//! Were it always the same neighbours that are offered together, or always the emptiest, a framework could not choose well among them: who
+//! is to choose from few must see some of every sort. So a walk begins anywhere and goes on by a stride that is prime to the number of
+//! agents: it comes to each once, at the cost of those that it comes to.
+
+use std::collections::BTreeMap;
+
+use rand_core::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use smallvec::SmallVec;
+
+use crate::model::AgentId;
+
+/// A set of agents from which any can be had by its number.
+#[derive(Debug, Default)]
+pub(super) struct Deck {
+    agents: Vec<AgentId>,
+    numbers: BTreeMap<AgentId, usize>,
+}
+
+impl Deck {
+    pub(super) fn insert(&mut self, id: AgentId) {
+        let number = self.agents.len();
+        if self.numbers.insert(id, number).is_none() {
+            self.agents.push(id);
+        }
+    }
+
+    /// The last agent gets the number of the one that is taken out.
+    pub(super) fn remove(&mut self, id: AgentId) {
+        let Some(number) = self.numbers.remove(&id) else { return };
+        self.agents.swap_remove(number);
+        if let Some(moved) = self.agents.get(number) {
+            self.numbers.insert(*moved, number);
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = AgentId> {
+        self.agents.iter().copied()
+    }
+}
+
+/// A walk through all agents of some decks, each once.
+#[derive(Debug)]
+pub(super) struct Walk<'a> {
+    decks: SmallVec<[&'a Deck; 8]>,
+    agents: usize,
+    left: usize,
+    next: usize,
+    stride: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// Its order follows from `seed`.
+    pub(super) fn new(decks: impl Iterator<Item = &'a Deck>, seed: u64) -> Self {
+        let decks: SmallVec<[&Deck; 8]> = decks.filter(|deck| !deck.agents.is_empty()).collect();
+        let agents = decks.iter().map(|deck| deck.agents.len()).sum();
+        let (mut next, mut stride) = (0, 1);
+        if agents > 1 {
+            let mut random = Pcg64Mcg::seed_from_u64(seed);
+            let mut below =
+                |bound: usize| usize::try_from(random.next_u64() % bound as u64).expect("it is below a usize");
+            next = below(agents);
+            stride = 1 + below(agents - 1);
+            while common_divisor(stride, agents) > 1 {
+                stride = 1 + below(agents - 1);
+            }
+        }
+        Self { decks, agents, left: agents, next, stride }
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = AgentId;
+
+    fn next(&mut self) -> Option<AgentId> {
+        self.left = self.left.checked_sub(1)?;
+        let mut number = self.next;
+        self.next = (self.next + self.stride) % self.agents;
+        self.decks.iter().find_map(|deck| {
+            let found = deck.agents.get(number).copied();
+            number = number.saturating_sub(deck.agents.len());
+            found
+        })
+    }
+}
+
+const fn common_divisor(mut a: usize, mut b: usize) -> usize {
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests;

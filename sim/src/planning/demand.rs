@@ -1,0 +1,143 @@
+//! The jobs of a run, one after the other: how many there are follows growth, when they come and how large they are the random numbers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rialto_core::model::Time;
+
+use super::jobs::TraceJob;
+use super::scenario::{Arrivals, Workload};
+use super::units::YEAR;
+use crate::dice::Dice;
+
+/// A job that is submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Job {
+    pub(super) submit: Time,
+    pub(super) duration: Duration,
+    /// What it asks for, by its place in the workload's list.
+    pub(super) ask: usize,
+    /// Whether it is there from the start: then nobody waits for it.
+    pub(super) is_prefill: bool,
+}
+
+/// The jobs of one workload.
+#[derive(Debug)]
+pub(super) struct Stream {
+    jobs: Arc<[TraceJob]>,
+    arrivals: Arrivals,
+    growth_a_year: f64,
+    dice: Dice,
+    now: Time,
+    /// Jobs a second at the start, where they come at random.
+    rate: f64,
+    /// How many are to be there from the start.
+    prefill: u64,
+    /// The next of the list, and how often it has been gone through.
+    next: usize,
+    rounds: u32,
+    /// How many more of the last one.
+    copies: u64,
+}
+
+impl Stream {
+    pub(super) fn new(workload: &Workload, seed: u64) -> Self {
+        let (mut rate, mut prefill) = (0.0, 0);
+        if let Arrivals::Random { load, residence } = workload.arrivals {
+            let there = load / size(&workload.jobs).max(f64::MIN_POSITIVE);
+            rate = there / residence.as_secs_f64();
+            prefill = there.round() as u64;
+        }
+        Self {
+            jobs: workload.jobs.clone(),
+            arrivals: workload.arrivals,
+            growth_a_year: workload.growth_a_year,
+            dice: Dice::child(seed, &workload.name),
+            now: Time::ZERO,
+            rate,
+            prefill,
+            next: 0,
+            rounds: 0,
+            copies: 0,
+        }
+    }
+
+    /// How much more there is than at the start.
+    fn growth(&self, at: Time) -> f64 {
+        self.growth_a_year.powf(at.since(Time::ZERO).as_secs_f64() / YEAR.as_secs_f64())
+    }
+
+    fn random(&mut self, residence: Duration) -> Job {
+        let is_prefill = self.prefill > 0;
+        if is_prefill {
+            self.prefill -= 1;
+        } else {
+            let gap = exponential(&mut self.dice) / (self.rate * self.growth(self.now));
+            self.now = self.now + Duration::from_secs_f64(gap.min(1e9));
+        }
+        let ask = self.dice.count(0, self.jobs.len() - 1);
+        // What is there from the start has as long to go as what begins: the distribution has no memory.
+        let duration = residence.mul_f64(exponential(&mut self.dice));
+        Job { submit: self.now, duration, ask, is_prefill }
+    }
+
+    fn replayed(&mut self, factor: f64, repeats: bool) -> Option<Job> {
+        let period = self.jobs.last()?.submit + Duration::from_secs(1);
+        while self.copies == 0 {
+            if self.next == self.jobs.len() {
+                if !repeats {
+                    return None;
+                }
+                (self.next, self.rounds) = (0, self.rounds + 1);
+            }
+            self.now = Time::ZERO + period * self.rounds + self.jobs[self.next].submit;
+            self.next += 1;
+            let wanted = factor * self.growth(self.now);
+            self.copies = wanted as u64 + u64::from(unit(&mut self.dice) < wanted.fract());
+            if self.rounds > ROUNDS_MAX {
+                return None;
+            }
+        }
+        self.copies -= 1;
+        let ask = self.next - 1;
+        Some(Job { submit: self.now, duration: self.jobs[ask].duration, ask, is_prefill: false })
+    }
+}
+
+/// A list that is repeated more often has nothing in it.
+const ROUNDS_MAX: u32 = 1_000_000;
+
+impl Iterator for Stream {
+    type Item = Job;
+
+    fn next(&mut self) -> Option<Job> {
+        match self.arrivals {
+            _ if self.jobs.is_empty() => None,
+            Arrivals::Random { residence, .. } => Some(self.random(residence)),
+            Arrivals::Replayed { factor, repeats } => self.replayed(factor, repeats),
+        }
+    }
+}
+
+/// GPUs of a job in the mean; cores, if none asks for GPUs.
+fn size(jobs: &[TraceJob]) -> f64 {
+    let gpus: u64 = jobs.iter().map(|job| u64::from(job.ask.gpus) * u64::from(job.ask.share.0)).sum();
+    let cores: u64 = jobs.iter().map(|job| job.ask.cpus.0).sum();
+    let all = if gpus > 0 { gpus } else { cores };
+    all as f64 / 1000.0 / jobs.len().max(1) as f64
+}
+
+/// From 0 up to 1.
+pub(super) fn unit(dice: &mut Dice) -> f64 {
+    (dice.next() >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// With a mean of 1.
+pub(super) fn exponential(dice: &mut Dice) -> f64 {
+    -(1.0 - unit(dice)).ln()
+}
+
+/// With a mean of 0 and a standard deviation of 1.
+pub(super) fn normal(dice: &mut Dice) -> f64 {
+    (-2.0 * (1.0 - unit(dice)).ln()).sqrt() * (std::f64::consts::TAU * unit(dice)).cos()
+}

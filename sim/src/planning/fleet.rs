@@ -1,0 +1,327 @@
+//! The machines of a run: who joins when, fails, is repaired, is rented and taken away, and what that costs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rialto_core::model::{
+    Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Proof, Quantities, Resources, Time, Topology,
+};
+
+use super::demand::{exponential, normal};
+use super::scenario::{LeadTime, Order, Pool, Rent, Rental, Scenario};
+use crate::dice::Dice;
+use crate::market::Machine;
+
+/// The part of a log-normal distribution that lies below its 90 % quantile, in standard deviations.
+const Z90: f64 = 1.281_551_565_5;
+const HOUR: f64 = 3600.0;
+
+/// How a machine came to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Owned,
+    Bought,
+    Rented { until: Option<Time> },
+}
+
+/// One machine.
+#[derive(Debug)]
+struct Unit {
+    pool: usize,
+    origin: Origin,
+    up_since: Option<Time>,
+}
+
+/// What happens to the fleet.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Come { pool: usize, count: u32, origin: Origin },
+    Fail(usize),
+    Back(usize),
+    Leave(usize),
+}
+
+/// What is to be done in the market.
+#[derive(Debug)]
+pub(super) enum Change {
+    Join(Machine),
+    Fail(usize),
+    Repair(usize),
+}
+
+/// What machines cost over a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Costs {
+    /// The part of the price of what was bought that falls into the time it was there.
+    pub bought: f64,
+    /// Running what was bought.
+    pub running: f64,
+    /// Rent.
+    pub rented: f64,
+    /// The whole price of what was bought.
+    pub purchase: f64,
+    /// Machine-hours of what was bought.
+    pub bought_hours: f64,
+    /// Machine-hours of what was rented.
+    pub rented_hours: f64,
+    /// The rent of the same hours at the price without any discount.
+    pub rented_on_demand: f64,
+}
+
+impl Costs {
+    /// All together, in the time looked at.
+    pub fn total(&self) -> f64 {
+        self.bought + self.running + self.rented
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Fleet<'a> {
+    pub(super) costs: Costs,
+    pools: &'a [Pool],
+    units: Vec<Unit>,
+    events: BTreeMap<(Time, u64), Event>,
+    seq: u64,
+    dice: Dice,
+    /// How many of each pool came so far, for their names.
+    named: Vec<u32>,
+}
+
+impl<'a> Fleet<'a> {
+    /// A fleet that begins with `counts` of each pool.
+    pub(super) fn new(pools: &'a [Pool], counts: &[u32], seed: u64) -> Self {
+        let mut fleet = Self {
+            costs: Costs::default(),
+            pools,
+            units: Vec::new(),
+            events: BTreeMap::new(),
+            seq: 0,
+            dice: Dice::child(seed, "fleet"),
+            named: vec![0; pools.len()],
+        };
+        for (pool, count) in counts.iter().enumerate() {
+            fleet.at(Time::ZERO, Event::Come { pool, count: *count, origin: Origin::Owned });
+        }
+        fleet
+    }
+
+    /// Machines that are bought. `number` tells orders apart, so that each has a delivery of its own that is the same in every variant.
+    pub(super) fn order(&mut self, order: &Order, seed: u64, number: usize) {
+        let Some(supply) = &self.pools[order.pool].supply else { return };
+        let arrives = order.placed + lead_time(supply.lead_time, &mut Dice::child(seed, &format!("order-{number}")));
+        self.deliver(order.pool, order.count, arrives);
+    }
+
+    /// Machines that were bought arrive.
+    pub(super) fn deliver(&mut self, pool: usize, count: u32, arrives: Time) {
+        self.at(arrives, Event::Come { pool, count, origin: Origin::Bought });
+    }
+
+    pub(super) fn rent(&mut self, rent: &Rent) {
+        self.at(
+            rent.from,
+            Event::Come { pool: rent.pool, count: rent.count, origin: Origin::Rented { until: rent.until } },
+        );
+    }
+
+    /// When the next thing happens.
+    pub(super) fn next(&self) -> Option<Time> {
+        self.events.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// What happens at `now`.
+    pub(super) fn step(&mut self, now: Time) -> Vec<Change> {
+        let mut changes = Vec::new();
+        while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= now) {
+            match entry.remove() {
+                Event::Come { pool, count, origin } => {
+                    (0..count).for_each(|_| changes.push(Change::Join(self.come(now, pool, origin))));
+                }
+                Event::Fail(unit) => {
+                    if self.goes_down(now, unit) {
+                        changes.push(Change::Fail(unit));
+                        let away = self.away(unit);
+                        self.at(now + away, Event::Back(unit));
+                    }
+                }
+                Event::Back(unit) => {
+                    self.units[unit].up_since = Some(now);
+                    self.will_fail(now, unit);
+                    changes.push(Change::Repair(unit));
+                }
+                Event::Leave(unit) => {
+                    if self.goes_down(now, unit) {
+                        changes.push(Change::Fail(unit));
+                    }
+                    // It neither fails nor comes back after this.
+                    self.events
+                        .retain(|_, event| !matches!(event, Event::Fail(other) | Event::Back(other) if *other == unit));
+                }
+            }
+        }
+        changes
+    }
+
+    /// The run ends: what is still there has cost until now.
+    pub(super) fn end(&mut self, now: Time) {
+        for unit in 0..self.units.len() {
+            self.goes_down(now, unit);
+        }
+    }
+
+    /// Of which pool a machine is.
+    pub(super) fn pool_of(&self, unit: usize) -> usize {
+        self.units[unit].pool
+    }
+
+    /// How many machines of each pool are there.
+    pub(super) fn up(&self) -> Vec<u32> {
+        let mut up = vec![0; self.pools.len()];
+        self.units.iter().filter(|unit| unit.up_since.is_some()).for_each(|unit| up[unit.pool] += 1);
+        up
+    }
+
+    fn at(&mut self, at: Time, event: Event) {
+        self.seq += 1;
+        self.events.insert((at, self.seq), event);
+    }
+
+    fn come(&mut self, now: Time, pool: usize, origin: Origin) -> Machine {
+        let unit = self.units.len();
+        self.units.push(Unit { pool, origin, up_since: Some(now) });
+        self.will_fail(now, unit);
+        if let Origin::Rented { until: Some(until) } = origin {
+            self.at(until, Event::Leave(unit));
+        }
+        if let (Origin::Bought, Some(supply)) = (origin, &self.pools[pool].supply) {
+            self.costs.purchase += supply.price;
+        }
+        self.named[pool] += 1;
+        machine(&self.pools[pool], self.named[pool])
+    }
+
+    fn will_fail(&mut self, now: Time, unit: usize) {
+        let pool = &self.pools[self.units[unit].pool];
+        let mean = match (self.units[unit].origin, &pool.rental) {
+            (Origin::Rented { .. }, Some(rental)) if rental.interruptions_per_hour > 0.0 => {
+                Some(HOUR / rental.interruptions_per_hour)
+            }
+            (Origin::Rented { .. }, _) => None,
+            _ => pool.mtbf.map(|mtbf| mtbf.as_secs_f64()),
+        };
+        if let Some(mean) = mean {
+            let after = Duration::from_secs_f64((exponential(&mut self.dice) * mean).min(1e10));
+            self.at(now + after, Event::Fail(unit));
+        }
+    }
+
+    fn away(&self, unit: usize) -> Duration {
+        let pool = &self.pools[self.units[unit].pool];
+        match (self.units[unit].origin, &pool.rental) {
+            (Origin::Rented { .. }, Some(rental)) => rental.boot,
+            _ => pool.repair,
+        }
+    }
+
+    /// Whether it was up. What it has cost is added up.
+    fn goes_down(&mut self, now: Time, number: usize) -> bool {
+        let unit = &mut self.units[number];
+        let Some(since) = unit.up_since.take() else { return false };
+        let pool = &self.pools[unit.pool];
+        let hours = now.since(since).as_secs_f64() / HOUR;
+        match unit.origin {
+            Origin::Owned => {}
+            Origin::Bought => {
+                let Some(supply) = &pool.supply else { return true };
+                self.costs.bought_hours += hours;
+                self.costs.bought += supply.price * hours * HOUR / supply.life.as_secs_f64();
+                self.costs.running += supply.running_cost * hours;
+            }
+            Origin::Rented { .. } => {
+                let Some(rental) = &pool.rental else { return true };
+                self.costs.rented_hours += hours;
+                self.costs.rented += rental.on_demand * discounted_hours(rental, since, now);
+                self.costs.rented_on_demand += rental.on_demand * hours;
+            }
+        }
+        true
+    }
+}
+
+/// The hours between two moments, each counted as the part of the price that is asked then.
+fn discounted_hours(rental: &Rental, from: Time, to: Time) -> f64 {
+    let starts = std::iter::once((Time::ZERO, 1.0)).chain(rental.steps.iter().copied());
+    let ends = rental.steps.iter().map(|(at, _)| *at).chain(std::iter::once(to));
+    let parts =
+        starts.zip(ends).map(|((start, part), end)| part * end.min(to).since(start.max(from)).as_secs_f64() / HOUR);
+    parts.sum()
+}
+
+/// How long a delivery takes.
+fn lead_time(lead: LeadTime, dice: &mut Dice) -> Duration {
+    match lead {
+        LeadTime::Fixed(span) => span,
+        LeadTime::Quantiles { p50, p90 } => {
+            let sigma = (p90.as_secs_f64() / p50.as_secs_f64()).ln() / Z90;
+            p50.mul_f64((sigma * normal(dice)).exp().min(100.0))
+        }
+    }
+}
+
+impl LeadTime {
+    /// The time within which `part` of the deliveries are there.
+    pub fn quantile(self, part: f64) -> Duration {
+        match self {
+            Self::Fixed(span) => span,
+            Self::Quantiles { p50, p90 } => {
+                let sigma = (p90.as_secs_f64() / p50.as_secs_f64()).ln() / Z90;
+                p50.mul_f64((sigma * standard_quantile(part.clamp(0.001, 0.999))).exp())
+            }
+        }
+    }
+}
+
+/// The quantile of the standard normal distribution, to about 0.0005: Hastings' approximation.
+fn standard_quantile(part: f64) -> f64 {
+    let tail = part.min(1.0 - part);
+    let t = (-2.0 * tail.ln()).sqrt();
+    let upper = 0.010_328_f64.mul_add(t, 0.802_853).mul_add(t, 2.515_517);
+    let lower = 0.001_308_f64.mul_add(t, 0.189_269).mul_add(t, 1.432_788).mul_add(t, 1.0);
+    let z = t - upper / lower;
+    if part < 0.5 { -z } else { z }
+}
+
+fn machine(pool: &Pool, number: u32) -> Machine {
+    let device = |number| DeviceReport { device: Arc::new(gpu(pool, number)), state: DeviceState::Free };
+    Machine {
+        name: format!("{}-{number:05}", pool.name),
+        resources: Resources::of(pool.cpus, pool.mem),
+        devices: (0..pool.gpus).map(device).collect(),
+    }
+}
+
+fn gpu(pool: &Pool, number: u16) -> Device {
+    Device {
+        id: DeviceId::new(&format!("gpu-{number:03}")),
+        kind: Arc::from("gpu"),
+        vendor: Arc::from(""),
+        model: pool.model.clone(),
+        generation: 0,
+        attributes: BTreeMap::new(),
+        topology: Topology::default(),
+        mode: DeviceMode::Shared,
+        health: Health::Healthy,
+        nodes: Vec::new(),
+        proof: Proof::TreeGone,
+        host_share: Quantities::new(),
+    }
+}
+
+impl Scenario {
+    /// Whether GPUs are what is counted; else it is cores.
+    pub fn counts_gpus(&self) -> bool {
+        self.pools.iter().any(|pool| pool.gpus > 0)
+            && self.workloads.iter().any(|workload| workload.jobs.iter().any(|job| job.ask.gpus > 0))
+    }
+}

@@ -1,0 +1,37 @@
+//! `rialto sim run`: what to buy, how much of it, and when.
+//!
+//! A scenario says what the fleet is, what work comes and how it grows, what machines cost to buy or rent and how long they take to
+//! come, and what is asked. Each run drives the production master, and a framework for each workload that places with the SDK's library,
+//! in virtual time; what random numbers decide follows from the run's seed.
+//!
+//! Start reading at [`Scenario`], then [`answer`], then `run`.
+
+mod answer;
+mod demand;
+mod error;
+mod fields;
+mod fleet;
+mod jobs;
+mod outcome;
+mod parse;
+mod policy;
+mod questions;
+pub mod report;
+mod run;
+mod scenario;
+mod units;
+mod yaml;
+
+pub use self::answer::{Advice, Answer, Fact, Told, Tried};
+pub use self::error::ScenarioError;
+pub use self::fleet::Costs;
+pub use self::jobs::TraceJob;
+pub use self::outcome::{Failure, Outcome, Reasons, Waits, Week};
+pub use self::questions::answer;
+pub use self::scenario::{
+    Arrivals, Date, LeadTime, Limit, Order, Pool, Question, Rent, Rental, Scenario, Supply, Variant, Workload,
+};
+pub use self::units::{WEEK, in_words};
+
+#[cfg(test)]
+mod tests;

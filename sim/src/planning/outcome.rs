@@ -1,0 +1,160 @@
+//! What came of a run, week by week.
+
+use std::time::Duration;
+
+use rialto_core::model::Time;
+
+use super::fleet::Costs;
+use super::scenario::Limit;
+use super::units::WEEK;
+
+/// What came of one run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The weeks that were run.
+    pub weeks: Vec<Week>,
+    /// What machines cost.
+    pub costs: Costs,
+    /// GPU-hours (core-hours, where cores are counted) of work that was lost with its machine and done again.
+    pub redone_hours: f64,
+    /// Jobs that ended.
+    pub finished: u64,
+    /// Jobs that had not started at the end.
+    pub not_started: u64,
+    /// Why jobs waited, in job-days.
+    pub reasons: Reasons,
+    /// The limits that were not kept, the earliest first.
+    pub failures: Vec<Failure>,
+    /// How many events the market has handled.
+    pub events: u64,
+}
+
+/// A week of a run. Amounts are GPUs (cores, where cores are counted), in the mean of the week.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Week {
+    /// What all jobs ask for that are there, running or waiting.
+    pub demand: f64,
+    /// What is given out.
+    pub used: f64,
+    /// What there is.
+    pub capacity: f64,
+    /// Machines of each pool at the end of the week.
+    pub machines: Vec<u32>,
+    /// For each workload, how long the jobs submitted in this week waited.
+    pub waits: Vec<Waits>,
+}
+
+/// How long jobs waited, in seconds. Those that still wait count with what they have waited so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Waits {
+    /// How many jobs.
+    pub jobs: usize,
+    /// How many of them had not started.
+    pub not_started: usize,
+    /// The mean.
+    pub mean: f64,
+    /// Half of them waited at most so long.
+    pub p50: f64,
+    /// Nine of ten.
+    pub p90: f64,
+    /// 95 of a hundred.
+    pub p95: f64,
+    /// 99 of a hundred.
+    pub p99: f64,
+}
+
+impl Waits {
+    /// Sorts the waits.
+    pub(super) fn of(mut waits: Vec<f64>, not_started: usize) -> Self {
+        if waits.is_empty() {
+            return Self::default();
+        }
+        waits.sort_by(f64::total_cmp);
+        let at = |percent: usize| waits[(waits.len() * percent).div_ceil(100).saturating_sub(1)];
+        Self {
+            jobs: waits.len(),
+            not_started,
+            mean: waits.iter().sum::<f64>() / waits.len() as f64,
+            p50: at(50),
+            p90: at(90),
+            p95: at(95),
+            p99: at(99),
+        }
+    }
+
+    /// One of the percentiles that a limit may name.
+    pub fn percentile(&self, percentile: u8) -> f64 {
+        match percentile {
+            50 => self.p50,
+            90 => self.p90,
+            99 => self.p99,
+            _ => self.p95,
+        }
+    }
+}
+
+/// A limit that was not kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Failure {
+    /// In which week, counted from 0.
+    pub week: usize,
+    /// Of which workload.
+    pub workload: usize,
+    /// The limit.
+    pub limit: Limit,
+    /// What the percentile was, in seconds.
+    pub got: f64,
+}
+
+/// Why jobs waited, in job-days.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reasons {
+    /// Less was free in the whole fleet than the job asks for.
+    pub taken: f64,
+    /// Enough was free, but in pieces that are too small, on other models, or without the cores and memory beside them.
+    pub fragmented: f64,
+}
+
+/// An amount over time.
+#[derive(Clone, Debug)]
+pub(super) struct Integral {
+    value: f64,
+    since: Time,
+    weeks: Vec<f64>,
+}
+
+impl Integral {
+    pub(super) const fn new() -> Self {
+        Self { value: 0.0, since: Time::ZERO, weeks: Vec::new() }
+    }
+
+    pub(super) const fn value(&self) -> f64 {
+        self.value
+    }
+
+    /// From `at` on it is so much more.
+    pub(super) fn add(&mut self, at: Time, more: f64) {
+        self.advance(at);
+        self.value += more;
+    }
+
+    pub(super) fn advance(&mut self, to: Time) {
+        while self.since < to {
+            let week = week_of(self.since);
+            let end = (Time::ZERO + WEEK * (week as u32 + 1)).min(to);
+            self.weeks.resize(self.weeks.len().max(week + 1), 0.0);
+            self.weeks[week] += self.value * end.since(self.since).as_secs_f64();
+            self.since = end;
+        }
+    }
+
+    /// The mean of a week of which `length` has passed.
+    pub(super) fn mean(&self, week: usize, length: Duration) -> f64 {
+        self.weeks.get(week).copied().unwrap_or_default() / length.as_secs_f64().max(1.0)
+    }
+}
+
+/// The week in which `at` falls, counted from 0.
+pub(super) fn week_of(at: Time) -> usize {
+    (at.since(Time::ZERO).as_secs() / WEEK.as_secs()) as usize
+}

@@ -1,0 +1,349 @@
+//! Scenarios from YAML, each field checked where it stands.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rialto_core::model::{Milli, Role, Time};
+use rialto_core::scheduler::placement::policy::GpuPolicy;
+use sha2::{Digest, Sha256};
+
+use super::error::ScenarioError;
+use super::fields::{Field, Fields};
+use super::jobs::{self, Format, TraceJob};
+use super::scenario::{
+    Arrivals, Date, LeadTime, Limit, Order, Pool, Question, Rent, Rental, Scenario, Supply, Variant, Workload,
+};
+use super::units::{self, WEEK, YEAR};
+use super::yaml;
+
+const MACHINES_MAX: u64 = 100_000;
+const MONEY_MAX: f64 = 1e12;
+/// How long a machine that failed is away, where nothing is said.
+const REPAIR: Duration = Duration::from_secs(48 * 3600);
+/// How long it takes until a rented machine is there, where nothing is said.
+const BOOT: Duration = Duration::from_secs(600);
+
+pub(super) fn scenario(file: &Path) -> Result<Scenario, ScenarioError> {
+    let text =
+        std::fs::read_to_string(file).map_err(|error| ScenarioError::Unreadable { file: file.to_owned(), error })?;
+    of_text(file, &text).map_err(|error| error.of(file))
+}
+
+pub(super) fn of_text(file: &Path, text: &str) -> Result<Scenario, ScenarioError> {
+    let mut fields = Fields::of(yaml::read(text)?, "")?;
+    let folder = file.parent().unwrap_or_else(|| Path::new("."));
+    let start = fields.take("start").read("a date such as 2026-10-05", Date::parse)?;
+    let horizon = fields.take("horizon");
+    let (horizon_at, horizon) = (horizon.error("expected at least one week"), horizon.span_or(52 * WEEK)?);
+    if horizon < WEEK {
+        return Err(horizon_at);
+    }
+    let name = fields.take("name").text("a name for people")?;
+    let seeds = fields.take("seeds").count_or(3, 1, 1000)?;
+    let confidence = fields.take("confidence").number_or(0.9, 0.01, 1.0)?;
+    let placement = fields.take("placement").read_or(PLACEMENT, GpuPolicy::Fgd, |text| text.parse().ok())?;
+    let currency = fields.take("currency").read_or("a currency", "USD".to_owned(), |text| Some(text.to_owned()))?;
+    let mut reader = Reader { folder, pools: Vec::new(), inputs: Vec::new() };
+    let pools = fields.take("pools");
+    let no_pools = pools.error("expected at least one pool of machines");
+    for (path, node) in pools.items()? {
+        let pool = reader.pool(Fields::of(node, &path)?)?;
+        reader.pools.push(pool);
+    }
+    if reader.pools.is_empty() {
+        return Err(no_pools);
+    }
+    let orders = reader.orders(fields.take("orders"))?;
+    let rents = reader.rents(fields.take("rents"))?;
+    let workloads = reader.workloads(fields.take("workloads"))?;
+    let question = fields.take("question");
+    let question = match question.fields()? {
+        Some(question) => reader.question(question, &workloads)?,
+        None => Question::Replay,
+    };
+    fields.end()?;
+    let Reader { pools, inputs, .. } = reader;
+    let file = file.to_owned();
+    Ok(Scenario {
+        file,
+        name,
+        start,
+        horizon,
+        seeds,
+        confidence,
+        placement,
+        currency,
+        pools,
+        orders,
+        rents,
+        workloads,
+        question,
+        inputs,
+    })
+}
+
+const PLACEMENT: &str = "fgd, bestfit, packing, clustering, dotprod or random";
+
+/// What is known while a scenario is read.
+struct Reader<'a> {
+    folder: &'a Path,
+    pools: Vec<Pool>,
+    inputs: Vec<(PathBuf, String)>,
+}
+
+impl Reader<'_> {
+    fn pool(&self, mut fields: Fields) -> Result<Pool, ScenarioError> {
+        let name = fields.take("name");
+        let twice = name.error("expected a name that no other pool has");
+        let name: Arc<str> = Arc::from(name.text("the name of the pool")?);
+        if self.pools.iter().any(|pool| pool.name == name) {
+            return Err(twice);
+        }
+        let cores = |text: &str| units::number(text).filter(|cores| *cores > 0.0 && *cores <= 100_000.0);
+        let pool = Pool {
+            model: fields.take("model").read_or("the model of its GPUs", name.clone(), |text| Some(Arc::from(text)))?,
+            name,
+            count: count(fields.take("count"), 0, 0)?,
+            cpus: Milli((fields.take("cpus").read("cores of each machine", cores)? * 1000.0).round() as u64),
+            mem: fields.take("mem").read(units::MEMORY, units::memory)?,
+            gpus: u16::try_from(fields.take("gpus").count_or(0, 0, 256)?).expect("at most 256"),
+            speed: fields.take("speed").number_or(1.0, 0.001, 1000.0)?,
+            mtbf: optional_span(fields.take("mtbf"))?,
+            repair: fields.take("repair").span_or(REPAIR)?,
+            supply: fields.take("buy").fields()?.map(supply).transpose()?,
+            rental: fields.take("rent").fields()?.map(rental).transpose()?,
+        };
+        fields.end()?;
+        Ok(pool)
+    }
+
+    fn which(&self, field: Field) -> Result<usize, ScenarioError> {
+        let names: Vec<&str> = self.pools.iter().map(|pool| &*pool.name).collect();
+        let what = format!("the name of a pool ({})", names.join(", "));
+        field.read(&what, |text| names.iter().position(|name| *name == text))
+    }
+
+    fn orders(&self, field: Field) -> Result<Vec<Order>, ScenarioError> {
+        let order = |(path, node): (String, yaml::Node)| {
+            let mut fields = Fields::of(node, &path)?;
+            let pool = self.which(fields.take("pool"))?;
+            let count = count(fields.take("count"), 1, 1)?;
+            let placed = fields.take("placed").read_or(units::MOMENT, Time::ZERO, units::moment)?;
+            if self.pools[pool].supply.is_none() {
+                return Err(fields.error(format!("expected the pool {} to have a field buy", self.pools[pool].name)));
+            }
+            fields.end()?;
+            Ok(Order { pool, count, placed })
+        };
+        field.items()?.into_iter().map(order).collect()
+    }
+
+    fn rents(&self, field: Field) -> Result<Vec<Rent>, ScenarioError> {
+        let rent = |(path, node): (String, yaml::Node)| {
+            let mut fields = Fields::of(node, &path)?;
+            let pool = self.which(fields.take("pool"))?;
+            let count = count(fields.take("count"), 1, 1)?;
+            let from = fields.take("from").read_or(units::MOMENT, Time::ZERO, units::moment)?;
+            let until = fields.take("until");
+            let until = if until.is_there() { Some(until.read(units::MOMENT, units::moment)?) } else { None };
+            if self.pools[pool].rental.is_none() {
+                return Err(fields.error(format!("expected the pool {} to have a field rent", self.pools[pool].name)));
+            }
+            if until.is_some_and(|until| until <= from) {
+                return Err(fields.error("expected until to be later than from"));
+            }
+            fields.end()?;
+            Ok(Rent { pool, count, from, until })
+        };
+        field.items()?.into_iter().map(rent).collect()
+    }
+
+    fn workloads(&mut self, field: Field) -> Result<Vec<Workload>, ScenarioError> {
+        let none = field.error("expected at least one workload");
+        let mut workloads: Vec<Workload> = Vec::new();
+        for (path, node) in field.items()? {
+            let workload = self.workload(Fields::of(node, &path)?, &workloads)?;
+            workloads.push(workload);
+        }
+        if workloads.is_empty() { Err(none) } else { Ok(workloads) }
+    }
+
+    fn workload(&mut self, mut fields: Fields, others: &[Workload]) -> Result<Workload, ScenarioError> {
+        let is_free = |text: &str| others.iter().all(|other| other.name != text) && Role::new(text).is_ok();
+        let name = fields.take("name");
+        let name = name.read("a name that may be a role and that no other workload has", |text| {
+            is_free(text).then(|| text.to_owned())
+        })?;
+        let file = fields.take("file");
+        let file = self.folder.join(file.text("the file of its jobs")?);
+        let format = fields.take("format").read(Format::NAMES, Format::parse)?;
+        let jobs: Arc<[TraceJob]> = Arc::from(jobs::read(&file, format)?);
+        self.inputs.push((file.clone(), digest(&file)?));
+        let residence = fields.take("residence");
+        let arrivals = if residence.is_there() {
+            let load = fields.take("load").read("how many GPUs are in use at the start", |text| {
+                units::number(text.trim_end_matches("gpus").trim_end_matches("cores"))
+                    .filter(|load| *load > 0.0 && *load < 1e7)
+            })?;
+            Arrivals::Random { load, residence: not_zero(residence)? }
+        } else {
+            let repeats = |text: &str| {
+                [("repeat", true), ("once", false)].iter().find(|(word, _)| *word == text).map(|(_, is)| *is)
+            };
+            if jobs.iter().all(|job| job.duration.is_zero()) {
+                return Err(fields
+                    .error("expected a residence and a load, because the file does not say how long its jobs run"));
+            }
+            Arrivals::Replayed {
+                factor: fields.take("factor").number_or(1.0, 0.0, 10_000.0)?,
+                repeats: fields.take("extend").read_or("repeat or once", false, repeats)?,
+            }
+        };
+        let growth_a_year = fields.take("growth").read_or(units::GROWTH, 1.0, units::growth)?;
+        let limit = fields.take("limit").fields()?.map(limit).transpose()?;
+        fields.end()?;
+        Ok(Workload { name, jobs, arrivals, growth_a_year, limit })
+    }
+
+    fn question(&self, mut fields: Fields, workloads: &[Workload]) -> Result<Question, ScenarioError> {
+        let kind = fields.take("kind").text("replay, size, order-by, compare or cost")?;
+        let needs_limit = |question: &Fields| match workloads.iter().any(|workload| workload.limit.is_some()) {
+            true => Ok(()),
+            false => {
+                Err(question.error("expected a limit on the waits of at least one workload, or every size would do"))
+            }
+        };
+        let question = match kind.as_str() {
+            "replay" => Question::Replay,
+            "size" => {
+                needs_limit(&fields)?;
+                let (pool, min) = (self.which(fields.take("pool"))?, count(fields.take("min"), 0, 0)?);
+                Question::Size { pool, min, max: count(fields.take("max"), 1000, u64::from(min))? }
+            }
+            "order-by" => {
+                needs_limit(&fields)?;
+                let pool = self.which(fields.take("pool"))?;
+                if self.pools[pool].supply.is_none() {
+                    return Err(
+                        fields.error(format!("expected the pool {} to have a field buy", self.pools[pool].name))
+                    );
+                }
+                let cover = optional_span(fields.take("cover"))?;
+                Question::OrderBy { pool, cover, max: count(fields.take("max"), 2000, 1)? }
+            }
+            "compare" => Question::Compare { variants: self.variants(fields.take("variants"))? },
+            "cost" => Question::Cost { variants: self.variants(fields.take("variants"))? },
+            other => {
+                return Err(
+                    fields.error(format!("kind: expected replay, size, order-by, compare or cost, got {other:?}"))
+                );
+            }
+        };
+        fields.end()?;
+        Ok(question)
+    }
+
+    fn variants(&self, field: Field) -> Result<Vec<Variant>, ScenarioError> {
+        let few = field.error("expected at least two ways to compare");
+        let variant = |(path, node): (String, yaml::Node)| {
+            let mut fields = Fields::of(node, &path)?;
+            let placement = fields.take("placement");
+            let variant = Variant {
+                name: fields.take("name").text("a name for people")?,
+                orders: self.orders(fields.take("orders"))?,
+                rents: self.rents(fields.take("rents"))?,
+                placement: if placement.is_there() {
+                    Some(placement.read(PLACEMENT, |text| text.parse().ok())?)
+                } else {
+                    None
+                },
+            };
+            fields.end()?;
+            Ok(variant)
+        };
+        let variants: Vec<Variant> = field.items()?.into_iter().map(variant).collect::<Result<_, ScenarioError>>()?;
+        if variants.len() < 2 { Err(few) } else { Ok(variants) }
+    }
+}
+
+fn supply(mut fields: Fields) -> Result<Supply, ScenarioError> {
+    let lead = fields.take("lead_time");
+    let missing = lead.error("expected a span such as 26 weeks, or p50 and p90");
+    let lead_time = if lead.is_text() {
+        LeadTime::Fixed(lead.span()?)
+    } else {
+        let mut quantiles = lead.fields()?.ok_or(missing)?;
+        let (p50, p90) = (not_zero(quantiles.take("p50"))?, not_zero(quantiles.take("p90"))?);
+        if p90 < p50 {
+            return Err(quantiles.error("expected p90 to be at least p50"));
+        }
+        quantiles.end()?;
+        LeadTime::Quantiles { p50, p90 }
+    };
+    let supply = Supply {
+        lead_time,
+        batch: count(fields.take("batch"), 1, 1)?,
+        price: fields.take("price").number_or(0.0, 0.0, MONEY_MAX)?,
+        life: match fields.take("life") {
+            life if life.is_there() => not_zero(life)?,
+            _ => 4 * YEAR,
+        },
+        running_cost: fields.take("running_cost").number_or(0.0, 0.0, MONEY_MAX)?,
+    };
+    fields.end()?;
+    Ok(supply)
+}
+
+fn rental(mut fields: Fields) -> Result<Rental, ScenarioError> {
+    let on_demand = fields.take("on_demand").number_or(0.0, 0.0, MONEY_MAX)?;
+    let mut steps: Vec<(Time, f64)> = Vec::new();
+    for (path, node) in fields.take("steps").items()? {
+        let mut step = Fields::of(node, &path)?;
+        let from = step.take("from").read(units::MOMENT, units::moment)?;
+        let part = step.take("part").number_or(1.0, 0.0, 100.0)?;
+        if steps.last().is_some_and(|(last, _)| *last >= from) {
+            return Err(step.error("expected steps in the order of time"));
+        }
+        step.end()?;
+        steps.push((from, part));
+    }
+    let rental = Rental {
+        on_demand,
+        steps,
+        interruptions_per_hour: fields.take("interruptions_per_hour").number_or(0.0, 0.0, 60.0)?,
+        boot: fields.take("boot").span_or(BOOT)?,
+    };
+    fields.end()?;
+    Ok(rental)
+}
+
+fn limit(mut fields: Fields) -> Result<Limit, ScenarioError> {
+    for (name, percentile) in [("p50", 50), ("p90", 90), ("p95", 95), ("p99", 99)] {
+        let field = fields.take(name);
+        if field.is_there() {
+            let wait = field.span()?;
+            fields.end()?;
+            return Ok(Limit { percentile, wait });
+        }
+    }
+    Err(fields.error("expected one of p50, p90, p95 and p99"))
+}
+
+fn count(field: Field, or: u64, least: u64) -> Result<u32, ScenarioError> {
+    Ok(u32::try_from(field.count_or(or, least, MACHINES_MAX)?).expect("at most MACHINES_MAX"))
+}
+
+fn optional_span(field: Field) -> Result<Option<Duration>, ScenarioError> {
+    if field.is_there() { not_zero(field).map(Some) } else { Ok(None) }
+}
+
+fn not_zero(field: Field) -> Result<Duration, ScenarioError> {
+    field.read(units::SPAN, |text| units::span(text).filter(|span| *span > Duration::ZERO))
+}
+
+/// The first digits of the SHA-256 of a file.
+fn digest(file: &Path) -> Result<String, ScenarioError> {
+    let bytes = std::fs::read(file).map_err(|error| ScenarioError::Unreadable { file: file.to_owned(), error })?;
+    Ok(Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,166 @@
+//! An answer for machines: JSON and CSV. The page for people is in [`html`].
+
+pub mod html;
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::answer::{Answer, Told};
+use super::outcome::Outcome;
+use super::scenario::Scenario;
+
+/// All of an answer, with the inputs it rests on.
+pub fn json(scenario: &Scenario, answer: &Answer) -> Value {
+    let facts = answer.facts.iter().map(|fact| json!({"about": fact.about, "text": fact.text}));
+    let tried = answer.tried.iter().map(|tried| json!({"count": tried.count, "kept": tried.kept, "runs": tried.runs}));
+    let orders = answer.advice.iter().map(|advice| {
+        json!({
+            "pool": advice.pool, "count": advice.count, "order_by": advice.order_by.to_string(),
+            "needed": advice.needed.to_string(), "needed_week": advice.needed_week + 1, "slack_weeks": round(advice.slack_weeks),
+        })
+    });
+    let inputs = scenario.inputs.iter().map(|(file, hash)| json!({"file": file.display().to_string(), "sha256": hash}));
+    json!({
+        "name": scenario.name,
+        "version": env!("CARGO_PKG_VERSION"),
+        "start": scenario.start.to_string(),
+        "weeks": scenario.weeks(),
+        "seeds": scenario.seeds,
+        "answer": answer.headline,
+        "facts": facts.collect::<Vec<_>>(),
+        "orders": orders.collect::<Vec<_>>(),
+        "tried": tried.collect::<Vec<_>>(),
+        "ways": answer.told.iter().map(|told| way(scenario, told)).collect::<Vec<_>>(),
+        "inputs": inputs.collect::<Vec<_>>(),
+    })
+}
+
+fn way(scenario: &Scenario, told: &Told) -> Value {
+    let cost = |of: fn(&Outcome) -> f64| round(told.mean(of));
+    json!({
+        "name": told.name,
+        "runs": told.outcomes.len(),
+        "kept": told.kept(),
+        "first_failure": told.first_failure(scenario),
+        "jobs_finished": round(told.mean(|outcome| outcome.finished as f64)),
+        "jobs_not_started": round(told.mean(|outcome| outcome.not_started as f64)),
+        "hours_done_again": cost(|outcome| outcome.redone_hours),
+        "waited_because": {
+            "taken_job_days": cost(|outcome| outcome.reasons.taken),
+            "fragmented_job_days": cost(|outcome| outcome.reasons.fragmented),
+        },
+        "cost": {
+            "currency": scenario.currency,
+            "total": cost(|outcome| outcome.costs.total()),
+            "bought": cost(|outcome| outcome.costs.bought),
+            "running": cost(|outcome| outcome.costs.running),
+            "rented": cost(|outcome| outcome.costs.rented),
+            "purchase": cost(|outcome| outcome.costs.purchase),
+        },
+        "by_week": (0..weeks(told)).map(|number| week(scenario, told, number)).collect::<Vec<_>>(),
+    })
+}
+
+fn week(scenario: &Scenario, told: &Told, number: usize) -> Value {
+    let mean = |of: &dyn Fn(&super::outcome::Week) -> f64| round(mean_of_week(told, number, of));
+    let waits = scenario.workloads.iter().enumerate().map(|(at, workload)| {
+        let of = |percentile: u8| mean(&|week| week.waits[at].percentile(percentile));
+        let value = json!({"mean": mean(&|week| week.waits[at].mean), "p50": of(50), "p90": of(90), "p95": of(95), "p99": of(99)});
+        (workload.name.clone(), value)
+    });
+    json!({
+        "week": number + 1,
+        "demand": mean(&|week| week.demand),
+        "used": mean(&|week| week.used),
+        "capacity": mean(&|week| week.capacity),
+        "wait_s": waits.collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+/// The longest of the runs: one that ends early has fewer weeks.
+pub(super) fn weeks(told: &Told) -> usize {
+    told.outcomes.iter().map(|outcome| outcome.weeks.len()).max().unwrap_or(0)
+}
+
+/// A number of a week, in the mean of the runs that have come so far.
+pub(super) fn mean_of_week(told: &Told, number: usize, of: &dyn Fn(&super::outcome::Week) -> f64) -> f64 {
+    let values = told.outcomes.iter().filter_map(|outcome| outcome.weeks.get(number)).map(of);
+    let count = values.clone().count();
+    values.sum::<f64>() / count.max(1) as f64
+}
+
+/// `way,seed,week,workload,jobs,not_started,mean_s,p50_s,p90_s,p95_s,p99_s`: how long jobs waited.
+pub fn waits_csv(scenario: &Scenario, answer: &Answer) -> String {
+    let mut text = "way,seed,week,workload,jobs,not_started,mean_s,p50_s,p90_s,p95_s,p99_s\n".to_owned();
+    for_weeks(answer, |told, seed, number, week| {
+        for (waits, workload) in week.waits.iter().zip(&scenario.workloads) {
+            let (name, of) = (quoted(&told.name), &workload.name);
+            let _ = writeln!(
+                text,
+                "{name},{seed},{},{of},{},{},{:.1},{:.1},{:.1},{:.1},{:.1}",
+                number + 1,
+                waits.jobs,
+                waits.not_started,
+                waits.mean,
+                waits.p50,
+                waits.p90,
+                waits.p95,
+                waits.p99
+            );
+        }
+    });
+    text
+}
+
+/// `way,seed,week,demand,used,capacity`, and the machines of each pool.
+pub fn utilisation_csv(scenario: &Scenario, answer: &Answer) -> String {
+    let pools: Vec<String> = scenario.pools.iter().map(|pool| format!("machines_{}", pool.name)).collect();
+    let mut text = format!("way,seed,week,demand,used,capacity,{}\n", pools.join(","));
+    for_weeks(answer, |told, seed, number, week| {
+        let machines: Vec<String> = week.machines.iter().map(u32::to_string).collect();
+        let _ = writeln!(
+            text,
+            "{},{seed},{},{:.2},{:.2},{:.2},{}",
+            quoted(&told.name),
+            number + 1,
+            week.demand,
+            week.used,
+            week.capacity,
+            machines.join(",")
+        );
+    });
+    text
+}
+
+/// `pool,count,order_by,needed,needed_week,slack_weeks`: what to order.
+pub fn orders_csv(answer: &Answer) -> String {
+    let mut text = "pool,count,order_by,needed,needed_week,slack_weeks\n".to_owned();
+    for advice in &answer.advice {
+        let (pool, week) = (quoted(&advice.pool), advice.needed_week + 1);
+        let _ = writeln!(
+            text,
+            "{pool},{},{},{},{week},{:.1}",
+            advice.count, advice.order_by, advice.needed, advice.slack_weeks
+        );
+    }
+    text
+}
+
+fn for_weeks(answer: &Answer, mut line: impl FnMut(&Told, usize, usize, &super::outcome::Week)) {
+    for told in &answer.told {
+        for (seed, outcome) in told.outcomes.iter().enumerate() {
+            outcome.weeks.iter().enumerate().for_each(|(number, week)| line(told, seed, number, week));
+        }
+    }
+}
+
+/// A field of CSV.
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+}
+
+/// To four decimals.
+fn round(value: f64) -> f64 {
+    (value * 10_000.0).round() / 10_000.0
+}

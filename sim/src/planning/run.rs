@@ -1,0 +1,366 @@
+//! One run of one seed: the production master and drivers, with the jobs and machines of the scenario around them.
+
+use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rialto_core::master::Config;
+use rialto_core::model::{FrameworkInfo, OfferMode, ResourceName, Resources, Role, Time};
+use rialto_core::scheduler::placement::board::{GpuBoard, GpuChoice, Scores, Ties};
+use rialto_core::scheduler::placement::fgd::Fragmentation;
+use rialto_core::scheduler::placement::gpu::GpuAsk;
+use rialto_core::scheduler::placement::policy::{GpuPolicy, Largest};
+
+use super::demand::{Job, Stream};
+use super::fleet::{Change, Fleet};
+use super::outcome::{Failure, Integral, Outcome, Reasons, Waits, Week, week_of};
+use super::policy::{Fate, Planner};
+use super::scenario::{Order, Rent, Scenario, Workload};
+use super::units::WEEK;
+use crate::market::{Market, Seen};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What is run: the scenario, and what a question changes about it.
+#[derive(Clone, Debug)]
+pub(super) struct Way<'a> {
+    pub(super) scenario: &'a Scenario,
+    /// Machines of each pool at the start.
+    pub(super) counts: Vec<u32>,
+    pub(super) orders: Vec<Order>,
+    pub(super) rents: Vec<Rent>,
+    /// Machines that arrive at a moment, whenever they were ordered.
+    pub(super) deliveries: Vec<(usize, u32, Time)>,
+    pub(super) placement: GpuPolicy,
+    pub(super) until: Time,
+    /// Whether it ends with the first week in which a limit is not kept.
+    pub(super) stops_at_failure: bool,
+    /// The first week whose waits are judged, counted from 0.
+    pub(super) judged_from: usize,
+}
+
+impl<'a> Way<'a> {
+    /// The scenario as it is.
+    pub(super) fn of(scenario: &'a Scenario) -> Self {
+        Self {
+            scenario,
+            counts: scenario.pools.iter().map(|pool| pool.count).collect(),
+            orders: scenario.orders.clone(),
+            rents: scenario.rents.clone(),
+            deliveries: Vec::new(),
+            placement: scenario.placement,
+            until: Time::ZERO + WEEK * u32::try_from(scenario.weeks()).unwrap_or(u32::MAX),
+            stops_at_failure: false,
+            judged_from: 0,
+        }
+    }
+
+    pub(super) fn run(&self, seed: u64) -> Outcome {
+        Run::new(self, seed).to_end()
+    }
+}
+
+/// What is known of a workload's jobs while it runs.
+struct Crowd {
+    host: usize,
+    stream: Peekable<Stream>,
+    /// By the place in the list: which of the distinct asks.
+    kinds: Vec<usize>,
+    /// By job: when it was submitted, how much it asks for, and whether it counts.
+    jobs: Vec<(Time, f64, bool)>,
+    has_started: Vec<bool>,
+    /// By week of submission.
+    waits: Vec<Vec<f64>>,
+    /// How far the log was read.
+    read: usize,
+}
+
+struct Run<'a> {
+    way: &'a Way<'a>,
+    market: Market<Planner>,
+    fleet: Fleet<'a>,
+    crowds: Vec<Crowd>,
+    asks: Vec<Arc<[GpuAsk]>>,
+    counts_gpus: bool,
+    demand: Integral,
+    used: Integral,
+    capacity: Integral,
+    machines: Vec<Vec<u32>>,
+    redone_hours: f64,
+    finished: u64,
+    reasons: Reasons,
+}
+
+impl<'a> Run<'a> {
+    fn new(way: &'a Way<'a>, seed: u64) -> Self {
+        let scenario = way.scenario;
+        let mut fleet = Fleet::new(&scenario.pools, &way.counts, seed);
+        way.orders.iter().enumerate().for_each(|(number, order)| fleet.order(order, seed, number));
+        way.deliveries.iter().for_each(|(pool, count, at)| fleet.deliver(*pool, *count, *at));
+        way.rents.iter().for_each(|rent| fleet.rent(rent));
+        let market = Market::new(Config { seed, ..Config::default() }, Duration::ZERO, &[]);
+        let mut run = Self {
+            way,
+            market,
+            fleet,
+            crowds: Vec::new(),
+            asks: Vec::new(),
+            counts_gpus: scenario.counts_gpus(),
+            demand: Integral::new(),
+            used: Integral::new(),
+            capacity: Integral::new(),
+            machines: Vec::new(),
+            redone_hours: 0.0,
+            finished: 0,
+            reasons: Reasons::default(),
+        };
+        run.change_fleet(Time::ZERO);
+        let fragmentation =
+            Fragmentation::of_workload(scenario.workloads.iter().flat_map(|of| of.jobs.iter().map(|job| &job.ask)));
+        for workload in &scenario.workloads {
+            run.admit(workload, &fragmentation, seed);
+        }
+        run.market.run_until(Time::ZERO);
+        run
+    }
+
+    fn admit(&mut self, workload: &Workload, fragmentation: &Fragmentation, seed: u64) {
+        let scenario = self.way.scenario;
+        let mut distinct: BTreeMap<&GpuAsk, usize> = BTreeMap::new();
+        for job in workload.jobs.iter() {
+            let next = distinct.len();
+            distinct.entry(&job.ask).or_insert(next);
+        }
+        let kinds = workload.jobs.iter().map(|job| distinct[&job.ask]).collect();
+        let mut asks: Vec<(&GpuAsk, usize)> = distinct.into_iter().collect();
+        asks.sort_by_key(|(_, number)| *number);
+        let asks: Arc<[GpuAsk]> = asks.into_iter().map(|(ask, _)| ask.clone()).collect();
+        let largest = Largest {
+            cpus: scenario.pools.iter().map(|pool| pool.cpus).max().unwrap_or_default(),
+            gpus: scenario.pools.iter().map(|pool| pool.gpus).max().unwrap_or_default().max(1),
+        };
+        let choice =
+            GpuChoice { policy: self.way.placement, scores: Scores::Percent, ties: Ties::First, largest, seed };
+        let board = GpuBoard::new(choice, fragmentation.clone());
+        let speeds = scenario.pools.iter().map(|pool| (pool.name.clone(), pool.speed)).collect();
+        let role = Role::new(&workload.name).expect("it was checked when the scenario was read");
+        let planner = Planner::new(role.clone(), board, asks.clone(), Arc::new(speeds));
+        self.asks.push(asks);
+        self.crowds.push(Crowd {
+            host: self.market.subscribe(info(&role), planner),
+            stream: Stream::new(workload, seed).peekable(),
+            kinds,
+            jobs: Vec::new(),
+            has_started: Vec::new(),
+            waits: Vec::new(),
+            read: 0,
+        });
+    }
+
+    fn to_end(mut self) -> Outcome {
+        let mut day = Time::ZERO + DAY;
+        loop {
+            let arrival = self.crowds.iter_mut().filter_map(|crowd| Some(crowd.stream.peek()?.submit)).min();
+            let next = [arrival, self.fleet.next(), Some(day)]
+                .into_iter()
+                .flatten()
+                .min()
+                .expect("there is always a next day");
+            if next > self.way.until {
+                break;
+            }
+            self.market.run_until(next);
+            self.look();
+            self.change_fleet(next);
+            self.submit(next);
+            if next == day {
+                day = day + DAY;
+                self.ask_why();
+                if week_of(next) > self.machines.len() {
+                    self.machines.push(self.fleet.up());
+                    if self.way.stops_at_failure && !self.failures(next).is_empty() {
+                        return self.outcome(next);
+                    }
+                }
+            }
+        }
+        let until = self.way.until;
+        self.market.run_until(until);
+        self.look();
+        self.outcome(until)
+    }
+
+    /// What happens to machines at `now`.
+    fn change_fleet(&mut self, now: Time) {
+        for change in self.fleet.step(now) {
+            match change {
+                Change::Join(machine) => {
+                    let unit = self.market.join(&machine);
+                    self.capacity.add(now, self.size_of(unit));
+                }
+                Change::Fail(unit) => {
+                    self.market.fail(unit);
+                    self.capacity.add(now, -self.size_of(unit));
+                }
+                Change::Repair(unit) => {
+                    self.market.repair(unit);
+                    self.capacity.add(now, self.size_of(unit));
+                }
+            }
+        }
+    }
+
+    /// What a machine has of what is counted.
+    fn size_of(&self, unit: usize) -> f64 {
+        let pool = &self.way.scenario.pools[self.fleet.pool_of(unit)];
+        if self.counts_gpus { f64::from(pool.gpus) } else { pool.cpus.0 as f64 / 1000.0 }
+    }
+
+    fn size_asked(&self, ask: &GpuAsk) -> f64 {
+        let milli = if self.counts_gpus { u64::from(ask.gpus) * u64::from(ask.share.0) } else { ask.cpus.0 };
+        milli as f64 / 1000.0
+    }
+
+    /// The jobs that are submitted at `now`.
+    fn submit(&mut self, now: Time) {
+        for at in 0..self.crowds.len() {
+            while let Some(job) = self.crowds[at].stream.next_if(|job| job.submit <= now) {
+                let crowd = &mut self.crowds[at];
+                let job = Job { ask: crowd.kinds[job.ask], ..job };
+                let host = crowd.host;
+                let size = self.size_asked(&self.asks[at][job.ask]);
+                let crowd = &mut self.crowds[at];
+                crowd.jobs.push((job.submit, size, !job.is_prefill));
+                crowd.has_started.push(false);
+                self.demand.add(now, size);
+                self.market.command(now, host, job);
+            }
+        }
+    }
+
+    /// What happened on machines and to jobs since the last look.
+    fn look(&mut self) {
+        let seen = std::mem::take(&mut self.market.seen);
+        for (at, seen) in &seen {
+            match seen {
+                Seen::Started { resources, .. } => self.used.add(*at, self.size_used(resources)),
+                Seen::Ended { resources, .. } => self.used.add(*at, -self.size_used(resources)),
+            }
+        }
+        for crowd in &mut self.crowds {
+            let log = &self.market.policy(crowd.host).log;
+            for entry in &log[crowd.read..] {
+                let (submit, size, counts) = crowd.jobs[entry.job];
+                match entry.fate {
+                    Fate::Started if counts && !crowd.has_started[entry.job] => {
+                        crowd.has_started[entry.job] = true;
+                        let week = week_of(submit);
+                        crowd.waits.resize(crowd.waits.len().max(week + 1), Vec::new());
+                        crowd.waits[week].push(entry.at.since(submit).as_secs_f64());
+                    }
+                    Fate::Started => {}
+                    Fate::Finished => {
+                        self.finished += 1;
+                        self.demand.add(entry.at, -size);
+                    }
+                    Fate::Interrupted(after) => self.redone_hours += size * after.as_secs_f64() / 3600.0,
+                }
+            }
+            crowd.read = log.len();
+        }
+    }
+
+    fn size_used(&self, resources: &Resources) -> f64 {
+        if self.counts_gpus {
+            resources.device_shares().map(|(_, share)| f64::from(share.0)).sum::<f64>() / 1000.0
+        } else {
+            resources.quantities().get(&ResourceName::Cpus).0 as f64 / 1000.0
+        }
+    }
+
+    /// Once a day, why jobs wait.
+    fn ask_why(&mut self) {
+        let free = self.capacity.value() - self.used.value();
+        for crowd in &self.crowds {
+            for (ask, jobs) in self.market.policy(crowd.host).waiting() {
+                let reason =
+                    if self.size_asked(ask) > free { &mut self.reasons.taken } else { &mut self.reasons.fragmented };
+                *reason += jobs as f64;
+            }
+        }
+    }
+
+    /// How long the jobs of each week waited, up to `now`.
+    fn waits(&self, crowd: &Crowd, now: Time) -> Vec<Waits> {
+        let mut waits = crowd.waits.clone();
+        let mut late = vec![0; waits.len()];
+        for job in self.market.policy(crowd.host).not_started().filter(|job| !job.is_prefill) {
+            let week = week_of(job.submit);
+            waits.resize(waits.len().max(week + 1), Vec::new());
+            late.resize(waits.len(), 0);
+            waits[week].push(now.since(job.submit).as_secs_f64());
+            late[week] += 1;
+        }
+        late.resize(waits.len(), 0);
+        waits.into_iter().zip(late).map(|(waits, late)| Waits::of(waits, late)).collect()
+    }
+
+    fn failures(&self, now: Time) -> Vec<Failure> {
+        let mut failures = Vec::new();
+        for (workload, (crowd, of)) in self.crowds.iter().zip(&self.way.scenario.workloads).enumerate() {
+            let Some(limit) = of.limit else { continue };
+            for (week, waits) in self.waits(crowd, now).iter().enumerate().skip(self.way.judged_from) {
+                let got = waits.percentile(limit.percentile);
+                if got > limit.wait.as_secs_f64() {
+                    failures.push(Failure { week, workload, limit, got });
+                }
+            }
+        }
+        failures.sort_by_key(|failure| (failure.week, failure.workload));
+        failures
+    }
+
+    fn outcome(mut self, now: Time) -> Outcome {
+        self.market.check();
+        [&mut self.demand, &mut self.used, &mut self.capacity].into_iter().for_each(|integral| integral.advance(now));
+        let failures = self.failures(now);
+        let waits: Vec<Vec<Waits>> = self.crowds.iter().map(|crowd| self.waits(crowd, now)).collect();
+        let up = self.fleet.up();
+        let week = |number: usize| Week {
+            demand: self.demand.mean(number, WEEK),
+            used: self.used.mean(number, WEEK),
+            capacity: self.capacity.mean(number, WEEK),
+            machines: self.machines.get(number).unwrap_or(&up).clone(),
+            waits: waits.iter().map(|of| of.get(number).copied().unwrap_or_default()).collect(),
+        };
+        let weeks = (0..week_of(now)).map(week).collect();
+        let not_started =
+            self.crowds.iter().map(|crowd| self.market.policy(crowd.host).not_started().count() as u64).sum();
+        self.fleet.end(now);
+        Outcome {
+            weeks,
+            costs: self.fleet.costs,
+            redone_hours: self.redone_hours,
+            finished: self.finished,
+            not_started,
+            reasons: self.reasons,
+            failures,
+            events: self.market.events,
+        }
+    }
+}
+
+fn info(role: &Role) -> FrameworkInfo {
+    FrameworkInfo {
+        name: Arc::from(role.as_str()),
+        user: Arc::from(""),
+        roles: std::collections::BTreeSet::from([role.clone()]),
+        failover_timeout: Duration::from_secs(600),
+        offer_mode: OfferMode::Optimistic,
+        offer_timeout: None,
+        url: None,
+        labels: BTreeMap::new(),
+        rules: Arc::default(),
+    }
+}

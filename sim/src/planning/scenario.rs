@@ -1,0 +1,249 @@
+//! A scenario: the fleet, the work, what may be bought or rented, and the question.
+//!
+//! Everything has a default but what makes the question; what is in force is printed with the answer.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rialto_core::model::{Milli, Time};
+use rialto_core::scheduler::placement::policy::GpuPolicy;
+
+pub use super::units::Date;
+
+/// What is asked, of which fleet and work.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// For people.
+    pub name: String,
+    /// The day of the start.
+    pub start: Date,
+    /// For how long it is looked ahead; at least a week.
+    pub horizon: Duration,
+    /// How many runs, each with other random numbers.
+    pub seeds: u64,
+    /// The part of the runs that must meet every limit.
+    pub confidence: f64,
+    /// How places are chosen.
+    pub placement: GpuPolicy,
+    /// What money is called.
+    pub currency: String,
+    /// Machines, alike within each pool.
+    pub pools: Vec<Pool>,
+    /// What is bought, whatever the question.
+    pub orders: Vec<Order>,
+    /// What is rented, whatever the question.
+    pub rents: Vec<Rent>,
+    /// The work.
+    pub workloads: Vec<Workload>,
+    /// What is asked.
+    pub question: Question,
+    /// The files it names, with the first digits of their SHA-256.
+    pub inputs: Vec<(PathBuf, String)>,
+}
+
+/// Machines that are alike.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How many there are at the start.
+    pub count: u32,
+    /// Cores of each.
+    pub cpus: Milli,
+    /// Memory of each in MiB.
+    pub mem: Milli,
+    /// GPUs of each.
+    pub gpus: u16,
+    /// What they are.
+    pub model: Arc<str>,
+    /// How much faster work is done there than its durations say.
+    pub speed: f64,
+    /// The mean time between failures of one machine; none if they don't fail.
+    pub mtbf: Option<Duration>,
+    /// How long a machine that failed is away.
+    pub repair: Duration,
+    /// If more can be bought.
+    pub supply: Option<Supply>,
+    /// If it can be rented.
+    pub rental: Option<Rental>,
+}
+
+/// How more of a pool is bought.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Supply {
+    /// From the order to the day it is in use.
+    pub lead_time: LeadTime,
+    /// Machines are ordered in multiples of so many.
+    pub batch: u32,
+    /// For each machine.
+    pub price: f64,
+    /// Over which the price is spread evenly.
+    pub life: Duration,
+    /// Power, room and people, for each machine and hour.
+    pub running_cost: f64,
+}
+
+/// How long a delivery takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LeadTime {
+    /// Always so long.
+    Fixed(Duration),
+    /// Half of them are there after `p50`, nine of ten after `p90`; between and beyond as in a log-normal distribution.
+    Quantiles {
+        /// The median.
+        p50: Duration,
+        /// Nine of ten.
+        p90: Duration,
+    },
+}
+
+/// How a pool is rented: by the hour, and it may be taken away.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rental {
+    /// For each machine and hour, undiscounted.
+    pub on_demand: f64,
+    /// From each moment on, this part of it.
+    pub steps: Vec<(Time, f64)>,
+    /// How often a machine is taken away, for each hour.
+    pub interruptions_per_hour: f64,
+    /// How long until another one is there.
+    pub boot: Duration,
+}
+
+/// Machines that are bought.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order {
+    /// Of which pool, by its place in [`Scenario::pools`].
+    pub pool: usize,
+    /// How many.
+    pub count: u32,
+    /// When they are ordered.
+    pub placed: Time,
+}
+
+/// Machines that are rented.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rent {
+    /// Of which pool, by its place in [`Scenario::pools`].
+    pub pool: usize,
+    /// How many.
+    pub count: u32,
+    /// From here on.
+    pub from: Time,
+    /// Up to here; none means to the end.
+    pub until: Option<Time>,
+}
+
+/// Work of one kind; each is a framework and a role of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
+    /// Its name.
+    pub name: String,
+    /// The jobs, by submission.
+    pub jobs: Arc<[super::jobs::TraceJob]>,
+    /// How they come.
+    pub arrivals: Arrivals,
+    /// The factor by which the number of jobs grows in a year.
+    pub growth_a_year: f64,
+    /// The limit on waits, in any week.
+    pub limit: Option<Limit>,
+}
+
+/// How jobs come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arrivals {
+    /// At random, with sizes drawn from the list.
+    Random {
+        /// So many GPUs are in use at the start, in the mean; where no job needs a GPU, so many cores.
+        load: f64,
+        /// For how long a job stays in the mean; exponentially distributed.
+        residence: Duration,
+    },
+    /// As in the list.
+    Replayed {
+        /// So many for each.
+        factor: f64,
+        /// Whether the list begins anew when it is through.
+        repeats: bool,
+    },
+}
+
+/// The longest that a part of the jobs of a week may wait.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit {
+    /// The part, in percent: 50, 90, 95 or 99.
+    pub percentile: u8,
+    /// So long at most.
+    pub wait: Duration,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Question {
+    /// What happens?
+    Replay,
+    /// How many of a pool does it take to meet every limit?
+    Size {
+        /// Which pool.
+        pool: usize,
+        /// At least so many.
+        min: u32,
+        /// At most so many.
+        max: u32,
+    },
+    /// When must how many of a pool be ordered?
+    OrderBy {
+        /// Which pool.
+        pool: usize,
+        /// An order is to be enough for so long from the week in which it is needed; none means to the end.
+        cover: Option<Duration>,
+        /// No single order is larger.
+        max: u32,
+    },
+    /// Which of several ways is better?
+    Compare {
+        /// The ways; the first is what the others are compared with.
+        variants: Vec<Variant>,
+    },
+    /// What does it cost to buy, and what to rent?
+    Cost {
+        /// The ways; the first buys.
+        variants: Vec<Variant>,
+    },
+}
+
+/// One of several ways.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    /// For people.
+    pub name: String,
+    /// What is bought besides.
+    pub orders: Vec<Order>,
+    /// What is rented besides.
+    pub rents: Vec<Rent>,
+    /// How places are chosen; none means as the scenario says.
+    pub placement: Option<GpuPolicy>,
+}
+
+impl Scenario {
+    /// Reads a scenario and the files that it names, which are looked for beside it.
+    ///
+    /// # Errors
+    /// If a file can't be read, a field is missing, unknown or not acceptable, or a line of a trace is broken.
+    pub fn read(file: &Path) -> Result<Self, super::ScenarioError> {
+        super::parse::scenario(file)
+    }
+
+    /// How many whole weeks it looks ahead.
+    pub fn weeks(&self) -> usize {
+        usize::try_from(self.horizon.as_secs() / super::units::WEEK.as_secs()).unwrap_or(usize::MAX)
+    }
+
+    /// The day on which `at` falls.
+    pub fn date(&self, at: Time) -> Date {
+        self.start.of(at)
+    }
+}

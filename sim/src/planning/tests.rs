@@ -1,0 +1,217 @@
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+const HEAD: &str = "name: test\nstart: 2026-10-05\nhorizon: 6 weeks\nseeds: 2\n";
+const POOLS: &str = "pools:\n  - name: G2\n    count: 12\n    cpus: 96\n    mem: 384GiB\n    gpus: 8\n    buy: {lead_time: 1 week, price: 52000, life: 4 years, running_cost: 1}\n";
+const RENTED: &str = "  - name: spot\n    cpus: 96\n    mem: 384GiB\n    gpus: 8\n    rent: {on_demand: 10, steps: [{from: week 3, part: 0.5}], interruptions_per_hour: 0.01}\n";
+const WORK: &str = "workloads:\n  - name: ci\n    file: openb_pods_small.csv\n    format: openb\n    load: 60 gpus\n    residence: 1 day\n    growth: 60% a month\n    limit: {p95: 10 min}\n";
+
+fn file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/scenario.yml")
+}
+
+fn read(text: &str) -> Result<Scenario, String> {
+    let name = |error: ScenarioError| error.of(Path::new("s.yml")).to_string();
+    parse::of_text(&file(), text).map_err(name)
+}
+
+fn scenario(rest: &str) -> Scenario {
+    read(&format!("{HEAD}{POOLS}{RENTED}{WORK}{rest}")).expect("the scenario reads")
+}
+
+fn ask(rest: &str) -> (Scenario, Answer) {
+    let scenario = scenario(rest);
+    let answer = answer(&scenario, &mut |_| {});
+    (scenario, answer)
+}
+
+fn error(text: &str) -> String {
+    read(text).expect_err("the scenario is broken")
+}
+
+#[test]
+fn broken_scenarios_are_refused_at_the_line_and_field() {
+    let with = |pools: &str| error(&format!("{HEAD}{pools}{WORK}"));
+    assert_eq!(error(""), "s.yml:1: expected a scenario, got an empty file");
+    assert_eq!(error("start: 2026-02-30\n"), "s.yml:1: start: expected a date such as 2026-10-05, got \"2026-02-30\"");
+    assert_eq!(error("start: 2026-10-05\nhorizon: 0 weeks\n"), "s.yml:2: horizon: expected at least one week");
+    assert_eq!(
+        error("start: 2026-10-05\nhorizon: 3 fortnights\n"),
+        "s.yml:2: horizon: expected a span such as 26 weeks, 48 h or 10 min, got \"3 fortnights\""
+    );
+    assert_eq!(
+        with("pools:\n  - name: A\n    cpus: 4\n    mem: 16\n"),
+        "s.yml:8: pools[0].mem: expected an amount of memory such as 384GiB, got \"16\""
+    );
+    assert!(
+        with("pools:\n  - {name: A, cpus: 4, mem: 16GiB, gpu: 1}\n")
+            .starts_with("s.yml:6: pools[0].gpu: unknown field; expected one of name, model, count"),
+    );
+    assert_eq!(
+        error(&format!("{HEAD}{POOLS}{WORK}question: {{kind: size, pool: G9}}\n")),
+        "s.yml:20: question.pool: expected the name of a pool (G2), got \"G9\""
+    );
+    assert_eq!(error("a: 1\na: 2\n"), "s.yml:2: a: expected once, got twice");
+    assert_eq!(error("a: &x 1\n"), "s.yml:1: expected plain YAML, got an anchor, an alias or a tag");
+}
+
+#[test]
+fn a_question_without_limits_is_refused() {
+    let work = WORK.replace("    limit: {p95: 10 min}\n", "");
+    let got = error(&format!("{HEAD}{POOLS}{work}question: {{kind: size, pool: G2}}\n"));
+    assert!(got.contains("expected a limit on the waits of at least one workload"), "{got}");
+}
+
+#[test]
+fn a_broken_line_of_a_trace_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let scenario = folder.path().join("s.yml");
+    std::fs::write(folder.path().join("jobs.csv"), "submit_s,duration_s,num_gpu\n0,x,1\n").expect("written");
+    let work = "workloads:\n  - {name: a, file: jobs.csv, format: philly}\n";
+    let got = parse::of_text(&scenario, &format!("{HEAD}{POOLS}{work}")).expect_err("it is broken").to_string();
+    assert!(got.ends_with("jobs.csv:2: duration_s: expected a number from 0 to 3200000000, got \"x\""), "{got}");
+}
+
+#[test]
+fn spans_growth_and_dates_read_as_people_write_them() {
+    let seconds = |text: &str| units::span(text).map(|span| span.as_secs());
+    assert_eq!(seconds("26 weeks"), Some(26 * 7 * 86_400));
+    assert_eq!(seconds("10min"), Some(600));
+    assert_eq!(seconds("1.5 h"), Some(5400));
+    assert_eq!(seconds("-1 h"), None);
+    let year = units::growth("4% a month").expect("a growth");
+    assert!((year - 1.04_f64.powi(12)).abs() < 1e-9, "{year}");
+    let date = Date::parse("2028-02-28").expect("a date");
+    assert_eq!(date.plus_days(2).to_string(), "2028-03-01");
+    assert_eq!(in_words(600.0), "10 min");
+}
+
+#[test]
+fn every_shipped_trace_format_reads() {
+    let traces = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/traces");
+    if !traces.exists() {
+        eprintln!("skipped: no traces beside the repository");
+        return;
+    }
+    let list = [
+        ("openb/openb_pod_list_default.csv", "openb", 8152),
+        ("gpu-jobs/philly_muri_trace1.csv", "philly", 1494),
+        ("hpc/surf_lisa_2022_10.csv", "surf", 68_648),
+        ("hpc/metacentrum_wagap_2013.csv", "metacentrum", 17_900),
+        ("hpc/hpc2n-first-jobs.swf", "swf", 3170),
+        ("twolevel/twolevel_p1.csv", "twolevel", 18_952),
+        ("analytics/alibaba2017_batch.csv", "alibaba2017", 31_756),
+        ("service/alibaba2025_dlrm_instances.csv", "dlrm", 23_871),
+    ];
+    for (file, format, rows) in list {
+        let format = jobs::Format::parse(format).expect("a format");
+        let jobs = jobs::read(&traces.join(file), format).unwrap_or_else(|error| panic!("{error}"));
+        assert!(jobs.len() >= rows / 2, "{file}: {} tasks", jobs.len());
+        assert!(jobs[0].submit.is_zero() && jobs.is_sorted_by_key(|job| job.submit), "{file}");
+    }
+}
+
+#[test]
+fn growing_work_fills_the_fleet_and_then_waits() {
+    let (scenario, answer) = ask("");
+    let weeks = &answer.told[0].outcomes[0].weeks;
+    assert_eq!(weeks.len(), scenario.weeks());
+    assert!(weeks[5].demand > weeks[0].demand * 1.4, "{weeks:?}");
+    assert!(weeks.iter().all(|week| week.used <= week.capacity + 1e-6), "{weeks:?}");
+    assert!(weeks[0].waits[0].p95 < 600.0 && weeks[5].waits[0].p95 > 600.0, "{weeks:?}");
+    assert!(answer.headline.starts_with("Without a change, ci waits pass 10 min in week "), "{}", answer.headline);
+}
+
+#[test]
+fn the_same_seeds_give_the_same_answer_byte_for_byte() {
+    let text = || {
+        let (scenario, answer) = ask("");
+        format!("{}{}", report::json(&scenario, &answer), report::html::page(&scenario, &answer))
+    };
+    assert_eq!(text(), text());
+}
+
+#[test]
+fn the_smallest_size_keeps_the_limits_and_one_less_does_not() {
+    let (_, answer) = ask("question: {kind: size, pool: G2, min: 8, max: 40}\n");
+    let found: u32 = answer.headline.split(' ').next().and_then(|word| word.parse().ok()).expect("a number first");
+    let kept = |count| answer.tried.iter().find(|tried| tried.count == count).map(|tried| tried.kept == tried.runs);
+    assert_eq!((kept(found), kept(found - 1)), (Some(true), Some(false)), "{:?}", answer.tried);
+}
+
+#[test]
+fn an_infeasible_size_is_said_with_what_binds() {
+    let (_, answer) = ask("question: {kind: size, pool: G2, min: 8, max: 9}\n");
+    assert!(
+        answer.headline.starts_with("No number of G2 up to 9 is enough: even with 9, ci waits pass"),
+        "{}",
+        answer.headline
+    );
+}
+
+#[test]
+fn an_order_is_due_its_lead_time_before_the_week_in_which_it_is_needed() {
+    let (scenario, answer) = ask("question: {kind: order-by, pool: G2, max: 40}\n");
+    let [order] = &answer.advice[..] else { panic!("{answer:?}") };
+    assert_eq!(order.needed, scenario.start.plus_days(7 * order.needed_week as i64));
+    assert_eq!(order.order_by, order.needed.plus_days(-7));
+    assert_eq!(answer.told[0].kept(), answer.told[0].outcomes.len(), "{}", answer.headline);
+    assert_eq!(answer.told[1].kept(), 0, "without it the limit is passed");
+    assert!(answer.headline.starts_with(&format!("Order {} machines of G2 by {}", order.count, order.order_by)));
+}
+
+#[test]
+fn an_order_that_comes_too_late_is_said_to() {
+    let late = format!("{HEAD}{POOLS}{WORK}question: {{kind: order-by, pool: G2, max: 40}}\n");
+    let scenario = read(&late.replace("lead_time: 1 week", "lead_time: 4 weeks")).expect("the scenario reads");
+    let answer = answer(&scenario, &mut |_| {});
+    assert!(answer.advice[0].slack_weeks < 0.0, "{answer:?}");
+    assert!(answer.headline.contains("at once: they come"), "{}", answer.headline);
+}
+
+#[test]
+fn ways_are_compared_on_the_same_runs() {
+    let variants = "question:\n  kind: compare\n  variants:\n    - {name: fgd}\n    - {name: the same again}\n    - {name: random, placement: random}\n";
+    let (_, answer) = ask(variants);
+    assert_eq!(answer.told[0].outcomes, answer.told[1].outcomes);
+    let same = answer.facts.iter().filter(|fact| fact.about.starts_with("the same again"));
+    assert!(
+        same.clone().count() == 2 && same.clone().all(|fact| fact.text.starts_with("no difference")),
+        "{:?}",
+        answer.facts
+    );
+}
+
+#[test]
+fn bought_and_rented_machines_cost_what_their_hours_cost() {
+    let variants = "question:\n  kind: cost\n  variants:\n    - {name: keep, orders: [{pool: G2, count: 10, placed: week 1}]}\n    - {name: rent, rents: [{pool: spot, count: 10, from: week 1, until: week 5}]}\n";
+    let (_, answer) = ask(variants);
+    let costs = answer.told[0].outcomes[0].costs;
+    // Four weeks of ten machines, of a price over four years.
+    let hours = 10.0 * 4.0 * 168.0;
+    assert!((costs.bought_hours - hours).abs() < 1e-6, "{costs:?}");
+    assert!(
+        (costs.bought - 52_000.0 * hours / (4.0 * 365.25 * 24.0)).abs() < 1e-3 && (costs.running - hours).abs() < 1e-6
+    );
+    let rented = answer.told[1].outcomes[0].costs;
+    // Two weeks at the full price and two at half of it, but for the minutes in which another machine was booting.
+    let full = 10.0 * 10.0 * 4.0 * 168.0 * 0.75;
+    assert!(rented.rented < full && rented.rented > full * 0.98, "{rented:?}");
+    assert!(answer.told[1].outcomes.iter().any(|outcome| outcome.redone_hours > 0.0), "machines were taken away");
+    assert!(answer.facts.iter().any(|fact| fact.about == "break-even"), "{:?}", answer.facts);
+}
+
+#[test]
+fn the_report_answers_first_and_needs_no_network() {
+    let (scenario, answer) = ask("question: {kind: order-by, pool: G2, max: 40}\n");
+    let page = report::html::page(&scenario, &answer);
+    let (headline, chart) = (page.find("Order ").expect("the answer"), page.find("<svg").expect("a chart"));
+    assert!(headline < chart);
+    assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"), "self-contained");
+    assert!(page.contains("prefers-color-scheme:dark"));
+    assert_eq!(page.matches("<section").count(), page.matches("</section>").count());
+    let csv = report::waits_csv(&scenario, &answer);
+    let lines: usize = answer.told.iter().flat_map(|told| &told.outcomes).map(|outcome| outcome.weeks.len()).sum();
+    assert_eq!(csv.lines().count(), lines + 1);
+}

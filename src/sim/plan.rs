@@ -1,0 +1,88 @@
+//! `rialto sim run`.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use rialto_sim::planning::{self, Answer, Scenario, report};
+
+use super::args::SimRun;
+use crate::output;
+
+/// Answers the question of a scenario; 2 if it is not acceptable.
+pub fn run(args: &SimRun) -> anyhow::Result<u8> {
+    let mut scenario = match Scenario::read(&args.scenario) {
+        Ok(scenario) => scenario,
+        Err(error) => {
+            writeln!(std::io::stderr(), "{error}")?;
+            return Ok(2);
+        }
+    };
+    scenario.seeds = args.seeds.unwrap_or(scenario.seeds);
+    let shown = std::io::stderr().is_terminal();
+    let answer = planning::answer(&scenario, &mut |what| {
+        if shown {
+            eprint!("\r\x1b[K{what}");
+        }
+    });
+    if shown {
+        eprint!("\r\x1b[K");
+    }
+    if let Some(folder) = &args.out {
+        write_all(folder, &scenario, &answer)?;
+    }
+    if args.json {
+        output::json(&report::json(&scenario, &answer))?;
+    } else {
+        print(args, &scenario, &answer)?;
+    }
+    Ok(0)
+}
+
+fn print(args: &SimRun, scenario: &Scenario, answer: &Answer) -> anyhow::Result<()> {
+    output::line(&answer.headline)?;
+    output::line("")?;
+    let facts = answer.facts.iter().map(|fact| vec![fact.about.clone(), fact.text.clone()]);
+    output::table(&["about", ""], facts.collect(), "")?;
+    if !answer.advice.is_empty() {
+        output::line("")?;
+        let orders = answer.advice.iter().map(|order| {
+            let needed = format!("{} (week {})", order.needed, order.needed_week + 1);
+            vec![order.count.to_string(), order.pool.clone(), order.order_by.to_string(), needed]
+        });
+        output::table(&["order", "pool", "by", "needed"], orders.collect(), "")?;
+    }
+    output::line("")?;
+    let ways = answer.told.iter().map(|told| {
+        vec![
+            told.name.clone(),
+            format!("{} of {}", told.kept(), told.outcomes.len()),
+            told.first_failure(scenario).unwrap_or_else(|| "none".to_owned()),
+            format!("{:.0}", told.mean(|outcome| outcome.finished as f64)),
+            format!("{:.0}", told.mean(|outcome| outcome.costs.total())),
+        ]
+    });
+    let header = ["way", "runs that keep all limits", "first limit not kept", "jobs finished", &scenario.currency];
+    output::table(&header, ways.collect(), "nothing was run")?;
+    match &args.out {
+        Some(folder) => output::line(format_args!("\nreport: {}", folder.join("report.html").display()))?,
+        None => output::line("\nwith --out FOLDER there are a report to read, JSON and CSV")?,
+    }
+    Ok(())
+}
+
+fn write_all(folder: &Path, scenario: &Scenario, answer: &Answer) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("--out {}", folder.display()))?;
+    let files = [
+        ("report.html", report::html::page(scenario, answer)),
+        ("summary.json", serde_json::to_string_pretty(&report::json(scenario, answer))?),
+        ("waits.csv", report::waits_csv(scenario, answer)),
+        ("utilisation.csv", report::utilisation_csv(scenario, answer)),
+        ("orders.csv", report::orders_csv(answer)),
+    ];
+    for (name, text) in files {
+        let file = folder.join(name);
+        std::fs::write(&file, text).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
+}
