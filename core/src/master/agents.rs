@@ -297,7 +297,8 @@ impl Master {
 
     pub(super) fn mark_gone(&mut self, id: AgentId, out: &mut Outbox) -> Result<(), Reject> {
         let since = self.wall();
-        let agent = self.agents.get(&id).ok_or(Reject::UnknownAgent(id))?;
+        let known = self.agents.get(&id).filter(|agent| agent.status != AgentStatus::Gone);
+        let agent = known.ok_or(Reject::UnknownAgent(id))?;
         let record = AgentRecord { admission: Admission::Gone, since, ..agent.record.clone() };
         out.push(Output::Persist(Record::Agent(id, Some(record.clone()))));
         self.abandon_gangs_on(id, out);

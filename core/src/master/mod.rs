@@ -17,6 +17,7 @@ mod gangs;
 mod headroom;
 mod host_share;
 mod invariants;
+mod known_roles;
 mod offers;
 mod operations;
 mod preempt;
@@ -48,11 +49,11 @@ use self::registry::{Record, Registry};
 use self::state::{Agent, Framework, OfferEntry, PeerOf, TaskEntry, Touched};
 use self::timers::{Timer, TimerKey, Timers};
 use crate::allocator::quota::{Force, Quota, Quotas};
-use crate::allocator::sorter::{ClientIndex, Sorter};
+use crate::allocator::sorter::{ClientIndex, DEFAULT_WEIGHT, Sorter};
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Call, ClientId, ClusterId, DeviceId, Event, FrameworkId, FromAgent, Offer, OfferId, Operation, PeerId,
-    Principal, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
+    AgentId, Call, ClientId, ClusterId, DeviceId, Event, FrameworkId, FromAgent, Milli, Offer, OfferId, Operation,
+    PeerId, Principal, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -93,6 +94,8 @@ pub struct Config {
     pub nomination_timeout: Duration,
     /// How long a device is believed to take to be cleaned, when the loss of ending its tenant is weighed.
     pub cleaning_estimate: Duration,
+    /// The roles that there may be, with all below them; none means any.
+    pub roles: Vec<Role>,
     /// The kinds of device that count in the dominant share.
     pub fair_share_kinds: Vec<std::sync::Arc<str>>,
     /// How many tasks that ended people may still see.
@@ -119,6 +122,7 @@ impl Default for Config {
             preemption_grace_max: Duration::from_secs(30),
             nomination_timeout: Duration::from_secs(60),
             cleaning_estimate: Duration::from_secs(5),
+            roles: Vec::new(),
             fair_share_kinds: vec!["gpu".into()],
             history_max: 1000,
             completed_ids_max: 200,
@@ -469,12 +473,22 @@ impl Master {
 
     fn set_weight(&mut self, role: Role, weight_milli: u32, out: &mut Outbox) -> Result<(), Reject> {
         if !(1..=1_000_000).contains(&weight_milli) {
-            return Err(Reject::invalid("weight", "expected 0.001 to 1000"));
+            let got = Milli(u64::from(weight_milli));
+            return Err(Reject::invalid("weight", format!("expected 0.001 to 1000, got {got}")));
+        }
+        self.check_role("role", &role)?;
+        if self.weights.len() >= known_roles::WEIGHTS_MAX && !self.weights.contains_key(&role) {
+            return Err(Reject::Limit { what: "roles with a weight", limit: known_roles::WEIGHTS_MAX as u64 });
         }
         self.sorter.set_weight(&role, weight_milli);
-        self.weights.insert(role.clone(), weight_milli);
+        // The default is the same as none.
+        let kept = Some(weight_milli).filter(|weight| *weight != DEFAULT_WEIGHT);
+        match kept {
+            Some(weight) => drop(self.weights.insert(role.clone(), weight)),
+            None => drop(self.weights.remove(&role)),
+        }
         self.touched.roles.insert(role.clone());
-        out.push(Output::Persist(Record::Weight(role, Some(weight_milli))));
+        out.push(Output::Persist(Record::Weight(role, kept)));
         Ok(())
     }
 
@@ -490,5 +504,9 @@ impl Master {
 
 #[cfg(test)]
 mod device_tests;
+#[cfg(test)]
+mod operator_laws;
+#[cfg(test)]
+mod operator_tests;
 #[cfg(test)]
 mod tests;

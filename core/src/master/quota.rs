@@ -38,6 +38,9 @@ impl Master {
         if quotas.is_empty() || quotas.len() > QUOTAS_MAX {
             return Err(Reject::invalid("quotas", format!("expected 1 to {QUOTAS_MAX} roles, got {}", quotas.len())));
         }
+        for (role, _) in quotas.iter().filter(|(_, quota)| quota.is_some()) {
+            self.check_role("role", role)?;
+        }
         self.quotas.set(&quotas, force).map_err(|error| Reject::invalid("quotas", error.to_string()))?;
         for (role, quota) in quotas {
             self.withdraw_promises(&role);

@@ -20,6 +20,9 @@ use crate::model::{
 };
 use crate::planted::{Fault, planted};
 
+/// The most kills that are kept for tasks that may be on agents which are away.
+const KILLS_MAX: usize = 100_000;
+
 impl Master {
     /// A fresh entry; not charged.
     pub(super) fn insert_task(&mut self, key: &TaskKey, leader: &TaskId, task: Task, agent: AgentId, state: TaskState) {
@@ -366,6 +369,12 @@ impl Master {
                 let status = self.unknown_status(&key.task);
                 self.tell(key.framework, Event::Update(status), out);
                 return Err(Reject::UnknownTask(key.task.clone()));
+            }
+            if self.kills.len() >= KILLS_MAX && !self.kills.contains_key(key) {
+                return Err(Reject::Limit {
+                    what: "kills of tasks that no agent has told of",
+                    limit: KILLS_MAX as u64,
+                });
             }
             let record = KillRecord { agent: None, grace, reason: Reason::KillRequested };
             out.push(Output::Persist(Record::Kill(key.clone(), Some(record.clone()))));
