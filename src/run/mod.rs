@@ -39,6 +39,7 @@ pub async fn run(args: Run) -> anyhow::Result<u8> {
         role: role.clone(),
         needs: command.needs.clone(),
         instances: args.instances,
+        priority: args.priority,
         build: Box::new(move |id, placement| command.task(id, &role, placement)),
     };
     let client = args.connect.client().await?;
@@ -78,6 +79,7 @@ fn command(args: &Run) -> anyhow::Result<Command> {
     for volume in &args.volumes {
         command = command.volume(volume).context("--volume")?;
     }
+    command.priority = args.priority;
     if !args.constraint.is_empty() {
         command = command.only_on(&args.constraint).context("--constraint")?;
     }

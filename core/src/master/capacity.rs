@@ -55,6 +55,11 @@ impl Capacity {
         }
     }
 
+    /// How many agents have something free.
+    pub(super) fn len(&self) -> usize {
+        self.by_cpus.len()
+    }
+
     /// All agents with something free.
     pub(super) fn all(&self) -> impl Iterator<Item = AgentId> {
         self.by_cpus.iter().map(|(_, id)| *id)

@@ -7,6 +7,7 @@ mod accept;
 mod agents;
 mod available;
 mod capacity;
+mod class_order;
 mod clients;
 mod conduct;
 mod declared;
@@ -23,6 +24,7 @@ mod operations;
 mod preempt;
 mod questions;
 mod quota;
+mod recovering;
 pub mod registry;
 mod show;
 mod state;
@@ -283,9 +285,9 @@ pub struct Master {
     peers: BTreeMap<PeerId, PeerOf>,
     weights: BTreeMap<Role, u32>,
     sorter: Sorter,
+    class_order: class_order::ClassOrder,
     quotas: Quotas,
-    /// Agents that the registry knows and that have not come back in this term.
-    recovering: BTreeSet<AgentId>,
+    recovering: recovering::Recovering,
     /// When those who were held back by limits are looked at again.
     relax_due: Option<TimerKey>,
     /// Who waits for something, by role.
@@ -341,8 +343,9 @@ impl Master {
             peers: BTreeMap::new(),
             weights: registry.weights,
             sorter: Sorter::new(&config.fair_share_kinds),
+            class_order: class_order::ClassOrder::default(),
             quotas: Quotas::new(),
-            recovering: BTreeSet::new(),
+            recovering: recovering::Recovering::default(),
             relax_due: None,
             demanding: BTreeMap::new(),
             held_back: BTreeSet::new(),
@@ -366,6 +369,7 @@ impl Master {
         };
         for (role, weight) in &master.weights {
             master.sorter.set_weight(role, *weight);
+            master.class_order.set_weight(role, *weight);
             master.touched.roles.insert(role.clone());
         }
         for (role, quota) in registry.quotas {
@@ -481,6 +485,7 @@ impl Master {
             return Err(Reject::Limit { what: "roles with a weight", limit: known_roles::WEIGHTS_MAX as u64 });
         }
         self.sorter.set_weight(&role, weight_milli);
+        self.class_order.set_weight(&role, weight_milli);
         // The default is the same as none.
         let kept = Some(weight_milli).filter(|weight| *weight != DEFAULT_WEIGHT);
         match kept {

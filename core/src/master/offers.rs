@@ -110,6 +110,7 @@ impl Master {
         self.heed_relaxed_limits();
         self.stats.rounds += 1;
         self.sorter.refresh();
+        self.rank_classes();
         let agents = std::mem::take(&mut self.dirty_agents);
         let clients = std::mem::take(&mut self.dirty_clients);
         for agent in &agents {
@@ -268,12 +269,15 @@ impl Master {
                 let takes = |id: &&ClientIndex| self.clients.get(**id).is_some_and(|client| self.takes_offers(client));
                 few.extend(clients.first().filter(takes).copied());
             }
-            _ => all = Some(self.declared_first(look.taken)),
+            _ => {
+                few = self.class_waiters(agent, look.taken);
+                all = Some(self.declared_first(look.taken));
+            }
         }
         few.into_iter().chain(all.into_iter().flatten())
     }
 
-    fn takes_offers(&self, client: &Client) -> bool {
+    pub(super) fn takes_offers(&self, client: &Client) -> bool {
         self.frameworks.get(&client.framework).is_some_and(|framework| framework.takes_offers(&client.role))
     }
 

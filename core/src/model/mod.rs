@@ -27,8 +27,8 @@ pub use ids::{
     Principal, RequestId, TaskId, TaskKey, Term, UpdateId, VolumeId,
 };
 pub use messages::{
-    Accept, AcceptGang, AgentReport, Asked, Call, Event, FrameworkInfo, FromAgent, GangPart, Launch, Operation,
-    Outcome, Refusal, Rejection, Subscribe, TaskReport, ToAgent,
+    Accept, AcceptGang, AgentReport, Announce, Asked, Call, Capability, Event, FrameworkInfo, FromAgent, GangPart,
+    Launch, Operation, Outcome, Refusal, Rejection, Subscribe, TaskReport, ToAgent,
 };
 pub use milli::{Milli, MilliError};
 pub use offer::{Demand, Offer, OfferMode, Shape};

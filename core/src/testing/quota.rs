@@ -4,7 +4,7 @@ use super::{Market, device, shape, task};
 use crate::allocator::quota::{Bounds, Force, Priorities, Quota, parse_amounts};
 use crate::gate::Output;
 use crate::master::{Command, Effect, Input, Outbox};
-use crate::model::{Device, Operation, Principal, Quantities, RequestId, Role, Shape, TaskGroup};
+use crate::model::{Capability, Device, Operation, Principal, Quantities, RequestId, Role, Shape, TaskGroup};
 
 /// A quota, given as text.
 ///
@@ -28,6 +28,13 @@ impl Market {
         let gpu = |(at, model): (usize, &&str)| device(&format!("{name}-{at}"), "gpu", model);
         let gpus: Vec<Device> = models.iter().enumerate().map(gpu).collect();
         self.agent_with(name, resources, gpus)
+    }
+
+    /// The framework says from now on that it understands `TASK_KILLING`.
+    pub fn hears_of_kills(&mut self, framework: &str) -> &mut Self {
+        let side = self.frameworks.get_mut(framework).expect("a framework of that name");
+        side.info.capabilities.insert(Capability::TaskKilling);
+        self.subscribe(framework)
     }
 
     /// An operator sets a role's quota; it is accepted.

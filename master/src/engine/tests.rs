@@ -43,6 +43,7 @@ async fn subscribe(core: &Core) -> Receiver<Event> {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
+        capabilities: Default::default(),
     };
     let call = Call::Subscribe(Subscribe { framework: None, client: ClientId(3), info, suppressed: BTreeSet::new() });
     let input = Input::FromFramework { peer: PEER, principal: Principal::new("test"), call };

@@ -1,7 +1,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rialto_core::model::{Demand, FrameworkInfo, Guarantee, Offer, OfferMode, Resources, Role, Shape, Subscribe};
+use rialto_core::model::{
+    Capability, Demand, FrameworkInfo, Guarantee, Offer, OfferMode, Resources, Role, Shape, Subscribe,
+};
 
 use super::error::At;
 use super::{
@@ -34,6 +36,8 @@ impl Wire for Subscribe {
     }
 }
 
+wire_enum!(Capability, v1::Capability, { TaskKilling });
+
 impl Wire for FrameworkInfo {
     type Message = v1::FrameworkInfo;
 
@@ -47,6 +51,7 @@ impl Wire for FrameworkInfo {
             offer_timeout_us: self.offer_timeout.map(micros),
             url: self.url.as_ref().map(|url| url.as_ref().to_owned()),
             labels: to_labels(&self.labels),
+            capabilities: to_list(&self.capabilities),
         }
     }
 
@@ -62,6 +67,7 @@ impl Wire for FrameworkInfo {
             offer_timeout: optional_duration(info.offer_timeout_us, "offer_timeout_us")?,
             url: optional_text(info.url, "url")?,
             labels: labels(info.labels, "labels")?,
+            capabilities: list(info.capabilities, "capabilities", limits::MAX_CAPABILITIES)?,
         })
     }
 }

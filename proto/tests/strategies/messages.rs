@@ -50,8 +50,10 @@ pub(crate) fn reject() -> impl Strategy<Value = Reject> {
 
 pub(crate) fn info() -> impl Strategy<Value = FrameworkInfo> {
     let mode = prop_oneof![Just(OfferMode::Optimistic), Just(OfferMode::Exclusive)];
-    (prose(), prose(), roles(), duration(), mode, option::of(duration()), option::of(prose()), words()).prop_map(
-        |(name, user, roles, failover_timeout, offer_mode, offer_timeout, url, labels)| FrameworkInfo {
+    let capabilities = prop_oneof![Just([].into()), Just([Capability::TaskKilling].into())];
+    let link = (option::of(duration()), option::of(prose()));
+    (prose(), prose(), roles(), duration(), mode, link, words(), capabilities).prop_map(
+        |(name, user, roles, failover_timeout, offer_mode, (offer_timeout, url), labels, capabilities)| FrameworkInfo {
             name,
             user,
             roles,
@@ -60,6 +62,7 @@ pub(crate) fn info() -> impl Strategy<Value = FrameworkInfo> {
             offer_timeout,
             url,
             labels,
+            capabilities,
         },
     )
 }
@@ -274,10 +277,9 @@ pub(crate) fn to_agent() -> impl Strategy<Value = ToAgent> {
         (agent_id(), any::<u128>())
             .prop_map(|(agent, cluster)| ToAgent::Registered { agent, cluster: ClusterId(cluster) }),
         launch().prop_map(ToAgent::Launch),
-        (task_key(), option::of(duration()), reason()).prop_map(|(task, grace, reason)| ToAgent::Kill {
-            task,
-            grace,
-            reason
+        (task_key(), option::of(duration()), reason(), any::<bool>()).prop_map(|(task, grace, reason, announced)| {
+            let announce = if announced { Announce::Yes } else { Announce::No };
+            ToAgent::Kill { task, grace, reason, announce }
         }),
         (task_key(), any::<u128>()).prop_map(|(task, uuid)| ToAgent::Acknowledge { task, uuid: UpdateId(uuid) }),
         (gang_id(), vec(launch(), 0..2)).prop_map(|(gang, groups)| ToAgent::Hold { gang, groups }),

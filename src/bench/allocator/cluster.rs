@@ -133,6 +133,7 @@ impl Cluster {
             offer_timeout: Some(Duration::from_secs(600)),
             url: None,
             labels: BTreeMap::new(),
+            capabilities: Default::default(),
         };
         let subscribe = Subscribe {
             framework: None,

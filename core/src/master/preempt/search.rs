@@ -1,0 +1,180 @@
+//! Looking for room, and for work that may make way, a bounded number of agents at a time.
+
+use std::collections::BTreeSet;
+
+use super::index::Rank;
+use super::victims::{Plan, Right};
+use crate::allocator::preemption::{Choice, Cost};
+use crate::allocator::quota::is_at_or_below;
+use crate::master::Master;
+use crate::master::capacity::{Place, START};
+use crate::master::clients::Wanted;
+use crate::model::{AgentId, FrameworkId, Quantities, Role, Shape, TaskKey};
+
+/// How many agents with something free are looked at in one attempt; the next one goes on behind them.
+const ROOM_LOOKS: usize = 512;
+/// How many agents are looked at closely for one victim, if there is one among them.
+const CHOICE_LOOKS: usize = 64;
+/// How many places of tasks are passed over in one attempt, because their agents will not do.
+const ROWS_MAX: usize = 4096;
+
+/// How many agents one attempt may look at closely.
+pub(super) const LOOKS_MAX: usize = 512;
+
+/// How far the search for a shape has come.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    /// The last place with something free that was looked at, and how many were.
+    room: Option<(Place, usize)>,
+    /// The last task that was looked at.
+    after: Option<Rank>,
+}
+
+/// What a search has found.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// This is to end.
+    Plan(Box<Plan>),
+    /// Something free meets the shape, or nothing that may be ended would.
+    Nothing,
+    /// Not everything could be looked at; the next attempt goes on.
+    GoOn,
+}
+
+/// Whether one more has room without ending anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    There,
+    Nowhere,
+    NotSeenYet,
+}
+
+type Name<'a> = (FrameworkId, &'a Role, &'a Shape);
+
+impl Master {
+    /// What to end for one more of `shape`. Looks at `looks` agents at most, and takes them off.
+    pub(super) fn plan_preemption(&mut self, name: Name<'_>, looks: &mut usize) -> Found {
+        let (framework, role, shape) = name;
+        let priority = self.quotas.bound_priority(role, shape.priority);
+        let below = self.has_lower(framework, role, priority).then_some(priority);
+        if below.is_none() && !self.quotas.is_guaranteed(role) {
+            return Found::Nothing;
+        }
+        let key = (framework, role.clone(), shape.name.clone());
+        let mut search = self.preemption.searches.remove(&key).unwrap_or_default();
+        let found = match self.room_for(name, &mut search, looks) {
+            Room::There => Found::Nothing,
+            Room::NotSeenYet => Found::GoOn,
+            Room::Nowhere => self.find_victims(name, below, &mut search, looks),
+        };
+        if matches!(found, Found::GoOn) {
+            self.preemption.searches.insert(key, search);
+        }
+        found
+    }
+
+    /// Whether one more fits somewhere now, or once what ends anyway has ended.
+    fn room_for(&mut self, (framework, role, shape): Name<'_>, search: &mut Search, looks: &mut usize) -> Room {
+        if self.quotas.check(role, &shape.resources.quantities()).is_err() {
+            return Room::Nowhere;
+        }
+        let mut looked = 0;
+        let fits = |id: &AgentId| {
+            self.is_usable_for(*id, framework, role, shape) && self.fits_soon(*id, framework, role, shape)
+        };
+        let mut room = Room::Nowhere;
+        if self.preemption.settling.iter().any(|id| {
+            looked += 1;
+            fits(id)
+        }) {
+            room = Room::There;
+        } else {
+            let (from, seen) = search.room.unwrap_or((START, 0));
+            let mut last = from;
+            let mut count = 0;
+            for place in self.capacity.places_for(&Wanted::new(shape.clone()), from).take(ROOM_LOOKS) {
+                (last, count) = (place, count + 1);
+                if fits(&place.1) {
+                    room = Room::There;
+                    break;
+                }
+            }
+            looked += count;
+            let all = count < ROOM_LOOKS || seen + count >= self.capacity.len();
+            search.room = None;
+            if room == Room::Nowhere && !all {
+                room = Room::NotSeenYet;
+                search.room = Some((last, seen + count));
+            }
+        }
+        *looks = looks.saturating_sub(looked);
+        self.stats.preemption_looks += looked as u64;
+        room
+    }
+
+    /// The cheapest of what may be ended on the agents that come first.
+    fn find_victims(&mut self, name: Name<'_>, below: Option<i32>, search: &mut Search, looks: &mut usize) -> Found {
+        let (framework, role, shape) = name;
+        let mut best: Option<(Cost, AgentId, Choice<TaskKey>)> = None;
+        let (mut looked, mut rows, mut is_over) = (0, 0, true);
+        let mut seen = BTreeSet::new();
+        let after = search.after.take();
+        let mut last = None;
+        for rank in self.ranks(role, below, after.as_ref()) {
+            let dearer = best.as_ref().is_some_and(|(cost, ..)| cost.priority.is_some_and(|most| rank.priority > most));
+            if dearer || (best.is_some() && looked >= CHOICE_LOOKS) {
+                break;
+            }
+            if looked >= *looks || rows >= ROWS_MAX {
+                is_over = false;
+                break;
+            }
+            rows += 1;
+            let id = rank.agent;
+            last = Some(rank);
+            if !seen.insert(id) || !self.is_usable_for(id, framework, role, shape) {
+                continue;
+            }
+            looked += 1;
+            let right = Right { below, guaranteed: self.entitled_on(&self.agents[&id], role, shape) };
+            let Some(choice) = self.choose_on(id, framework, role, shape, &right) else { continue };
+            if best.as_ref().is_none_or(|(cost, ..)| choice.cost < *cost) {
+                best = Some((choice.cost, id, choice));
+            }
+        }
+        *looks -= looked.min(*looks);
+        let plan = best.and_then(|(_, agent, choice)| self.plan(agent, role, shape, &choice));
+        self.stats.preemption_looks += looked as u64;
+        match plan {
+            Some(plan) => Found::Plan(Box::new(plan)),
+            None if is_over => Found::Nothing,
+            None => {
+                search.after = last;
+                Found::GoOn
+            }
+        }
+    }
+
+    /// The work that may have to make way for `role`: in the role itself what is below that priority, and, if the role is guaranteed
+    /// something, that of roles which have something to lose.
+    fn ranks<'a>(
+        &'a self,
+        role: &'a Role,
+        below: Option<i32>,
+        after: Option<&'a Rank>,
+    ) -> impl Iterator<Item = Rank> + 'a {
+        let guaranteed = self.quotas.is_guaranteed(role);
+        let none = (Quantities::new(), std::collections::BTreeMap::new());
+        let work = &self.preemption.work;
+        let may = move |other: &&Role| {
+            (**other == *role && below.is_some())
+                || (guaranteed
+                    && !is_at_or_below(other.as_str(), role.as_str())
+                    && self.quotas.may_lose(other, role, &none.0, &none.1))
+        };
+        let counts = |role: &Role, priority| self.quotas.bound_priority(role, priority);
+        let ranks = work.in_order(work.roles().filter(may), counts, after);
+        // In its own role alone, what is not below the priority ends the search.
+        ranks.take_while(move |rank| guaranteed || below.is_some_and(|below| rank.priority < below))
+    }
+}
