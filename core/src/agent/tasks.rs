@@ -66,7 +66,7 @@ impl Agent {
     fn check_resources(&self, launch: &Launch) -> Result<(), Refusal> {
         let mut free = self.free();
         for task in &launch.group.tasks {
-            let asked = task.resources.without_devices();
+            let asked = task.resources.firm().without_devices();
             if !free.take(&asked) {
                 let message = format!("resources: asks for {asked}, the agent has {free}");
                 return Err(Refusal::dropped(Reason::LaunchFailed, message));

@@ -178,6 +178,7 @@ impl Master {
                 let available = Available::new(agent.available(&client.role));
                 let permitted = self.permitted(agent_id, client.framework, &client.role, &available.resources);
                 let available = permitted.map_or(available, |permitted| Available::new(Arc::new(permitted)));
+                let available = self.offerable(agent, client, Arc::new(available));
                 if !agent.meets(wanted, &available) || self.has_refused(id, agent, &available) {
                     continue;
                 }
@@ -233,7 +234,7 @@ impl Master {
                 look.pressed.push(client_id);
                 available = Arc::new(Available::new(Arc::new(permitted)));
             }
-            let available = agent.offerable(client, available);
+            let available = self.offerable(agent, client, available);
             look.is_gathering = look.is_gathering || self.waits_for_locked(agent, client_id, client, &available);
             let may = asked.includes(client_id) && !(look.is_gathering && client.mode == OfferMode::Exclusive);
             if !may || !available.is_worth_offering() || !self.wants(agent, client_id, client, &available) {
@@ -626,7 +627,10 @@ impl Master {
         if let Some(permitted) = self.permitted(entry.offer.agent, entry.framework, &entry.offer.role, &available) {
             available = Arc::new(permitted);
         }
-        let available = Available::new(available);
+        let mut available = Arc::new(Available::new(available));
+        if let Some(client) = self.clients.get(entry.client).filter(|_| entry.offer.resources.is_revocable()) {
+            available = self.offerable(agent, client, available);
+        }
         match self.clients.get(entry.client).and_then(|client| client.wanted.as_ref()) {
             Some(wanted) => wanted.iter().any(|wanted| agent.meets(wanted, &available)),
             None => available.is_worth_offering(),

@@ -248,7 +248,10 @@ impl Master {
         let Some(demand) = self.frameworks.get(&id).and_then(|client| client.demand.get(role)) else { return false };
         let highest = demand.shapes.iter().filter(|shape| shape.count > 0).map(|shape| shape.priority).max();
         let Some(highest) = highest.map(|priority| self.quotas.bound_priority(role, priority)) else { return false };
-        self.quotas.is_guaranteed(role) || self.has_lower(id, role, highest)
+        let wants_devices = || demand.shapes.iter().any(|shape| shape.count > 0 && !shape.claims.is_empty());
+        self.quotas.is_guaranteed(role)
+            || self.has_lower(id, role, highest)
+            || (self.preemption.work.has_revocable() && wants_devices())
     }
 
     /// Whether a task of the role has a lower priority, and the framework was not preempted at this one.

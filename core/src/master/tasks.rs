@@ -503,7 +503,7 @@ impl Master {
     pub(super) fn occupy(&mut self, agent: AgentId, key: &TaskKey, resources: &Resources) -> bool {
         let since = self.wall();
         let agent_entry = self.agents.get_mut(&agent).expect("the caller has found it");
-        if !Arc::make_mut(&mut agent_entry.free).take(resources) {
+        if !Arc::make_mut(&mut agent_entry.free).take(&resources.firm()) {
             return false;
         }
         for (device, share) in resources.device_shares() {

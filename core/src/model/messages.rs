@@ -38,6 +38,8 @@ pub struct FrameworkInfo {
 pub enum Capability {
     /// `TASK_KILLING`: it is told when a task of it that runs was told to end, and why, before it has ended.
     TaskKilling,
+    /// Resources that may be taken back at any time: it is offered what devices keep of their machine for their tenants.
+    RevocableResources,
 }
 
 /// Whether a framework is told that a task was told to end.

@@ -63,7 +63,7 @@ fn cases(here: Option<v1::AgentId>) -> Vec<(Option<Command>, &'static str)> {
         (quotas(vec![("eng", 9000, 0), ("eng", 8000, 0)]), "eng: named twice"),
         (reserve(None, vec![cpus("eng", 1000)]), "operate.agent: expected a value"),
         (reserve(nobody, vec![cpus("eng", 1000)]), "agent A9-9 is not known"),
-        (reserve(here, vec![cpus("eng", 5000)]), "reserve: asks for cpus(eng"),
+        (reserve(here, vec![cpus("eng", 5000)]), "reserve: asks for cpus:5 of cpus:4"),
         (
             reserve(here, vec![cpus("eng", u64::MAX)]),
             "operate.operation.reserve.amounts[0].cpus_milli: expected at most",

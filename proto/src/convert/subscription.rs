@@ -36,7 +36,7 @@ impl Wire for Subscribe {
     }
 }
 
-wire_enum!(Capability, v1::Capability, { TaskKilling });
+wire_enum!(Capability, v1::Capability, { TaskKilling, RevocableResources });
 
 impl Wire for FrameworkInfo {
     type Message = v1::FrameworkInfo;

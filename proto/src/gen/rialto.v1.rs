@@ -1312,6 +1312,8 @@ pub enum Capability {
     Unspecified = 0,
     /// That a task is about to end, and why, before it has ended.
     TaskKilling = 1,
+    /// Resources that may be taken back at any time.
+    RevocableResources = 2,
 }
 impl Capability {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1322,6 +1324,7 @@ impl Capability {
         match self {
             Self::Unspecified => "CAPABILITY_UNSPECIFIED",
             Self::TaskKilling => "CAPABILITY_TASK_KILLING",
+            Self::RevocableResources => "CAPABILITY_REVOCABLE_RESOURCES",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1329,6 +1332,7 @@ impl Capability {
         match value {
             "CAPABILITY_UNSPECIFIED" => Some(Self::Unspecified),
             "CAPABILITY_TASK_KILLING" => Some(Self::TaskKilling),
+            "CAPABILITY_REVOCABLE_RESOURCES" => Some(Self::RevocableResources),
             _ => None,
         }
     }

@@ -50,7 +50,8 @@ pub(crate) fn reject() -> impl Strategy<Value = Reject> {
 
 pub(crate) fn info() -> impl Strategy<Value = FrameworkInfo> {
     let mode = prop_oneof![Just(OfferMode::Optimistic), Just(OfferMode::Exclusive)];
-    let capabilities = prop_oneof![Just([].into()), Just([Capability::TaskKilling].into())];
+    let capabilities =
+        prop_oneof![Just([].into()), Just([Capability::TaskKilling, Capability::RevocableResources].into())];
     let link = (option::of(duration()), option::of(prose()));
     (prose(), prose(), roles(), duration(), mode, link, words(), capabilities).prop_map(
         |(name, user, roles, failover_timeout, offer_mode, (offer_timeout, url), labels, capabilities)| FrameworkInfo {

@@ -39,12 +39,13 @@ fn weights_count_for_classes_too() {
         role: crate::model::Role::new(role).expect("a role"),
         weight_milli: 3000,
     };
+    market.operator(weight("y"));
     for (agent, task) in [("h", "y2"), ("i", "y3")] {
         market.agent_with_gpus(agent, "cpus:1;mem:1024", &["T4"]).launch_with("y", agent, task, "cpus:1", &["gpu"]);
         market.demand("y", vec![shape("s", "cpus:1", &["gpu: model == T4"], 1)]);
     }
     // A third of two is less than one.
-    market.operator(weight("y")).agent_with_gpus("j", "cpus:1;mem:1024", &["T4"]);
+    market.agent_with_gpus("j", "cpus:1;mem:1024", &["T4"]);
     assert!(market.has_offer("y", "j") && !market.has_offer("x", "j"));
 }
 

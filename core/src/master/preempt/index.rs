@@ -29,6 +29,8 @@ pub(super) struct Rank {
 #[derive(Debug, Default)]
 pub(super) struct Work {
     by_role: BTreeMap<Role, BTreeSet<Row>>,
+    /// Those among them that may be ended for any tenant of a device of their agent.
+    revocable: BTreeSet<Row>,
 }
 
 impl Work {
@@ -72,6 +74,18 @@ impl Work {
         })
     }
 
+    /// Revocable work, who is to go first first.
+    pub(super) fn revocable(&self) -> impl Iterator<Item = Rank> + '_ {
+        let rank =
+            |row: &Row| Rank { priority: i32::MIN, launched: row.launched, agent: row.agent, task: row.task.clone() };
+        self.revocable.iter().map(rank)
+    }
+
+    /// Whether there is any.
+    pub(super) fn has_revocable(&self) -> bool {
+        !self.revocable.is_empty()
+    }
+
     /// The roles that have tasks.
     pub(super) fn roles(&self) -> impl Iterator<Item = &Role> {
         self.by_role.keys()
@@ -86,6 +100,12 @@ impl Master {
     /// The task is charged from now on.
     pub(in crate::master) fn enter_work(&mut self, key: &TaskKey) {
         if let Some((role, row)) = self.row_of(key) {
+            if self.tasks[key].task.resources.is_revocable() {
+                self.preemption.work.revocable.insert(row.clone());
+                if self.preemption.work.revocable.len() == 1 {
+                    self.watch_all();
+                }
+            }
             self.preemption.work.insert(&role, row);
         }
     }
@@ -93,6 +113,7 @@ impl Master {
     /// The task is charged no more.
     pub(in crate::master) fn leave_work(&mut self, key: &TaskKey) {
         if let Some((role, row)) = self.row_of(key) {
+            self.preemption.work.revocable.remove(&row);
             self.preemption.work.remove(&role, &row);
         }
     }

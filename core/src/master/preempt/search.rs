@@ -57,7 +57,8 @@ impl Master {
         let (framework, role, shape) = name;
         let priority = self.quotas.bound_priority(role, shape.priority);
         let below = self.has_lower(framework, role, priority).then_some(priority);
-        if below.is_none() && !self.quotas.is_guaranteed(role) {
+        let revocable = !shape.claims.is_empty() && self.preemption.work.has_revocable();
+        if below.is_none() && !revocable && !self.quotas.is_guaranteed(role) {
             return Found::Nothing;
         }
         let key = (framework, role.clone(), shape.name.clone());
@@ -120,7 +121,9 @@ impl Master {
         let mut seen = BTreeSet::new();
         let after = search.after.take();
         let mut last = None;
-        for rank in self.ranks(role, below, after.as_ref()) {
+        let revocable = !shape.claims.is_empty();
+        let first = revocable.then(|| self.preemption.work.revocable()).into_iter().flatten();
+        for rank in first.chain(self.ranks(role, below, after.as_ref())) {
             let dearer = best.as_ref().is_some_and(|(cost, ..)| cost.priority.is_some_and(|most| rank.priority > most));
             if dearer || (best.is_some() && looked >= CHOICE_LOOKS) {
                 break;
@@ -136,7 +139,7 @@ impl Master {
                 continue;
             }
             looked += 1;
-            let right = Right { below, guaranteed: self.entitled_on(&self.agents[&id], role, shape) };
+            let right = Right { below, guaranteed: self.entitled_on(&self.agents[&id], role, shape), revocable };
             let Some(choice) = self.choose_on(id, framework, role, shape, &right) else { continue };
             if best.as_ref().is_none_or(|(cost, ..)| choice.cost < *cost) {
                 best = Some((choice.cost, id, choice));

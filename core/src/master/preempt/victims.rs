@@ -31,6 +31,8 @@ pub(super) struct Right {
     pub(super) below: Option<i32>,
     /// Work outside of this role that is borrowed, because the role is under its guarantee.
     pub(super) guaranteed: Option<Role>,
+    /// Revocable work of anybody: it uses what devices keep of their machine for who holds them, and this demand wants to.
+    pub(super) revocable: bool,
 }
 
 type Group = Candidate<TaskKey>;
@@ -156,12 +158,20 @@ impl Master {
             held.add(&entry.charged.clone().unwrap_or_default());
             let micros = u64::try_from(self.wall().0.saturating_sub(entry.launched.0)).unwrap_or(0);
             ran = ran.max(std::time::Duration::from_micros(micros));
-            priority = priority.max(self.quotas.bound_priority(&entry.task.role, entry.task.priority));
+            priority = priority.max(self.rank_of(entry));
         }
         let has_devices = frees.device_shares().next().is_some();
         let cleaning = if has_devices { self.config.cleaning_estimate } else { std::time::Duration::ZERO };
         let loss = loss(&held, &agent.counted(), ran, cleaning);
         Group { key: members.first().expect("a group has a task").clone(), priority, loss, frees }
+    }
+
+    /// The priority as which a task is chosen: what may be taken back at any time goes first.
+    fn rank_of(&self, entry: &TaskEntry) -> i32 {
+        if entry.task.resources.is_revocable() {
+            return i32::MIN;
+        }
+        self.quotas.bound_priority(&entry.task.role, entry.task.priority)
     }
 
     /// Whether all of them may be ended; if so, they are counted as gone.
@@ -176,6 +186,9 @@ impl Master {
         for key in members {
             let entry = &self.tasks[key];
             let priority = self.quotas.bound_priority(&entry.task.role, entry.task.priority);
+            if right.revocable && entry.task.resources.is_revocable() {
+                continue;
+            }
             if entry.task.role == *role && right.below.is_some_and(|below| priority < below) {
                 continue;
             }
@@ -222,7 +235,7 @@ impl Agent {
 
     /// What `role` may use of what the task holds, once it has ended and its devices are clean.
     fn freed_by(&self, entry: &TaskEntry, role: &Role) -> Resources {
-        let all = entry.task.resources.for_role(role);
+        let all = entry.task.resources.firm().for_role(role);
         let broken =
             |id: &crate::model::DeviceId| !self.devices.get(id).is_some_and(|entry| entry.device.health.is_usable());
         let mut freed = Resources::new();
