@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use rialto_proto::logs::{Follow, LogFile, ReadLog, Start};
 use rialto_sdk::core::allocator::explain::Wait;
 use rialto_sdk::core::master::{Command as OperatorCommand, Reply, Target};
-use rialto_sdk::core::model::{Exit, FrameworkId, Role, Status, TaskId, TaskKey, TaskState};
+use rialto_sdk::core::model::{Capability, Exit, FrameworkId, Reason, Role, Status, TaskId, TaskKey, TaskState};
 use rialto_sdk::{Command, Framework, MasterClient, Options};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -45,6 +45,7 @@ pub async fn run(args: Run) -> anyhow::Result<u8> {
     let client = args.connect.client().await?;
     let mut options = Options::new(args.connect.access("run")?, "run", [job.role.clone()]);
     options.info.failover_timeout = FAILOVER_TIMEOUT;
+    options.info.capabilities.insert(Capability::TaskKilling);
     let framework = rialto_sdk::start(
         options,
         |_| Ok(Policy::new(job)),
@@ -168,6 +169,10 @@ impl Session {
             for file in [LogFile::Stdout, LogFile::Stderr] {
                 self.logs.spawn(stream(self.client.clone(), key.clone(), file, self.many));
             }
+        }
+        if status.state == TaskState::Killing && status.reason != Some(Reason::KillRequested) {
+            let why = status.reason.map_or("", Reason::as_str);
+            eprintln!("rialto: {} has to end: {why}", status.task);
         }
         let ended_badly = status.state.is_terminal() && status.state != TaskState::Finished;
         if ended_badly {

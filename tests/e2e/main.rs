@@ -15,6 +15,7 @@ mod exclusive;
 mod flood;
 mod master_restart;
 mod observer;
+mod priority;
 mod ui;
 mod volumes;
 mod web;

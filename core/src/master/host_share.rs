@@ -43,7 +43,7 @@ impl Master {
 impl Master {
     /// What of `available` on the agent the client is offered.
     pub(super) fn offerable(&self, agent: &Agent, client: &Client, available: Arc<Available>) -> Arc<Available> {
-        if agent.kept.is_empty() { available } else { agent.offerable(client, self.takes(client), available) }
+        if agent.kept.is_empty() { available } else { agent.offerable(client, self.takes(client), &available) }
     }
 
     /// What the client takes. What locks, locks what there is, so it is not offered what may be taken back.
@@ -89,7 +89,7 @@ impl Agent {
 
     /// What of `available` the client is offered: all but what is kept for devices that are not offered with it; if it has said what it
     /// waits for, and that is no devices, all but what is kept. What is kept may be offered besides, to be taken back when it is needed.
-    fn offerable(&self, client: &Client, takes: Takes, available: Arc<Available>) -> Arc<Available> {
+    fn offerable(&self, client: &Client, takes: Takes, available: &Available) -> Arc<Available> {
         let waits_for_none = |wanted: &Arc<[Wanted]>| wanted.iter().all(|wanted| wanted.shape.claims.is_empty());
         let own = match &client.wanted {
             Some(wanted) if waits_for_none(wanted) => Quantities::new(),

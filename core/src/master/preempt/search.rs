@@ -1,6 +1,7 @@
 //! Looking for room, and for work that may make way, a bounded number of agents at a time.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use super::index::Rank;
 use super::victims::{Plan, Right};
@@ -11,7 +12,7 @@ use crate::master::capacity::{Place, START};
 use crate::master::clients::Wanted;
 use crate::model::{AgentId, FrameworkId, Quantities, Role, Shape, TaskKey};
 
-/// How many agents with something free are looked at in one attempt; the next one goes on behind them.
+/// How many agents are looked at for room in one attempt; the next one goes on behind them.
 const ROOM_LOOKS: usize = 512;
 /// How many agents are looked at closely for one victim, if there is one among them.
 const CHOICE_LOOKS: usize = 64;
@@ -24,8 +25,11 @@ pub(super) const LOOKS_MAX: usize = 512;
 /// How far the search for a shape has come.
 #[derive(Debug, Default)]
 pub(super) struct Search {
+    /// The last agent that was looked at of those where something is ending, and whether it was the last of all.
+    settling: Option<AgentId>,
+    settling_done: bool,
     /// The last place with something free that was looked at, and how many were.
-    room: Option<(Place, usize)>,
+    free: Option<(Place, usize)>,
     /// The last task that was looked at.
     after: Option<Rank>,
 }
@@ -75,42 +79,64 @@ impl Master {
     }
 
     /// Whether one more fits somewhere now, or once what ends anyway has ended.
-    fn room_for(&mut self, (framework, role, shape): Name<'_>, search: &mut Search, looks: &mut usize) -> Room {
-        if self.quotas.check(role, &shape.resources.quantities()).is_err() {
+    fn room_for(&mut self, name: Name<'_>, search: &mut Search, looks: &mut usize) -> Room {
+        if self.quotas.check(name.1, &name.2.resources.quantities()).is_err() {
             return Room::Nowhere;
         }
         let mut looked = 0;
-        let fits = |id: &AgentId| {
-            self.is_usable_for(*id, framework, role, shape) && self.fits_soon(*id, framework, role, shape)
-        };
         let mut room = Room::Nowhere;
-        if self.preemption.settling.iter().any(|id| {
-            looked += 1;
-            fits(id)
-        }) {
-            room = Room::There;
-        } else {
-            let (from, seen) = search.room.unwrap_or((START, 0));
-            let mut last = from;
-            let mut count = 0;
-            for place in self.capacity.places_for(&Wanted::new(shape.clone()), from).take(ROOM_LOOKS) {
-                (last, count) = (place, count + 1);
-                if fits(&place.1) {
-                    room = Room::There;
-                    break;
-                }
-            }
-            looked += count;
-            let all = count < ROOM_LOOKS || seen + count >= self.capacity.len();
-            search.room = None;
-            if room == Room::Nowhere && !all {
-                room = Room::NotSeenYet;
-                search.room = Some((last, seen + count));
-            }
+        if !search.settling_done {
+            room = self.room_where_it_settles(name, search, &mut looked);
+        }
+        if room == Room::Nowhere {
+            room = self.room_where_it_is_free(name, search, &mut looked);
+        }
+        if room != Room::NotSeenYet {
+            (search.settling, search.settling_done, search.free) = (None, false, None);
         }
         *looks = looks.saturating_sub(looked);
         self.stats.preemption_looks += looked as u64;
         room
+    }
+
+    fn fits_on(&self, id: AgentId, (framework, role, shape): Name<'_>) -> bool {
+        self.is_usable_for(id, framework, role, shape) && self.fits_soon(id, framework, role, shape)
+    }
+
+    /// The same for agents on which something is ending, or being cleaned.
+    fn room_where_it_settles(&self, name: Name<'_>, search: &mut Search, looked: &mut usize) -> Room {
+        let from = search.settling.map_or(Bound::Unbounded, Bound::Excluded);
+        for id in self.preemption.settling.range((from, Bound::Unbounded)) {
+            if *looked >= ROOM_LOOKS {
+                return Room::NotSeenYet;
+            }
+            (*looked, search.settling) = (*looked + 1, Some(*id));
+            if self.fits_on(*id, name) {
+                return Room::There;
+            }
+        }
+        search.settling_done = true;
+        Room::Nowhere
+    }
+
+    /// The same for agents with something free.
+    fn room_where_it_is_free(&self, name: Name<'_>, search: &mut Search, looked: &mut usize) -> Room {
+        let (mut last, mut seen) = search.free.unwrap_or((START, 0));
+        let most = ROOM_LOOKS.saturating_sub(*looked);
+        let mut count = 0;
+        for place in self.capacity.places_for(&Wanted::new(name.2.clone()), last).take(most) {
+            (last, count) = (place, count + 1);
+            if self.fits_on(place.1, name) {
+                *looked += count;
+                return Room::There;
+            }
+        }
+        (*looked, seen) = (*looked + count, seen + count);
+        if count < most || seen >= self.capacity.len() {
+            return Room::Nowhere;
+        }
+        search.free = Some((last, seen));
+        Room::NotSeenYet
     }
 
     /// The cheapest of what may be ended on the agents that come first.
