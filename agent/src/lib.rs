@@ -9,6 +9,7 @@
 //! | `link`, `bulk`, `logs` | the connection to the master; logs and files on connections of their own |
 //! | `journal`, `work_dir`, `gc` | what is kept on disk |
 //! | `launcher`, [`supervisor`], [`cgroup`], `health` | task groups as processes, and how they are |
+//! | `fetch`, `unpack` | artefacts, and what is in archives |
 //! | `sources`, `detect` | devices and resources |
 //!
 //! Decoding, file system and processes are the business of other tasks and threads, each behind a bounded channel. An agent can be killed
@@ -20,6 +21,7 @@ pub mod supervisor;
 mod bulk;
 mod detect;
 mod error;
+mod fetch;
 mod gc;
 mod health;
 mod journal;
@@ -30,10 +32,12 @@ mod options;
 mod seccomp;
 mod shell;
 mod sources;
+mod unpack;
 mod volumes;
 mod work_dir;
 
 pub use error::AgentError;
+pub use fetch::{Digests, FetchPolicy, KeyError, TrustedKey};
 pub use launcher::check_launcher;
 pub use options::{LauncherKind, OnStop, Options};
 pub use seccomp::ProfileError;

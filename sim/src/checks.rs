@@ -110,9 +110,9 @@ impl Checks {
     pub(crate) fn killed(&mut self, key: &TaskKey) {
         let asked = self.tasks.get(key).is_some_and(|facts| facts.kill_asked);
         let excused = self.is_given_up(key);
-        // A gang is aborted when a member has ended before anybody heard that it ran.
-        let is_gone =
-            |other: &TaskKey| other != key && !self.tasks.get(other).is_some_and(|facts| facts.ran && facts.alive);
+        // A gang is aborted when a member has ended, or is lost with its agent, before anybody heard that it ran.
+        let lives = |other: &TaskKey| self.tasks.get(other).is_some_and(|facts| facts.ran && facts.alive);
+        let is_gone = |other: &TaskKey| other != key && (!lives(other) || self.is_given_up(other));
         let gang_broken = self.gangs.values().any(|gang| gang.contains(key) && gang.iter().any(is_gone));
         self.require(asked || excused || gang_broken, || format!("I7: {key} is killed, and nobody asked for it"));
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rialto_core::master::view::AgentStatus;
+use rialto_core::master::{Command, Target};
 use rialto_core::model::{DeviceState, Slice, SliceState};
 
 use crate::master_node::difference;
@@ -55,6 +56,7 @@ impl World {
             return self.check_rest();
         };
         if self.now.since(healed) > CONVERGENCE {
+            self.ask_why();
             return self.checks.fail(format!("not at rest {CONVERGENCE:?} after the last fault: {unrest}"));
         }
         // What would run for ever is told to end only after gangs had the time to start or to be ended.
@@ -69,6 +71,14 @@ impl World {
             }
         }
         self.look_later();
+    }
+
+    /// What the master has to say of those who wait, for the trace.
+    fn ask_why(&mut self) {
+        let ids = self.frameworks.iter().filter_map(|node| node.life.as_ref()?.driver.framework());
+        for id in ids.collect::<Vec<_>>() {
+            self.operate(Command::Why(Target::Framework(id)));
+        }
     }
 
     /// What is not at rest yet.

@@ -348,5 +348,6 @@ fn info(at: usize, plan: &FrameworkPlan) -> FrameworkInfo {
         labels: BTreeMap::new(),
         // Every other one hears of kills before its tasks have ended.
         capabilities: (at % 2 == 1).then_some(Capability::TaskKilling).into_iter().collect(),
+        rules: Arc::default(),
     }
 }

@@ -245,6 +245,13 @@ impl World {
 
     fn master_replies(&mut self, life: Life, reply: Result<Reply, Reject>) {
         match reply {
+            Ok(Reply::Why(explanation)) => {
+                for wait in &explanation.waits {
+                    let causes = wait.causes().map(|(clause, cause)| cause.sentence(clause, wait.agents));
+                    let text = causes.collect::<Vec<_>>().join("; ");
+                    self.say(format_args!("M{life}: {} of {} waits: {text}", wait.shape, wait.framework));
+                }
+            }
             Ok(_) => self.say(format_args!("M{life} -> operator: done")),
             Err(reject) => self.say(format_args!("M{life} -> operator: {reject}")),
         }

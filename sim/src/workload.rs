@@ -1,6 +1,7 @@
 //! The frameworks of a simulation: one policy that runs jobs in several manners, and remembers what it was told.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,9 +88,11 @@ impl Player {
     /// What is not done, for people.
     pub(crate) fn describe(&self) -> String {
         let open = self.jobs.iter().filter(|(_, job)| job.state != JobState::Done);
-        open.map(|(number, job)| format!("job {number} attempt {}: {:?}", job.attempt, job.state))
-            .collect::<Vec<_>>()
-            .join("; ")
+        open.map(|(number, job)| {
+            format!("job {number} ({}) attempt {}: {:?}", self.plan.jobs[*number], job.attempt, job.state)
+        })
+        .collect::<Vec<_>>()
+        .join("; ")
     }
 
     /// The jobs that run.
@@ -264,6 +267,15 @@ impl Scheduler for Player {
 enum Changed {
     Yes,
     No,
+}
+
+impl fmt::Display for JobPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.gang { "gang" } else { "group" };
+        write!(f, "{kind} of {}, each {}", self.members, self.resources)?;
+        self.claims.iter().try_for_each(|claim| write!(f, " claims {claim}"))?;
+        write!(f, ", priority {}", self.priority)
+    }
 }
 
 impl JobPlan {

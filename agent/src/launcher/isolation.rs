@@ -114,6 +114,11 @@ impl Isolation {
         if words.is_empty() { "none".to_owned() } else { words.join(",") }
     }
 
+    /// Whether groups have a view of the file system of their own.
+    pub(super) const fn has_namespaces(&self) -> bool {
+        self.namespaces.is_some()
+    }
+
     /// For the supervisor of a group; `None` where nothing is on.
     ///
     /// # Errors

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rialto_core::model::{Device, ResourceName, Task, TaskKey};
-use rialto_proto::spec::{self, Check, CommandSpec, TaskSpec};
+use rialto_proto::spec::{self, Artefact, Check, CommandSpec, TaskSpec};
 
 use super::{Launcher, Order};
 use crate::health;
+use crate::supervisor::edits::Edits;
 use crate::supervisor::protocol::{self, CommandLine, Durability, LogLimits};
 use crate::volumes::Volumes;
 
@@ -21,6 +22,8 @@ const MAX_PORT_VARIABLES: usize = 256;
 pub(super) struct Plan {
     pub(super) spec: protocol::Spec,
     pub(super) checks: Vec<Option<health::Plan>>,
+    /// What is to be fetched for each member.
+    pub(super) artefacts: Vec<Vec<Artefact>>,
 }
 
 /// A member whose description can't be run.
@@ -38,12 +41,14 @@ pub(super) fn plan(launcher: &Launcher, order: &Order, keys: &[TaskKey]) -> Resu
         tasks: Vec::new(),
     };
     let mut checks = Vec::new();
+    let mut artefacts = Vec::new();
     for (member, (task, key)) in order.launch.group.tasks.iter().zip(keys).enumerate() {
         let refuse = |message| PlanError { member, message };
-        let body = TaskSpec::from_body(&task.body).map_err(|error| refuse(error.to_string()))?;
+        let mut body = TaskSpec::from_body(&task.body).map_err(|error| refuse(error.to_string()))?;
         if member == 0 {
             spec.container = launcher.isolation.container(&body.container).map_err(refuse)?;
         }
+        artefacts.push(std::mem::take(&mut body.artefacts));
         let (planned, check) = member_plan(launcher, order, task, body, key, member).map_err(refuse)?;
         spec.tasks.push(planned);
         checks.push(check);
@@ -52,7 +57,7 @@ pub(super) fn plan(launcher: &Launcher, order: &Order, keys: &[TaskKey]) -> Resu
         let volumes = launcher.layout.volumes();
         namespaces.shown.extend(Volumes::links(&order.launch.group.tasks).iter().map(|link| volumes.target(link)));
     }
-    Ok(Plan { spec, checks })
+    Ok(Plan { spec, checks, artefacts })
 }
 
 fn member_plan(
@@ -94,6 +99,7 @@ fn member_plan(
         user: user(&body.user, &order.launch.user)?,
         cgroup: launcher.isolation.cgroup(task, key, &body.limits),
         check: checked,
+        edits: Edits::default(),
         rlimits: body.container.rlimits.iter().map(rlimit).collect(),
         devices: devices
             .iter()

@@ -6,7 +6,10 @@ use rialto_proto::spec;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
+use crate::FetchPolicy;
+use crate::fetch::Fetcher;
 use crate::launcher::Isolation;
+use crate::sources::Known;
 use crate::work_dir::WorkDir;
 
 fn planned(body: Body) -> Result<Plan, PlanError> {
@@ -16,6 +19,8 @@ fn planned(body: Body) -> Result<Plan, PlanError> {
         exe: "/bin/true".into(),
         path: "/usr/bin:/bin".to_owned(),
         isolation: Isolation::default(),
+        fetcher: Fetcher::new(FetchPolicy::default(), folder.path()).expect("it can be made"),
+        known: Known::default(),
         starting: Semaphore::new(1),
         events: mpsc::channel(1).0,
     };

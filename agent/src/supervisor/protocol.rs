@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::edits::Edits;
 use crate::cgroup::{Hierarchies, Limits, Stats};
 
 /// Version of every format in this file.
@@ -152,6 +153,9 @@ pub struct TaskSpec {
     /// The device nodes that it may open beside those that everybody may, if the group has a container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<PathBuf>,
+    /// What its devices bring with them, if the group has a container.
+    #[serde(default, skip_serializing_if = "Edits::is_empty")]
+    pub edits: Edits,
     /// Limits of each of its processes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rlimits: Vec<Rlimit>,

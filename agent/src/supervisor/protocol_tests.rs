@@ -12,6 +12,7 @@ fn spec(change: impl FnOnce(&mut TaskSpec)) -> Spec {
         user: None,
         cgroup: None,
         devices: Vec::new(),
+        edits: Default::default(),
         rlimits: Vec::new(),
         check: None,
     };

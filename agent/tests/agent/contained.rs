@@ -218,8 +218,8 @@ async fn a_supervisor_that_is_killed_takes_everything_with_it() {
     let Some(mut world) = World::contained(|_| {}).await else { return };
     world.run("t1", "(setsid sleep 1000 &); (setsid setsid sleep 1000 &); sleep 1000").await;
     let supervisor = world.supervisors()[0];
-    let inside = descendants(supervisor);
-    assert!(inside.len() >= 3, "{inside:?}");
+    let all = || Some(descendants(supervisor)).filter(|inside| inside.len() >= 3);
+    let inside = until("its three processes", all).await;
     kill(supervisor);
     assert_eq!(world.expect("t1", TaskState::Failed).await.reason, Some(Reason::SupervisorLost));
     assert!(!inside.into_iter().any(lives), "no process is left when the end is told");

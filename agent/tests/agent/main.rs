@@ -3,9 +3,12 @@
 mod bad_input;
 mod contained;
 mod devices;
+mod fake_plugin;
+mod fetch;
 mod harness;
 mod health;
 mod logs;
+mod plugins;
 mod reconnect;
 mod restart;
 mod tasks;

@@ -69,6 +69,7 @@ pub(crate) fn shell(home: &TempDir, name: &str, script: &str) -> TaskSpec {
         user: None,
         cgroup: None,
         devices: Vec::new(),
+        edits: Default::default(),
         rlimits: Vec::new(),
         check: None,
     }

@@ -155,6 +155,7 @@ impl Agent {
             return;
         }
         let known = self.journal.tasks.get(task).map(|entry| entry.last.clone());
+        let is_unknown = known.is_none() && !self.journal.finished.contains_key(task);
         let status = match known {
             Some(last) => last.unwrap_or_else(|| Status::new(task.task.clone(), TaskState::Staging, Source::Agent)),
             None => match self.journal.finished.get(task) {
@@ -163,6 +164,10 @@ impl Agent {
             },
         };
         self.answer(now, task.framework, status, out);
+        if is_unknown && !self.devices.is_empty() {
+            // The master may have given it devices that it never got here, and takes them for soiled when it hears of its end.
+            self.tell(FromAgent::Devices(self.device_reports()), out);
+        }
     }
 
     /// The group that `leader` leads, if it is not forgotten.

@@ -7,7 +7,8 @@ use super::clients::Wanted;
 use super::state::Agent;
 use crate::allocator::claims;
 use crate::model::{
-    Attribute, Attributes, Claim, Device, DeviceId, Guarantee, Milli, Quantities, ResourceName, Resources, Shape, Share,
+    Attribute, Attributes, Claim, Device, DeviceId, Guarantee, Milli, Quantities, ResourceName, Resources, Shape,
+    Share, domain_attribute,
 };
 
 /// The smallest amounts that are worth an offer, as in Mesos: so many cpus, or so much memory. A device always is.
@@ -20,10 +21,10 @@ pub(super) struct Available {
     pub(super) resources: Arc<Resources>,
     /// Volumes are not among them: they are for those who name them.
     pub(super) quantities: Quantities,
-    ports: u64,
-    has_devices: bool,
+    pub(super) ports: u64,
+    pub(super) has_devices: bool,
     /// What may be taken back at any time.
-    revocable: Quantities,
+    pub(super) revocable: Quantities,
 }
 
 impl Available {
@@ -112,7 +113,7 @@ impl Attributes for AgentAttributes<'_> {
     fn attribute(&self, name: &str) -> Option<Attribute> {
         match name {
             "name" => Some(Attribute::Text(self.0.record.name.clone())),
-            _ => self.0.attributes.get(name).cloned(),
+            _ => domain_attribute(self.0.record.domain.as_ref(), name).or_else(|| self.0.attributes.get(name).cloned()),
         }
     }
 }

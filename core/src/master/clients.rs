@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Master;
 use super::capacity::{Place, START};
 use super::filters::Refuser;
+use super::rules::ClientRules;
 use crate::allocator::sorter::ClientIndex;
 use crate::model::{Demand, FrameworkId, OfferMode, Quantities, ResourceName, Role, Shape, Time};
 
@@ -28,6 +29,15 @@ pub(super) struct Client {
     pub(super) is_bounded: bool,
     /// Where the next look for agents that fit begins.
     pub(super) cursor: Place,
+    /// What it asks of its offers.
+    pub(super) rules: ClientRules,
+}
+
+impl Client {
+    /// Whether it has said that it waits for something, and is offered without a lock.
+    pub(super) fn has_declared(&self) -> bool {
+        self.mode == OfferMode::Optimistic && self.wanted.as_ref().is_some_and(|wanted| !wanted.is_empty())
+    }
 }
 
 /// A shape with what is compared first.
@@ -50,7 +60,7 @@ impl Wanted {
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     list: Vec<Option<Client>>,
-    /// How many have declared what they wait for.
+    /// How many wait for what they have declared.
     declared: usize,
     last_epoch: u32,
 }
@@ -73,11 +83,12 @@ impl Clients {
         if self.list.len() <= id.index() {
             self.list.resize_with(id.index() + 1, || None);
         }
+        let is = client.as_ref().is_some_and(Client::has_declared);
         let old = std::mem::replace(&mut self.list[id.index()], client);
-        self.count_declared(old.is_some_and(|client| client.wanted.is_some()), false);
+        self.count_declared(old.is_some_and(|client| client.has_declared()), is);
     }
 
-    /// How many have declared what they wait for.
+    /// How many wait for what they have declared; see [`Client::has_declared`].
     pub(super) fn declared(&self) -> usize {
         self.declared
     }
@@ -125,16 +136,19 @@ impl Master {
                 bound: u32::MAX,
                 is_bounded: false,
                 cursor: START,
+                rules: ClientRules::default(),
             };
             self.clients.put(client, Some(row));
             self.clients.begin_epoch(client);
         }
+        self.enter_rules(id);
     }
 
     pub(super) fn drop_clients(&mut self, id: FrameworkId) {
         let Some(framework) = self.frameworks.get_mut(&id) else { return };
         for client in std::mem::take(&mut framework.clients).into_values() {
             self.dirty_clients.remove(&client);
+            self.leave_rules(client);
             self.clients.put(client, None);
         }
     }
@@ -152,8 +166,9 @@ impl Master {
         };
         let count = |wanted: &Arc<[Wanted]>| wanted.iter().fold(0, |sum: u32, one| sum.saturating_add(one.shape.count));
         client.bound = wanted.as_ref().map_or(u32::MAX, |wanted| per_demand.saturating_add(count(wanted)));
-        let is = wanted.is_some();
-        let was = std::mem::replace(&mut client.wanted, wanted).is_some();
+        let was = client.has_declared();
+        client.wanted = wanted;
+        let is = client.has_declared();
         self.clients.count_declared(was, is);
         change
     }

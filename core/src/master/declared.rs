@@ -1,19 +1,17 @@
 //! Those who say what they wait for are not kept waiting by those who take whatever comes.
 
 use super::Master;
+use super::clients::Client;
 use crate::allocator::sorter::ClientIndex;
-use crate::model::OfferMode;
 
 impl Master {
     /// Everybody who takes offers, who comes first first: in the order of shares, but every second place, the first among them, goes to
-    /// the next who has declared a demand. So it is offered what is free at once, however many others decline everything, and these are
-    /// not passed over either. It holds for optimistic offers, which lock nothing.
+    /// one who has declared a demand, if any of them takes it. So they are offered what is free at once, however many others decline
+    /// everything or lock all they are offered, and these are not passed over either. It holds for optimistic offers, which lock nothing.
     /// `taken` places have been given away already.
     pub(super) fn declared_first(&self, taken: usize) -> impl Iterator<Item = ClientIndex> + use<'_> {
         let ranking = || self.sorter.ranking_now().map(|(id, _, _)| id);
-        let waits = |id: &ClientIndex| {
-            self.clients.get(*id).is_some_and(|client| client.wanted.is_some() && client.mode == OfferMode::Optimistic)
-        };
+        let waits = |id: &ClientIndex| self.clients.get(*id).is_some_and(Client::has_declared);
         let (mut declared, mut silent) = (ranking().filter(waits), ranking().filter(move |id| !waits(id)));
         // Once all who have declared something are found, nobody else is asked whether he has.
         let mut left = self.clients.declared();
@@ -21,9 +19,8 @@ impl Master {
             left = left.checked_sub(1)?;
             declared.next()
         };
-        let mut is_declared_next = taken % 2 == 1;
+        let is_declared_next = taken.is_multiple_of(2);
         std::iter::from_fn(move || {
-            is_declared_next = !is_declared_next;
             if is_declared_next {
                 next_declared().or_else(|| silent.next())
             } else {

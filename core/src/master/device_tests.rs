@@ -189,3 +189,14 @@ fn a_demand_for_counted_gpus_is_met_by_instances() {
     market.decline("old", "a", 1).wait(Duration::from_secs(2));
     assert!(!market.has_offer("old", "a"));
 }
+
+#[test]
+fn a_slice_that_is_clean_is_not_free_while_tasks_hold_more_than_the_machine_has() {
+    let mut market = with_shared_gpu();
+    market.launch_with("ci", "a", "t1", "cpus:1", &["gpu share 0.3"]).launch("ci", "a", "t2", "cpus:6");
+    market.resize("a", "cpus:4;mem:1024").update("a", "ci", "t1", TaskState::Finished);
+    market.slice_cleaned("a", "g", "ci", "t1");
+    assert!(!market.has_offer("ci", "a"), "t2 alone holds more than there is");
+    market.update("a", "ci", "t2", TaskState::Finished);
+    assert_eq!(market.offer_of("ci", "a").resources.to_string(), "cpus:4 mem:1024 device:g");
+}

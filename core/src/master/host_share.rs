@@ -88,19 +88,23 @@ impl Agent {
     }
 
     /// What of `available` the client is offered: all but what is kept for devices that are not offered with it; if it has said what it
-    /// waits for, and that is no devices, all but what is kept. What is kept may be offered besides, to be taken back when it is needed.
+    /// waits for, and that is no devices, all but those and what is kept for them: a device without its share would be of no use. What is
+    /// kept may be offered besides, to be taken back when it is needed.
     fn offerable(&self, client: &Client, takes: Takes, available: &Available) -> Arc<Available> {
         let waits_for_none = |wanted: &Arc<[Wanted]>| wanted.iter().all(|wanted| wanted.shape.claims.is_empty());
-        let own = match &client.wanted {
-            Some(wanted) if waits_for_none(wanted) => Quantities::new(),
-            _ => self.host_share(available.resources.device_shares()),
+        let offered = match &client.wanted {
+            Some(wanted) if waits_for_none(wanted) => self.without(&available.resources, &self.kept).without_devices(),
+            _ => {
+                let own = self.host_share(available.resources.device_shares());
+                self.without(&available.resources, &less(&self.kept, &own))
+            }
         };
-        let mut left = self.without(&available.resources, &less(&self.kept, &own));
+        let mut offered = offered;
         if takes == Takes::Revocable {
-            let kept = at_most(&less(&plain(&available.resources), &plain(&left)), &self.kept);
-            left.add(&as_revocable(kept));
+            let kept = at_most(&less(&plain(&available.resources), &plain(&offered)), &self.kept);
+            offered.add(&as_revocable(kept));
         }
-        Arc::new(Available::new(Arc::new(left)))
+        Arc::new(Available::new(Arc::new(offered)))
     }
 
     /// Whether `available` of this agent, or of an agent like it, holds what is asked for beside what is kept for devices other than these.

@@ -26,6 +26,7 @@ mod questions;
 mod quota;
 mod recovering;
 pub mod registry;
+mod rules;
 mod show;
 mod state;
 mod stats;
@@ -54,8 +55,8 @@ use crate::allocator::quota::{Force, Quota, Quotas};
 use crate::allocator::sorter::{ClientIndex, DEFAULT_WEIGHT, Sorter};
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Call, ClientId, ClusterId, DeviceId, Event, FrameworkId, FromAgent, Milli, Offer, OfferId, Operation,
-    PeerId, Principal, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
+    AgentId, Call, ClientId, ClusterId, DeviceId, Domain, Event, FrameworkId, FromAgent, Least, Milli, Offer, OfferId,
+    Operation, PeerId, Principal, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -79,6 +80,10 @@ pub struct Config {
     pub offer_timeout: Duration,
     /// The longest that a framework may ask for.
     pub offer_timeout_max: Duration,
+    /// Where the master stands: agents of other regions are for frameworks that ask for them. None means that all are near.
+    pub domain: Option<Domain>,
+    /// The smallest offers that are made to frameworks that neither ask for others nor have declared what they wait for.
+    pub least: Least,
     /// In how many optimistic offers one resource may be at once.
     pub offer_fanout: usize,
     /// How many agents are offered at once to a framework that has declared what it waits for, beside one for each task that waits.
@@ -116,6 +121,8 @@ impl Default for Config {
             failover_timeout_max: Duration::from_secs(14 * 24 * 3600),
             offer_timeout: Duration::from_secs(30),
             offer_timeout_max: Duration::from_secs(600),
+            domain: None,
+            least: Least::usual(),
             offer_fanout: 4,
             offers_per_demand: 200,
             allocation_delay: Duration::ZERO,
@@ -288,6 +295,8 @@ pub struct Master {
     class_order: class_order::ClassOrder,
     quotas: Quotas,
     recovering: recovering::Recovering,
+    /// Limited roles of tasks that were found in this step: what is locked for them may be too much now.
+    found: BTreeSet<Role>,
     /// When those who were held back by limits are looked at again.
     relax_due: Option<TimerKey>,
     /// Who waits for something, by role.
@@ -298,6 +307,7 @@ pub struct Master {
     clients: Clients,
     capacity: Capacity,
     reasons: Reasons,
+    rules: rules::Rules,
     /// The last look at an agent that saw each client.
     seen: Vec<u64>,
     looks: u64,
@@ -347,12 +357,14 @@ impl Master {
             quotas: Quotas::new(),
             recovering: recovering::Recovering::default(),
             relax_due: None,
+            found: BTreeSet::new(),
             demanding: BTreeMap::new(),
             held_back: BTreeSet::new(),
             preemption: Preemption::default(),
             clients: Clients::default(),
             capacity: Capacity::default(),
             reasons: Reasons::default(),
+            rules: rules::Rules::new(&config.least),
             seen: Vec::new(),
             looks: 0,
             unsent: Vec::new(),
@@ -403,6 +415,7 @@ impl Master {
             Input::PeerClosed(peer) => self.on_peer_closed(peer, out),
         }
         self.settle_gangs(out);
+        self.withdraw_beside_found(out);
         self.end_reservations(out);
         self.maybe_round(out);
         self.stats.steps += 1;

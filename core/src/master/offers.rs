@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use super::available::Available;
 use super::capacity::{Indexed, Magnitude, Place};
 use super::clients::{Client, Wanted};
+use super::rules::Rules;
 use super::state::{Agent, OfferEntry};
 use super::timers::Timer;
 use super::{Master, Outbox, filters};
@@ -70,7 +71,7 @@ struct Look {
 
 impl Look {
     /// What of the agent there is for `role`; `None` if there is nothing for anybody.
-    fn available_to(&mut self, agent: &Agent, role: &Role) -> Option<Arc<Available>> {
+    fn available_to(&mut self, agent: &Agent, role: &Role, rules: &Rules) -> Option<Arc<Available>> {
         let is_same_for_all = agent.is_unreserved();
         let known = self.available.iter().find(|(known, _)| is_same_for_all || known == role);
         let available = match known {
@@ -82,7 +83,7 @@ impl Look {
             }
         };
         // Nothing is left for anybody, so nothing more can be locked away from who waits for what is: the look ends here.
-        let is_over = is_same_for_all && !available.is_worth_offering();
+        let is_over = is_same_for_all && !rules.is_worth_a_look(&available);
         (!is_over).then_some(available)
     }
 }
@@ -127,11 +128,11 @@ impl Master {
     }
 
     /// Brings the index of free capacity up to date with the agent.
-    fn reindex(&mut self, id: AgentId) {
+    pub(super) fn reindex(&mut self, id: AgentId) {
         let Some(agent) = self.agents.get_mut(&id) else { return };
         let mut new = Indexed::default();
         let free = Available::new(agent.free.clone());
-        if agent.is_usable() && free.is_worth_offering() {
+        if agent.is_usable() && self.rules.is_worth_a_look(&free) {
             new.cpus = Some(Magnitude::of(free.quantities.get(&ResourceName::Cpus)));
             let devices = free.resources.device_shares().filter_map(|(id, _)| agent.devices.get(id));
             new.kinds = devices.map(|entry| entry.device.kind.clone()).collect();
@@ -179,7 +180,8 @@ impl Master {
                 let permitted = self.permitted(agent_id, client.framework, &client.role, &available.resources);
                 let available = permitted.map_or(available, |permitted| Available::new(Arc::new(permitted)));
                 let available = self.offerable(agent, client, Arc::new(available));
-                if !agent.meets(wanted, &available) || self.has_refused(id, agent, &available) {
+                let may = agent.admits(client) && self.rules.is_enough(agent, client, &available);
+                if !may || !agent.meets(wanted, &available) || self.has_refused(id, agent, &available) {
                     continue;
                 }
                 found.insert(agent_id);
@@ -226,10 +228,10 @@ impl Master {
         let mut found = None;
         for client_id in self.candidates(agent, asked, look) {
             let Some(client) = self.clients.get(client_id) else { continue };
-            if std::mem::replace(&mut seen[client_id.index()], self.looks) == self.looks {
+            if std::mem::replace(&mut seen[client_id.index()], self.looks) == self.looks || !agent.admits(client) {
                 continue;
             }
-            let Some(mut available) = look.available_to(agent, &client.role) else { break };
+            let Some(mut available) = look.available_to(agent, &client.role, &self.rules) else { break };
             if let Some(permitted) = self.permitted(id, client.framework, &client.role, &available.resources) {
                 look.pressed.push(client_id);
                 available = Arc::new(Available::new(Arc::new(permitted)));
@@ -237,7 +239,10 @@ impl Master {
             let available = self.offerable(agent, client, available);
             look.is_gathering = look.is_gathering || self.waits_for_locked(agent, client_id, client, &available);
             let may = asked.includes(client_id) && !(look.is_gathering && client.mode == OfferMode::Exclusive);
-            if !may || !available.is_worth_offering() || !self.wants(agent, client_id, client, &available) {
+            if !may
+                || !self.rules.is_enough(agent, client, &available)
+                || !self.wants(agent, client_id, client, &available)
+            {
                 continue;
             }
             match self.grows_later(agent, client_id, client, &available) {
@@ -426,6 +431,7 @@ impl Master {
             devices: state.devices_in(&resources),
             resources,
             attributes: state.attributes.clone(),
+            domain: state.record.domain.clone(),
             mode,
             expires_in,
             guarantee,
@@ -628,13 +634,13 @@ impl Master {
             available = Arc::new(permitted);
         }
         let mut available = Arc::new(Available::new(available));
-        if let Some(client) = self.clients.get(entry.client).filter(|_| entry.offer.resources.is_revocable()) {
+        let Some(client) = self.clients.get(entry.client) else { return false };
+        if entry.offer.resources.is_revocable() {
             available = self.offerable(agent, client, available);
         }
-        match self.clients.get(entry.client).and_then(|client| client.wanted.as_ref()) {
-            Some(wanted) => wanted.iter().any(|wanted| agent.meets(wanted, &available)),
-            None => available.is_worth_offering(),
-        }
+        agent.admits(client)
+            && self.rules.is_enough(agent, client, &available)
+            && client.wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|wanted| agent.meets(wanted, &available)))
     }
 
     pub(super) fn on_offer_expired(&mut self, id: OfferId, out: &mut Outbox) {

@@ -74,6 +74,15 @@ impl Master {
         }
     }
 
+    /// Tasks were found that count under limits: exclusive offers that were made before anybody knew of them make way.
+    pub(super) fn withdraw_beside_found(&mut self, out: &mut Outbox) {
+        for role in std::mem::take(&mut self.found) {
+            for limited in prefixes(&role).filter_map(|prefix| Role::new(prefix).ok()) {
+                self.withdraw_over_limit(&limited, out);
+            }
+        }
+    }
+
     /// What of `available` the framework may have in `role` now; none, if all of it.
     pub(super) fn permitted(
         &self,

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::capacity::Indexed;
 use super::filters::Filters;
 use super::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord};
+use super::rules::Marks;
 use super::timers::TimerKey;
 use super::view::AgentStatus;
 use crate::allocator::sorter::{ClientIndex, class_quantity, kind_quantity};
@@ -23,6 +24,10 @@ use crate::planted::{Fault, planted};
 pub(super) struct Agent {
     pub(super) record: AgentRecord,
     pub(super) attributes: Arc<BTreeMap<Arc<str>, Attribute>>,
+    /// Which offer constraints admit it.
+    pub(super) admitted: Marks,
+    /// Whether it is in another region than the master.
+    pub(super) is_remote: bool,
     pub(super) peer: Option<PeerId>,
     pub(super) status: AgentStatus,
     /// Whether it has registered with this master: then what runs on it is known.
@@ -101,6 +106,8 @@ impl Agent {
             attributes: Arc::new(record.attributes.clone()),
             free: record.resources.clone(),
             record,
+            admitted: Marks::default(),
+            is_remote: false,
             peer: None,
             status,
             heard: false,

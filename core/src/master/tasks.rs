@@ -85,7 +85,11 @@ impl Master {
     /// The same for a task that ran before its limits could be asked.
     pub(super) fn charge_found(&mut self, key: &TaskKey) {
         self.charge(key);
-        self.quotas.tolerate(&self.tasks[key].task.role);
+        let role = &self.tasks[key].task.role;
+        self.quotas.tolerate(role);
+        if self.quotas.is_limited(role) {
+            self.found.insert(role.clone());
+        }
     }
 
     /// The task's resources are free again; its devices only once its agent has cleaned them.

@@ -5,8 +5,11 @@
 
 mod attribute;
 mod claim;
+mod constraints;
 mod device;
+mod domain;
 mod ids;
+mod least;
 mod messages;
 mod milli;
 mod offer;
@@ -14,6 +17,7 @@ mod ranges;
 mod reject;
 mod resources;
 mod role;
+mod rules;
 mod selector;
 mod task;
 mod time;
@@ -21,17 +25,20 @@ mod volume;
 
 pub use attribute::Attribute;
 pub use claim::{Alternative, Claim, ClaimError, Count, DeviceConstraint, Strength};
+pub use constraints::{AttributeConstraint, ConstraintError, OfferConstraints, Pattern, Predicate, Subject, Traits};
 pub use device::{Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Proof, Slice, SliceState, Topology};
+pub use domain::{Domain, DomainError};
 pub use ids::{
     AgentId, CallId, ClientId, ClusterId, ExecutorId, FrameworkId, GangId, IdError, OfferId, OperationId, PeerId,
     Principal, RequestId, TaskId, TaskKey, Term, UpdateId, VolumeId,
 };
+pub use least::{Least, LeastError};
 pub use messages::{
     Accept, AcceptGang, AgentReport, Announce, Asked, Call, Capability, Event, FrameworkInfo, FromAgent, GangPart,
     Launch, Operation, Outcome, Refusal, Rejection, Subscribe, TaskReport, ToAgent,
 };
 pub use milli::{Milli, MilliError};
-pub use offer::{Demand, Offer, OfferMode, Shape};
+pub use offer::{Demand, Offer, OfferMode, Shape, domain_attribute};
 pub use ranges::{Range, Ranges, RangesError};
 pub use reject::Reject;
 pub use resources::{
@@ -39,6 +46,7 @@ pub use resources::{
     ResourcesError, Share,
 };
 pub use role::{Role, RoleError};
+pub use rules::{OfferRules, Regions};
 pub use selector::{Attributes, Relaxed, Selector, SelectorError};
 pub use task::{Body, ExecutorRef, Exit, Reason, Source, Status, Task, TaskGroup, TaskHealth, TaskState};
 pub use time::{Time, WallTime};

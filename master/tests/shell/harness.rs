@@ -172,8 +172,9 @@ pub(crate) fn subscription(known: Option<FrameworkId>) -> Subscribe {
         url: None,
         labels: BTreeMap::new(),
         capabilities: Default::default(),
+        rules: Arc::default(),
     };
-    Subscribe { framework: known, client: ClientId(11), info, suppressed: BTreeSet::new() }
+    Subscribe { framework: known, client: ClientId(11), info, suppressed: BTreeSet::new(), connection: 0 }
 }
 
 /// An agent's end of its connections.
@@ -319,6 +320,8 @@ pub(crate) fn report(known: Option<(AgentId, ClusterId)>) -> AgentReport {
         tasks: Vec::new(),
         held: Vec::new(),
         operated: None,
+        domain: None,
+        connection: 0,
     }
 }
 

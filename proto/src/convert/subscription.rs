@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rialto_core::model::{
-    Capability, Demand, FrameworkInfo, Guarantee, Offer, OfferMode, Resources, Role, Shape, Subscribe,
+    Capability, Demand, FrameworkInfo, Guarantee, Offer, OfferMode, OfferRules, Resources, Role, Shape, Subscribe,
 };
 
 use super::error::At;
@@ -23,6 +23,7 @@ impl Wire for Subscribe {
             client: self.client.to_wire(),
             info: Some(self.info.to_wire()),
             suppressed: to_list(&self.suppressed),
+            connection: self.connection,
         }
     }
 
@@ -32,6 +33,7 @@ impl Wire for Subscribe {
             client: inside(subscribe.client, "client")?,
             info: required(subscribe.info, "info")?,
             suppressed: list(subscribe.suppressed, "suppressed", limits::MAX_ROLES)?,
+            connection: subscribe.connection,
         })
     }
 }
@@ -52,6 +54,7 @@ impl Wire for FrameworkInfo {
             url: self.url.as_ref().map(|url| url.as_ref().to_owned()),
             labels: to_labels(&self.labels),
             capabilities: to_list(&self.capabilities),
+            rules: Some(&*self.rules).filter(|rules| **rules != OfferRules::default()).map(Wire::to_wire),
         }
     }
 
@@ -68,6 +71,7 @@ impl Wire for FrameworkInfo {
             url: optional_text(info.url, "url")?,
             labels: labels(info.labels, "labels")?,
             capabilities: list(info.capabilities, "capabilities", limits::MAX_CAPABILITIES)?,
+            rules: Arc::new(optional::<OfferRules>(info.rules, "rules")?.unwrap_or_default()),
         })
     }
 }
@@ -127,6 +131,7 @@ impl Wire for Offer {
             mode: self.mode.to_wire(),
             expires_in_us: self.expires_in.map(micros),
             borrowed: self.guarantee == Guarantee::Revocable,
+            domain: self.domain.as_ref().map(Wire::to_wire),
         }
     }
 
@@ -141,6 +146,7 @@ impl Wire for Offer {
             attributes: Arc::new(attributes(offer.attributes, "attributes")?),
             mode: inside(offer.mode, "mode")?,
             expires_in: optional_duration(offer.expires_in_us, "expires_in_us")?,
+            domain: optional(offer.domain, "domain")?,
             guarantee: if offer.borrowed { Guarantee::Revocable } else { Guarantee::Firm },
         })
     }

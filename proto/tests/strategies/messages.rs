@@ -52,18 +52,22 @@ pub(crate) fn info() -> impl Strategy<Value = FrameworkInfo> {
     let mode = prop_oneof![Just(OfferMode::Optimistic), Just(OfferMode::Exclusive)];
     let capabilities =
         prop_oneof![Just([].into()), Just([Capability::TaskKilling, Capability::RevocableResources].into())];
-    let link = (option::of(duration()), option::of(prose()));
-    (prose(), prose(), roles(), duration(), mode, link, words(), capabilities).prop_map(
-        |(name, user, roles, failover_timeout, offer_mode, (offer_timeout, url), labels, capabilities)| FrameworkInfo {
-            name,
-            user,
-            roles,
-            failover_timeout,
-            offer_mode,
-            offer_timeout,
-            url,
-            labels,
-            capabilities,
+    let times = (duration(), option::of(duration()));
+    let asks = (offer_rules(), capabilities);
+    (prose(), prose(), roles(), times, mode, option::of(prose()), words(), asks).prop_map(
+        |(name, user, roles, (failover_timeout, offer_timeout), offer_mode, url, labels, (rules, capabilities))| {
+            FrameworkInfo {
+                name,
+                user,
+                roles,
+                failover_timeout,
+                offer_mode,
+                offer_timeout,
+                url,
+                labels,
+                capabilities,
+                rules: Arc::new(rules),
+            }
         },
     )
 }
@@ -100,11 +104,10 @@ fn demand() -> impl Strategy<Value = Demand> {
 }
 
 pub(crate) fn call() -> impl Strategy<Value = Call> {
-    let subscribe = (option::of(framework_id()), any::<u128>(), info(), btree_set(role(), 0..2)).prop_map(
-        |(framework, client, info, suppressed)| {
-            Call::Subscribe(Subscribe { framework, client: ClientId(client), info, suppressed })
-        },
-    );
+    let subscribe = (option::of(framework_id()), any::<u128>(), info(), btree_set(role(), 0..2), any::<u64>())
+        .prop_map(|(framework, client, info, suppressed, connection)| {
+            Call::Subscribe(Subscribe { framework, client: ClientId(client), info, suppressed, connection })
+        });
     let accept = (any::<u64>(), agent_id(), vec(offer_id(), 0..3), vec(operation(), 0..3), refusal()).prop_map(
         |(id, agent, offers, operations, refusal)| {
             Call::Accept(Accept { id: CallId(id), agent, offers, operations, refusal })
@@ -149,24 +152,23 @@ fn offer() -> impl Strategy<Value = Offer> {
         role(),
         resources(),
         devices,
-        attributes(),
+        (attributes(), option::of(domain())),
         mode,
         option::of(duration()),
         any::<bool>(),
     )
-        .prop_map(|(id, agent, agent_name, role, resources, devices, attributes, mode, expires_in, borrowed)| {
-            Offer {
-                id,
-                agent,
-                agent_name,
-                role,
-                resources: Arc::new(resources),
-                devices: devices.into(),
-                attributes: Arc::new(attributes),
-                mode,
-                expires_in,
-                guarantee: if borrowed { Guarantee::Revocable } else { Guarantee::Firm },
-            }
+        .prop_map(|(id, agent, agent_name, role, resources, devices, like, mode, expires_in, borrowed)| Offer {
+            id,
+            agent,
+            agent_name,
+            role,
+            resources: Arc::new(resources),
+            devices: devices.into(),
+            attributes: Arc::new(like.0),
+            domain: like.1,
+            mode,
+            expires_in,
+            guarantee: if borrowed { Guarantee::Revocable } else { Guarantee::Firm },
         })
 }
 
@@ -218,22 +220,24 @@ fn agent_report() -> impl Strategy<Value = AgentReport> {
         any::<u128>(),
         prose(),
         resources(),
-        attributes(),
+        (attributes(), option::of(domain()), any::<u64>()),
         device_reports(),
         vec(task, 0..2),
         vec(gang_id(), 0..2),
         option::of(operation_id()),
     )
-        .prop_map(|(agent, client, name, resources, attributes, devices, tasks, held, operated)| AgentReport {
+        .prop_map(|(agent, client, name, resources, like, devices, tasks, held, operated)| AgentReport {
             agent,
             client: ClientId(client),
             name,
             resources,
-            attributes,
+            attributes: like.0,
             devices,
             tasks,
             held,
             operated,
+            domain: like.1,
+            connection: like.2,
         })
 }
 

@@ -3,6 +3,7 @@
 mod answers;
 mod cluster;
 mod messages;
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use rialto_core::model::*;
+pub(crate) use rules::{domain, offer_rules};
 
 pub(crate) fn word() -> impl Strategy<Value = Arc<str>> {
     "[a-z][a-z0-9]{0,6}".prop_map(Arc::from)

@@ -209,6 +209,7 @@ fn info(role: &Role) -> FrameworkInfo {
         url: None,
         labels: BTreeMap::new(),
         capabilities: Default::default(),
+        rules: Arc::default(),
     }
 }
 

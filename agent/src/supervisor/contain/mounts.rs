@@ -11,6 +11,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_
 use rustix::thread::UnshareFlags;
 
 use super::{ContainError, dev};
+use crate::supervisor::edits::Mount;
 use crate::supervisor::protocol::{Namespaces, Network, Root, TaskSpec};
 use crate::supervisor::sys::{self, Access, Depth};
 
@@ -37,6 +38,7 @@ pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<(), C
     let follow = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", follow).map_err(ContainError::at("mounts of the machine"))?;
     let shown = shown(namespaces, tasks)?;
+    let added = added(tasks)?;
     let nodes = dev::nodes(tasks)?;
     if namespaces.root == Root::ReadOnly {
         set("/", Access::ReadOnly, Depth::All)?;
@@ -51,6 +53,9 @@ pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<(), C
     }
     for shown in shown {
         shown.show().map_err(ContainError::at(shown.path.display().to_string()))?;
+    }
+    for (mount, handle) in added {
+        show_added(mount, &handle).map_err(ContainError::at(format!("mount {}", mount.to.display())))?;
     }
     dev::mount_dev(&nodes)?;
     mount_proc()?;
@@ -101,6 +106,23 @@ impl Shown {
         mount_bind_recursive(format!("/proc/self/fd/{}", self.handle.as_raw_fd()), &self.path)?;
         sys::set_mount(&self.path, Access::ReadWrite, Depth::One)
     }
+}
+
+/// What devices bring with them: opened before anything is hidden.
+fn added(tasks: &[TaskSpec]) -> Result<Vec<(&Mount, OwnedFd)>, ContainError> {
+    let mut opened = Vec::new();
+    for mount in tasks.iter().flat_map(|task| &task.edits.mounts) {
+        let handle = open(&mount.from, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        opened.push((mount, handle.map_err(ContainError::at(mount.from.display().to_string()))?));
+    }
+    Ok(opened)
+}
+
+/// Shows it where the group is to see it, which must be there: the machine's files are not added to.
+fn show_added(mount: &Mount, handle: &OwnedFd) -> io::Result<()> {
+    mount_bind_recursive(format!("/proc/self/fd/{}", handle.as_raw_fd()), &mount.to)?;
+    let access = if mount.writable { Access::ReadWrite } else { Access::ReadOnly };
+    sys::set_mount(&mount.to, access, Depth::One)
 }
 
 /// Makes the group's own folders for temporary files, of those that the machine has.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::language::{FRAMEWORK, agent, agent_with_gpus, key};
 use crate::agent::{Effect, End};
-use crate::model::{Announce, Exit, Reason, Reject, TaskState, ToAgent};
+use crate::model::{Announce, DeviceState, Exit, Reason, Reject, TaskState, ToAgent};
 
 #[test]
 fn a_running_task_is_killed_within_its_own_grace_period() {
@@ -64,6 +64,14 @@ fn killing_an_unknown_task_answers_that_it_is_not_known() {
     a.kill("t9");
     let status = a.expect_update("t9", TaskState::Gone);
     assert_eq!((status.reason, status.uuid), (Some(Reason::UnknownToAgent), None));
+}
+
+#[test]
+fn with_the_answer_that_a_task_is_not_known_come_the_devices_that_it_never_got() {
+    let mut a = agent_with_gpus();
+    a.kill("t9");
+    a.expect_update("t9", TaskState::Gone);
+    assert!(a.expect_devices().iter().all(|report| report.state == DeviceState::Free));
 }
 
 #[test]

@@ -112,6 +112,17 @@ fn an_exclusive_offer_is_charged_and_cut() {
 }
 
 #[test]
+fn what_is_locked_makes_way_for_tasks_that_are_found_under_the_limit() {
+    let mut market = Market::new();
+    market.quota("eng", "cpus:5", "").agent("a", "cpus:4;mem:1024").agent("b", "cpus:4;mem:1024");
+    market.framework_with("m", &["eng"], OfferMode::Exclusive).launch("m", "a", "t1", "cpus:4;mem:64");
+    market.failover().subscribe("m").register("b").wait(Duration::from_secs(61));
+    assert_eq!(market.offered("m", "b"), "cpus:4 mem:1024", "the master has given agent a up");
+    market.register("a");
+    assert_eq!(market.offered("m", "b"), "cpus:1 mem:1024", "t1 runs, and counts");
+}
+
+#[test]
 fn what_is_given_back_is_offered_elsewhere_too() {
     let mut market = Market::new();
     market.quota("eng", "cpus:2", "").agent("a", "cpus:2;mem:1024").framework("ci", "eng");

@@ -107,3 +107,16 @@ fn who_declares_nothing_is_not_passed_over() {
     market.agent("a", "cpus:4;mem:64");
     market.expect("registered a\noffer a cpus:4 mem:64 -> d1\noffer a cpus:4 mem:64 -> silent");
 }
+
+/// Nobody is asked in vain for the place of those who have declared a demand: neither who declares that he waits for nothing, nor who
+/// waits for what is not here. Else one that locks all there is would come before the demand that fits, each time.
+#[test]
+fn one_that_locks_everything_does_not_come_before_a_demand_that_fits() {
+    let mut market = Market::with(Config { offer_fanout: 1, ..Config::default() });
+    market.framework("idle", "a").demand("idle", Vec::new());
+    market.framework("picky", "b").demand("picky", vec![shape("large", "cpus:64", &[], 1)]);
+    market.framework_with("hoarder", &["c"], Exclusive);
+    market.framework("one", "d").demand("one", vec![shape("small", "cpus:1", &[], 1)]).lines();
+    market.agent("a", "cpus:4;mem:64");
+    market.expect("registered a\noffer a cpus:4 mem:64 -> one");
+}

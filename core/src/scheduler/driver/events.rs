@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::calls::{self, Answered};
-use super::tasks::{Tracked, Verdict, judge};
+use super::tasks::{Verdict, judge};
 use super::{BOOK_MAX, Driver, DriverEffect, Ending, Life, Link, Outputs, saved};
 use crate::gate::Output;
 use crate::model::{
-    Accept, AcceptGang, AgentId, Call, CallId, ClusterId, Event, FrameworkId, Offer, OfferId, OfferMode, Operation,
-    Outcome, Reason, Refusal, Reject, Source, Status, Subscribe, TaskId, TaskState, Term, Time,
+    Accept, AgentId, Call, CallId, ClusterId, Event, FrameworkId, Offer, OfferId, OfferMode, Operation, Outcome,
+    Reason, Refusal, Reject, Source, Status, Subscribe, TaskId, TaskState, Term, Time,
 };
 use crate::planted::{Fault, planted};
 use crate::scheduler::{Happening, Scheduler};
@@ -28,6 +28,7 @@ impl<S: Scheduler> Driver<S> {
             client: self.identity.client,
             info: self.config.info.clone(),
             suppressed: self.market.suppressed().clone(),
+            connection: 0,
         };
         let call = Call::Subscribe(subscribe);
         out.push(Output::Effect(DriverEffect::ToMaster { connection: self.connection, call }));
@@ -95,7 +96,7 @@ impl<S: Scheduler> Driver<S> {
             self.call(Call::Teardown, out);
             return;
         }
-        self.settle_gangs();
+        self.settle_gangs(out);
         for call in self.calls.resend(now).into_iter().chain(self.market.resend()) {
             self.call(call, out);
         }
@@ -148,8 +149,15 @@ impl<S: Scheduler> Driver<S> {
             uuid,
         });
         let task = status.task.clone();
+        let gang = self.gang_in_doubt(&task);
         match judge(&mut self.tasks, status) {
-            Verdict::News(status) => self.news(now, *status, out),
+            Verdict::News(status) => {
+                let never_ran = status.state.is_terminal() && status.state != TaskState::Finished;
+                self.news(now, *status, out);
+                if let Some(gang) = gang.filter(|_| never_ran) {
+                    self.abort_gang(now, gang, out);
+                }
+            }
             Verdict::Old => self.stats.old_updates += 1,
             // An older update that was on its way when the end came.
             Verdict::Orphan if self.ended.contains(&task) => self.stats.old_updates += 1,
@@ -189,16 +197,8 @@ impl<S: Scheduler> Driver<S> {
         }
     }
 
-    /// A gang all of whose tasks have run, or ended, has started: it need not be repeated for the sake of its answer.
-    fn settle_gangs(&mut self) {
-        let is_settled = |id: &TaskId| self.tasks.get(id).is_none_or(Tracked::runs);
-        for gang in self.calls.drop_gangs(is_settled) {
-            self.launch_answered(gang.id, gang.tasks().map(|(_, task)| &task.id));
-        }
-    }
-
     /// The call `id` waits for no answer any more.
-    fn launch_answered<'a>(&mut self, id: CallId, tasks: impl Iterator<Item = &'a TaskId>) {
+    pub(super) fn launch_answered<'a>(&mut self, id: CallId, tasks: impl Iterator<Item = &'a TaskId>) {
         for task in tasks {
             if let Some(task) = self.tasks.get_mut(task)
                 && task.launch == Some(id)
@@ -208,18 +208,8 @@ impl<S: Scheduler> Driver<S> {
         }
     }
 
-    fn gang_answered(&mut self, now: Time, gang: &AcceptGang, outcome: Outcome, out: &mut Outputs<S>) {
-        self.launch_answered(gang.id, gang.tasks().map(|(_, task)| &task.id));
-        for rejection in outcome.rejected {
-            let named = !rejection.tasks.is_empty();
-            let all = || gang.tasks().map(|(_, task)| task.id.clone()).collect();
-            let tasks: Vec<TaskId> = if named { rejection.tasks } else { all() };
-            self.launch_refused(now, tasks, rejection.reject, out);
-        }
-    }
-
     /// Tells the policy of tasks that were not launched. One that was heard of runs, whatever became of a repetition of its launch.
-    fn launch_refused(&mut self, now: Time, tasks: Vec<TaskId>, reject: Reject, out: &mut Outputs<S>) {
+    pub(super) fn launch_refused(&mut self, now: Time, tasks: Vec<TaskId>, reject: Reject, out: &mut Outputs<S>) {
         let live = tasks.into_iter().filter(|id| self.tasks.contains_key(id));
         let (heard_of, tasks): (Vec<TaskId>, Vec<TaskId>) = live.partition(|id| self.tasks[id].is_heard_of());
         // Heard of by an earlier master, maybe as lost from sight; this one is asked for its state.

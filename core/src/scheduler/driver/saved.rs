@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use super::DriverRecord;
 use super::tasks::Tracked;
-use crate::model::{AgentId, ClientId, ClusterId, FrameworkId, TaskId, TaskState, Term, UpdateId};
+use crate::model::{AgentId, CallId, ClientId, ClusterId, FrameworkId, TaskId, TaskState, Term, UpdateId};
 
 /// What the driver's keys begin with.
 const PREFIX: &str = "driver/";
@@ -57,7 +57,8 @@ impl Tracked {
         // Agent and master number their updates apart, so the last one alone would not do.
         let seen: Vec<String> = self.seen.iter().map(|uuid| format!("{:032x}", uuid.0)).collect();
         let seen = if seen.is_empty() { "-".to_owned() } else { seen.join(",") };
-        save(format!("{TASK_PREFIX}{id}"), &format!("{} {} {seen}", self.agent, self.state))
+        let gang = self.gang.map(|gang| format!(" {}", gang.0)).unwrap_or_default();
+        save(format!("{TASK_PREFIX}{id}"), &format!("{} {} {seen}{gang}", self.agent, self.state))
     }
 }
 
@@ -108,7 +109,7 @@ pub(super) fn read(
                 Some(read_identity(&fields).ok_or_else(|| error("life, client id, framework id and cluster id"))?);
         } else if let Some(id) = key.strip_prefix(TASK_PREFIX) {
             let id = TaskId::new(id).map_err(|_| error("a task id in the key"))?;
-            tasks.insert(id, read_task(&fields).ok_or_else(|| error("agent, state and last updates"))?);
+            tasks.insert(id, read_task(&fields).ok_or_else(|| error("agent, state, last updates and gang, if any"))?);
         }
     }
     Ok((identity, tasks))
@@ -130,9 +131,14 @@ fn read_identity(fields: &[&str]) -> Option<Identity> {
 }
 
 fn read_task(fields: &[&str]) -> Option<Tracked> {
-    let [agent, state, seen] = fields else { return None };
+    let [agent, state, seen, gang @ ..] = fields else { return None };
     let state = TaskState::ALL.into_iter().find(|known| known.as_str() == *state)?;
-    let mut task = Tracked::recovered(AgentId::from_str(agent).ok()?, state);
+    let gang = match gang {
+        [] => None,
+        [gang] => Some(CallId(gang.parse().ok()?)),
+        _ => return None,
+    };
+    let mut task = Tracked::recovered(AgentId::from_str(agent).ok()?, state, gang);
     for uuid in unless_dash(seen).into_iter().flat_map(|seen| seen.split(',')) {
         task.seen.push_back(UpdateId(hex(uuid).ok()?));
     }

@@ -18,15 +18,21 @@ pub(super) struct Tracked {
     pub(super) seen: VecDeque<UpdateId>,
     /// The accept that launches it, while that is unanswered.
     pub(super) launch: Option<CallId>,
+    /// The gang that it is a member of, until that is known to have started as a whole.
+    pub(super) gang: Option<CallId>,
 }
 
 impl Tracked {
     pub(super) fn launched(agent: AgentId, call: CallId) -> Self {
-        Self { agent, state: TaskState::Staging, seen: VecDeque::new(), launch: Some(call) }
+        Self { agent, state: TaskState::Staging, seen: VecDeque::new(), launch: Some(call), gang: None }
     }
 
-    pub(super) fn recovered(agent: AgentId, state: TaskState) -> Self {
-        Self { agent, state, seen: VecDeque::new(), launch: None }
+    pub(super) fn launched_in_gang(agent: AgentId, call: CallId) -> Self {
+        Self { gang: Some(call), ..Self::launched(agent, call) }
+    }
+
+    pub(super) fn recovered(agent: AgentId, state: TaskState, gang: Option<CallId>) -> Self {
+        Self { agent, state, seen: VecDeque::new(), launch: None, gang }
     }
 
     /// Whether it was heard to run.

@@ -233,6 +233,34 @@ fn a_gang_that_was_seen_to_run_is_not_repeated() {
     assert_eq!(desk.driver.unanswered(), 0);
 }
 
+/// The names of the tasks that the calls kill.
+fn killed(calls: &[Call]) -> Vec<TaskId> {
+    calls.iter().filter_map(|call| if let Call::Kill { task, .. } = call { Some(task.clone()) } else { None }).collect()
+}
+
+#[test]
+fn the_next_life_ends_a_gang_of_which_a_member_never_ran() {
+    let (mut desk, _) = with_gang();
+    desk.update(&task_id("t1"), TaskState::Running);
+    desk.restart(Puppet::default());
+    desk.connect_in(2);
+    desk.calls.clear();
+    desk.event(Event::Update(Status::new(task_id("t2"), TaskState::Unknown, Source::Master)));
+    assert_eq!(heard(&mut desk).last().map(String::as_str), Some("t2 TASK_GONE"));
+    assert_eq!(killed(&desk.take_calls()), [task_id("t1")]);
+}
+
+#[test]
+fn the_next_life_leaves_a_gang_alone_that_has_started() {
+    let (mut desk, gang) = with_gang();
+    desk.event(Event::Outcome(Outcome { call: gang.id, rejected: Vec::new() }));
+    desk.restart(Puppet::default());
+    desk.connect_in(2);
+    desk.calls.clear();
+    desk.event(Event::Update(Status::new(task_id("t2"), TaskState::Failed, Source::Master)));
+    assert!(killed(&desk.take_calls()).is_empty());
+}
+
 #[test]
 fn a_refused_gang_comes_back_whole() {
     let (mut desk, gang) = with_gang();
@@ -497,7 +525,7 @@ fn questions_come_in_batches_and_are_repeated() {
     let names: Vec<TaskId> = (0..reconcile::BATCH + 20).map(|number| task_id(&format!("t{number:05}"))).collect();
     let mut desk = connected();
     for name in &names {
-        let tracked = Tracked::recovered(agent(1), TaskState::Running);
+        let tracked = Tracked::recovered(agent(1), TaskState::Running, None);
         desk.driver.tasks.insert(name.clone(), tracked);
     }
     desk.disconnect();
