@@ -161,6 +161,9 @@ pub struct Master {
     /// In how many offers one resource may be at once.
     #[arg(long, env = "RIALTO_OFFER_FANOUT", default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub offer_fanout: u16,
+    /// The roles that there may be, with all below them; any without it. May be repeated.
+    #[arg(long = "known-role", env = "RIALTO_KNOWN_ROLES", value_name = "ROLE", value_delimiter = ',')]
+    pub known_roles: Vec<String>,
     /// The smallest offers to frameworks that declare nothing and ask for nothing else: "|" between alternatives, ";" within one.
     #[arg(long, env = "RIALTO_MIN_ALLOCATABLE_RESOURCES", default_value = "cpus:0.01|mem:32", value_name = "LIST")]
     pub min_allocatable_resources: String,
@@ -308,6 +311,9 @@ pub struct Run {
     /// How many to run.
     #[arg(long, env = "RIALTO_RUN_INSTANCES", default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub instances: u32,
+    /// The priority of its tasks: within a role, those of higher priority may end those of lower.
+    #[arg(long, env = "RIALTO_RUN_PRIORITY", default_value_t = 0, value_name = "N", allow_hyphen_values = true)]
+    pub priority: i32,
     /// What the machine must be like, such as "zone == a".
     #[arg(long, env = "RIALTO_RUN_CONSTRAINT", default_value = "", value_name = "SELECTOR")]
     pub constraint: String,

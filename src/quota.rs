@@ -48,7 +48,7 @@ pub async fn quota(command: cli::Quota) -> anyhow::Result<()> {
 
 /// `rialto weight`.
 pub async fn weight(args: Weight) -> anyhow::Result<()> {
-    let role = Role::new(&args.role)?;
+    let role = Role::new(&args.role).context("role")?;
     let weight: Milli = args.weight.parse().with_context(|| format!("weight {:?}", args.weight))?;
     let weight_milli = u32::try_from(weight.0).with_context(|| format!("weight {weight}: expected 0.001 to 1000"))?;
     let client = args.connect.client().await?;
@@ -78,7 +78,7 @@ pub async fn role(command: cli::Role) -> anyhow::Result<()> {
 
 /// What is not named stays as it is.
 async fn set(args: QuotaSet) -> anyhow::Result<()> {
-    let role = Role::new(&args.role)?;
+    let role = Role::new(&args.role).context("role")?;
     if args.limit.is_none() && args.guarantee.is_none() && args.priorities.is_none() {
         bail!("quota set: expected --limit, --guarantee or --priorities");
     }
@@ -100,7 +100,7 @@ async fn set(args: QuotaSet) -> anyhow::Result<()> {
 }
 
 async fn show(args: QuotaShow) -> anyhow::Result<()> {
-    let role = args.role.as_deref().map(Role::new).transpose()?;
+    let role = args.role.as_deref().map(Role::new).transpose().context("role")?;
     let client = args.connect.client().await?;
     if args.json {
         let mut found: api::Roles = client.get_json("/api/roles").await?;
@@ -111,7 +111,7 @@ async fn show(args: QuotaShow) -> anyhow::Result<()> {
 }
 
 async fn remove(args: QuotaRemove) -> anyhow::Result<()> {
-    let role = Role::new(&args.role)?;
+    let role = Role::new(&args.role).context("role")?;
     let client = args.connect.client().await?;
     client.command(&Command::SetQuota { quotas: vec![(role.clone(), None)], force: Force::No }).await?;
     line(format_args!("{role}: no quota"))?;

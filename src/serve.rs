@@ -44,6 +44,8 @@ fn master_options(args: &Master) -> anyhow::Result<rialto_master::Options> {
     };
     options.core.agent_timeout = Duration::from_secs(args.agent_timeout);
     options.core.offer_fanout = args.offer_fanout.into();
+    options.core.roles =
+        args.known_roles.iter().map(|role| role.parse()).collect::<Result<_, _>>().context("--known-role")?;
     let least = args.min_allocatable_resources.parse();
     options.core.least = least.context("--min-allocatable-resources")?;
     options.core.domain = domain(args.region.as_deref(), args.zone.as_deref())?;

@@ -219,8 +219,13 @@ fn register_stats(registry: &mut Registry, stats: &Stats) {
         ("operations_refused", "Of them, those that their agents have refused", stats.operations_refused),
         ("preemptions", "Demands that something was ended for", stats.preemptions),
         ("tasks_preempted", "Tasks that were ended for demands of higher right", stats.tasks_preempted),
+        ("preemption_looks", "Agents looked at for room, or for what may be ended", stats.preemption_looks),
         ("nominations_expired", "Nominations that were not used in time", stats.nominations_expired),
         ("agents_unreachable", "Agents that were declared unreachable", stats.agents_unreachable),
+        ("gangs_held", "Gangs that agents were asked to hold", stats.gangs_held),
+        ("gangs_started", "Gangs that all agents held, and that were started", stats.gangs_started),
+        ("gangs_refused", "Gangs that were refused before anything of them was started", stats.gangs_refused),
+        ("gangs_aborted", "Gangs that were killed because a member did not start", stats.gangs_aborted),
     ];
     for (name, help, value) in counters {
         let counter: Counter = Counter::default();

@@ -4,6 +4,7 @@
 
 mod body;
 mod parts;
+mod roles;
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -36,6 +37,10 @@ pub(crate) struct Snapshot {
     pub(crate) cluster: api::Cluster,
     pub(crate) agents: Vec<api::Agent>,
     pub(crate) frameworks: Vec<api::Framework>,
+    /// In the order of the tree.
+    pub(crate) roles: Vec<api::RoleRow>,
+    /// How many roles there are, those that are not shown among them.
+    pub(crate) roles_total: u64,
     pub(crate) classes: Vec<api::DeviceClass>,
     /// The held ones first, then those that can't be had, then the free ones.
     pub(crate) devices: Vec<api::Device>,
@@ -61,7 +66,10 @@ impl Snapshot {
         let mut devices: Vec<_> = view.devices.iter().collect();
         devices.sort_by_key(|(_, device)| rank(device));
         let devices = devices.into_iter().take(ROWS_MAX);
+        let roles = roles::in_tree(api::Roles::all(view).roles);
         Self {
+            roles_total: roles.len() as u64,
+            roles: roles.into_iter().take(ROWS_MAX).collect(),
             cluster: cluster::sums(view, change),
             agents: view.agents.iter().take(ROWS_MAX).map(|(id, agent)| api::Agent::new(*id, agent)).collect(),
             frameworks: view.frameworks.iter().take(ROWS_MAX).map(|(id, row)| api::Framework::new(*id, row)).collect(),

@@ -103,7 +103,7 @@ where
     for (key, value) in entries {
         match decode_entry(key.as_ref(), value.as_ref())? {
             Entry::Cluster(id) => cluster = Some(id),
-            Entry::Record(record) => records.push(record),
+            Entry::Record(record) => records.push(*record),
         }
     }
     if cluster.is_none() && records.is_empty() {
@@ -116,7 +116,7 @@ where
 
 enum Entry {
     Cluster(ClusterId),
-    Record(Record),
+    Record(Box<Record>),
 }
 
 fn entry(key: String, message: Option<impl Message>) -> (Vec<u8>, Option<Vec<u8>>) {
@@ -192,7 +192,7 @@ fn parse_entry(key: &str, payload: &[u8]) -> Converted<Option<Entry>> {
         }
         _ => return Ok(None),
     };
-    Ok(Some(Entry::Record(record)))
+    Ok(Some(Entry::Record(Box::new(record))))
 }
 
 fn decode<M: Message + Default>(payload: &[u8]) -> Converted<M> {

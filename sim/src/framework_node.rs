@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::gate::{BatchId, Gate, Output};
-use rialto_core::model::{Call, ClientId, Event as FromMaster, FrameworkInfo, Operation, TaskKey, Time};
+use rialto_core::model::{Call, Capability, ClientId, Event as FromMaster, FrameworkInfo, Operation, TaskKey, Time};
 use rialto_core::scheduler::{Driver, DriverConfig, DriverEffect, DriverInput, DriverRecord, Durability};
 
 use crate::master_node::{global, local};
@@ -346,6 +346,8 @@ fn info(at: usize, plan: &FrameworkPlan) -> FrameworkInfo {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
+        // Every other one hears of kills before its tasks have ended.
+        capabilities: (at % 2 == 1).then_some(Capability::TaskKilling).into_iter().collect(),
         rules: Arc::default(),
     }
 }

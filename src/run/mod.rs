@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use rialto_proto::logs::{Follow, LogFile, ReadLog, Start};
 use rialto_sdk::core::allocator::explain::Wait;
 use rialto_sdk::core::master::{Command as OperatorCommand, Reply, Target};
-use rialto_sdk::core::model::{Exit, FrameworkId, Role, Status, TaskId, TaskKey, TaskState};
+use rialto_sdk::core::model::{Capability, Exit, FrameworkId, Reason, Role, Status, TaskId, TaskKey, TaskState};
 use rialto_sdk::{Command, Framework, MasterClient, Options};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -40,11 +40,13 @@ pub async fn run(args: Run) -> anyhow::Result<u8> {
         role: role.clone(),
         needs: command.needs.clone(),
         instances: args.instances,
+        priority: args.priority,
         build: Box::new(move |id, placement| command.task(id, &role, placement)),
     };
     let client = args.connect.client().await?;
     let mut options = Options::new(args.connect.access("run")?, "run", [job.role.clone()]);
     options.info.failover_timeout = FAILOVER_TIMEOUT;
+    options.info.capabilities.insert(Capability::TaskKilling);
     let framework = rialto_sdk::start(
         options,
         |_| Ok(Policy::new(job)),
@@ -79,6 +81,7 @@ fn command(args: &Run) -> anyhow::Result<Command> {
     for volume in &args.volumes {
         command = command.volume(volume).context("--volume")?;
     }
+    command.priority = args.priority;
     command = args.containment.apply(command)?;
     if !args.constraint.is_empty() {
         command = command.only_on(&args.constraint).context("--constraint")?;
@@ -168,6 +171,10 @@ impl Session {
             for file in [LogFile::Stdout, LogFile::Stderr] {
                 self.logs.spawn(stream(self.client.clone(), key.clone(), file, self.many));
             }
+        }
+        if status.state == TaskState::Killing && status.reason != Some(Reason::KillRequested) {
+            let why = status.reason.map_or("", Reason::as_str);
+            eprintln!("rialto: {} has to end: {why}", status.task);
         }
         let ended_badly = status.state.is_terminal() && status.state != TaskState::Finished;
         if ended_badly {

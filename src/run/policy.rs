@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rialto_sdk::core::model::{
-    Demand, Exit, FrameworkId, Reason, Refusal, Reject, Role, Status, Task, TaskId, TaskState, Time,
+    Demand, Exit, FrameworkId, Reason, Refusal, Reject, Role, Shape, Status, Task, TaskId, TaskState, Time,
 };
 use rialto_sdk::core::scheduler::placement::{Needs, Packer, Placement, Strategy};
 use rialto_sdk::core::scheduler::{Happening, Out, Scheduler};
@@ -25,6 +25,8 @@ pub struct Job {
     pub needs: Needs,
     /// How many instances.
     pub instances: u32,
+    /// Their priority.
+    pub priority: i32,
     /// Builds their tasks.
     pub build: Build,
 }
@@ -167,7 +169,8 @@ impl Policy {
     /// Says what waits, to the master and to the user.
     fn declare(&mut self, out: &mut Out<Effect>) {
         let waiting = self.waiting();
-        let shapes = (waiting > 0).then(|| self.job.needs.shape(&self.job.id, waiting));
+        let shape = || Shape { priority: self.job.priority, ..self.job.needs.shape(&self.job.id, waiting) };
+        let shapes = (waiting > 0).then(shape);
         out.demand(&self.job.role, Demand { shapes: shapes.into_iter().collect() });
         if waiting != self.told_waiting {
             self.told_waiting = waiting;

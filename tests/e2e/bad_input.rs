@@ -232,3 +232,79 @@ fn an_agent_that_can_not_be_what_it_is_asked_to_be_says_so() {
         assert_refused(&ended, 1, &[says]);
     }
 }
+
+/// What operators have set, as programs see it.
+fn settings(cluster: &Cluster) -> [String; 3] {
+    [&["roles", "--json"][..], &["volume", "list", "--json"], &["quota", "show", "--json"]].map(|args| {
+        let shown = cluster.rialto(args);
+        assert_eq!(shown.code, 0, "{}", shown.stderr);
+        shown.stdout
+    })
+}
+
+#[test]
+fn what_an_operator_can_not_do_is_refused_with_the_field_and_changes_nothing() {
+    let bystander = Bystander::new();
+    let cluster = &bystander.cluster;
+    for args in [
+        &["weight", "eng", "2"][..],
+        &["quota", "set", "*", "--limit", "cpus:8"],
+        &["reserve", "solo", "eng", "cpus:4"],
+    ] {
+        let done = cluster.rialto(args);
+        assert_eq!(done.code, 0, "{args:?}: {}", done.stderr);
+    }
+    let before = settings(cluster);
+    let cases: &[(&[&str], &str)] = &[
+        (&["weight", "eng", "0"], "weight: expected 0.001 to 1000, got 0"),
+        (&["weight", "eng", "NaN"], "weight \"NaN\": expected a number"),
+        (&["weight", "eng", "1001"], "weight: expected 0.001 to 1000"),
+        (&["weight", "eng", "18446744073709551615"], "weight \"18446744073709551615\": expected at most"),
+        (&["weight", "--", "eng", "-1"], "weight \"-1\": expected a number"),
+        (&["weight", "a b", "1"], "role: expected a role"),
+        (&["quota", "set", "*", "--limit", "cpus:0.05"], "*: cpus: limit 0.05 is below the 0.1 that it holds"),
+        (&["quota", "set", "*", "--limit", "cpus:NaN"], "--limit: cpus: expected a number"),
+        (&["quota", "set", "*", "--limit", "cpus:-1"], "--limit: cpus: expected a number"),
+        (&["quota", "set", "*", "--limit", "cpus:18446744073709551615"], "--limit: cpus: expected at most"),
+        (&["quota", "set", "*", "--limit", "cpus:1;cpus:2"], "--limit: cpus: given twice"),
+        (&["quota", "set", "*", "--limit", "ports:1"], "--limit: expected a scalar such as cpus"),
+        (&["quota", "set", "*", "--limit", "cpus"], "--limit: expected NAME:AMOUNT"),
+        (&["quota", "set", "eng", "--guarantee", "cpus:65"], "cpus: the guarantees of all roles are 65 together"),
+        (
+            &["quota", "set", "eng", "--limit", "cpus:1", "--guarantee", "cpus:2"],
+            "eng: cpus: limit 1 is below its guarantee",
+        ),
+        (&["quota", "set", "eng", "--priorities", "2..1"], "eng: priorities: expected the lowest first, got 2..1"),
+        (&["quota", "set", "eng", "--priorities", "1..99999999999"], "--priorities: \"99999999999\""),
+        (&["quota", "set", "eng"], "expected --limit, --guarantee or --priorities"),
+        (&["quota", "set", "/", "--limit", "cpus:1"], "role: expected a role"),
+        (&["quota", "remove", "a//b"], "role: expected a role"),
+        (&["reserve", "nobody", "eng", "cpus:1"], "agent nobody: none of that name or id"),
+        (&["reserve", "solo", "a//b", "cpus:1"], "role: expected a role"),
+        (&["reserve", "solo", "eng", "cpus:61"], "reserve: asks for cpus:61"),
+        (&["reserve", "solo", "eng", "cpus:0"], "reserve: expected resources, got none"),
+        (&["reserve", "solo", "eng", "cpus:NaN"], "resource cpus: expected a number"),
+        (&["reserve", "solo", "eng", "cpus:18446744073709551615"], "resource cpus: expected at most"),
+        (&["reserve", "solo", "eng", "bananas:1"], "reserve: asks for bananas:1"),
+        (&["reserve", "solo", "ops", "cpus(eng):1"], "role: expected a role strictly below eng, got ops"),
+        (&["unreserve", "solo", "eng", "cpus:5"], "solo has less than cpus:5 reserved for eng"),
+        (&["unreserve", "solo", "ops", "cpus:1"], "solo has less than cpus:1 reserved for ops"),
+        (&["volume", "create", "solo", "eng", "v", "0"], "expected resources, got none"),
+        (&["volume", "create", "solo", "eng", "v", "many"], "size: expected a number"),
+        (&["volume", "create", "solo", "eng", "v/..", "1"], "id: "),
+        (&["volume", "grow", "solo", "eng", "v", "1"], "solo has no volume v of role eng"),
+        (&["volume", "shrink", "solo", "eng", "v", "1"], "solo has no volume v of role eng"),
+        (&["volume", "destroy", "solo", "eng", "v"], "solo has no volume v of role eng"),
+        (&["device", "clear", "nobody", "gpu-T4-0"], "nobody"),
+        (&["device", "clear", "solo", "gpu-T4-9"], "gpu-T4-9"),
+        (&["device", "clear", "solo", "gpu-T4-0"], "expected one that is quarantined"),
+    ];
+    for (args, says) in cases {
+        let refused = cluster.rialto(args);
+        assert_eq!(refused.code, 1, "{args:?}: {}{}", refused.stdout, refused.stderr);
+        assert!(refused.stderr.contains(says), "{args:?}: {says:?} is not said: {}", refused.stderr);
+        assert_eq!(refused.stderr.trim().lines().count(), 1, "{args:?}: {}", refused.stderr);
+    }
+    assert_eq!(settings(cluster), before);
+    bystander.assert_undisturbed();
+}

@@ -16,6 +16,7 @@ mod flood;
 mod master_restart;
 mod observer;
 mod offer_rules;
+mod priority;
 mod ui;
 mod volumes;
 mod web;

@@ -11,8 +11,8 @@ use rialto_agent::cgroup::Hierarchies;
 use rialto_agent::supervisor::client::{self, Liveness};
 use rialto_agent::{AgentError, DeviceSource, LauncherKind, OnStop, Options};
 use rialto_core::model::{
-    AgentReport, ClusterId, DeviceId, ExecutorRef, FrameworkId, FromAgent, Launch, Reason, Resources, Role, Status,
-    Task, TaskGroup, TaskId, TaskKey, TaskState, Term, ToAgent, UpdateId,
+    AgentReport, Announce, ClusterId, DeviceId, ExecutorRef, FrameworkId, FromAgent, Launch, Reason, Resources, Role,
+    Status, Task, TaskGroup, TaskId, TaskKey, TaskState, Term, ToAgent, UpdateId,
 };
 use rialto_proto::hello::Hello;
 use rialto_proto::logs::OpenBulk;
@@ -299,7 +299,8 @@ impl World {
     }
 
     pub(crate) async fn kill(&mut self, id: &str) {
-        self.say(ToAgent::Kill { task: key(id), grace: None, reason: Reason::KillRequested }).await;
+        self.say(ToAgent::Kill { task: key(id), grace: None, reason: Reason::KillRequested, announce: Announce::No })
+            .await;
     }
 
     /// The next message that `pick` takes; others are kept.

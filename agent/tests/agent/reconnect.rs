@@ -1,4 +1,4 @@
-use rialto_core::model::{Reason, TaskState, ToAgent};
+use rialto_core::model::{Announce, Reason, TaskState, ToAgent};
 
 use crate::harness::{World, key, task};
 
@@ -36,7 +36,9 @@ async fn a_master_of_an_older_term_is_not_obeyed() {
     world.term = 4;
     world.kill("t1").await;
     world.term = 5;
-    world.say(ToAgent::Kill { task: key("t9"), grace: None, reason: Reason::KillRequested }).await;
+    world
+        .say(ToAgent::Kill { task: key("t9"), grace: None, reason: Reason::KillRequested, announce: Announce::No })
+        .await;
     world.expect("t9", TaskState::Gone).await;
     world.kill("t1").await;
     world.expect("t1", TaskState::Killed).await;

@@ -239,7 +239,10 @@ impl Agent {
         match message {
             ToAgent::Registered { agent, cluster } => self.registered(now, agent, cluster, out),
             ToAgent::Launch(launch) => self.launch(now, launch, out),
-            ToAgent::Kill { task, grace, reason } => self.kill(now, &task, grace, KillCause::of(reason), out),
+            ToAgent::Kill { task, grace, reason, announce } => {
+                self.announce_kill(now, &task, reason, announce, out);
+                self.kill(now, &task, grace, KillCause::of(reason), out);
+            }
             ToAgent::Acknowledge { task, uuid } => self.acknowledged(now, &task, uuid, out),
             ToAgent::Hold { gang, groups } => self.hold(now, gang, groups, out),
             ToAgent::Start(gang) => self.start_gang(now, gang, out),

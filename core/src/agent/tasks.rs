@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::{Agent, Effect, End, Finding, KillCause, Out, Record, notice};
 use crate::gate::Output;
 use crate::model::{
-    Device, ExecutorRef, Exit, FrameworkId, FromAgent, Launch, Reason, Resources, Source, Status, Task, TaskGroup,
-    TaskHealth, TaskId, TaskKey, TaskState, Time,
+    Announce, Device, ExecutorRef, Exit, FrameworkId, FromAgent, Launch, Reason, Resources, Source, Status, Task,
+    TaskGroup, TaskHealth, TaskId, TaskKey, TaskState, Time,
 };
 use crate::planted::{Fault, planted};
 
@@ -66,7 +66,7 @@ impl Agent {
     fn check_resources(&self, launch: &Launch) -> Result<(), Refusal> {
         let mut free = self.free();
         for task in &launch.group.tasks {
-            let asked = task.resources.without_devices();
+            let asked = task.resources.firm().without_devices();
             if !free.take(&asked) {
                 let message = format!("resources: asks for {asked}, the agent has {free}");
                 return Err(Refusal::dropped(Reason::LaunchFailed, message));
@@ -81,6 +81,22 @@ impl Agent {
             self.end(task, cause, grace, out);
         } else {
             self.answer_state(now, task, out);
+        }
+    }
+
+    /// Has the task's framework told that it is about to end, once, if the framework wants to know.
+    pub(super) fn announce_kill(
+        &mut self,
+        now: Time,
+        task: &TaskKey,
+        reason: Reason,
+        announce: Announce,
+        out: &mut Out,
+    ) {
+        let runs = self.journal.tasks.get(task).is_some_and(|entry| entry.state() == TaskState::Running);
+        if runs && announce == Announce::Yes && !self.degraded {
+            let status = Status::new(task.task.clone(), TaskState::Killing, Source::Agent);
+            self.update(now, task, status.because(reason, "it was told to end"), out);
         }
     }
 

@@ -25,6 +25,13 @@ impl Class {
         Self { kind: Arc::from(kind), model: Arc::from(model) }
     }
 
+    /// The classes among `quantities`, with how much of each, in thousandths.
+    pub fn among(quantities: &Quantities) -> impl Iterator<Item = (Self, Milli)> {
+        let class =
+            |name: &str| name.strip_prefix("device/")?.split_once('/').map(|(kind, model)| Self::new(kind, model));
+        quantities.iter().filter_map(move |(name, amount)| Some((class(name.as_str())?, amount)))
+    }
+
     /// `devices`, in thousandths, as the sorter counts them.
     fn quantity(&self, devices: Milli) -> Quantities {
         let mut quantities = Quantities::new();
@@ -38,6 +45,7 @@ impl Class {
 pub struct Classes {
     sorters: BTreeMap<Class, Sorter>,
     weights: BTreeMap<Role, u32>,
+    waiting: BTreeSet<(Class, Role, FrameworkId)>,
 }
 
 impl Classes {
@@ -76,18 +84,24 @@ impl Classes {
         self.sorter(class).credit(role, framework, &class.quantity(devices));
     }
 
-    /// `framework` waits for the class in `role` from now on. Said again it changes nothing.
-    pub fn wait(&mut self, class: &Class, role: &Role, framework: FrameworkId) {
-        let sorter = self.sorter(class);
-        if !sorter.order().iter().any(|waiting| waiting.0 == *role && waiting.1 == framework) {
+    /// `framework` waits for the class in `role` from now on. Whether it did not before.
+    pub fn wait(&mut self, class: &Class, role: &Role, framework: FrameworkId) -> bool {
+        let is_new = self.waiting.insert((class.clone(), role.clone(), framework));
+        if is_new {
+            let sorter = self.sorter(class);
             sorter.set_active(role, framework, true);
             sorter.served(role, framework);
         }
+        is_new
     }
 
-    /// `framework` does not wait for the class in `role` any more. What it holds of it still counts.
-    pub fn leave(&mut self, class: &Class, role: &Role, framework: FrameworkId) {
-        self.sorter(class).set_active(role, framework, false);
+    /// `framework` does not wait for the class in `role` any more. What it holds of it still counts. Whether it did before.
+    pub fn leave(&mut self, class: &Class, role: &Role, framework: FrameworkId) -> bool {
+        let did = self.waiting.remove(&(class.clone(), role.clone(), framework));
+        if did {
+            self.sorter(class).set_active(role, framework, false);
+        }
+        did
     }
 
     /// Those who wait for the class, who comes first first.
@@ -95,18 +109,12 @@ impl Classes {
         self.sorters.get_mut(class).map_or_else(|| Arc::new([]), Sorter::order)
     }
 
-    /// `order` with those ahead who wait for one of the classes `here`, in the order of the class; where several classes are free, by the
-    /// first of them that they wait for.
-    pub fn ahead(&mut self, here: &BTreeSet<Class>, order: Arc<[(Role, FrameworkId)]>) -> Arc<[(Role, FrameworkId)]> {
-        let mut seen = BTreeSet::new();
-        let waiting: Vec<_> = here.iter().flat_map(|class| self.order(class).to_vec()).collect();
-        if waiting.is_empty() {
-            return order;
+    /// `framework` is gone from `role` and holds nothing there.
+    pub fn remove(&mut self, role: &Role, framework: FrameworkId) {
+        self.waiting.retain(|(_, of, id)| of != role || *id != framework);
+        for sorter in self.sorters.values_mut().filter(|sorter| sorter.client(role, framework).is_some()) {
+            sorter.remove(role, framework);
         }
-        // Only those who are in the order at all take offers now.
-        let taking: BTreeSet<_> = order.iter().cloned().collect();
-        let first = waiting.into_iter().filter(|client| taking.contains(client));
-        first.chain(order.iter().cloned()).filter(|client| seen.insert(client.clone())).collect()
     }
 
     fn sorter(&mut self, class: &Class) -> &mut Sorter {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::devices::claim_gpus;
+use super::host_share::check_revocable;
 use super::view::AgentStatus;
 use super::{Master, Outbox};
 use crate::allocator::plain;
@@ -340,7 +341,10 @@ impl Master {
                 })?;
                 task.resources.add(&Resources::device_shares_of(devices));
             }
-            task.resources = plain::resolve(&task.resources, &left, &free, &taken.named);
+            check_revocable(task)?;
+            if !task.resources.is_revocable() {
+                task.resources = plain::resolve(&task.resources, &left, &free, &taken.named);
+            }
             state.check_parts(task)?;
             if !left.take(&task.resources) {
                 let asked = task.resources.clone();

@@ -31,7 +31,7 @@ impl Master {
                 self.sorter.grow(&agent.counted());
                 agent.record.resources.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
                 self.quotas.grow(&agent.counted());
-                self.recovering.insert(id);
+                self.recovering.insert(id, agent.counted());
             }
             if status != AgentStatus::Gone {
                 self.unheard.insert(id);
@@ -313,7 +313,8 @@ impl Master {
 
     pub(super) fn mark_gone(&mut self, id: AgentId, out: &mut Outbox) -> Result<(), Reject> {
         let since = self.wall();
-        let agent = self.agents.get(&id).ok_or(Reject::UnknownAgent(id))?;
+        let known = self.agents.get(&id).filter(|agent| agent.status != AgentStatus::Gone);
+        let agent = known.ok_or(Reject::UnknownAgent(id))?;
         let record = AgentRecord { admission: Admission::Gone, since, ..agent.record.clone() };
         out.push(Output::Persist(Record::Agent(id, Some(record.clone()))));
         self.abandon_gangs_on(id, out);
@@ -403,6 +404,7 @@ impl Master {
         let agent = &self.agents[&id];
         let counted = agent.counted();
         self.sorter.grow(&counted);
+        self.class_order.grow(&counted);
         self.quotas.grow(&counted);
         agent.record.resources.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
     }
@@ -414,6 +416,7 @@ impl Master {
         if counts {
             let counted = agent.counted();
             self.sorter.shrink(&counted);
+            self.class_order.shrink(&counted);
             self.quotas.shrink(&counted);
             agent.record.resources.reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
         }
@@ -431,6 +434,7 @@ impl Master {
 
     /// The agent owns the state of its devices: what it reports is taken over. A launch that is on its way to it is not yet in its report.
     fn set_devices(&mut self, id: AgentId, reports: Vec<DeviceReport>, told: &BTreeSet<TaskKey>) {
+        self.preemption.settles(id);
         let since = self.wall();
         let staged = self.staged_devices(id, told);
         let agent = self.agents.get_mut(&id).expect("the caller has found it");
@@ -448,6 +452,7 @@ impl Master {
             self.touched.devices.insert((id, device.id.clone()));
             agent.devices.insert(device.id.clone(), DeviceEntry::new(device, state, cleaned, since));
         }
+        self.see_classes(id);
     }
 
     /// Devices of tasks whose launch the agent has not confirmed, be it by an update or by having `told` of them.

@@ -7,8 +7,8 @@ use super::clients::Wanted;
 use super::state::Agent;
 use crate::allocator::claims;
 use crate::model::{
-    Attribute, Attributes, Claim, Device, DeviceId, Milli, Quantities, ResourceName, Resources, Shape, Share,
-    domain_attribute,
+    Attribute, Attributes, Claim, Device, DeviceId, Guarantee, Milli, Quantities, ResourceName, Resources, Shape,
+    Share, domain_attribute,
 };
 
 /// The smallest amounts that are worth an offer, as in Mesos: so many cpus, or so much memory. A device always is.
@@ -23,17 +23,21 @@ pub(super) struct Available {
     pub(super) quantities: Quantities,
     pub(super) ports: u64,
     pub(super) has_devices: bool,
+    /// What may be taken back at any time.
+    pub(super) revocable: Quantities,
 }
 
 impl Available {
     pub(super) fn new(resources: Arc<Resources>) -> Self {
         let (quantities, ports) = (resources.plain_quantities(), resources.port_count());
         let has_devices = resources.device_shares().next().is_some();
-        Self { resources, quantities, ports, has_devices }
+        let revocable =
+            if resources.is_revocable() { resources.split_revocable().0.quantities() } else { Quantities::new() };
+        Self { resources, quantities, ports, has_devices, revocable }
     }
 
     pub(super) fn is_worth_offering(&self) -> bool {
-        let amount = |name| self.quantities.get(&name);
+        let amount = |name| self.quantities.get(&name).max(self.revocable.get(&name));
         self.has_devices || amount(ResourceName::Cpus) >= CPUS_MIN || amount(ResourceName::Mem) >= MEM_MIN
     }
 }
@@ -46,8 +50,12 @@ impl Agent {
 
     /// The same for a shape whose amounts have been added up before.
     pub(super) fn meets(&self, wanted: &Wanted, available: &Available) -> bool {
-        let names_volumes = wanted.shape.resources.iter().any(|(flavor, _)| flavor.volume.is_some());
-        if names_volumes {
+        let names_special = wanted
+            .shape
+            .resources
+            .iter()
+            .any(|(flavor, _)| flavor.volume.is_some() || flavor.guarantee == Guarantee::Revocable);
+        if names_special {
             return self.fits(&wanted.shape, &available.resources);
         }
         available.quantities.contains(&wanted.quantities)
@@ -113,9 +121,11 @@ impl Attributes for AgentAttributes<'_> {
 /// Whether the amounts asked for are there, whatever their reservations, and the volumes that are named.
 pub(super) fn fits_amounts(asked: &Resources, available: &Resources) -> bool {
     let ports = ResourceName::ports();
+    let (revocable, asked) = asked.split_revocable();
     let (volumes, amounts) = asked.split_volumes();
     let plain = available.plain();
-    available.contains(&volumes)
+    available.contains(&revocable)
+        && available.contains(&volumes)
         && plain.quantities().contains(&amounts.quantities())
         && plain.ranges(&ports).len() >= amounts.ranges(&ports).len()
 }

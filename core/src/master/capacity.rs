@@ -55,6 +55,11 @@ impl Capacity {
         }
     }
 
+    /// How many agents have something free.
+    pub(super) fn len(&self) -> usize {
+        self.by_cpus.values().map(Deck::len).sum()
+    }
+
     /// All agents with something free.
     pub(super) fn all(&self) -> impl Iterator<Item = AgentId> {
         self.by_cpus.values().flat_map(Deck::iter)

@@ -36,6 +36,10 @@ impl Deck {
         }
     }
 
+    pub(super) const fn len(&self) -> usize {
+        self.agents.len()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = AgentId> {
         self.agents.iter().copied()
     }
@@ -68,6 +72,16 @@ impl<'a> Walk<'a> {
             }
         }
         Self { decks, agents, left: agents, next, stride }
+    }
+
+    /// The rest of it after so many.
+    pub(super) fn after(mut self, count: usize) -> Self {
+        let count = count.min(self.left);
+        self.left -= count;
+        if self.agents > 0 {
+            self.next = (self.next + count * self.stride) % self.agents;
+        }
+        self
     }
 }
 

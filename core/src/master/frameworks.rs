@@ -102,6 +102,7 @@ impl Master {
     /// The id under which the framework is known from now on.
     fn admit(&mut self, principal: Principal, subscribe: Subscribe, out: &mut Outbox) -> Result<FrameworkId, Reject> {
         check_info(&subscribe.info, self.config.failover_timeout_max)?;
+        subscribe.info.roles.iter().try_for_each(|role| self.check_role("info.roles", role))?;
         let known = match subscribe.framework {
             Some(id) if self.frameworks.contains_key(&id) => Some(id),
             // Given out by a later master: this one has been replaced and is about to hear of it.

@@ -176,6 +176,7 @@ impl Master {
         let taken = task.resources.without_shared();
         let charged = self.agents[&agent].quantities(&taken);
         self.sorter.charge(&task.role, key.framework, &charged);
+        self.class_order.charge(&task.role, key.framework, &charged);
         taken.reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
         self.quotas.charge(&task.role, Holding::Task, &charged);
         self.touched.roles.insert(task.role.clone());
@@ -193,6 +194,7 @@ impl Master {
         (entry.charged, entry.borrowed) = (Some(charged), borrowed);
         let is_lowest = self.quotas.add_priority(&role, entry.task.priority);
         self.agents.get_mut(&agent).expect("a held task's agent is known").tasks.insert(key.clone());
+        self.enter_work(key);
         if is_lowest {
             self.watch_role(&role);
         }
@@ -212,6 +214,7 @@ impl Master {
     fn uncharge_held(&mut self, agent: AgentId, key: &TaskKey) -> Option<Held> {
         let held = self.take_held(agent, key)?;
         self.sorter.credit(&held.role, key.framework, &held.charged);
+        self.class_order.credit(&held.role, key.framework, &held.charged);
         held.resources.without_shared().reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
         self.quotas.credit(&held.role, Holding::Task, &held.charged);
         self.touched.roles.insert(held.role.clone());

@@ -2,6 +2,9 @@
 //!
 //! What is kept on an agent is the shares of its usable devices, held or not, less what their tenants use of them already. A tenant may
 //! use its devices' shares; what it wants beyond them, and what others want, comes out of what is not kept.
+//!
+//! Meanwhile others may use what is kept as revocable: a task that asks for revocable amounts takes them out of it, and makes way when a
+//! tenant needs them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +13,10 @@ use super::Master;
 use super::available::{Available, fits_amounts};
 use super::clients::{Client, Wanted};
 use super::state::{Agent, DeviceEntry};
-use crate::model::{AgentId, DeviceId, DeviceState, Flavor, Milli, Quantities, Resources, Shape, Share, Task};
+use crate::model::{
+    AgentId, Amounts, Capability, DeviceId, DeviceState, Flavor, Guarantee, Milli, OfferMode, Quantities, Reject,
+    Resources, Shape, Share, Task,
+};
 
 impl Master {
     /// Computes anew what is kept on the agent: its devices have changed, or who holds them.
@@ -26,9 +32,26 @@ impl Master {
         }
         let held = self.gangs.held_on(id).map(|(_, resources)| resources);
         for resources in agent.tasks.iter().map(|key| &self.tasks[key].task.resources).chain(held) {
+            // What may be taken back comes out of what is kept, until a tenant needs it.
+            kept = less(&kept, &revocable(resources));
             kept = less(&kept, &at_most(&resources.quantities(), &agent.host_share(resources.device_shares())));
         }
         self.agents.get_mut(&id).expect("it was there above").kept = kept;
+    }
+}
+
+impl Master {
+    /// What of `available` on the agent the client is offered.
+    pub(super) fn offerable(&self, agent: &Agent, client: &Client, available: Arc<Available>) -> Arc<Available> {
+        if agent.kept.is_empty() { available } else { agent.offerable(client, self.takes(client), &available) }
+    }
+
+    /// What the client takes. What locks, locks what there is, so it is not offered what may be taken back.
+    fn takes(&self, client: &Client) -> Takes {
+        let framework = self.frameworks.get(&client.framework).filter(|_| client.mode == OfferMode::Optimistic);
+        let understands = framework
+            .is_some_and(|framework| framework.record.info.capabilities.contains(&Capability::RevocableResources));
+        if understands { Takes::Revocable } else { Takes::Firm }
     }
 }
 
@@ -65,11 +88,9 @@ impl Agent {
     }
 
     /// What of `available` the client is offered: all but what is kept for devices that are not offered with it; if it has said what it
-    /// waits for, and that is no devices, all but those and what is kept for them: a device without its share would be of no use.
-    pub(super) fn offerable(&self, client: &Client, available: Arc<Available>) -> Arc<Available> {
-        if self.kept.is_empty() {
-            return available;
-        }
+    /// waits for, and that is no devices, all but those and what is kept for them: a device without its share would be of no use. What is
+    /// kept may be offered besides, to be taken back when it is needed.
+    fn offerable(&self, client: &Client, takes: Takes, available: &Available) -> Arc<Available> {
         let waits_for_none = |wanted: &Arc<[Wanted]>| wanted.iter().all(|wanted| wanted.shape.claims.is_empty());
         let offered = match &client.wanted {
             Some(wanted) if waits_for_none(wanted) => self.without(&available.resources, &self.kept).without_devices(),
@@ -78,6 +99,11 @@ impl Agent {
                 self.without(&available.resources, &less(&self.kept, &own))
             }
         };
+        let mut offered = offered;
+        if takes == Takes::Revocable {
+            let kept = at_most(&less(&plain(&available.resources), &plain(&offered)), &self.kept);
+            offered.add(&as_revocable(kept));
+        }
         Arc::new(Available::new(Arc::new(offered)))
     }
 
@@ -109,6 +135,9 @@ impl Agent {
         free: &mut Resources,
         kept: &mut Quantities,
     ) -> Result<(), Resources> {
+        if task.resources.is_revocable() {
+            return Self::take_kept(task, free, kept);
+        }
         let own = self.host_share(task.resources.device_shares());
         let (barred, after) = Self::beside(&task.resources.quantities(), &own, kept);
         let usable = take_out(free.clone(), &barred);
@@ -118,6 +147,49 @@ impl Agent {
         *kept = after;
         Ok(())
     }
+}
+
+impl Agent {
+    /// Takes what the task asks for out of what is kept, until a tenant needs it; else what it could have.
+    fn take_kept(task: &Task, free: &mut Resources, kept: &mut Quantities) -> Result<(), Resources> {
+        let asked = task.resources.quantities();
+        if !kept.contains(&asked) || !free.subtract(&task.resources.firm()) {
+            return Err(as_revocable(at_most(kept, &plain(free))));
+        }
+        *kept = less(kept, &asked);
+        Ok(())
+    }
+}
+
+/// Whether a client takes what may be taken back at any time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takes {
+    Firm,
+    Revocable,
+}
+
+/// Refuses a task that asks for a mixture: what may be taken back, and what may not.
+pub(super) fn check_revocable(task: &Task) -> Result<(), Reject> {
+    let (revocable, rest) = task.resources.split_revocable();
+    let is_plain = |(flavor, _): (&Flavor, &Amounts)| *flavor == revocable_flavor();
+    let good = revocable.is_empty() || (rest.is_empty() && task.claims.is_empty() && revocable.iter().all(is_plain));
+    let expected = "expected scalars that are all revocable, and no devices, or nothing revocable";
+    if good { Ok(()) } else { Err(Reject::invalid(format!("task {}: resources", task.id), expected)) }
+}
+
+fn revocable_flavor() -> Flavor {
+    Flavor { guarantee: Guarantee::Revocable, ..Flavor::default() }
+}
+
+fn as_revocable(scalars: Quantities) -> Resources {
+    if scalars.is_empty() {
+        return Resources::new();
+    }
+    Resources::flavored(revocable_flavor(), Amounts { scalars, ..Amounts::default() })
+}
+
+fn revocable(resources: &Resources) -> Quantities {
+    if resources.is_revocable() { resources.split_revocable().0.quantities() } else { Quantities::new() }
 }
 
 /// What is not reserved.

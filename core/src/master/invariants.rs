@@ -28,6 +28,7 @@ impl Master {
             }
         }
         self.quotas.check_invariants();
+        self.check_work();
         self.check_usage();
         for (id, entry) in &self.offers {
             assert_eq!(entry.offer.id.term, self.term, "{id}: an offer is of this term");

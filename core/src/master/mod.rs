@@ -7,6 +7,7 @@ mod accept;
 mod agents;
 mod available;
 mod capacity;
+mod class_order;
 mod clients;
 mod conduct;
 mod deck;
@@ -18,6 +19,7 @@ mod gangs;
 mod headroom;
 mod host_share;
 mod invariants;
+mod known_roles;
 mod modes;
 mod offers;
 mod operations;
@@ -25,6 +27,7 @@ mod patience;
 mod preempt;
 mod questions;
 mod quota;
+mod recovering;
 pub mod registry;
 mod round;
 mod rules;
@@ -53,10 +56,10 @@ use self::registry::{Record, Registry};
 use self::state::{Agent, Framework, OfferEntry, PeerOf, TaskEntry, Touched};
 use self::timers::{Timer, TimerKey, Timers};
 use crate::allocator::quota::{Force, Quota, Quotas};
-use crate::allocator::sorter::{ClientIndex, Sorter};
+use crate::allocator::sorter::{ClientIndex, DEFAULT_WEIGHT, Sorter};
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Call, ClientId, ClusterId, DeviceId, Domain, Event, FrameworkId, FromAgent, Least, Offer, OfferId,
+    AgentId, Call, ClientId, ClusterId, DeviceId, Domain, Event, FrameworkId, FromAgent, Least, Milli, Offer, OfferId,
     OfferMode, Operation, PeerId, Principal, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
 use crate::planted::{Fault, planted};
@@ -104,6 +107,8 @@ pub struct Config {
     pub nomination_timeout: Duration,
     /// How long a device is believed to take to be cleaned, when the loss of ending its tenant is weighed.
     pub cleaning_estimate: Duration,
+    /// The roles that there may be, with all below them; none means any.
+    pub roles: Vec<Role>,
     /// The kinds of device that count in the dominant share.
     pub fair_share_kinds: Vec<std::sync::Arc<str>>,
     /// How many tasks that ended people may still see.
@@ -133,6 +138,7 @@ impl Default for Config {
             preemption_grace_max: Duration::from_secs(30),
             nomination_timeout: Duration::from_secs(60),
             cleaning_estimate: Duration::from_secs(5),
+            roles: Vec::new(),
             fair_share_kinds: vec!["gpu".into()],
             history_max: 1000,
             completed_ids_max: 200,
@@ -301,11 +307,11 @@ pub struct Master {
     weights: BTreeMap<Role, u32>,
     offer_modes: BTreeMap<Role, OfferMode>,
     sorter: Sorter,
+    class_order: class_order::ClassOrder,
     quotas: Quotas,
+    recovering: recovering::Recovering,
     /// Limited roles of tasks that were found in this step: what is locked for them may be too much now.
     found: BTreeSet<Role>,
-    /// Agents that the registry knows and that have not come back in this term.
-    recovering: BTreeSet<AgentId>,
     /// When those who were held back by limits are looked at again.
     relax_due: Option<TimerKey>,
     /// Who waits for something, by role.
@@ -365,8 +371,9 @@ impl Master {
             weights: registry.weights,
             offer_modes: registry.offer_modes,
             sorter: Sorter::new(&config.fair_share_kinds),
+            class_order: class_order::ClassOrder::default(),
             quotas: Quotas::new(),
-            recovering: BTreeSet::new(),
+            recovering: recovering::Recovering::default(),
             relax_due: None,
             found: BTreeSet::new(),
             demanding: BTreeMap::new(),
@@ -393,6 +400,7 @@ impl Master {
         };
         for (role, weight) in &master.weights {
             master.sorter.set_weight(role, *weight);
+            master.class_order.set_weight(role, *weight);
             master.touched.roles.insert(role.clone());
         }
         for (role, quota) in registry.quotas {
@@ -503,12 +511,23 @@ impl Master {
 
     fn set_weight(&mut self, role: Role, weight_milli: u32, out: &mut Outbox) -> Result<(), Reject> {
         if !(1..=1_000_000).contains(&weight_milli) {
-            return Err(Reject::invalid("weight", "expected 0.001 to 1000"));
+            let got = Milli(u64::from(weight_milli));
+            return Err(Reject::invalid("weight", format!("expected 0.001 to 1000, got {got}")));
+        }
+        self.check_role("role", &role)?;
+        if self.weights.len() >= known_roles::WEIGHTS_MAX && !self.weights.contains_key(&role) {
+            return Err(Reject::Limit { what: "roles with a weight", limit: known_roles::WEIGHTS_MAX as u64 });
         }
         self.sorter.set_weight(&role, weight_milli);
-        self.weights.insert(role.clone(), weight_milli);
+        self.class_order.set_weight(&role, weight_milli);
+        // The default is the same as none.
+        let kept = Some(weight_milli).filter(|weight| *weight != DEFAULT_WEIGHT);
+        match kept {
+            Some(weight) => drop(self.weights.insert(role.clone(), weight)),
+            None => drop(self.weights.remove(&role)),
+        }
         self.touched.roles.insert(role.clone());
-        out.push(Output::Persist(Record::Weight(role, Some(weight_milli))));
+        out.push(Output::Persist(Record::Weight(role, kept)));
         Ok(())
     }
 
@@ -524,5 +543,9 @@ impl Master {
 
 #[cfg(test)]
 mod device_tests;
+#[cfg(test)]
+mod operator_laws;
+#[cfg(test)]
+mod operator_tests;
 #[cfg(test)]
 mod tests;

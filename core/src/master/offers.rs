@@ -143,6 +143,7 @@ impl Master {
             let available = Available::new(agent.available(&client.role));
             let permitted = self.permitted(agent_id, client.framework, &client.role, &available.resources);
             let available = permitted.map_or(available, |permitted| Available::new(Arc::new(permitted)));
+            let available = self.offerable(agent, client, Arc::new(available));
             let may = agent.admits(client) && self.rules.is_enough(agent, client, &available);
             if !may || !agent.meets(wanted, &available) || self.has_refused(id, agent, &available) {
                 continue;
@@ -200,7 +201,7 @@ impl Master {
                 look.pressed.push(client_id);
                 available = Arc::new(Available::new(Arc::new(permitted)));
             }
-            let available = agent.offerable(client, available);
+            let available = self.offerable(agent, client, available);
             look.is_gathering = look.is_gathering || self.waits_for_locked(agent, client_id, client, &available);
             let may = asked.includes(client_id) && !(look.is_gathering && client.mode == OfferMode::Exclusive);
             if !may
@@ -239,12 +240,15 @@ impl Master {
                 let takes = |id: &&ClientIndex| self.clients.get(**id).is_some_and(|client| self.takes_offers(client));
                 few.extend(clients.first().filter(takes).copied());
             }
-            _ => all = Some(self.declared_first(look.taken)),
+            _ => {
+                few = self.class_waiters(agent, look.taken);
+                all = Some(self.declared_first(look.taken));
+            }
         }
         few.into_iter().chain(all.into_iter().flatten())
     }
 
-    fn takes_offers(&self, client: &Client) -> bool {
+    pub(super) fn takes_offers(&self, client: &Client) -> bool {
         self.frameworks.get(&client.framework).is_some_and(|framework| framework.takes_offers(&client.role))
     }
 
@@ -593,8 +597,11 @@ impl Master {
         if let Some(permitted) = self.permitted(entry.offer.agent, entry.framework, &entry.offer.role, &available) {
             available = Arc::new(permitted);
         }
-        let available = Available::new(available);
+        let mut available = Arc::new(Available::new(available));
         let Some(client) = self.clients.get(entry.client) else { return false };
+        if entry.offer.resources.is_revocable() {
+            available = self.offerable(agent, client, available);
+        }
         agent.admits(client)
             && self.rules.is_enough(agent, client, &available)
             && client.wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|wanted| agent.meets(wanted, &available)))

@@ -213,6 +213,7 @@ impl Master {
         let Operation::Reserve(resources) = operation else { return Ok(()) };
         for (flavor, _) in resources.iter() {
             let Some(top) = flavor.reservations.last() else { continue };
+            self.check_role("reserve: role", &top.role)?;
             if top.principal.as_deref().is_some_and(|maker| maker != by.as_str()) {
                 return Err(Reject::invalid("reserve", format!("principal: expected {by}, who asks, or none")));
             }

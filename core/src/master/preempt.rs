@@ -4,7 +4,9 @@
 //! than theirs. What that frees is nominated: nobody else is offered it until the demand is met, withdrawn or has waited too long. While
 //! a nomination stands its demand ends nothing more, and whoever was preempted does not preempt in its turn.
 
+mod index;
 mod nominations;
+mod search;
 #[cfg(test)]
 mod tests;
 mod victims;
@@ -13,15 +15,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::index::Work;
 pub(super) use self::nominations::Nominations;
-use self::victims::Plan;
+use self::search::{Found, LOOKS_MAX, Search};
+use self::victims::{Plan, is_ending};
+use super::state::DeviceEntry;
 use super::timers::{Timer, TimerKey};
 use super::{Master, Outbox};
-use crate::model::{AgentId, FrameworkId, Reason, Role, Shape, TaskKey, Time};
+use crate::model::{AgentId, DeviceState, FrameworkId, Reason, Role, Shape, TaskKey, Time};
 
-/// How many demands are looked at in one step, and how many agents about for them; the others follow soon.
+/// How many demands are looked at in one step; the others follow soon.
 const ATTEMPTS_MAX: usize = 16;
-const LOOKS_MAX: usize = 10_000;
 /// How many shapes of a demand are looked at, the most important first.
 const SHAPES_MAX: usize = 4;
 /// How many nominations a shape may have at once.
@@ -56,12 +60,25 @@ pub(super) struct Preemption {
     /// Tasks that were told to end and may not have ended yet.
     ending: BTreeSet<TaskKey>,
     due: Option<TimerKey>,
+    work: Work,
+    /// Agents on which something may be ending, or being cleaned.
+    settling: BTreeSet<AgentId>,
+    /// Searches that did not look at everything yet.
+    searches: BTreeMap<(FrameworkId, Role, Arc<str>), Search>,
+}
+
+impl Preemption {
+    /// Something of the agent ends, or is being cleaned.
+    pub(super) fn settles(&mut self, agent: AgentId) {
+        self.settling.insert(agent);
+    }
 }
 
 impl Master {
     /// The framework waits for something else now: it may want to preempt for it, and what was freed for what it no longer wants is free.
     pub(super) fn watch_demand(&mut self, id: FrameworkId, role: &Role) {
         self.withdraw_excess(id, role);
+        self.forget_searches(id, role);
         let key = (id, role.clone());
         if !self.may_ever_preempt(id, role) {
             self.preemption.watched.remove(&key);
@@ -115,6 +132,11 @@ impl Master {
         }
     }
 
+    /// What was looked for may be another thing now.
+    fn forget_searches(&mut self, id: FrameworkId, role: &Role) {
+        self.preemption.searches.retain(|(framework, of, _), _| *framework != id || of != role);
+    }
+
     fn look_for_victims(&mut self, at: Time) {
         match self.preemption.due {
             Some(due) if due.at() <= at => return,
@@ -126,6 +148,7 @@ impl Master {
 
     pub(super) fn on_preempt(&mut self, out: &mut Outbox) {
         self.preemption.due = None;
+        self.forget_settled();
         let tasks = &self.tasks;
         self.preemption.ending.retain(|key| tasks.get(key).is_some_and(|entry| entry.charged.is_some()));
         let now = self.now;
@@ -133,12 +156,12 @@ impl Master {
         let mut due: Vec<(FrameworkId, Role)> = due.collect();
         // Who waits longest comes first; those who find no turn come first the next time.
         due.sort_by_key(|key| self.preemption.watched[key]);
-        let turns = (LOOKS_MAX / self.agents.len().max(1)).clamp(1, ATTEMPTS_MAX);
-        let more = due.len() > turns;
-        for (framework, role) in due.into_iter().take(turns) {
-            self.attempt(framework, &role, out);
+        let more = due.len() > ATTEMPTS_MAX;
+        for (framework, role) in due.into_iter().take(ATTEMPTS_MAX) {
+            let goes_on = self.attempt(framework, &role, out);
             let key = (framework, role);
             let rested = self.preemption.rests.get(&key).map_or(now, |rest| rest.until.max(now));
+            let rested = if goes_on { rested.max(now + RETRY) } else { rested };
             if let Some(at) = self.preemption.watched.get_mut(&key) {
                 *at = rested;
             }
@@ -149,29 +172,48 @@ impl Master {
         }
     }
 
-    /// Ends what has to make way for what the framework waits for in `role`.
-    fn attempt(&mut self, framework: FrameworkId, role: &Role, out: &mut Outbox) {
-        let Some(client) = self.frameworks.get(&framework).filter(|client| client.takes_offers(role)) else { return };
-        let Some(demand) = client.demand.get(role) else { return };
+    /// Agents on which nothing ends any more.
+    fn forget_settled(&mut self) {
+        let (agents, tasks) = (&self.agents, &self.tasks);
+        self.preemption.settling.retain(|id| {
+            agents.get(id).is_some_and(|agent| {
+                let is_cleaning = |entry: &DeviceEntry| matches!(entry.state, DeviceState::Cleaning { .. });
+                agent.tasks.iter().any(|key| is_ending(&tasks[key])) || agent.devices.values().any(is_cleaning)
+            })
+        });
+    }
+
+    /// Ends what has to make way for what the framework waits for in `role`. Whether not everything could be looked at.
+    fn attempt(&mut self, framework: FrameworkId, role: &Role, out: &mut Outbox) -> bool {
+        let client = self.frameworks.get(&framework).filter(|client| client.takes_offers(role));
+        let Some(demand) = client.and_then(|client| client.demand.get(role)) else { return false };
         let key = (framework, role.clone());
         if self.preemption.rests.get(&key).is_some_and(|rest| rest.until > self.now) {
-            return;
+            return false;
         }
         let waiting = demand.shapes.iter().map(|shape| u64::from(shape.count)).sum();
         let before = self.stats.preemptions;
         let mut shapes: Vec<Shape> = demand.shapes.iter().filter(|shape| shape.count > 0).cloned().collect();
         shapes.sort_by_key(|shape| std::cmp::Reverse(shape.priority));
+        let (mut looks, mut goes_on) = (LOOKS_MAX, false);
         for shape in shapes.into_iter().take(SHAPES_MAX) {
             let standing = self.preemption.nominations.count(framework, role, &shape.name);
             let missing = (shape.count as usize).min(NOMINATIONS_MAX).saturating_sub(standing);
             for _ in 0..missing {
-                let Some(plan) = self.plan_preemption(framework, role, &shape) else { break };
-                self.preempt(framework, role, &shape, plan, out);
+                match self.plan_preemption((framework, role, &shape), &mut looks) {
+                    Found::Plan(plan) => self.preempt(framework, role, &shape, *plan, out),
+                    Found::Nothing => break,
+                    Found::GoOn => {
+                        goes_on = true;
+                        break;
+                    }
+                }
             }
         }
         if self.stats.preemptions > before {
             self.rest(key, waiting);
         }
+        goes_on
     }
 
     /// Something was ended for the demand: if that brings it nothing, it waits before the next time.
@@ -206,7 +248,10 @@ impl Master {
         let Some(demand) = self.frameworks.get(&id).and_then(|client| client.demand.get(role)) else { return false };
         let highest = demand.shapes.iter().filter(|shape| shape.count > 0).map(|shape| shape.priority).max();
         let Some(highest) = highest.map(|priority| self.quotas.bound_priority(role, priority)) else { return false };
-        self.quotas.is_guaranteed(role) || self.has_lower(id, role, highest)
+        let wants_devices = || demand.shapes.iter().any(|shape| shape.count > 0 && !shape.claims.is_empty());
+        self.quotas.is_guaranteed(role)
+            || self.has_lower(id, role, highest)
+            || (self.preemption.work.has_revocable() && wants_devices())
     }
 
     /// Whether a task of the role has a lower priority, and the framework was not preempted at this one.
@@ -222,6 +267,7 @@ impl Master {
         self.preemption.watched.retain(|(framework, _), _| *framework != id);
         self.preemption.barred.retain(|(framework, _), _| *framework != id);
         self.preemption.rests.retain(|(framework, _), _| *framework != id);
+        self.preemption.searches.retain(|(framework, ..), _| *framework != id);
     }
 
     /// The tasks that live and die with `key`.

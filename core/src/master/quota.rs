@@ -38,6 +38,9 @@ impl Master {
         if quotas.is_empty() || quotas.len() > QUOTAS_MAX {
             return Err(Reject::invalid("quotas", format!("expected 1 to {QUOTAS_MAX} roles, got {}", quotas.len())));
         }
+        for (role, _) in quotas.iter().filter(|(_, quota)| quota.is_some()) {
+            self.check_role("role", role)?;
+        }
         self.quotas.set(&quotas, force).map_err(|error| Reject::invalid("quotas", error.to_string()))?;
         for (role, quota) in quotas {
             self.withdraw_promises(&role);
@@ -90,10 +93,8 @@ impl Master {
     ) -> Option<Resources> {
         let shielded = self.shielded(agent, framework, role, available);
         let promised = self.preemption.nominations.promised(agent, framework, role);
-        let Some(left) = self.quotas.left(role, &promised) else { return shielded };
-        if !self.recovering.is_empty() {
-            return Some(Resources::new());
-        }
+        let Some(mut left) = self.quotas.left(role, &promised) else { return shielded };
+        self.recovering.leave_room(&mut left);
         let cut = self.agents[&agent].cut(shielded.as_ref().unwrap_or(available), left);
         cut.or(shielded)
     }
@@ -113,7 +114,8 @@ impl Master {
         self.preemption.nominations.has(agent, client.framework, &client.role)
     }
 
-    /// Whether the limits leave room for `group`. While agents are missing after a failover it is not known what the role holds.
+    /// Whether the limits leave room for `group`. While agents are missing after a failover it is not known what the role holds on them:
+    /// it may be all that they have.
     pub(super) fn check_limits(
         &self,
         id: AgentId,
@@ -124,15 +126,20 @@ impl Master {
         if !self.quotas.is_limited(role) {
             return Ok(());
         }
-        if let Some(missing) = self.recovering.first() {
-            return Err(Reject::AgentAway(*missing));
-        }
         let mut asked = Quantities::new();
         for task in &group.tasks {
             asked.add(&self.agents[&id].quantities(&task.resources));
         }
         // What is promised to it for this counts already.
         let promised = self.preemption.nominations.promised(id, framework, role);
+        if let Some(missing) = self.recovering.first() {
+            let most = self.recovering.with_missing(&asked);
+            if self.quotas.check_after(role, &most, &[(role, &promised)]).is_err()
+                && self.quotas.check_after(role, &asked, &[(role, &promised)]).is_ok()
+            {
+                return Err(Reject::AgentAway(missing));
+            }
+        }
         self.quotas.check_after(role, &asked, &[(role, &promised)]).map_err(|exceeded| {
             let Exceeded { role, resource, limit, held, asked } = exceeded;
             Reject::QuotaExceeded { role, resource, limit, held, asked }
@@ -153,12 +160,21 @@ impl Master {
 
     /// What runs on the agent is known now, or is given up: if it was the last that was missing, limits can be told again.
     pub(super) fn agent_settled(&mut self, agent: AgentId) {
-        let was_last = self.recovering.remove(&agent) && self.recovering.is_empty();
-        if was_last && self.quotas.has_limits() {
-            let all = self.frameworks.values().flat_map(|framework| framework.clients.values().copied());
-            self.dirty_clients.extend(all);
-            self.want_round();
+        if !self.recovering.remove(agent) || !self.quotas.has_limits() {
+            return;
         }
+        if self.recovering.is_empty() {
+            self.ask_all_again();
+        } else if self.relax_due.is_none() {
+            self.relax_due = Some(self.timers.set(self.now + RELAX_GATHER, Timer::LimitsRelaxed));
+        }
+    }
+
+    fn ask_all_again(&mut self) {
+        self.recovering.take_news();
+        let all = self.frameworks.values().flat_map(|framework| framework.clients.values().copied());
+        self.dirty_clients.extend(all);
+        self.want_round();
     }
 
     /// Limits have room again: those who were held back by them are looked at, soon.
@@ -172,6 +188,9 @@ impl Master {
     pub(super) fn on_limits_relaxed(&mut self) {
         if let Some(key) = self.relax_due.take() {
             self.timers.cancel(key);
+        }
+        if self.recovering.take_news() {
+            self.ask_all_again();
         }
         let relaxed: BTreeSet<Arc<str>> = self.quotas.take_relaxed();
         let is_concerned = |role: &Role| prefixes(role).any(|prefix| relaxed.contains(prefix));
@@ -206,6 +225,7 @@ impl Master {
             self.unbar(id, &role);
         }
         self.watch_demand(id, &role);
+        self.wait_for_classes(id, &role);
         self.quotas.set_moved(&role);
         self.touched.roles.insert(role);
     }

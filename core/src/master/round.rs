@@ -61,6 +61,7 @@ impl Master {
             round.clients = std::mem::take(&mut self.dirty_clients);
         }
         self.sorter.refresh();
+        self.rank_classes();
         self.go_on(&mut round, out);
         self.send_offers(out);
         if !round.is_over() {

@@ -43,6 +43,8 @@ pub struct Stats {
     pub preemptions: u64,
     /// Tasks that were ended for them.
     pub tasks_preempted: u64,
+    /// Agents that were looked at for room, or for what may be ended.
+    pub preemption_looks: u64,
     /// Nominations that were not used in time.
     pub nominations_expired: u64,
     /// Agents that were declared unreachable.

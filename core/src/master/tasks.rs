@@ -15,10 +15,13 @@ use crate::allocator::quota::Holding;
 use crate::allocator::reservations;
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Asked, Event, FrameworkId, Reason, Reject, Resources, Source, Status, Task, TaskId, TaskKey, TaskReport,
-    TaskState, ToAgent, UpdateId,
+    AgentId, Announce, Asked, Capability, Event, FrameworkId, Reason, Reject, Resources, Source, Status, Task, TaskId,
+    TaskKey, TaskReport, TaskState, ToAgent, UpdateId,
 };
 use crate::planted::{Fault, planted};
+
+/// The most kills that are kept for tasks that may be on agents which are away.
+const KILLS_MAX: usize = 100_000;
 
 impl Master {
     /// A fresh entry; not charged.
@@ -62,9 +65,12 @@ impl Master {
         entry.charged = Some(quantities.clone());
         entry.reserved = held.reserved().map(|(role, part)| (role.clone(), part.clone())).collect();
         self.sorter.charge(&entry.task.role, key.framework, &quantities);
+        self.class_order.charge(&entry.task.role, key.framework, &quantities);
         entry.reserved.iter().for_each(|(role, part)| self.sorter.unreserve(role, part));
         self.quotas.charge(&entry.task.role, Holding::Task, &quantities);
         let is_lowest = self.quotas.add_priority(&entry.task.role, entry.task.priority);
+        self.enter_work(key);
+        let entry = &self.tasks[key];
         self.touched.roles.insert(entry.task.role.clone());
         let (id, role) = (entry.agent, entry.task.role.clone());
         self.recompute_kept(id);
@@ -102,6 +108,7 @@ impl Master {
         }
         if !planted(Fault::NeverCredit) {
             self.sorter.credit(&entry.task.role, key.framework, &quantities);
+            self.class_order.credit(&entry.task.role, key.framework, &quantities);
         }
         self.quotas.credit(&entry.task.role, Holding::Task, &quantities);
         self.quotas.remove_priority(&entry.task.role, entry.task.priority);
@@ -109,6 +116,7 @@ impl Master {
         let gone = !self.frameworks.contains_key(&key.framework);
         if gone && self.sorter.held(&entry.task.role, key.framework).is_empty() {
             self.sorter.remove(&entry.task.role, key.framework);
+            self.class_order.remove(&entry.task.role, key.framework);
         }
         if agent.overcommitted {
             self.recompute_free(id);
@@ -116,6 +124,8 @@ impl Master {
             Arc::make_mut(&mut agent.free).add(&entry.task.resources.counted());
         }
         self.soil_devices(key);
+        self.leave_work(key);
+        self.preemption.settles(id);
         self.recompute_kept(id);
         self.touched.agents.push(id);
         self.touched.frameworks.push(key.framework);
@@ -371,6 +381,12 @@ impl Master {
                 self.tell(key.framework, Event::Update(status), out);
                 return Err(Reject::UnknownTask(key.task.clone()));
             }
+            if self.kills.len() >= KILLS_MAX && !self.kills.contains_key(key) {
+                return Err(Reject::Limit {
+                    what: "kills of tasks that no agent has told of",
+                    limit: KILLS_MAX as u64,
+                });
+            }
             let record = KillRecord { agent: None, grace, reason: Reason::KillRequested };
             out.push(Output::Persist(Record::Kill(key.clone(), Some(record.clone()))));
             self.kills.insert(key.clone(), record);
@@ -391,7 +407,17 @@ impl Master {
         if !planted(Fault::KillNotDurable) {
             out.push(Output::Persist(Record::Kill(key.clone(), Some(record))));
         }
-        self.to_agent(agent, ToAgent::Kill { task: key.clone(), grace, reason }, out);
+        self.preemption.settles(agent);
+        let announce = self.announce(key);
+        self.to_agent(agent, ToAgent::Kill { task: key.clone(), grace, reason, announce }, out);
+    }
+
+    /// Whether the task's framework wants to hear that it was told to end.
+    fn announce(&self, key: &TaskKey) -> Announce {
+        let framework = self.frameworks.get(&key.framework);
+        let hears =
+            |framework: &super::state::Framework| framework.record.info.capabilities.contains(&Capability::TaskKilling);
+        if framework.is_some_and(hears) { Announce::Yes } else { Announce::No }
     }
 
     /// Kills that waited for the agent: sent for what it reports, forgotten for what it does not.
@@ -404,7 +430,9 @@ impl Master {
             }
             let is_due = !entry.state.is_terminal() && !planted(Fault::KillNotSentOnReturn);
             let Some(kill) = entry.kill.clone().filter(|_| is_due) else { continue };
-            self.to_agent(id, ToAgent::Kill { task: key.clone(), grace: kill.grace, reason: kill.reason }, out);
+            self.preemption.settles(id);
+            let (task, announce) = (key.clone(), self.announce(key));
+            self.to_agent(id, ToAgent::Kill { task, grace: kill.grace, reason: kill.reason, announce }, out);
         }
         let all_back = !self.may_be_elsewhere();
         let done = |key: &TaskKey, kill: &KillRecord| {
@@ -479,7 +507,7 @@ impl Master {
     pub(super) fn occupy(&mut self, agent: AgentId, key: &TaskKey, resources: &Resources) -> bool {
         let since = self.wall();
         let agent_entry = self.agents.get_mut(&agent).expect("the caller has found it");
-        if !Arc::make_mut(&mut agent_entry.free).take(resources) {
+        if !Arc::make_mut(&mut agent_entry.free).take(&resources.firm()) {
             return false;
         }
         for (device, share) in resources.device_shares() {

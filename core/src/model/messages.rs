@@ -31,6 +31,27 @@ pub struct FrameworkInfo {
     pub labels: BTreeMap<Arc<str>, Arc<str>>,
     /// What it asks of its offers.
     pub rules: Arc<OfferRules>,
+    /// What it understands beyond what every framework does.
+    pub capabilities: BTreeSet<Capability>,
+}
+
+/// What a framework may understand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Capability {
+    /// `TASK_KILLING`: it is told when a task of it that runs was told to end, and why, before it has ended.
+    TaskKilling,
+    /// Resources that may be taken back at any time: it is offered what devices keep of their machine for their tenants.
+    RevocableResources,
+}
+
+/// Whether a framework is told that a task was told to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Announce {
+    /// It hears of the end only.
+    #[default]
+    No,
+    /// By `TASK_KILLING`.
+    Yes,
 }
 
 /// The first call on every connection.
@@ -439,6 +460,8 @@ pub enum ToAgent {
         grace: Option<Duration>,
         /// Why, as its last status will say.
         reason: Reason,
+        /// Whether its framework is to hear of it before.
+        announce: Announce,
     },
     /// The framework has that update, for good.
     Acknowledge {

@@ -36,8 +36,8 @@ pub use ids::{
 };
 pub use least::{Least, LeastError};
 pub use messages::{
-    Accept, AcceptGang, AgentReport, Asked, Call, Event, FrameworkInfo, FromAgent, GangPart, Launch, Operation,
-    Outcome, Pace, Refusal, Rejection, Subscribe, TaskReport, ToAgent,
+    Accept, AcceptGang, AgentReport, Announce, Asked, Call, Capability, Event, FrameworkInfo, FromAgent, GangPart,
+    Launch, Operation, Outcome, Pace, Refusal, Rejection, Subscribe, TaskReport, ToAgent,
 };
 pub use milli::{Milli, MilliError};
 pub use offer::{Demand, Offer, OfferMode, Shape, domain_attribute};

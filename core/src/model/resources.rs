@@ -496,10 +496,37 @@ impl Resources {
         Self(self.0.iter().filter_map(bare).collect())
     }
 
-    /// What a holder takes from others: no devices, which are kept by their state, and nothing that is shared.
+    /// What a holder takes from others: no devices, which are kept by their state, and nothing that is shared. What may be taken back is
+    /// taken like anything else.
     #[must_use]
     pub fn counted(&self) -> Self {
-        self.without_devices().without_shared()
+        self.without_devices().without_shared().firm()
+    }
+
+    /// Whether some of it may be taken back at any time.
+    pub fn is_revocable(&self) -> bool {
+        self.0.iter().any(|(flavor, _)| flavor.guarantee == Guarantee::Revocable)
+    }
+
+    /// The same as what it is on its agent: what may be taken back is the agent's own, and firm there.
+    #[must_use]
+    pub fn firm(&self) -> Self {
+        if !self.is_revocable() {
+            return self.clone();
+        }
+        let mut firm = Self::new();
+        for (flavor, amounts) in self.iter() {
+            let flavor = Flavor { guarantee: Guarantee::Firm, ..flavor.clone() };
+            firm.merge(&Self::flavored(flavor, amounts.clone()));
+        }
+        firm
+    }
+
+    /// The part that may be taken back at any time, and the rest.
+    pub fn split_revocable(&self) -> (Self, Self) {
+        let (revocable, rest) =
+            self.0.iter().cloned().partition(|(flavor, _)| flavor.guarantee == Guarantee::Revocable);
+        (Self(revocable), Self(rest))
     }
 
     /// What only one may hold at a time.

@@ -69,6 +69,7 @@ pub fn config(role_name: &str) -> DriverConfig {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
+        capabilities: Default::default(),
         rules: Arc::default(),
     };
     DriverConfig { info, client: ClientId(7), durability: Durability::Saved }

@@ -32,12 +32,12 @@ use crate::master::registry::{Record, Registry};
 use crate::master::view::View;
 use crate::master::{Command, Config, Effect, Input, Master, Outbox, Reply, Target};
 use crate::model::{
-    Accept, AcceptGang, AgentId, AgentReport, Attribute, Body, Call, CallId, Claim, ClientId, ClusterId, Demand,
-    Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Domain, Event, ExecutorRef, FrameworkId, FrameworkInfo,
-    FromAgent, GangId, GangPart, Health, Launch, Offer, OfferId, OfferMode, OfferRules, Operation, OperationId, PeerId,
-    Principal, Proof, Quantities, Reason, Refusal, Reject, RequestId, Resources, Role, Selector, Shape, Share, Source,
-    Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time, ToAgent, Topology,
-    UpdateId,
+    Accept, AcceptGang, AgentId, AgentReport, Announce, Attribute, Body, Call, CallId, Claim, ClientId, ClusterId,
+    Demand, Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Domain, Event, ExecutorRef, FrameworkId,
+    FrameworkInfo, FromAgent, GangId, GangPart, Health, Launch, Offer, OfferId, OfferMode, OfferRules, Operation,
+    OperationId, PeerId, Principal, Proof, Quantities, Reason, Refusal, Reject, RequestId, Resources, Role, Selector,
+    Shape, Share, Source, Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time,
+    ToAgent, Topology, UpdateId,
 };
 
 /// A device of `kind` and `model`, healthy and exclusive.
@@ -306,6 +306,7 @@ impl Market {
             offer_timeout: None,
             url: None,
             labels: BTreeMap::new(),
+            capabilities: Default::default(),
             rules: Arc::new(rules),
         };
         let client = ClientId(u128::from(self.next()));
@@ -772,8 +773,9 @@ impl Market {
                 format!("registered {name}")
             }
             ToAgent::Launch(launch) => self.on_launch(&name, launch),
-            ToAgent::Kill { task, reason: Reason::Preempted, .. } => {
-                format!("preempt {} on {name}", self.task_name(&task))
+            ToAgent::Kill { task, reason: Reason::Preempted, announce, .. } => {
+                let announced = if announce == Announce::Yes { ", announced" } else { "" };
+                format!("preempt {} on {name}{announced}", self.task_name(&task))
             }
             ToAgent::Kill { task, reason: Reason::KillRequested, .. } => {
                 format!("kill {} on {name}", self.task_name(&task))

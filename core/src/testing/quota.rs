@@ -4,7 +4,10 @@ use super::{Market, device, shape, task};
 use crate::allocator::quota::{Bounds, Force, Priorities, Quota, parse_amounts};
 use crate::gate::Output;
 use crate::master::{Command, Effect, Input, Outbox};
-use crate::model::{Device, Operation, Principal, Quantities, RequestId, Role, Shape, TaskGroup};
+use crate::model::{
+    Capability, Device, Flavor, Guarantee, Operation, Principal, Quantities, RequestId, Resources, Role, Shape,
+    TaskGroup,
+};
 
 /// A quota, given as text.
 ///
@@ -28,6 +31,37 @@ impl Market {
         let gpu = |(at, model): (usize, &&str)| device(&format!("{name}-{at}"), "gpu", model);
         let gpus: Vec<Device> = models.iter().enumerate().map(gpu).collect();
         self.agent_with(name, resources, gpus)
+    }
+
+    /// The framework says from now on that it understands `TASK_KILLING`.
+    pub fn hears_of_kills(&mut self, framework: &str) -> &mut Self {
+        let side = self.frameworks.get_mut(framework).expect("a framework of that name");
+        side.info.capabilities.insert(Capability::TaskKilling);
+        self.subscribe(framework)
+    }
+
+    /// The framework says from now on that it takes what may be taken back at any time.
+    pub fn takes_revocable(&mut self, framework: &str) -> &mut Self {
+        let side = self.frameworks.get_mut(framework).expect("a framework of that name");
+        side.info.capabilities.insert(Capability::RevocableResources);
+        self.subscribe(framework)
+    }
+
+    /// The framework launches a task that uses `resources` until they are taken back.
+    pub fn launch_revocable(&mut self, framework: &str, agent: &str, id: &str, resources: &str) -> &mut Self {
+        let offer = self.offer_of(framework, agent);
+        let plain: Resources = resources.parse().expect("resources");
+        let mut task = task(id, offer.role.as_str(), "", &[]);
+        for (flavor, amounts) in plain.iter() {
+            let flavor = Flavor { guarantee: Guarantee::Revocable, ..flavor.clone() };
+            task.resources.add(&Resources::flavored(flavor, amounts.clone()));
+        }
+        self.accept(framework, &offer, vec![Operation::Launch(TaskGroup::single(task))])
+    }
+
+    /// What the framework is offered of the agent until it is taken back.
+    pub fn offered_revocable(&self, framework: &str, agent: &str) -> String {
+        self.offer_of(framework, agent).resources.split_revocable().0.quantities().to_string()
     }
 
     /// An operator sets a role's quota; it is accepted.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use rialto_sdk::blobs::Digest;
 
-use crate::spec::{Job, MAX_PARTITIONS, Shuffle, Source};
+use crate::spec::{Job, MAX_GANG, MAX_PARTITIONS, Shuffle, Source, Start};
 
 /// A job and the partitions that its stages have, now that its files are known.
 #[derive(Clone, Debug)]
@@ -44,6 +44,14 @@ pub enum PlanError {
         /// How many it would have.
         partitions: usize,
     },
+    /// More partitions than can start together.
+    #[error("stage {stage:?}: gang: expected at most {MAX_GANG} partitions that start together, got {partitions}")]
+    Gang {
+        /// Which stage.
+        stage: Arc<str>,
+        /// How many it has.
+        partitions: u32,
+    },
     /// A one-to-one stage reads stages with different numbers of partitions.
     #[error("stage {stage:?}: shuffle = \"one-to-one\" needs stages with equally many partitions, got {counts}")]
     Uneven {
@@ -60,6 +68,9 @@ impl Plan {
         let mut partitions = Vec::with_capacity(job.stages.len());
         for at in 0..job.stages.len() {
             let count = count(&job, at, &partitions, &files)?;
+            if job.stages[at].start == Start::Together && count > MAX_GANG {
+                return Err(PlanError::Gang { stage: job.stages[at].name.clone(), partitions: count });
+            }
             partitions.push(count);
         }
         Ok(Self { job, partitions, files })

@@ -37,6 +37,9 @@ pub struct Role {
     pub held: Amounts,
     /// What exclusive offers to it lock.
     pub offered: Amounts,
+    /// What of it tasks hold that took it while another role's guarantee was not met, and may have to make way; none in events.
+    #[serde(default)]
+    pub borrowed: Option<Amounts>,
     /// How many tasks its frameworks wait to launch.
     pub waiting: u64,
     /// Its dominant share of the cluster divided by its weight, from 0; none in events.
@@ -55,8 +58,12 @@ pub struct Priorities {
 impl Roles {
     /// The roles of `view`.
     pub fn all(view: &View) -> Self {
-        let total = total(view);
-        let row = |(role, row): (_, &view::RoleView)| Role { share: Some(share(row, &total)), ..Role::new(role, row) };
+        let (total, borrowed) = (total(view), borrowed(view));
+        let row = |(role, row): (&rialto_core::model::Role, &view::RoleView)| Role {
+            share: Some(share(row, &total)),
+            borrowed: Some(borrowed.get(role.as_str()).map(Amounts::from).unwrap_or_default()),
+            ..Role::new(role, row)
+        };
         Self { roles: view.roles.iter().map(row).collect() }
     }
 }
@@ -76,9 +83,27 @@ impl Role {
             held: Amounts::from(&row.usage.held),
             offered: Amounts::from(&row.usage.offered),
             waiting: row.usage.waiting,
+            borrowed: None,
             share: None,
         }
     }
+}
+
+/// What the roles hold, with all below them, that is borrowed.
+fn borrowed(view: &View) -> BTreeMap<&str, Quantities> {
+    let mut borrowed: BTreeMap<&str, Quantities> = BTreeMap::new();
+    for task in view.tasks.values().filter(|task| task.borrowed && !task.state.is_terminal()) {
+        let mut held = task.resources.quantities();
+        for (id, share) in task.resources.device_shares() {
+            let Some(device) = view.devices.get(&(task.agent, id.clone())) else { continue };
+            let name = rialto_core::allocator::sorter::kind_quantity(&device.device.kind);
+            held.set(&name, held.get(&name).plus(Milli(u64::from(share.0))));
+        }
+        for prefix in rialto_core::allocator::quota::prefixes(&task.role) {
+            borrowed.entry(prefix).or_default().add(&held);
+        }
+    }
+    borrowed
 }
 
 /// What the agents have that count: those that are gone or unreachable don't.

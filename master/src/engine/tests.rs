@@ -43,6 +43,7 @@ async fn subscribe(core: &Core) -> Receiver<Event> {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
+        capabilities: Default::default(),
         rules: Arc::default(),
     };
     let call = Call::Subscribe(Subscribe {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::parts::{self, Mood, ago, amounts, bar, cores, mib, pill, resource, task_path};
-use super::{ROWS_MAX, Snapshot};
+use super::{ROWS_MAX, Snapshot, roles};
 use crate::api;
 
 /// How many free devices of a class an agent may have before they are folded into one line.
@@ -18,6 +18,7 @@ pub(super) fn render(snapshot: &Snapshot) -> Markup {
         (legend())
         (agents(snapshot))
         @if !snapshot.devices.is_empty() { (devices(snapshot)) }
+        @if !snapshot.roles.is_empty() { (roles::table(snapshot)) }
         (frameworks(snapshot))
         (tasks(snapshot))
         (footer())
@@ -63,13 +64,13 @@ fn total(name: &str, cluster: &api::Cluster, of: fn(&api::Amounts) -> f64, show:
 
 /// The head of a column; numbers stand at its right.
 #[derive(Clone, Copy, Debug)]
-enum Head {
+pub(super) enum Head {
     Text(&'static str),
     Number(&'static str),
 }
 
 /// A table with a caption that counts, and a line in its place if it is empty.
-fn table(id: &str, caption: &str, heads: &[Head], rows: &[Markup], empty: &str) -> Markup {
+pub(super) fn table(id: &str, caption: &str, heads: &[Head], rows: &[Markup], empty: &str) -> Markup {
     html! {
         section id=(id) {
             div.scroll {
@@ -93,7 +94,7 @@ fn column(head: Head) -> Markup {
     }
 }
 
-fn counted(name: &str, shown: usize, total: u64) -> String {
+pub(super) fn counted(name: &str, shown: usize, total: u64) -> String {
     if shown as u64 == total { format!("{name} ({total})") } else { format!("{name} ({shown} of {total})") }
 }
 
@@ -321,7 +322,7 @@ fn footer() -> Markup {
         footer.muted {
             p {
                 "For programs: " a href="/api/cluster" { "/api/cluster" } " " a href="/api/agents" { "/api/agents" } " "
-                a href="/api/tasks" { "/api/tasks" } " " a href="/metrics" { "/metrics" }
+                a href="/api/tasks" { "/api/tasks" } " " a href="/api/roles" { "/api/roles" } " " a href="/metrics" { "/metrics" }
             }
             p #stale role="status" {}
         }

@@ -46,7 +46,7 @@ pub(super) fn mib(amount: f64) -> String {
     }
 }
 
-fn number(amount: f64) -> String {
+pub(super) fn number(amount: f64) -> String {
     let text = if amount >= 100.0 { format!("{amount:.0}") } else { format!("{amount:.2}") };
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
@@ -63,10 +63,13 @@ pub(super) fn amounts(amounts: &api::Amounts) -> String {
     if amounts.disk_mib > 0.0 {
         words.push(format!("{} disk", mib(amounts.disk_mib)));
     }
-    // Devices are summed up under names such as device/gpu.
-    let plain = |name: &str| name.strip_prefix("device/").unwrap_or(name).to_owned();
     words.extend(amounts.other.iter().map(|(name, amount)| format!("{} {}", number(*amount), plain(name))));
     words.join(" · ")
+}
+
+/// A resource's name: devices are summed up under names such as device/gpu.
+pub(super) fn plain(name: &str) -> &str {
+    name.strip_prefix("device/").unwrap_or(name)
 }
 
 /// A word with a colour that says how good it is.

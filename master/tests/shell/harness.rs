@@ -171,6 +171,7 @@ pub(crate) fn subscription(known: Option<FrameworkId>) -> Subscribe {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
+        capabilities: Default::default(),
         rules: Arc::default(),
     };
     Subscribe { framework: known, client: ClientId(11), info, suppressed: BTreeSet::new(), connection: 0 }

@@ -5,4 +5,5 @@ mod harness;
 mod life;
 mod load;
 mod logs;
+mod operators;
 mod pages;

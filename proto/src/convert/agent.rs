@@ -1,5 +1,5 @@
 use rialto_core::model::{
-    AgentId, AgentReport, ClusterId, DeviceId, FromAgent, Reason, Resources, TaskKey, TaskReport, ToAgent,
+    AgentId, AgentReport, Announce, ClusterId, DeviceId, FromAgent, Reason, Resources, TaskKey, TaskReport, ToAgent,
 };
 
 use super::error::{At, Converted};
@@ -206,10 +206,11 @@ fn to_down(message: &ToAgent) -> Down {
             Down::Registered(v1::Registered { agent: Some(agent.to_wire()), cluster: cluster.to_wire() })
         }
         ToAgent::Launch(launch) => Down::Launch(launch.to_wire()),
-        ToAgent::Kill { task, grace, reason } => Down::Kill(v1::AgentKill {
+        ToAgent::Kill { task, grace, reason, announce } => Down::Kill(v1::AgentKill {
             task: Some(task.to_wire()),
             grace_us: grace.map(micros),
             reason: reason.to_wire(),
+            announce: *announce == Announce::Yes,
         }),
         ToAgent::Acknowledge { task, uuid } => {
             Down::Acknowledge(v1::AgentAcknowledge { task: Some(task.to_wire()), uuid: uuid.to_wire() })
@@ -260,6 +261,7 @@ fn from_kill(kill: v1::AgentKill) -> Converted<ToAgent> {
         task: required(kill.task, "task")?,
         grace: optional_duration(kill.grace_us, "grace_us")?,
         reason: kill_reason(kill.reason)?,
+        announce: if kill.announce { Announce::Yes } else { Announce::No },
     })
 }
 

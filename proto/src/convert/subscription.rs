@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rialto_core::model::{
-    Demand, FrameworkInfo, Guarantee, Offer, OfferMode, OfferRules, Resources, Role, Shape, Subscribe,
+    Capability, Demand, FrameworkInfo, Guarantee, Offer, OfferMode, OfferRules, Resources, Role, Shape, Subscribe,
 };
 
 use super::error::At;
@@ -38,6 +38,8 @@ impl Wire for Subscribe {
     }
 }
 
+wire_enum!(Capability, v1::Capability, { TaskKilling, RevocableResources });
+
 impl Wire for FrameworkInfo {
     type Message = v1::FrameworkInfo;
 
@@ -51,6 +53,7 @@ impl Wire for FrameworkInfo {
             offer_timeout_us: self.offer_timeout.map(micros),
             url: self.url.as_ref().map(|url| url.as_ref().to_owned()),
             labels: to_labels(&self.labels),
+            capabilities: to_list(&self.capabilities),
             rules: Some(&*self.rules).filter(|rules| **rules != OfferRules::default()).map(Wire::to_wire),
         }
     }
@@ -67,6 +70,7 @@ impl Wire for FrameworkInfo {
             offer_timeout: optional_duration(info.offer_timeout_us, "offer_timeout_us")?,
             url: optional_text(info.url, "url")?,
             labels: labels(info.labels, "labels")?,
+            capabilities: list(info.capabilities, "capabilities", limits::MAX_CAPABILITIES)?,
             rules: Arc::new(optional::<OfferRules>(info.rules, "rules")?.unwrap_or_default()),
         })
     }

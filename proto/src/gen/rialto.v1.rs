@@ -790,6 +790,9 @@ pub struct FrameworkInfo {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// What it understands beyond what every framework does.
+    #[prost(enumeration = "Capability", repeated, tag = "80")]
+    pub capabilities: ::prost::alloc::vec::Vec<i32>,
     /// What it asks of its offers.
     #[prost(message, optional, tag = "50")]
     pub rules: ::core::option::Option<OfferRules>,
@@ -1412,6 +1415,39 @@ impl TaskHealth {
             "TASK_HEALTH_UNSPECIFIED" => Some(Self::Unspecified),
             "TASK_HEALTH_HEALTHY" => Some(Self::Healthy),
             "TASK_HEALTH_UNHEALTHY" => Some(Self::Unhealthy),
+            _ => None,
+        }
+    }
+}
+/// What a framework may understand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Capability {
+    /// Not said.
+    Unspecified = 0,
+    /// That a task is about to end, and why, before it has ended.
+    TaskKilling = 1,
+    /// Resources that may be taken back at any time.
+    RevocableResources = 2,
+}
+impl Capability {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CAPABILITY_UNSPECIFIED",
+            Self::TaskKilling => "CAPABILITY_TASK_KILLING",
+            Self::RevocableResources => "CAPABILITY_REVOCABLE_RESOURCES",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CAPABILITY_UNSPECIFIED" => Some(Self::Unspecified),
+            "CAPABILITY_TASK_KILLING" => Some(Self::TaskKilling),
+            "CAPABILITY_REVOCABLE_RESOURCES" => Some(Self::RevocableResources),
             _ => None,
         }
     }
@@ -2458,6 +2494,9 @@ pub struct AgentKill {
     /// Why; not said means that somebody asked for it.
     #[prost(enumeration = "Reason", tag = "3")]
     pub reason: i32,
+    /// Whether its framework is to hear of it before.
+    #[prost(bool, tag = "80")]
+    pub announce: bool,
 }
 /// An update that its framework has.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

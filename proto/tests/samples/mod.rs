@@ -141,6 +141,7 @@ fn info() -> FrameworkInfo {
         offer_timeout: None,
         url: Some("http://127.0.0.1:1/".into()),
         labels: BTreeMap::new(),
+        capabilities: Default::default(),
         rules: Arc::default(),
     }
 }
@@ -337,7 +338,7 @@ pub(crate) fn to_agent() -> Vec<ToAgent> {
     vec![
         ToAgent::Registered { agent: AGENT, cluster: CLUSTER },
         ToAgent::Launch(launch()),
-        ToAgent::Kill { task: key(), grace: None, reason: Reason::GangAborted },
+        ToAgent::Kill { task: key(), grace: None, reason: Reason::GangAborted, announce: Announce::No },
         ToAgent::Acknowledge { task: key(), uuid: UUID },
         ToAgent::Operate { id: OPERATION, operation: Operation::Destroy(volume()) },
     ]

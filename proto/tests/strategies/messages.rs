@@ -50,18 +50,24 @@ pub(crate) fn reject() -> impl Strategy<Value = Reject> {
 
 pub(crate) fn info() -> impl Strategy<Value = FrameworkInfo> {
     let mode = prop_oneof![Just(OfferMode::Optimistic), Just(OfferMode::Exclusive)];
+    let capabilities =
+        prop_oneof![Just([].into()), Just([Capability::TaskKilling, Capability::RevocableResources].into())];
     let times = (duration(), option::of(duration()));
-    (prose(), prose(), roles(), times, mode, option::of(prose()), words(), offer_rules()).prop_map(
-        |(name, user, roles, (failover_timeout, offer_timeout), offer_mode, url, labels, rules)| FrameworkInfo {
-            name,
-            user,
-            roles,
-            failover_timeout,
-            offer_mode,
-            offer_timeout,
-            url,
-            labels,
-            rules: Arc::new(rules),
+    let asks = (offer_rules(), capabilities);
+    (prose(), prose(), roles(), times, mode, option::of(prose()), words(), asks).prop_map(
+        |(name, user, roles, (failover_timeout, offer_timeout), offer_mode, url, labels, (rules, capabilities))| {
+            FrameworkInfo {
+                name,
+                user,
+                roles,
+                failover_timeout,
+                offer_mode,
+                offer_timeout,
+                url,
+                labels,
+                capabilities,
+                rules: Arc::new(rules),
+            }
         },
     )
 }
@@ -277,10 +283,9 @@ pub(crate) fn to_agent() -> impl Strategy<Value = ToAgent> {
         (agent_id(), any::<u128>())
             .prop_map(|(agent, cluster)| ToAgent::Registered { agent, cluster: ClusterId(cluster) }),
         launch().prop_map(ToAgent::Launch),
-        (task_key(), option::of(duration()), reason()).prop_map(|(task, grace, reason)| ToAgent::Kill {
-            task,
-            grace,
-            reason
+        (task_key(), option::of(duration()), reason(), any::<bool>()).prop_map(|(task, grace, reason, announced)| {
+            let announce = if announced { Announce::Yes } else { Announce::No };
+            ToAgent::Kill { task, grace, reason, announce }
         }),
         (task_key(), any::<u128>()).prop_map(|(task, uuid)| ToAgent::Acknowledge { task, uuid: UpdateId(uuid) }),
         (gang_id(), vec(launch(), 0..2)).prop_map(|(gang, groups)| ToAgent::Hold { gang, groups }),

@@ -361,6 +361,7 @@ fn info(role: &Role) -> FrameworkInfo {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
+        capabilities: Default::default(),
         rules: Arc::default(),
     }
 }

@@ -145,6 +145,7 @@ impl Cluster {
             offer_timeout: Some(Duration::from_secs(600)),
             url: None,
             labels: BTreeMap::new(),
+            capabilities: Default::default(),
             rules: Arc::default(),
         };
         let subscribe = Subscribe {

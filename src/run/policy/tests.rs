@@ -8,8 +8,10 @@ fn bench(instances: u32) -> Bench<Policy> {
     let command = CommandTask::argv(["true"]).cpus("1").expect("an amount");
     let needs = command.needs.clone();
     let build: Build = Box::new(move |id, placement| command.task(id, &role("ci"), placement));
-    let mut bench =
-        Bench::new(config("ci"), Policy::new(Job { id: "job".to_owned(), role: role("ci"), needs, instances, build }));
+    let mut bench = Bench::new(
+        config("ci"),
+        Policy::new(Job { id: "job".to_owned(), role: role("ci"), needs, instances, priority: 7, build }),
+    );
     bench.connect();
     bench
 }

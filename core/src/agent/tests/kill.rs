@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::language::{FRAMEWORK, agent, agent_with_gpus, key};
 use crate::agent::{Effect, End};
-use crate::model::{DeviceState, Exit, Reason, Reject, TaskState, ToAgent};
+use crate::model::{Announce, DeviceState, Exit, Reason, Reject, TaskState, ToAgent};
 
 #[test]
 fn a_running_task_is_killed_within_its_own_grace_period() {
@@ -20,7 +20,12 @@ fn a_kill_may_give_another_grace_period_and_may_be_repeated() {
     a.run("t1", "cpus:1");
     a.kill("t1");
     a.expect_kill("t1");
-    a.master_says(ToAgent::Kill { task: key("t1"), grace: Some(Duration::ZERO), reason: Reason::KillRequested });
+    a.master_says(ToAgent::Kill {
+        task: key("t1"),
+        grace: Some(Duration::ZERO),
+        reason: Reason::KillRequested,
+        announce: Announce::No,
+    });
     assert_eq!(a.expect_kill("t1"), Duration::ZERO);
     a.expect_nothing();
 }
@@ -155,9 +160,47 @@ fn a_task_that_makes_way_says_so_however_its_group_ended_it() {
     for end in [End::Killed(Some(Exit::Signal(15))), End::GroupEnded] {
         let mut a = agent();
         a.run("t1", "cpus:1");
-        a.master_says(ToAgent::Kill { task: key("t1"), grace: None, reason: Reason::Preempted });
+        a.master_says(ToAgent::Kill {
+            task: key("t1"),
+            grace: None,
+            reason: Reason::Preempted,
+            announce: Announce::No,
+        });
         a.expect_kill("t1");
         a.ends("t1", end);
         assert_eq!(a.expect_update("t1", TaskState::Killed).reason, Some(Reason::Preempted));
     }
+}
+
+#[test]
+fn a_kill_is_announced_once_to_who_wants_to_hear_of_it() {
+    let mut a = agent();
+    a.run("t1", "cpus:1");
+    let kill = ToAgent::Kill { task: key("t1"), grace: None, reason: Reason::Preempted, announce: Announce::Yes };
+    a.master_says(kill.clone());
+    assert_eq!(a.expect_update("t1", TaskState::Killing).reason, Some(Reason::Preempted));
+    a.expect_kill("t1");
+    a.master_says(kill);
+    a.expect_kill("t1");
+    a.expect_nothing();
+    // The end is told once the announcement is acknowledged.
+    a.ends("t1", End::Killed(Some(Exit::Signal(15))));
+    a.expect_nothing();
+    a.ack("t1");
+    assert_eq!(a.expect_update("t1", TaskState::Killed).reason, Some(Reason::Preempted));
+}
+
+#[test]
+fn what_does_not_run_yet_is_ended_without_an_announcement() {
+    let mut a = agent();
+    a.launch("t1", "cpus:1");
+    a.expect_start("t1");
+    a.master_says(ToAgent::Kill {
+        task: key("t1"),
+        grace: None,
+        reason: Reason::KillRequested,
+        announce: Announce::Yes,
+    });
+    a.expect_kill("t1");
+    a.expect_nothing();
 }

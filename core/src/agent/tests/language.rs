@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::agent::{Agent, Config, Effect, End, Finding, Input, Journal, Record};
 use crate::gate::{Gate, Output};
 use crate::model::{
-    AgentReport, Attribute, Body, ClusterId, Device, DeviceId, DeviceMode, DeviceReport, DeviceState, ExecutorRef,
-    Exit, FrameworkId, FromAgent, GangId, Health, Launch, Proof, Reason, Resources, Role, Share, Status, Task,
-    TaskGroup, TaskId, TaskKey, TaskState, Term, Time, ToAgent, Topology, UpdateId, WallTime,
+    AgentReport, Announce, Attribute, Body, ClusterId, Device, DeviceId, DeviceMode, DeviceReport, DeviceState,
+    ExecutorRef, Exit, FrameworkId, FromAgent, GangId, Health, Launch, Proof, Reason, Resources, Role, Share, Status,
+    Task, TaskGroup, TaskId, TaskKey, TaskState, Term, Time, ToAgent, Topology, UpdateId, WallTime,
 };
 
 pub(super) const FRAMEWORK: FrameworkId = FrameworkId::new(Term(1), 1);
@@ -203,7 +203,12 @@ impl World {
     }
 
     pub(super) fn kill(&mut self, id: &str) {
-        self.master_says(ToAgent::Kill { task: key(id), grace: None, reason: Reason::KillRequested });
+        self.master_says(ToAgent::Kill {
+            task: key(id),
+            grace: None,
+            reason: Reason::KillRequested,
+            announce: Announce::No,
+        });
     }
 
     pub(super) fn running(&mut self, id: &str) {

@@ -1,6 +1,7 @@
 //! What operators set: the text of it, and what is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::{Bounds, Quota, Quotas, is_at_or_below, named, prefixes};
@@ -8,6 +9,8 @@ use crate::model::{Milli, MilliError, Quantities, ResourceName, Role};
 
 /// The longest model of a device that a quota may name, in bytes.
 const MODEL_MAX: usize = 200;
+/// The most roles that may have a quota at once.
+const ROLES_MAX: usize = 10_000;
 
 /// Why quotas are not what an operator may set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +52,9 @@ pub enum QuotaError {
         /// The highest.
         highest: i32,
     },
+    /// More roles than quotas are kept for.
+    #[error("expected at most {ROLES_MAX} roles with a quota, got {0}")]
+    TooMany(usize),
     /// The same role is named twice in one change.
     #[error("{0}: named twice")]
     RoleTwice(Role),
@@ -164,14 +170,18 @@ impl Quotas {
     fn quotas_after(&self, changes: &[(Role, Option<Quota>)]) -> Result<BTreeMap<Role, Quota>, QuotaError> {
         let set = self.nodes.iter().filter(|(_, node)| !node.usage.quota.is_empty());
         let mut next: BTreeMap<Role, Quota> = set.map(|(role, node)| (named(role), node.usage.quota.clone())).collect();
-        for (at, (role, quota)) in changes.iter().enumerate() {
-            if changes[..at].iter().any(|(other, _)| other == role) {
+        let mut seen = BTreeSet::new();
+        for (role, quota) in changes {
+            if !seen.insert(role) {
                 return Err(QuotaError::RoleTwice(role.clone()));
             }
             match quota {
                 Some(quota) => drop(next.insert(role.clone(), quota.clone())),
                 None => drop(next.remove(role)),
             }
+        }
+        if next.len() > ROLES_MAX {
+            return Err(QuotaError::TooMany(next.len()));
         }
         Ok(next)
     }
@@ -262,7 +272,10 @@ fn check_tree(quotas: &BTreeMap<Role, Quota>) -> Result<(), QuotaError> {
 /// What is guaranteed to a role: its own guarantee, or those of the roles below it together, where they are more.
 fn guaranteed(role: &Role, quotas: &BTreeMap<Role, Quota>) -> Quantities {
     let mut below = Quantities::new();
-    let inside = quotas.keys().filter(|other| *other != role && is_at_or_below(other.as_str(), role.as_str()));
+    // In the order of the names all that is below the role comes right after it, with only such as `eng-x` between.
+    let after = quotas.range((Bound::Excluded(role.clone()), Bound::Unbounded)).map(|(other, _)| other);
+    let near = after.take_while(|other| other.as_str().starts_with(role.as_str()));
+    let inside = near.filter(|other| is_at_or_below(other.as_str(), role.as_str()));
     // The next ones down only: those below them are in what is guaranteed to them.
     for child in inside {
         let between = prefixes(child).filter(|above| above.len() > role.as_str().len() && *above != child.as_str());

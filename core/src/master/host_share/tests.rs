@@ -119,3 +119,86 @@ fn an_offer_with_devices_holds_what_they_keep() {
     locked.agent_with("a", "cpus:8;mem:1024", vec![gpu("g")]).framework_with("old", &["*"], OfferMode::Exclusive);
     assert_eq!(locked.offer_of("old", "a").resources.to_string(), "cpus:8 mem:1024 gpus:1 device:g");
 }
+
+/// Of eight cpus four are kept for two GPUs, and a framework that waits for work without devices takes what may be taken back.
+fn with_revocable() -> Market {
+    let mut market = with_gpus();
+    market.takes_revocable("ci").demand("ci", vec![shape("build", "cpus:1", &[], 9)]).lines();
+    market
+}
+
+#[test]
+fn what_is_kept_is_offered_until_it_is_needed_to_those_who_understand_that() {
+    let mut market = with_gpus();
+    market.demand("ci", vec![shape("build", "cpus:1", &[], 9)]);
+    assert_eq!(market.offered_revocable("ci", "a"), "");
+    let market = with_revocable();
+    assert_eq!(market.offered_revocable("ci", "a"), "cpus:4 mem:512");
+    assert_eq!(market.offer_of("ci", "a").resources.plain_quantities().to_string(), "cpus:4 mem:512");
+}
+
+#[test]
+fn revocable_work_takes_what_is_kept_and_no_more_and_leaves_the_rest_to_others() {
+    let mut market = with_revocable();
+    market.launch_revocable("ci", "a", "r1", "cpus:3;mem:64");
+    assert_eq!(market.lines()[0], "launch ci/r1 on a");
+    assert_eq!(market.offered_revocable("ci", "a"), "cpus:1 mem:448");
+    market.launch_revocable("ci", "a", "r2", "cpus:2;mem:64");
+    assert!(market.lines()[0].starts_with("rejected r2"));
+    market.wait(Duration::from_secs(1)).launch("ci", "a", "t1", "cpus:4;mem:64");
+    assert!(market.lines().contains(&"launch ci/t1 on a".to_owned()), "what is not kept is as it was");
+    market.update("a", "ci", "r1", TaskState::Finished).acknowledge("ci").wait(Duration::from_secs(1));
+    assert_eq!(market.offered_revocable("ci", "a"), "cpus:4 mem:512");
+}
+
+#[test]
+fn revocable_work_makes_way_for_a_tenant_that_needs_its_share() {
+    let mut market = with_revocable();
+    market.launch_revocable("ci", "a", "r1", "cpus:2;mem:64").launch_revocable("ci", "a", "r2", "cpus:2;mem:64");
+    market.launch("ci", "a", "t1", "cpus:4;mem:64").framework("ml", "ml").lines();
+    market.demand("ml", vec![shape("train", "cpus:2", &["gpu"], 1)]).wait(Duration::from_secs(2));
+    assert!(market.lines().contains(&"preempt ci/r1 on a".to_owned()), "its cpus are back soon");
+    market.update("a", "ci", "r1", TaskState::Killed).acknowledge("ci");
+    market.lines();
+    market.launch_with("ml", "a", "m1", "cpus:2;mem:64", &["gpu"]);
+    assert!(market.lines()[0].starts_with("launch ml/m1 with"));
+    market.wait(Duration::from_secs(5));
+    assert!(market.lines().iter().all(|line| !line.starts_with("preempt")), "nothing more is needed");
+}
+
+#[test]
+fn a_tenant_that_has_room_ends_nothing() {
+    let mut market = with_revocable();
+    market.launch_revocable("ci", "a", "r1", "cpus:4;mem:64").framework("ml", "ml").lines();
+    market.demand("ml", vec![shape("train", "cpus:2", &["gpu"], 1)]).wait(Duration::from_secs(2));
+    assert!(market.lines().iter().all(|line| !line.starts_with("preempt")), "four cpus are free");
+    assert!(market.has_offer("ml", "a"));
+}
+
+#[test]
+fn who_asks_for_no_device_ends_no_revocable_work() {
+    let mut market = with_revocable();
+    market.launch_revocable("ci", "a", "r1", "cpus:4;mem:64").launch("ci", "a", "t1", "cpus:4;mem:64");
+    market.framework("ml", "ml").demand("ml", vec![shape("s", "cpus:2", &[], 1)]).lines();
+    market.wait(Duration::from_secs(5));
+    assert!(market.lines().iter().all(|line| !line.starts_with("preempt")));
+}
+
+#[test]
+fn a_mixture_is_refused() {
+    let mut market = with_revocable();
+    let offer = market.offer_of("ci", "a");
+    let mut both = crate::testing::task("t1", "*", "cpus:1", &[]);
+    both.resources.add(&offer.resources.split_revocable().0);
+    let launch = crate::model::Operation::Launch(crate::model::TaskGroup::single(both));
+    market.accept("ci", &offer, vec![launch]);
+    assert_eq!(market.lines()[0], "rejected t1 invalid -> ci");
+}
+
+#[test]
+fn revocable_work_is_known_as_such_to_the_next_master() {
+    let mut market = with_revocable();
+    market.launch_revocable("ci", "a", "r1", "cpus:3;mem:64").failover().register("a").subscribe("ci");
+    market.demand("ci", vec![shape("build", "cpus:1", &[], 9)]).lines();
+    assert_eq!(market.offered_revocable("ci", "a"), "cpus:1 mem:448");
+}

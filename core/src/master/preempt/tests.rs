@@ -329,3 +329,62 @@ fn what_was_held_back_is_offered_when_nobody_waits_for_it_any_more() {
     market.demand("ci", Vec::new()).wait(secs(1));
     assert_eq!(market.offered("ops", "a"), "cpus:4 mem:4096");
 }
+
+#[test]
+fn it_is_announced_to_those_who_want_to_hear_of_it() {
+    let mut market = full();
+    market.hears_of_kills("low").lines();
+    market.waits_for("high", 5, "cpus:2", 1).wait(secs(2));
+    assert!(market.lines().contains(&"preempt low/t2 on a, announced".to_owned()));
+    market.update("a", "low", "t2", TaskState::Killing).acknowledge("low");
+    assert!(market.lines()[0].starts_with("update t2 TASK_KILLING"));
+    market.update("a", "low", "t2", TaskState::Killed);
+    assert_eq!(market.offered("high", "a"), "cpus:2 mem:4032");
+}
+
+/// So many agents, each full with one task of `low`; `high` is in the same role. The last one is called `last`.
+fn many(agents: usize) -> Market {
+    let mut market = Market::new().checked_when_asked();
+    market.framework("low", "eng").framework("high", "eng").demand("high", vec![shape("none", "cpus:99", &[], 1)]);
+    for number in 0..agents {
+        let name = if number + 1 == agents { "last".to_owned() } else { format!("a{number}") };
+        market.agent(&name, "cpus:2;mem:1024").launch("low", &name, &format!("t{number}"), "cpus:2;mem:64");
+        market.wait(Duration::from_millis(1));
+    }
+    market.lines();
+    market.check();
+    market
+}
+
+#[test]
+fn an_attempt_looks_at_few_of_many_agents() {
+    let mut market = many(800);
+    market.waits_for("high", 5, "cpus:2", 1).wait(secs(2));
+    let lines = market.lines();
+    assert_eq!(lines, ["preempt low/t799 on last"], "what was started last loses least");
+    let looks = market.master.stats().preemption_looks;
+    assert!(looks <= 64, "{looks} agents were looked at");
+}
+
+#[test]
+fn a_victim_far_down_is_found_in_a_few_attempts() {
+    let mut market = many(800);
+    let first = market.key("low", "t0");
+    let mut picky = urgent(5, shape("s", "cpus:2", &[], 1));
+    picky.constraint = "name == a0".parse().expect("a selector");
+    market.demand("high", vec![picky]).wait(secs(5));
+    assert_eq!(market.lines(), [format!("preempt low/{} on a0", first.task)]);
+}
+
+#[test]
+fn room_far_down_is_found_before_anything_is_ended() {
+    let mut market = many(700);
+    // They have cpus, and not the memory.
+    for number in 0..700 {
+        market.agent(&format!("b{number}"), "cpus:2;mem:16");
+    }
+    market.agent("z", "cpus:2;mem:1024").launch("low", "z", "z1", "mem:1000").lines();
+    market.demand("high", vec![urgent(5, shape("s", "cpus:2;mem:24", &[], 1))]).wait(secs(10));
+    let lines = market.lines();
+    assert!(lines.iter().all(|line| !line.starts_with("preempt")), "there is room on z: {lines:?}");
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::allocator::preemption::{Candidate, Choice, Cost, choose, loss};
+use crate::allocator::preemption::{Candidate, Choice, choose, loss};
 use crate::allocator::quota::{is_at_or_below, prefixes};
 use crate::master::Master;
 use crate::master::available::{AgentAttributes, fits_amounts};
@@ -26,60 +26,29 @@ pub(super) struct Plan {
 }
 
 /// What a demand may end.
-struct Right {
+pub(super) struct Right {
     /// Work of its own role below this priority; none where there is none, or where its framework was itself preempted.
-    below: Option<i32>,
+    pub(super) below: Option<i32>,
     /// Work outside of this role that is borrowed, because the role is under its guarantee.
-    guaranteed: Option<Role>,
+    pub(super) guaranteed: Option<Role>,
+    /// Revocable work of anybody: it uses what devices keep of their machine for who holds them, and this demand wants to.
+    pub(super) revocable: bool,
 }
 
 type Group = Candidate<TaskKey>;
 
 impl Master {
-    /// What to end for one more of `shape`; none if something free meets it, or if nothing may be ended that would help.
-    pub(super) fn plan_preemption(&self, framework: FrameworkId, role: &Role, shape: &Shape) -> Option<Plan> {
-        let priority = self.quotas.bound_priority(role, shape.priority);
-        let below = self.has_lower(framework, role, priority).then_some(priority);
-        if below.is_none() && !self.quotas.is_guaranteed(role) {
-            return None;
-        }
-        let usable: Vec<(AgentId, &Agent)> = self.usable_for(framework, role, shape).collect();
-        if usable.iter().any(|(id, _)| self.fits_soon(*id, framework, role, shape)) {
-            return None;
-        }
-        let mut best: Option<(Cost, AgentId, Choice<TaskKey>)> = None;
-        for (id, agent) in usable {
-            let guaranteed = self.entitled_on(agent, role, shape);
-            let right = Right { below, guaranteed };
-            let Some(choice) = self.choose_on(id, framework, role, shape, &right) else { continue };
-            if best.as_ref().is_none_or(|(cost, _, _)| choice.cost < *cost) {
-                best = Some((choice.cost, id, choice));
-            }
-        }
-        let (_, agent, choice) = best?;
-        self.plan(agent, role, shape, &choice)
-    }
-
-    /// Agents that the shape may run on, if there is room.
-    fn usable_for<'a>(
-        &'a self,
-        framework: FrameworkId,
-        role: &'a Role,
-        shape: &'a Shape,
-    ) -> impl Iterator<Item = (AgentId, &'a Agent)> {
-        let agents = self.agents.iter().filter(|(_, agent)| agent.is_usable() && !agent.overcommitted);
-        let asked = shape.resources.quantities();
-        let agents = agents.filter(move |(_, agent)| agent.record.resources.quantities().contains(&asked));
-        let allowed = agents.filter(|(_, agent)| agent.allows(shape));
-        let wanted = allowed.filter(move |(id, agent)| {
-            let all = agent.record.resources.for_role(role);
-            !self.is_refused(framework, **id, role, &all)
-        });
-        wanted.map(|(id, agent)| (*id, &**agent))
+    /// Whether the shape may run on the agent, if there is room.
+    pub(super) fn is_usable_for(&self, id: AgentId, framework: FrameworkId, role: &Role, shape: &Shape) -> bool {
+        let Some(agent) = self.agents.get(&id).filter(|agent| agent.is_usable() && !agent.overcommitted) else {
+            return false;
+        };
+        let fits = agent.record.resources.quantities().contains(&shape.resources.quantities());
+        fits && agent.allows(shape) && !self.is_refused(framework, id, role, &agent.record.resources.for_role(role))
     }
 
     /// Whether one more fits on the agent now, or once what ends there anyway has ended.
-    fn fits_soon(&self, id: AgentId, framework: FrameworkId, role: &Role, shape: &Shape) -> bool {
+    pub(super) fn fits_soon(&self, id: AgentId, framework: FrameworkId, role: &Role, shape: &Shape) -> bool {
         let agent = &self.agents[&id];
         let pool = self.pool(id, role);
         let pool = self.shield_headroom(id, framework, role, pool);
@@ -109,7 +78,7 @@ impl Master {
     }
 
     /// The topmost role whose unmet guarantee covers one of `shape` on this agent.
-    fn entitled_on(&self, agent: &Agent, role: &Role, shape: &Shape) -> Option<Role> {
+    pub(super) fn entitled_on(&self, agent: &Agent, role: &Role, shape: &Shape) -> Option<Role> {
         if !self.quotas.is_guaranteed(role) {
             return None;
         }
@@ -119,7 +88,7 @@ impl Master {
         self.quotas.entitled(role, &agent.counts_of(shape, &whole)?)
     }
 
-    fn choose_on(
+    pub(super) fn choose_on(
         &self,
         id: AgentId,
         framework: FrameworkId,
@@ -189,12 +158,20 @@ impl Master {
             held.add(&entry.charged.clone().unwrap_or_default());
             let micros = u64::try_from(self.wall().0.saturating_sub(entry.launched.0)).unwrap_or(0);
             ran = ran.max(std::time::Duration::from_micros(micros));
-            priority = priority.max(self.quotas.bound_priority(&entry.task.role, entry.task.priority));
+            priority = priority.max(self.rank_of(entry));
         }
         let has_devices = frees.device_shares().next().is_some();
         let cleaning = if has_devices { self.config.cleaning_estimate } else { std::time::Duration::ZERO };
         let loss = loss(&held, &agent.counted(), ran, cleaning);
         Group { key: members.first().expect("a group has a task").clone(), priority, loss, frees }
+    }
+
+    /// The priority as which a task is chosen: what may be taken back at any time goes first.
+    fn rank_of(&self, entry: &TaskEntry) -> i32 {
+        if entry.task.resources.is_revocable() {
+            return i32::MIN;
+        }
+        self.quotas.bound_priority(&entry.task.role, entry.task.priority)
     }
 
     /// Whether all of them may be ended; if so, they are counted as gone.
@@ -209,6 +186,9 @@ impl Master {
         for key in members {
             let entry = &self.tasks[key];
             let priority = self.quotas.bound_priority(&entry.task.role, entry.task.priority);
+            if right.revocable && entry.task.resources.is_revocable() {
+                continue;
+            }
             if entry.task.role == *role && right.below.is_some_and(|below| priority < below) {
                 continue;
             }
@@ -227,7 +207,7 @@ impl Master {
         true
     }
 
-    fn plan(&self, agent: AgentId, role: &Role, shape: &Shape, choice: &Choice<TaskKey>) -> Option<Plan> {
+    pub(super) fn plan(&self, agent: AgentId, role: &Role, shape: &Shape, choice: &Choice<TaskKey>) -> Option<Plan> {
         let state = &self.agents[&agent];
         let mut pool = self.pool(agent, role);
         let mut victims = Vec::new();
@@ -243,7 +223,7 @@ impl Master {
     }
 }
 
-fn is_ending(entry: &TaskEntry) -> bool {
+pub(super) fn is_ending(entry: &TaskEntry) -> bool {
     entry.kill.is_some() || entry.state == TaskState::Killing
 }
 
@@ -255,7 +235,7 @@ impl Agent {
 
     /// What `role` may use of what the task holds, once it has ended and its devices are clean.
     fn freed_by(&self, entry: &TaskEntry, role: &Role) -> Resources {
-        let all = entry.task.resources.for_role(role);
+        let all = entry.task.resources.firm().for_role(role);
         let broken =
             |id: &crate::model::DeviceId| !self.devices.get(id).is_some_and(|entry| entry.device.health.is_usable());
         let mut freed = Resources::new();

@@ -188,7 +188,7 @@ fn no_limited_role_launches_until_it_is_known_what_runs_on_every_agent() {
     market.agent("b", "cpus:4;mem:1024").quota("eng", "cpus:3", "").framework("free", "free");
     market.launch("ci", "a", "t1", "cpus:2;mem:64");
     market.failover().register("b").subscribe("free").subscribe("ci");
-    assert!(market.has_offer("free", "b") && !market.has_offer("ci", "b"));
+    assert_eq!((market.offered("free", "b"), market.offered("ci", "b")), ("cpus:4 mem:1024".into(), "mem:1024".into()));
     market.register("a");
     assert_eq!(market.offered("ci", "b"), "cpus:1 mem:1024");
 }
@@ -299,4 +299,45 @@ fn a_list_of_quotas_is_set_whole_or_not_at_all() {
 #[test]
 fn taking_back_a_quota_that_is_not_there_is_no_mistake() {
     market().set_quotas(vec![("nobody", None)], Force::No);
+}
+
+#[test]
+fn a_missing_agent_bars_no_more_than_it_may_hold() {
+    let mut market = market();
+    market.agent("b", "cpus:4;mem:1024").quota("eng", "cpus:10", "").launch("ci", "a", "t1", "cpus:3;mem:64");
+    market.failover().register("b").subscribe("ci");
+    // All eight cpus of `a` may be held by the role.
+    assert_eq!(market.offered("ci", "b"), "cpus:2 mem:1024");
+    market.launch("ci", "b", "t2", "cpus:2;mem:64").wait(SOON);
+    assert_eq!(market.held("eng"), "cpus:2 mem:64");
+    assert!(!market.has_offer("ci", "b") || !market.offered("ci", "b").contains("cpus"));
+    market.register("a");
+    assert_eq!(market.held("eng"), "cpus:5 mem:128");
+    market.wait(SOON);
+    assert_eq!(
+        (market.offered("ci", "b"), market.offered("ci", "a")),
+        ("cpus:2 mem:960".into(), "cpus:5 mem:8128".into())
+    );
+}
+
+#[test]
+fn each_agent_that_comes_back_makes_room_under_the_limits() {
+    let mut market = market();
+    market.agent("b", "cpus:4;mem:1024").agent("c", "cpus:4;mem:1024").quota("eng", "cpus:12", "");
+    market.launch("ci", "a", "t1", "cpus:1;mem:64").failover().register("c").subscribe("ci").wait(SOON);
+    assert!(!market.offered("ci", "c").contains("cpus"), "a and b may hold all twelve");
+    market.register("b").wait(SOON);
+    assert_eq!(market.offered("ci", "c"), "cpus:4 mem:1024");
+}
+
+#[test]
+fn while_an_agent_is_missing_nobody_with_a_limit_of_devices_gets_one() {
+    let mut market = Market::new();
+    market.agent_with_gpus("a", "cpus:8;mem:8192", &["T4"]).agent_with_gpus("b", "cpus:8;mem:8192", &["T4"]);
+    market.quota("eng", "device/gpu:1", "").framework("ci", "eng").launch_with("ci", "a", "t1", "cpus:1", &["gpu"]);
+    market.failover().register("b").subscribe("ci");
+    assert_eq!(market.offered("ci", "b"), "cpus:8 mem:8192", "what devices a missing agent has is not known");
+    market.register("a").wait(SOON);
+    assert_eq!(market.held("eng"), "cpus:1 device/gpu:1 device/gpu/T4:1");
+    assert_eq!(market.offered("ci", "b"), "cpus:8 mem:8192");
 }

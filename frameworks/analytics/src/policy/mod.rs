@@ -5,6 +5,7 @@
 //! the stage's retries; a task that the cluster lost does not.
 
 mod attempt;
+mod gang;
 mod ready;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use rialto_sdk::core::scheduler::{Happening, Out, Scheduler};
 use self::attempt::{Attempt, Waiting, name_of};
 use self::ready::Ready;
 use crate::plan::Plan;
+use crate::spec::Start;
 
 /// How long after a task's end its report may come.
 const REPORT_GRACE: Duration = Duration::from_secs(10);
@@ -192,6 +194,10 @@ impl Policy {
         let mut grants = Vec::new();
         for stage in self.ready.stages() {
             let needs = self.needs(stage);
+            if self.plan.job.stages[stage].start == Start::Together {
+                self.launch_gang(stage, &needs, &mut packer, &mut grants);
+                continue;
+            }
             while let Some(partition) = self.ready.first(stage) {
                 let Some(placement) = packer.place(&needs, Strategy::Pack) else { break };
                 let task = self.start(stage, partition, &placement, &mut grants);
@@ -282,6 +288,7 @@ impl Policy {
         }
         out.effect(Effect::Note(format!("{name}: {cause}; trying again ({failures} of {retries})")));
         self.ready.insert(attempt.stage, attempt.partition);
+        self.recall_gang(attempt.stage, out);
     }
 
     /// The cluster lost it: it is started again, at no cost.
@@ -296,6 +303,7 @@ impl Policy {
         }
         out.effect(Effect::Note(format!("{name}: lost on agent {}: {cause}; starting it again", attempt.agent_name)));
         self.ready.insert(attempt.stage, attempt.partition);
+        self.recall_gang(attempt.stage, out);
     }
 
     fn on_rejected(&mut self, tasks: &[TaskId], reject: &Reject, out: &mut Out<Effect>) {

@@ -69,6 +69,11 @@ impl World {
         for wish in out.into_wishes() {
             match wish {
                 Wish::Accept { operations, .. } => launched.extend(operations.iter().flat_map(tasks)),
+                Wish::AcceptGang { parts, .. } => {
+                    let groups = parts.iter().flat_map(|part| &part.groups);
+                    let ids = groups.flat_map(|group| group.tasks.iter().map(|task| task.id.to_string()));
+                    launched.push(format!("together: {}", ids.collect::<Vec<_>>().join(" ")));
+                }
                 Wish::Effect(effect) => self.effects.push(effect),
                 Wish::Teardown => self.torn_down = true,
                 Wish::Kill { task, .. } => self.killed.push(task),
@@ -329,4 +334,66 @@ fn one_to_one_needs_equally_many_partitions() {
     assert!(error.contains("equally many partitions, got map with 2, sum with 1"), "{error}");
     let error = Plan::new(job, BTreeMap::from([(0, Vec::new())])).unwrap_err().to_string();
     assert!(error.contains("expected at least one file at \"*.csv\""), "{error}");
+}
+
+const GANG: &str = r#"
+name = "job"
+[[stage]]
+name = "train"
+files = "*.csv"
+command = "train"
+gang = true
+retries = 1
+[result]
+stage = "train"
+to = "out"
+"#;
+
+#[test]
+fn a_gang_starts_whole_or_not_at_all() {
+    let mut world = World::new(GANG, 3);
+    assert!(world.offer(2).is_empty(), "there is room for two of three");
+    assert_eq!(world.waits_for(), [("train".to_owned(), 3)]);
+    assert_eq!(world.offer(3), ["together: train-0-1 train-1-1 train-2-1"]);
+    for task in ["train-0-1", "train-1-1", "train-2-1"] {
+        world.succeed(task);
+    }
+    assert!(world.outcome().expect("it is over").is_ok());
+}
+
+#[test]
+fn when_one_of_a_gang_fails_the_others_start_anew_with_it() {
+    let mut world = World::new(GANG, 3);
+    world.offer(3);
+    world.succeed("train-1-1");
+    world.update("train-0-1", TaskState::Failed, None);
+    assert_eq!(world.killed, [id("train-2-1")]);
+    assert_eq!(world.waits_for(), [("train".to_owned(), 2)]);
+    assert_eq!(world.offer(4), ["together: train-0-2 train-2-2"], "what is done is done");
+    // The end of what was killed is nobody's failure; that of its successor is the second of the other.
+    world.update("train-2-1", TaskState::Killed, None);
+    assert!(world.outcome().is_none());
+    world.update("train-0-2", TaskState::Failed, None);
+    assert!(world.failure().contains("train"), "its one retry is used");
+}
+
+#[test]
+fn a_gang_that_is_refused_waits_whole() {
+    let mut world = World::new(GANG, 2);
+    world.offer(2);
+    let tasks = vec![id("train-0-1"), id("train-1-1")];
+    let reject = Reject::AgentAway(AgentId::new(Term(1), 1));
+    assert!(world.tell(Happening::Rejected { tasks, reject }, 0).is_empty());
+    assert_eq!(world.waits_for(), [("train".to_owned(), 2)]);
+}
+
+#[test]
+fn a_gang_has_a_largest_size() {
+    let job = spec::parse("job.toml", GANG).expect("a job");
+    let part = |_| FilePart { digest: Digest::of(&[0]), name: Arc::from("a.csv") };
+    let error = Plan::new(job, BTreeMap::from([(0, (0..257).map(part).collect())])).expect_err("it is too large");
+    assert_eq!(
+        error.to_string(),
+        "stage \"train\": gang: expected at most 256 partitions that start together, got 257"
+    );
 }

@@ -53,7 +53,22 @@ pub struct Stage {
     pub claims: Vec<Claim>,
     /// How long a partition's command may run.
     pub timeout: Option<Duration>,
+    /// How its partitions start.
+    pub start: Start,
 }
+
+/// How the partitions of a stage start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// Each as soon as it has a place.
+    #[default]
+    Each,
+    /// All that are not done at once, or none: they need each other.
+    Together,
+}
+
+/// The most partitions that may start together.
+pub const MAX_GANG: u32 = 256;
 
 /// What a stage's partitions read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Job, MAX_PARTITIONS, MAX_RETRIES, MAX_STAGES, Mode, Shuffle, Source, SpecError, Split, SplitSize, Stage, graph,
+    Job, MAX_PARTITIONS, MAX_RETRIES, MAX_STAGES, Mode, Shuffle, Source, SpecError, Split, SplitSize, Stage, Start,
+    graph,
 };
 
 #[derive(Deserialize)]
@@ -50,6 +51,8 @@ struct RawStage {
     devices: Vec<Claim>,
     #[serde(default, deserialize_with = "spec::maybe_time")]
     timeout: Option<Duration>,
+    #[serde(default)]
+    gang: bool,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -216,6 +219,7 @@ fn check_stage(raw: &RawStage, from: Vec<usize>) -> Result<Stage, Wrong> {
         mem: raw.mem,
         claims: raw.devices.clone(),
         timeout: raw.timeout,
+        start: if raw.gang { Start::Together } else { Start::Each },
     })
 }
 
