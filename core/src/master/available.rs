@@ -27,7 +27,7 @@ pub(super) struct Available {
 
 impl Available {
     pub(super) fn new(resources: Arc<Resources>) -> Self {
-        let (quantities, ports) = (resources.plain_quantities(), resources.ranges(&ResourceName::ports()).len());
+        let (quantities, ports) = (resources.plain_quantities(), resources.port_count());
         let has_devices = resources.device_shares().next().is_some();
         Self { resources, quantities, ports, has_devices }
     }

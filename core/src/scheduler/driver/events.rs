@@ -9,8 +9,8 @@ use super::tasks::{Verdict, judge};
 use super::{BOOK_MAX, Driver, DriverEffect, Ending, Life, Link, Outputs, saved};
 use crate::gate::Output;
 use crate::model::{
-    Accept, AgentId, Call, CallId, ClusterId, Event, FrameworkId, Offer, OfferId, OfferMode, Operation,
-    Outcome, Reason, Refusal, Reject, Source, Status, Subscribe, TaskId, TaskState, Term, Time,
+    Accept, AgentId, Call, CallId, ClusterId, Event, FrameworkId, Offer, OfferId, OfferMode, Operation, Outcome,
+    Reason, Refusal, Reject, Source, Status, Subscribe, TaskId, TaskState, Term, Time,
 };
 use crate::planted::{Fault, planted};
 use crate::scheduler::{Happening, Scheduler};
