@@ -66,6 +66,8 @@ pub enum Command {
     Device(Device),
     /// What a task printed.
     Logs(Logs),
+    /// What the running tasks use of their machines.
+    Top(Query),
     /// Why a task or a framework waits.
     Why(Why),
     /// The roles: what they hold, their shares and quotas.

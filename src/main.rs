@@ -22,6 +22,7 @@ mod reserve;
 mod run;
 mod serve;
 mod sim;
+mod top;
 mod web;
 
 use std::ffi::OsString;
@@ -102,6 +103,7 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Offers(query) => query::offers(query).await?,
         Command::Devices(query) => query::devices(query).await?,
         Command::Device(cli::Device::Clear(args)) => device::clear(args).await?,
+        Command::Top(query) => top::top(query).await?,
         Command::Logs(query) => query::logs(query).await?,
         Command::Why(query) => query::why(query).await?,
         Command::Roles(query) => quota::roles(query).await?,

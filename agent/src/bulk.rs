@@ -13,6 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::link::Dialer;
 use crate::logs::LogReader;
+use crate::usage::Meter;
 use crate::work_dir::Layout;
 
 /// The most streams at once; a request beyond is answered with an error.
@@ -21,6 +22,8 @@ const MAX_STREAMS: usize = 64;
 const CHUNK: usize = 64 << 10;
 /// The most chunks that wait for the connection.
 const WAITING: usize = 4;
+/// Between two lines of what a task uses.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// Between looks at a file that is followed.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -31,6 +34,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Files {
     layout: Layout,
+    meter: Meter,
     live: Mutex<BTreeSet<TaskKey>>,
     streams: Arc<Semaphore>,
 }
@@ -43,8 +47,8 @@ enum Stop {
 }
 
 impl Files {
-    pub(crate) fn new(layout: Layout) -> Self {
-        Self { layout, live: Mutex::default(), streams: Arc::new(Semaphore::new(MAX_STREAMS)) }
+    pub(crate) fn new(layout: Layout, meter: Meter) -> Self {
+        Self { layout, meter, live: Mutex::default(), streams: Arc::new(Semaphore::new(MAX_STREAMS)) }
     }
 
     /// `task` has begun, or is about to.
@@ -113,6 +117,9 @@ impl Files {
     }
 
     async fn send(&self, read: &ReadLog, sender: &mpsc::Sender<v1::BulkUp>) -> Result<(), Stop> {
+        if read.file == LogFile::Usage {
+            return self.send_usage(read, sender).await;
+        }
         let mut left = read.limit.unwrap_or(u64::MAX);
         let Some(mut reader) = self.open(read).await? else { return chunk(0, Vec::new(), true, sender).await };
         loop {
@@ -129,6 +136,27 @@ impl Files {
                 return chunk(offset, data, true, sender).await;
             }
             chunk(offset, data, false, sender).await?;
+        }
+    }
+
+    /// Sends what a task uses now, and while it is followed once more each second until it ends.
+    async fn send_usage(&self, read: &ReadLog, sender: &mpsc::Sender<v1::BulkUp>) -> Result<(), Stop> {
+        let mut offset = 0;
+        while self.is_live(&read.task) {
+            let (meter, task) = (self.meter.clone(), read.task.clone());
+            let measured = tokio::task::spawn_blocking(move || meter.read(&task)).await.map_err(|_| Stop::Cancelled)?;
+            let line = measured.map_err(|why| Stop::Error(BulkErrorKind::NotFound, format!("{}: {why}", read.task)))?;
+            let len = line.len() as u64;
+            chunk(offset, line.into_bytes(), read.follow == Follow::No, sender).await?;
+            if read.follow == Follow::No {
+                return Ok(());
+            }
+            offset += len;
+            tokio::time::sleep(MEASURE_EVERY).await;
+        }
+        match offset {
+            0 => Err(Stop::Error(BulkErrorKind::NotFound, format!("{}: it does not run", read.task))),
+            offset => chunk(offset, Vec::new(), true, sender).await,
         }
     }
 
@@ -167,6 +195,7 @@ fn open(sandbox: &std::path::Path, file: &LogFile, start: Start) -> std::io::Res
     match file {
         LogFile::Stdout => LogReader::rotated(sandbox, "stdout", start),
         LogFile::Stderr => LogReader::rotated(sandbox, "stderr", start),
+        LogFile::Usage => Err(std::io::ErrorKind::InvalidInput.into()),
         LogFile::Sandbox(path) => LogReader::plain(sandbox, path, start),
     }
 }

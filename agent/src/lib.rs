@@ -34,6 +34,7 @@ mod seccomp;
 mod shell;
 mod sources;
 mod unpack;
+mod usage;
 mod volumes;
 mod work_dir;
 

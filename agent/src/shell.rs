@@ -131,6 +131,7 @@ impl Shell {
         }
         let mut attributes = options.attributes.clone();
         attributes.entry("isolation".into()).or_insert_with(|| Attribute::text(&isolation.describe()));
+        let meter = isolation.meter();
         let fetcher = Fetcher::new(options.fetch.clone(), layout.root())?;
         let launcher = Launcher {
             fetcher,
@@ -166,7 +167,7 @@ impl Shell {
             master: None,
             link: None,
             launcher: Arc::new(launcher),
-            files: Arc::new(Files::new(layout)),
+            files: Arc::new(Files::new(layout, meter)),
             groups: HashMap::new(),
             members: HashMap::new(),
             devices: BTreeMap::new(),

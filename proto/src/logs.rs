@@ -9,6 +9,9 @@ use rialto_core::model::TaskKey;
 use crate::convert::{At, ConvertError, Converted, Wire, expected, inside, limits, one_of, required};
 use crate::v1;
 
+/// Names what a task uses, among its files.
+const USAGE: &str = ":usage";
+
 /// The most bytes that one chunk should carry.
 pub const MAX_CHUNK: usize = 256 << 10;
 
@@ -34,6 +37,8 @@ pub enum LogFile {
     Stdout,
     /// What its command writes to standard error.
     Stderr,
+    /// What it uses, as its agent measures it: a line of JSON, and while it is followed one more each second.
+    Usage,
     /// A file below its sandbox: a relative path without `..`.
     Sandbox(String),
 }
@@ -79,6 +84,7 @@ impl FromStr for LogFile {
         match text {
             "stdout" => Ok(Self::Stdout),
             "stderr" => Ok(Self::Stderr),
+            USAGE => Ok(Self::Usage),
             path => check_path(path).map(|()| Self::Sandbox(path.to_owned())),
         }
     }
@@ -95,6 +101,7 @@ impl fmt::Display for LogFile {
         f.pad(match self {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
+            Self::Usage => USAGE,
             Self::Sandbox(path) => path,
         })
     }

@@ -263,6 +263,7 @@ fn hellos() {
 #[test]
 fn log_files() {
     assert_eq!("stdout".parse(), Ok(LogFile::Stdout));
+    assert_eq!(LogFile::Usage.to_string().parse(), Ok(LogFile::Usage));
     assert_eq!("out/a.txt".parse(), Ok(LogFile::Sandbox("out/a.txt".to_owned())));
     for bad in ["", "/etc/passwd", "a/../b", "..", "./a", "a//b", "a\0"] {
         let key = v1::TaskKey { framework: Some(v1::FrameworkId { term: 1, seq: 1 }), task: "t".to_owned() };

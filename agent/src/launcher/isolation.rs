@@ -9,6 +9,7 @@ use crate::cgroup::{self, Controller, Hierarchies, Limits};
 use crate::seccomp;
 use crate::supervisor::probe_namespaces;
 use crate::supervisor::protocol::{CgroupSpec, Container, Namespaces, Network, Root};
+use crate::usage::Meter;
 use crate::{AgentError, LauncherKind, Options};
 
 /// Less memory than this is no use to any process.
@@ -115,6 +116,11 @@ impl Isolation {
         if words.is_empty() { "none".to_owned() } else { words.join(",") }
     }
 
+    /// Measures what tasks use.
+    pub(crate) fn meter(&self) -> Meter {
+        Meter::new(self.cgroups.clone())
+    }
+
     /// Whether groups have a view of the file system of their own.
     pub(super) const fn has_namespaces(&self) -> bool {
         self.namespaces.is_some()
@@ -205,7 +211,7 @@ pub fn check_launcher(options: &Options) -> Result<(), AgentError> {
     Ok(())
 }
 
-fn cgroup_name(task: &TaskKey) -> String {
+pub(crate) fn cgroup_name(task: &TaskKey) -> String {
     format!("{}.{}", task.framework, task.task)
 }
 

@@ -12,8 +12,8 @@ mod plan;
 mod remains;
 
 use self::fetching::Fetched;
-pub(crate) use isolation::Isolation;
 pub use isolation::check_launcher;
+pub(crate) use isolation::{Isolation, cgroup_name};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -104,3 +104,33 @@ async fn output_is_bounded_by_rotation() {
     assert!(kept.len() <= 8192, "{} bytes are kept", kept.len());
     assert!(kept.ends_with(b"line 1999\n"));
 }
+
+#[tokio::test]
+async fn what_a_task_uses_is_told_each_second_until_it_ends() {
+    let Some(mut world) = World::contained(|_| {}).await else { return };
+    world.run("t1", "while [ ! -e go ]; do :; done").await;
+    let mut bulk = world.open(&read("t1", ":usage", Start::Offset(0), Follow::UntilTaskEnds)).await;
+    let mut looks = Vec::new();
+    for _ in 0..2 {
+        let line = chunk(&mut bulk).await.data;
+        assert!(line.ends_with(b"\n"));
+        looks.push(serde_json::from_slice::<serde_json::Value>(&line).expect("a line of JSON"));
+    }
+    let figure =
+        |look: usize, name: &str| looks[look][name].as_u64().unwrap_or_else(|| panic!("{name}: {:?}", looks[look]));
+    assert!(figure(1, "cpu_us") > figure(0, "cpu_us") && figure(1, "at_unix_ms") > figure(0, "at_unix_ms"));
+    assert!(figure(1, "memory_bytes") > 0 && figure(1, "pids") >= 1 && figure(1, "memory_limit_bytes") == 32 << 20);
+    std::fs::write(world.sandbox("t1").join("go"), "").expect("it can be written");
+    rest(&mut bulk).await;
+    world.expect("t1", TaskState::Finished).await;
+    let mut bulk = world.open(&read("t1", ":usage", Start::Offset(0), Follow::No)).await;
+    assert!(matches!(next(&mut bulk).await, Message::Error(error) if error.message.ends_with("it does not run")));
+}
+
+#[tokio::test]
+async fn an_agent_without_cgroups_says_that_it_can_not_measure() {
+    let mut world = World::new().await;
+    world.run("t1", "exec sleep 1000").await;
+    let mut bulk = world.open(&read("t1", ":usage", Start::Offset(0), Follow::No)).await;
+    assert!(matches!(next(&mut bulk).await, Message::Error(error) if error.message.contains("has no cgroups")));
+}

@@ -1,0 +1,43 @@
+//! What tasks use, as their cgroups have counted it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rialto_core::model::TaskKey;
+use serde::Serialize;
+
+use crate::cgroup::{Group, Hierarchies, Stats};
+use crate::launcher::cgroup_name;
+
+/// Reads the counters of tasks.
+#[derive(Clone, Debug)]
+pub(crate) struct Meter(Hierarchies);
+
+/// What is said of a task at one moment.
+#[derive(Debug, Serialize)]
+struct Line {
+    /// By the wall clock, in milliseconds since 1970.
+    at_unix_ms: u128,
+    #[serde(flatten)]
+    stats: Stats,
+}
+
+impl Meter {
+    pub(crate) const fn new(cgroups: Hierarchies) -> Self {
+        Self(cgroups)
+    }
+
+    /// A line of JSON with what the task uses now, and has used since it started. Blocks for a moment.
+    ///
+    /// # Errors
+    /// Says why it can't be known.
+    pub(crate) fn read(&self, task: &TaskKey) -> Result<String, String> {
+        if self.0.0.is_empty() {
+            return Err("its agent has no cgroups, and so can't measure".to_owned());
+        }
+        let group = Group::open(&self.0, &cgroup_name(task)).map_err(|error| error.to_string())?;
+        let stats = group.ok_or_else(|| "it has not started yet".to_owned())?.stats();
+        let at_unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let line = serde_json::to_string(&Line { at_unix_ms, stats }).map_err(|error| error.to_string())?;
+        Ok(line + "\n")
+    }
+}

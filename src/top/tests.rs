@@ -1,0 +1,11 @@
+use super::*;
+
+#[test]
+fn a_rate_is_what_a_counter_grew_by_in_a_second() {
+    let sample = |at_unix_ms, cpu_us| Sample { at_unix_ms, cpu_us, ..Sample::default() };
+    let of = |samples: &[Sample]| rate(samples, |sample| sample.cpu_us);
+    assert_eq!(of(&[sample(1000, Some(5)), sample(3000, Some(1_000_005))]), Some(500_000.0));
+    assert_eq!(of(&[sample(1000, Some(5)), sample(2000, None)]), None, "what is not measured is not guessed");
+    assert_eq!(of(&[sample(1000, Some(5))]), None, "one look says nothing of speed");
+    assert_eq!(of(&[]), None);
+}
