@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use rialto_agent::{Digests, FetchPolicy, TrustedKey};
+use rialto_agent::{Digests, FetchPolicy, ImagePolicy, TrustedKey};
 
 /// What may be fetched for tasks.
 #[derive(Clone, Debug, Args)]
@@ -28,6 +28,15 @@ pub struct Fetch {
     /// A role, with those below it, that may only fetch what a trusted key has signed; * for all. May be repeated.
     #[arg(long = "signed-role", env = "RIALTO_SIGNED_ROLES", value_name = "ROLE", value_delimiter = ';')]
     pub signed_roles: Vec<String>,
+    /// The largest layer of an image, in MiB; also as it is unpacked.
+    #[arg(long = "image-max", env = "RIALTO_IMAGE_MAX", default_value_t = 16_384, value_name = "MIB")]
+    pub image_max_mib: u32,
+    /// How much is kept of layers that no task uses, in MiB.
+    #[arg(long = "image-cache", env = "RIALTO_IMAGE_CACHE", default_value_t = 32_768, value_name = "MIB")]
+    pub image_cache_mib: u32,
+    /// A registry, HOST or HOST:PORT, that is asked without TLS. May be repeated; those on loopback are anyway.
+    #[arg(long = "insecure-registry", env = "RIALTO_INSECURE_REGISTRIES", value_name = "HOST", value_delimiter = ';')]
+    pub insecure_registries: Vec<String>,
     /// Certificates (PEM) of authorities that are trusted beside the machine's.
     #[arg(long = "fetch-ca", env = "RIALTO_FETCH_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
@@ -62,6 +71,17 @@ impl Fetch {
             cache_bytes: u64::from(self.cache_mib) << 20,
             tls_ca: tls_ca.transpose()?,
         })
+    }
+}
+
+impl Fetch {
+    /// What images may be like.
+    pub fn images(&self) -> ImagePolicy {
+        ImagePolicy {
+            max_bytes: u64::from(self.image_max_mib) << 20,
+            cache_bytes: u64::from(self.image_cache_mib) << 20,
+            insecure: self.insecure_registries.clone(),
+        }
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Options {
     pub seccomp_profile: Option<String>,
     /// What may be fetched for tasks.
     pub fetch: FetchPolicy,
+    /// What images may be like, and how much is kept of them.
+    pub images: ImagePolicy,
     /// What becomes of the tasks when the agent is asked to stop.
     pub on_stop: OnStop,
     /// How long the sandbox of a task that has ended is kept.
@@ -69,9 +71,27 @@ impl Options {
             cgroup_root: "rialto".to_owned(),
             seccomp_profile: None,
             fetch: FetchPolicy::default(),
+            images: ImagePolicy::default(),
             on_stop: OnStop::KeepTasks,
             sandbox_retention: Self::SANDBOX_RETENTION,
         }
+    }
+}
+
+/// What images may be like, and how much is kept of them. Where they may come from is the [`FetchPolicy`]'s.
+#[derive(Clone, Debug)]
+pub struct ImagePolicy {
+    /// The largest layer, in bytes; also as it is unpacked.
+    pub max_bytes: u64,
+    /// How much is kept of layers that no task uses, in bytes.
+    pub cache_bytes: u64,
+    /// Registries, `HOST` or `HOST:PORT`, that are asked without TLS; those on loopback are anyway.
+    pub insecure: Vec<String>,
+}
+
+impl Default for ImagePolicy {
+    fn default() -> Self {
+        Self { max_bytes: 16 << 30, cache_bytes: 32 << 30, insecure: Vec::new() }
     }
 }
 

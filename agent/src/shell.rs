@@ -14,6 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::bulk::Files;
 use crate::fetch::Fetcher;
+use crate::images::Images;
 use crate::journal::{self, Job, JournalFile, Writer, Written};
 use crate::launcher::{Group, Isolation, Kill, Launcher, Order};
 use crate::link::{Dialer, Epoch, Link, LinkEvent};
@@ -133,6 +134,7 @@ impl Shell {
         let fetcher = Fetcher::new(options.fetch.clone(), layout.root())?;
         let launcher = Launcher {
             fetcher,
+            images: Images::new(options.images.clone(), &layout)?,
             known: Known::default(),
             layout: layout.clone(),
             exe,

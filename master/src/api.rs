@@ -421,7 +421,7 @@ impl Agent {
             zone: agent.domain.as_ref().map(|domain| domain.zone().to_string()),
             total: Amounts::from(&*agent.total),
             allocated: Amounts::from(&agent.allocated),
-            offered: Amounts::from(&agent.offered),
+            offered: Amounts::from(&agent.offered.quantities()),
             resources: agent.total.to_string(),
             reserved: Reserved::rows(&agent.total),
             journal_degraded: agent.journal_degraded,

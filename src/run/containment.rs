@@ -24,6 +24,9 @@ pub struct Containment {
     /// A limit of each of its processes, NAME=SOFT[:HARD], as in nofile=1024:4096; "unlimited" is none. May be repeated.
     #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
     pub ulimits: Vec<String>,
+    /// Run in this image: oci:FOLDER[:TAG], oci-archive:FILE[:TAG] or docker://HOST/NAME[:TAG], each with @sha256:DIGEST or without.
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
     /// It can write to its sandbox, its volumes and /tmp only.
     #[arg(long)]
     pub read_only: bool,
@@ -50,6 +53,7 @@ impl Containment {
         let container = ContainerSpec {
             read_only: self.read_only,
             private_network: self.private_network,
+            image: self.image.clone(),
             rlimits: rlimits.collect::<anyhow::Result<_>>()?,
         };
         let command = command.limits(limits).container(container);

@@ -6,8 +6,10 @@ use crate::unpack::UnpackError;
 
 /// Why an artefact is not in the sandbox.
 #[derive(Debug, thiserror::Error)]
-#[error("artefact {uri}: {problem}")]
+#[error("{what} {uri}: {problem}")]
 pub(crate) struct FetchError {
+    /// An artefact or an image.
+    pub(crate) what: &'static str,
     /// Which one, without what may be secret in it.
     pub(crate) uri: String,
     pub(crate) problem: Problem,
@@ -53,7 +55,7 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
-    pub(super) fn io(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { path: path.display().to_string(), source }
     }
 

@@ -107,7 +107,7 @@ impl Fetcher {
             let done = self.fetch_one(artefact, job, &cancel, &mut log).await;
             done.map_err(|problem| {
                 log.say(&format!("failed: {problem}"));
-                FetchError { uri: shown(&artefact.uri), problem }
+                FetchError { what: "artefact", uri: shown(&artefact.uri), problem }
             })?;
         }
         Ok(())

@@ -30,6 +30,7 @@ use tokio::task::AbortHandle;
 
 use crate::fetch::Fetcher;
 use crate::health;
+use crate::images::{Images, Lease};
 use crate::shell::Event;
 use crate::sources::Known;
 use crate::supervisor::client::{self, Liveness, PidNamespace};
@@ -54,6 +55,7 @@ pub(crate) struct Launcher {
     pub(crate) path: String,
     pub(crate) isolation: Isolation,
     pub(crate) fetcher: Fetcher,
+    pub(crate) images: Images,
     /// What the sources of devices have said.
     pub(crate) known: Known,
     /// Bounds how many groups are being started at once.
@@ -85,6 +87,9 @@ pub(crate) struct Group {
     members: Vec<Member>,
     checks: Vec<Option<health::Plan>>,
     artefacts: Vec<Vec<Artefact>>,
+    image: Option<String>,
+    /// Keeps the image's layers until the supervisor's folder says that they are used.
+    layers: Option<Lease>,
     directory: PathBuf,
     kills: mpsc::Receiver<Kill>,
     /// Checks that are to be run, and who waits for the answer, by member.
@@ -111,6 +116,8 @@ impl Group {
             members,
             checks: Vec::new(),
             artefacts: Vec::new(),
+            image: None,
+            layers: None,
             directory,
             kills,
             requests,
@@ -152,7 +159,7 @@ impl Group {
     async fn spawn_and_stay(&mut self, mut spec: Option<protocol::Spec>) {
         // With a folder but no word of a supervisor, what is to be fetched is there already.
         if let Some(spec) = &mut spec {
-            if self.fetch(spec).await == Fetched::Ended {
+            if self.fetch_image(spec).await == Fetched::Ended || self.fetch(spec).await == Fetched::Ended {
                 return;
             }
             match self.equip_unless_killed(spec).await {
@@ -177,6 +184,7 @@ impl Group {
             Ok(plan) => {
                 self.checks = plan.checks;
                 self.artefacts = plan.artefacts;
+                self.image = plan.image;
                 self.namespace = PidNamespace::of(&plan.spec);
                 Some(plan.spec)
             }

@@ -10,7 +10,7 @@ use rialto_core::model::{Attribute, Device, DeviceId, DeviceMode, Health, Proof,
 use serde::Deserialize;
 
 use super::{Added, Found, Look, check_kind, glob, holders, pairs, parse_mode};
-use crate::supervisor::edits::{Edits, Hook, Mount, Node};
+use crate::supervisor::edits::{Edits, Mount, Node};
 
 /// Where specifications lie; what a later folder says of a device wins.
 const FOLDERS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
@@ -281,12 +281,13 @@ struct CdiMount {
 struct CdiHook {
     hook_name: String,
     path: PathBuf,
-    #[serde(default)]
-    args: Vec<String>,
-    #[serde(default)]
-    env: Vec<String>,
-    #[serde(default)]
-    timeout: Option<u32>,
+    // They change the files of an image for one runtime's ways of finding them; here they are checked and not run.
+    #[serde(default, rename = "args")]
+    _args: Vec<String>,
+    #[serde(default, rename = "env")]
+    _env: Vec<String>,
+    #[serde(default, rename = "timeout")]
+    _timeout: Option<u32>,
 }
 
 /// When hooks may run.
@@ -377,13 +378,7 @@ impl ContainerEdits {
             to: mount.container_path.clone(),
             writable: !mount.options.iter().any(|option| option == "ro"),
         });
-        let hooks = self.hooks.iter().filter(|hook| MADE_BEFORE.contains(&&*hook.hook_name)).map(|hook| Hook {
-            path: hook.path.clone(),
-            args: hook.args.clone(),
-            env: hook.env.clone(),
-            timeout_s: hook.timeout,
-        });
-        added.edits.extend(Edits { mounts: mounts.collect(), hooks: hooks.collect(), ..Edits::default() });
+        added.edits.extend(Edits { mounts: mounts.collect(), ..Edits::default() });
         Ok(())
     }
 }

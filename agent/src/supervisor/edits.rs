@@ -14,23 +14,6 @@ pub struct Edits {
     /// Files and folders that it sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
-    /// What is run on an image's files before they are used; the machine's own files are left as they are.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hooks: Vec<Hook>,
-}
-
-/// A program that makes links and caches in the file system of a container, as OCI runtimes run it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hook {
-    /// The program.
-    pub path: PathBuf,
-    /// Its arguments, its own name first.
-    pub args: Vec<String>,
-    /// Its environment, each NAME=VALUE.
-    pub env: Vec<String>,
-    /// How long it may take, in seconds.
-    pub timeout_s: Option<u32>,
 }
 
 /// A device node.
@@ -70,6 +53,5 @@ impl Edits {
     pub(crate) fn extend(&mut self, other: Self) {
         self.nodes.extend(other.nodes);
         self.mounts.extend(other.mounts);
-        self.hooks.extend(other.hooks);
     }
 }

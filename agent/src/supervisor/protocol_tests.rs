@@ -13,6 +13,7 @@ fn spec(change: impl FnOnce(&mut TaskSpec)) -> Spec {
         cgroup: None,
         devices: Vec::new(),
         edits: Default::default(),
+        working_dir: None,
         rlimits: Vec::new(),
         check: None,
     };

@@ -78,7 +78,8 @@ impl Names {
             kind: header.entry_type(),
             size: header.size().map_err(form)?,
             mode: header.mode().map_err(|_| bad())?,
-            owner: (small(header.uid()).ok_or_else(bad)?, small(header.gid()).ok_or_else(bad)?),
+            // Blank fields are root's.
+            owner: (small(header.uid()).unwrap_or(0), small(header.gid()).unwrap_or(0)),
             modified_s: header.mtime().ok().and_then(|time| i64::try_from(time).ok()).unwrap_or(0),
             path: text(path)?,
         })

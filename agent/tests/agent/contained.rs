@@ -387,6 +387,7 @@ async fn a_task_may_ask_to_see_less() {
             Rlimit { name: "nofile".to_owned(), soft: Some(100), hard: Some(200) },
             Rlimit { name: "core".to_owned(), soft: Some(0), hard: Some(0) },
         ],
+        ..ContainerSpec::default()
     };
     world.launch(vec![spec_task("t1", &spec)]).await;
     world.expect("t1", TaskState::Running).await;

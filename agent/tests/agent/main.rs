@@ -7,6 +7,8 @@ mod fake_plugin;
 mod fetch;
 mod harness;
 mod health;
+mod image_kit;
+mod images;
 mod logs;
 mod plugins;
 mod reconnect;

@@ -70,6 +70,7 @@ pub(crate) fn shell(home: &TempDir, name: &str, script: &str) -> TaskSpec {
         cgroup: None,
         devices: Vec::new(),
         edits: Default::default(),
+        working_dir: None,
         rlimits: Vec::new(),
         check: None,
     }

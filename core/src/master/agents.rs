@@ -499,6 +499,13 @@ impl Master {
 
     /// What is free on the agent, from its total, its tasks and its devices; nothing while its tasks hold more than it has.
     pub(super) fn recompute_free(&mut self, id: AgentId) {
+        let agent = self.agents.get_mut(&id).expect("the caller has found it");
+        let is_idle = agent.tasks.is_empty() && self.gangs.held_on(id).next().is_none();
+        if is_idle && agent.devices.is_empty() {
+            agent.free = agent.record.resources.clone();
+            agent.overcommitted = false;
+            return self.recompute_kept(id);
+        }
         let agent = &self.agents[&id];
         let mut free = Resources::clone(&agent.record.resources);
         let mut overcommitted = false;

@@ -29,7 +29,7 @@ pub(super) struct Available {
 
 impl Available {
     pub(super) fn new(resources: Arc<Resources>) -> Self {
-        let (quantities, ports) = (resources.plain_quantities(), resources.ranges(&ResourceName::ports()).len());
+        let (quantities, ports) = (resources.plain_quantities(), resources.port_count());
         let has_devices = resources.device_shares().next().is_some();
         let revocable =
             if resources.is_revocable() { resources.split_revocable().0.quantities() } else { Quantities::new() };

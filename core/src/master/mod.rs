@@ -26,6 +26,7 @@ mod questions;
 mod quota;
 mod recovering;
 pub mod registry;
+mod round;
 mod rules;
 mod show;
 mod state;
@@ -320,6 +321,8 @@ pub struct Master {
     dirty_clients: BTreeSet<ClientIndex>,
     /// When the next round of offers is due.
     round_at: Option<Time>,
+    /// A round that goes on.
+    begun: round::Round,
     touched: Touched,
     random: Pcg64Mcg,
     /// The last agent, framework and offer of this term.
@@ -372,6 +375,7 @@ impl Master {
             dirty_agents: BTreeSet::new(),
             dirty_clients: BTreeSet::new(),
             round_at: None,
+            begun: round::Round::default(),
             touched: Touched::default(),
             random: Pcg64Mcg::seed_from_u64(config.seed),
             last_seq: 0,

@@ -15,7 +15,7 @@ use super::available::Available;
 use super::capacity::{Indexed, Magnitude, Place};
 use super::clients::{Client, Wanted};
 use super::rules::Rules;
-use super::state::{Agent, OfferEntry};
+use super::state::{Agent, OfferEntry, sole};
 use super::timers::Timer;
 use super::{Master, Outbox, filters};
 use crate::allocator::quota::Holding;
@@ -72,6 +72,9 @@ struct Look {
 impl Look {
     /// What of the agent there is for `role`; `None` if there is nothing for anybody.
     fn available_to(&mut self, agent: &Agent, role: &Role, rules: &Rules) -> Option<Arc<Available>> {
+        if agent.is_locked_whole() {
+            return None;
+        }
         let is_same_for_all = agent.is_unreserved();
         let known = self.available.iter().find(|(known, _)| is_same_for_all || known == role);
         let available = match known {
@@ -89,47 +92,21 @@ impl Look {
 }
 
 impl Master {
-    /// A round is wanted, now or when changes have been gathered for a while.
-    pub(super) fn want_round(&mut self) {
-        let due = self.now + self.config.allocation_delay;
-        self.round_at.get_or_insert(due);
+    /// What the agent has free has changed: everybody may be offered it.
+    pub(super) fn look_at_changed(&mut self, agent: AgentId, out: &mut Outbox) {
+        let free = self.reindex(agent);
+        self.prune_offers(agent, out);
+        self.offer_agent(agent, Asked::Everybody, free, out);
     }
 
-    pub(super) fn want_agent_round(&mut self, agent: AgentId) {
-        self.dirty_agents.insert(agent);
-        self.want_round();
+    /// The clients became willing: they may be offered what the agent has free.
+    pub(super) fn look_for(&mut self, clients: &BTreeSet<ClientIndex>, agent: AgentId, out: &mut Outbox) {
+        self.offer_agent(agent, Asked::These(clients), None, out);
     }
 
-    pub(super) fn maybe_round(&mut self, out: &mut Outbox) {
-        if self.round_at.is_some_and(|due| due <= self.now) {
-            self.round(out);
-        }
-    }
-
-    fn round(&mut self, out: &mut Outbox) {
-        self.round_at = None;
-        self.heed_relaxed_limits();
-        self.stats.rounds += 1;
-        self.sorter.refresh();
-        self.rank_classes();
-        let agents = std::mem::take(&mut self.dirty_agents);
-        let clients = std::mem::take(&mut self.dirty_clients);
-        for agent in &agents {
-            self.reindex(*agent);
-            self.prune_offers(*agent, out);
-            self.offer_agent(*agent, Asked::Everybody, out);
-        }
-        if !clients.is_empty() {
-            for agent in self.agents_for(&clients).difference(&agents) {
-                self.offer_agent(*agent, Asked::These(&clients), out);
-            }
-        }
-        self.send_offers(out);
-    }
-
-    /// Brings the index of free capacity up to date with the agent.
-    pub(super) fn reindex(&mut self, id: AgentId) {
-        let Some(agent) = self.agents.get_mut(&id) else { return };
+    /// Brings the index of free capacity up to date with the agent, and says what is free there.
+    pub(super) fn reindex(&mut self, id: AgentId) -> Option<Available> {
+        let agent = self.agents.get_mut(&id)?;
         let mut new = Indexed::default();
         let free = Available::new(agent.free.clone());
         if agent.is_usable() && self.rules.is_worth_a_look(&free) {
@@ -141,11 +118,12 @@ impl Master {
         }
         self.capacity.update(id, &agent.indexed, &new);
         agent.indexed = new;
+        Some(free)
     }
 
     /// The agents on which there may be something for one of the clients: for those that declared what they wait for, as many as they
     /// may have offers more; for the others all that have something free.
-    fn agents_for(&mut self, clients: &BTreeSet<ClientIndex>) -> BTreeSet<AgentId> {
+    pub(super) fn agents_for(&mut self, clients: &BTreeSet<ClientIndex>) -> BTreeSet<AgentId> {
         if clients.iter().any(|id| self.clients.get(*id).is_some_and(|client| client.wanted.is_none())) {
             return self.capacity.all().collect();
         }
@@ -195,9 +173,13 @@ impl Master {
         client.cursor = cursor;
     }
 
-    /// Offers what is free on the agent, to those who come first; only to those who are asked.
-    fn offer_agent(&mut self, id: AgentId, asked: Asked<'_>, out: &mut Outbox) {
+    /// Offers what is free on the agent, to those who come first; only to those who are asked. What is free may be known already.
+    fn offer_agent(&mut self, id: AgentId, asked: Asked<'_>, free: Option<Available>, out: &mut Outbox) {
         let mut look = Look::default();
+        let all_may_have = |free: &Available| self.agents[&id].is_available_to_all(&free.resources);
+        if let Some(free) = free.filter(all_may_have) {
+            look.available.push((Role::any(), Arc::new(free)));
+        }
         let mut seen = std::mem::take(&mut self.seen);
         self.looks += 1;
         seen.resize(self.clients.len(), 0);
@@ -410,7 +392,7 @@ impl Master {
         let expires_in = (mode == OfferMode::Exclusive).then_some(timeout);
         let state = self.agents.get_mut(&agent).expect("the caller has found it");
         state.offers.push((id, client_id));
-        let charged = (mode == OfferMode::Exclusive).then(|| state.quantities(&resources.without_shared()));
+        let charged = (mode == OfferMode::Exclusive).then(|| state.quantities(&sole(&resources)));
         if mode == OfferMode::Exclusive && !planted(Fault::OfferNotLocked) {
             state.lock(&resources);
             self.touched.agents.push(agent);
@@ -438,7 +420,7 @@ impl Master {
         };
         self.sorter.offered(client_id, charged.as_ref());
         if charged.is_some() {
-            offer.resources.without_shared().reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
+            sole(&offer.resources).reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
         }
         for old in &replaces {
             self.replaced.insert(*old, id);
@@ -464,7 +446,7 @@ impl Master {
     }
 
     /// Tells the frameworks of the offers that were made to them, each of all its own at once.
-    fn send_offers(&mut self, out: &mut Outbox) {
+    pub(super) fn send_offers(&mut self, out: &mut Outbox) {
         let mut offers: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
         for (framework, offer) in self.unsent.drain(..) {
             offers.entry(framework).or_default().push(offer);
@@ -516,8 +498,7 @@ impl Master {
         agent.offers.retain(|(offer, _)| *offer != id);
         if entry.offer.mode == OfferMode::Exclusive {
             agent.unlock(&entry.offer.resources);
-            let held = entry.offer.resources.without_shared();
-            held.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
+            sole(&entry.offer.resources).reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
             self.sorter.credit(&entry.offer.role, entry.framework, &entry.charged);
             self.quotas.credit(&entry.offer.role, Holding::Offer, &entry.charged);
             self.touched.roles.insert(entry.offer.role.clone());

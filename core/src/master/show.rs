@@ -72,6 +72,23 @@ impl Master {
     }
 
     fn agent_view(&self, agent: &Agent) -> AgentView {
+        AgentView {
+            name: agent.record.name.clone(),
+            status: agent.status,
+            attributes: agent.attributes.clone(),
+            domain: agent.record.domain.clone(),
+            total: agent.record.resources.clone(),
+            allocated: self.allocated_on(agent),
+            offered: agent.locked.clone(),
+            journal_degraded: agent.journal_degraded,
+        }
+    }
+
+    /// What tasks hold on the agent.
+    fn allocated_on(&self, agent: &Agent) -> Quantities {
+        if Arc::ptr_eq(&agent.record.resources, &agent.free) {
+            return Quantities::new();
+        }
         let mut allocated = agent.record.resources.quantities();
         let free_fits = allocated.subtract(&agent.free.quantities());
         if agent.overcommitted || !free_fits {
@@ -80,16 +97,7 @@ impl Master {
                 allocated.add(&self.tasks[key].task.resources.quantities());
             }
         }
-        AgentView {
-            name: agent.record.name.clone(),
-            status: agent.status,
-            attributes: agent.attributes.clone(),
-            domain: agent.record.domain.clone(),
-            total: agent.record.resources.clone(),
-            allocated,
-            offered: agent.locked.quantities(),
-            journal_degraded: agent.journal_degraded,
-        }
+        allocated
     }
 
     fn framework_view(&self, id: FrameworkId, framework: &Framework) -> FrameworkView {

@@ -120,8 +120,8 @@ pub struct AgentView {
     pub total: Arc<Resources>,
     /// What its tasks hold, scalars of all flavors together.
     pub allocated: Quantities,
-    /// What exclusive offers lock, likewise.
-    pub offered: Quantities,
+    /// What exclusive offers lock.
+    pub offered: Arc<Resources>,
     /// Whether its journal can't be written.
     pub journal_degraded: bool,
 }

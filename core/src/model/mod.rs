@@ -4,6 +4,7 @@
 //! formats are conversions at the edge (`rialto-proto`); nothing in this crate is serialised.
 
 mod attribute;
+mod by_name;
 mod claim;
 mod constraints;
 mod device;
@@ -24,6 +25,7 @@ mod time;
 mod volume;
 
 pub use attribute::Attribute;
+pub use by_name::ByName;
 pub use claim::{Alternative, Claim, ClaimError, Count, DeviceConstraint, Strength};
 pub use constraints::{AttributeConstraint, ConstraintError, OfferConstraints, Pattern, Predicate, Subject, Traits};
 pub use device::{Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Proof, Slice, SliceState, Topology};

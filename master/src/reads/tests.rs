@@ -10,7 +10,7 @@ fn agent(seq: u64) -> Change {
         attributes: Arc::default(),
         total: Arc::default(),
         allocated: Quantities::new(),
-        offered: Quantities::new(),
+        offered: Arc::default(),
         domain: None,
         journal_degraded: false,
     };

@@ -26,7 +26,7 @@ fn view() -> View {
         domain: None,
         total: total.into(),
         allocated: Quantities::of(Milli::from_whole(1), Milli::from_whole(2048)),
-        offered: Quantities::of(Milli::from_whole(2), Milli::ZERO),
+        offered: Arc::new(Resources::of(Milli::from_whole(2), Milli::ZERO)),
         journal_degraded: false,
     };
     view.agents.insert(AGENT, agent);

@@ -4373,6 +4373,10 @@ pub struct ContainerSpec {
     /// Limits of each of its processes.
     #[prost(message, repeated, tag = "3")]
     pub rlimits: ::prost::alloc::vec::Vec<Rlimit>,
+    /// Whose files it sees instead of the machine's: oci:FOLDER\[:TAG\], oci-archive:FILE\[:TAG\] or docker://HOST/NAME\[:TAG\], each with
+    /// @sha256:DIGEST or without; empty means the machine's.
+    #[prost(string, tag = "90")]
+    pub image: ::prost::alloc::string::String,
 }
 /// A limit of each process of a task, as ulimit sets it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -362,6 +362,7 @@ pub(crate) fn spec() -> TaskSpec {
             read_only: true,
             private_network: true,
             rlimits: vec![Rlimit { name: "nofile".to_owned(), soft: Some(1024), hard: None }],
+            image: Some("docker://host/name:1".to_owned()),
         },
         artefacts: vec![Artefact {
             uri: "https://host/tool".to_owned(),

@@ -156,7 +156,12 @@ fn amounts() -> impl Strategy<Value = Amounts> {
         btree_map(resource_name(), btree_set(word(), 1..4), 0..2),
         btree_map(device_id(), (1..=1000_u16).prop_map(Share), 0..3),
     )
-        .prop_map(|(scalars, ranges, sets, devices)| Amounts { scalars, ranges, sets, devices })
+        .prop_map(|(scalars, ranges, sets, devices)| Amounts {
+            scalars,
+            ranges: ranges.into_iter().collect(),
+            sets: sets.into_iter().collect(),
+            devices,
+        })
 }
 
 pub(crate) fn selector() -> impl Strategy<Value = Selector> {

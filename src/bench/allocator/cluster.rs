@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cpu_time::ThreadTime;
 use rialto_core::gate::Output;
 use rialto_core::master::registry::Registry;
 use rialto_core::master::{Command, Config, Effect, Input, Master, Outbox};
@@ -54,12 +55,11 @@ pub(super) struct Cluster {
     counter: u64,
     /// How many offers were made since this was last set to zero.
     pub(super) offers: u64,
-    clock: fn() -> Duration,
 }
 
 impl Cluster {
-    /// `clock` tells how long this thread has run, so that others on the machine don't count.
-    pub(super) fn new(config: Config, clock: fn() -> Duration) -> Self {
+    /// No agent and no framework.
+    pub(super) fn new(config: Config) -> Self {
         let config = Config { allocation_delay: GATHER, ..config };
         let mut out = Outbox::new();
         let master = Master::recover(Time::ZERO, config, Registry::new(ClusterId(1)), &mut out);
@@ -72,7 +72,6 @@ impl Cluster {
             by_peer: BTreeMap::new(),
             counter: 0,
             offers: 0,
-            clock,
         }
     }
 
@@ -81,11 +80,12 @@ impl Cluster {
         self.counter
     }
 
-    /// One step, then what the master said is taken in; how long the step took.
+    /// One step, then what the master said is taken in; for how long this thread ran in the step, so that others on the machine don't
+    /// count.
     pub(super) fn step(&mut self, input: Input) -> Duration {
-        let from = (self.clock)();
+        let from = ThreadTime::now();
         self.master.step(self.now, input, &mut self.out);
-        let took = (self.clock)() - from;
+        let took = from.elapsed();
         self.take_in();
         took
     }
@@ -95,10 +95,14 @@ impl Cluster {
         self.step(input) + self.round()
     }
 
-    /// A round, if one is wanted; if not, what it costs to find that out.
+    /// A round, in as many steps as it takes, if one is wanted; if not, what it costs to find that out.
     pub(super) fn round(&mut self) -> Duration {
         self.now = self.now + GATHER;
-        self.step(Input::Tick)
+        let mut took = self.step(Input::Tick);
+        while self.master.next_deadline().is_some_and(|due| due <= self.now) {
+            took += self.step(Input::Tick);
+        }
+        took
     }
 
     fn take_in(&mut self) {

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rialto_core::model::{OfferMode, Refusal};
-use rustix::time::{ClockId, clock_gettime};
 
 use self::cluster::Cluster;
 use self::figures::{Figures, Samples, Sizes};
@@ -59,7 +58,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(args: &'a BenchAllocator) -> Self {
-        let mut cluster = Cluster::new(shapes::config(), processor_time);
+        let mut cluster = Cluster::new(shapes::config());
         shapes::subscribe(&mut cluster, args.shape, args.frameworks as usize, mode_of(args));
         shapes::set_quotas(&mut cluster, args.shape, args.agents as usize, args.frameworks as usize);
         Self {
@@ -168,16 +167,10 @@ fn mode_of(args: &BenchAllocator) -> OfferMode {
     if args.optimistic { OfferMode::Optimistic } else { OfferMode::Exclusive }
 }
 
-/// How long this thread has run: others on the machine don't count.
-fn processor_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).expect("less than a second"))
-}
-
 /// What resides in memory for each framework, idle agent and offer of the shape: measured one after the other on a cluster of its own, as
 /// the growth of this process, so pages and what the emulated sides keep are counted too.
 fn measure_sizes(args: &BenchAllocator) -> anyhow::Result<Sizes> {
-    let mut cluster = Cluster::new(shapes::config(), processor_time);
+    let mut cluster = Cluster::new(shapes::config());
     let empty = resident()?;
     shapes::subscribe(&mut cluster, args.shape, SIZED_FRAMEWORKS, mode_of(args));
     cluster.suppress_all();
@@ -200,9 +193,8 @@ fn measure_sizes(args: &BenchAllocator) -> anyhow::Result<Sizes> {
 
 /// What of this process resides in memory, in bytes.
 fn resident() -> anyhow::Result<u64> {
-    let statm = super::read("/proc/self/statm")?;
-    let pages: u64 = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).context("reading statm")?;
-    Ok(pages * rustix::param::page_size() as u64)
+    let status = super::read("/proc/self/status")?;
+    Ok(super::field_kib(&status, "VmRSS:").context("no VmRSS in /proc/self/status")? * 1024)
 }
 
 #[cfg(test)]

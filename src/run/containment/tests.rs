@@ -19,11 +19,17 @@ fn options_become_the_tasks() {
         ulimits: vec!["core=0".to_owned()],
         read_only: true,
         private_network: true,
+        image: Some("oci:/images/a".to_owned()),
         user: Some("1000".to_owned()),
     };
     let spec = options.apply(Command::shell("true")).expect("they are good").spec;
     assert_eq!((spec.limits.cpus, spec.limits.mem_mib, spec.limits.pids), ("1.5".parse().ok(), Some(64), Some(10)));
-    assert!(spec.container.read_only && spec.container.private_network && spec.artefacts[0].extract);
+    assert!(
+        spec.container.read_only
+            && spec.container.private_network
+            && spec.container.image.is_some()
+            && spec.artefacts[0].extract
+    );
     assert_eq!((&*spec.container.rlimits[0].name, &*spec.user), ("core", "1000"));
     let bad = Containment { fetch: vec!["nonsense".to_owned()], ..options };
     assert!(

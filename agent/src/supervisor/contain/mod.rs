@@ -5,6 +5,7 @@
 //! up for its children, for ever, what they must not have. Members enter their cgroups between fork and exec ([`Entry`]).
 
 mod dev;
+mod image;
 mod mounts;
 mod privileges;
 

@@ -207,8 +207,8 @@ fn offer(seq: u64, agent: u64) -> Offer {
 }
 
 fn ports(first: u64) -> Resources {
-    use rialto_sdk::core::model::{Amounts, Flavor, ResourceName};
-    let ranges = BTreeMap::from([(ResourceName::ports(), Ranges::new([Range { first, last: first + 50 }]))]);
+    use rialto_sdk::core::model::{Amounts, ByName, Flavor, ResourceName};
+    let ranges = ByName::from([(ResourceName::ports(), Ranges::new([Range { first, last: first + 50 }]))]);
     Resources::flavored(Flavor::default(), Amounts { ranges, ..Amounts::default() })
 }
 
