@@ -797,3 +797,6 @@ pub struct SimFaults {
     #[arg(long)]
     pub trace: bool,
 }
+
+#[cfg(test)]
+mod tests;

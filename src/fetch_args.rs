@@ -39,7 +39,7 @@ pub struct Fetch {
     pub insecure_registries: Vec<String>,
     /// Certificates (PEM) of authorities that are trusted beside the machine's.
     #[arg(long = "fetch-ca", env = "RIALTO_FETCH_CA", value_name = "FILE")]
-    pub tls_ca: Option<PathBuf>,
+    pub fetch_ca: Option<PathBuf>,
 }
 
 /// Whether every artefact must have a SHA-256.
@@ -59,7 +59,7 @@ impl Fetch {
     pub fn policy(&self) -> anyhow::Result<FetchPolicy> {
         let role = |text: &String| text.parse().with_context(|| format!("--signed-role {text}"));
         let tls_ca = self
-            .tls_ca
+            .fetch_ca
             .as_ref()
             .map(|path| std::fs::read(path).with_context(|| format!("--fetch-ca {}", path.display())));
         Ok(FetchPolicy {

@@ -82,7 +82,7 @@ fn cases(here: Option<v1::AgentId>) -> Vec<(Option<Command>, &'static str)> {
         (kill("", None), "kill.task.task: expected"),
         (kill("t", Some(u64::MAX)), "kill.grace_us: expected at most"),
         (kill("t", None), "framework is not known here"),
-        (Command::Teardown(v1::FrameworkId { term: 0, seq: 0 }), "framework"),
+        (Command::Teardown(v1::FrameworkId { term: 0, seq: 0 }), "teardown"),
         (Command::MarkGone(v1::AgentId { term: 9, seq: 9 }), "agent A9-9 is not known"),
         (clear(nobody, "gpu-0"), "agent A9-9 is not known"),
         (clear(here, "gpu-0"), "device: expected a device of"),
