@@ -256,7 +256,7 @@ fn what_an_operator_can_not_do_is_refused_with_the_field_and_changes_nothing() {
     }
     let before = settings(cluster);
     let cases: &[(&[&str], &str)] = &[
-        (&["weight", "eng", "0"], "weight: expected 0.001 to 1000, got 0"),
+        (&["weight", "eng", "0"], "expected at least 1 thousandth, got 0"),
         (&["weight", "eng", "NaN"], "weight \"NaN\": expected a number"),
         (&["weight", "eng", "1001"], "weight: expected 0.001 to 1000"),
         (&["weight", "eng", "18446744073709551615"], "weight \"18446744073709551615\": expected at most"),

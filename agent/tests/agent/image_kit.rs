@@ -74,7 +74,7 @@ impl Layout {
     }
 
     /// Adds an image; the digest of its manifest.
-    pub(crate) fn add(&mut self, tag: &str, layers: &[Vec<u8>], config: Value) -> String {
+    pub(crate) fn add(&mut self, tag: &str, layers: &[Vec<u8>], config: &Value) -> String {
         let descriptors: Vec<Value> =
             layers.iter().map(|layer| self.blob(layer, "application/vnd.oci.image.layer.v1.tar")).collect();
         let ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", sha256(layer))).collect();

@@ -50,7 +50,7 @@ async fn a_task_sees_the_files_of_its_image_and_not_the_machines() {
     let mut layout = Layout::new();
     let over = Builder::default().file("hello", b"over\n", 0o644).file("etc/.wh.motd", b"", 0o644).done();
     let under = Builder::default().file("hello", b"under\n", 0o644).file("etc/motd", b"gone\n", 0o644).done();
-    layout.add("v1", &[base, under, over], json!({}));
+    layout.add("v1", &[base, under, over], &json!({}));
     let Some(mut world) = world(&layout).await else { return };
     let command = "cat /hello; ls /etc/motd /usr/bin/env /root 2>/dev/null; pwd; id -u; ls /dev | grep -c loop; \
         touch /mine /tmp/mine && echo wrote; ls /proc | grep -c '^[0-9]'; echo in sandbox > file; grep ' / ' /proc/mounts | cut -d' ' -f1 2>/dev/null; true";
@@ -69,7 +69,7 @@ async fn a_task_runs_as_its_image_wants_it() {
     let mut layout = Layout::new();
     let app = Builder::default().file("app/data", b"data\n", 0o644).done();
     let config = json!({"Env": ["PATH=/bin", "COLOUR=red", "NAME=image"], "Entrypoint": ["/bin/sh", "-c"], "WorkingDir": "/app", "User": "app"});
-    let digest = layout.add("v1", &[base, app], config);
+    let digest = layout.add("v1", &[base, app], &config);
     let Some(mut world) = world(&layout).await else { return };
     let image = oci(&layout, &format!("@{digest}"));
     let command = "cat data; id -u; id -g; echo $COLOUR $NAME $PATH; touch $RIALTO_SANDBOX/mine && echo wrote";
@@ -91,7 +91,7 @@ async fn a_task_runs_as_its_image_wants_it() {
 async fn a_read_only_image_can_not_be_written_to() {
     let Some(base) = busybox() else { return };
     let mut layout = Layout::new();
-    layout.add("v1", &[base], json!({}));
+    layout.add("v1", &[base], &json!({}));
     let Some(mut world) = world(&layout).await else { return };
     let mut spec = spec_in(&oci(&layout, ":v1"), "touch /a 2>/dev/null || echo no; touch /tmp/b mine && echo yes");
     spec.container.read_only = true;
@@ -102,12 +102,12 @@ async fn a_read_only_image_can_not_be_written_to() {
 async fn what_is_not_an_image_never_starts() {
     let mut layout = Layout::new();
     let layer = Builder::default().file("file", b"content", 0o644).done();
-    layout.add("v1", std::slice::from_ref(&layer), json!({}));
-    layout.add("traversal", &[Builder::default().file("../../evil", b"x", 0o644).done()], json!({}));
+    layout.add("v1", std::slice::from_ref(&layer), &json!({}));
+    layout.add("traversal", &[Builder::default().file("../../evil", b"x", 0o644).done()], &json!({}));
     let large = Builder::default().file("zeros", &vec![0; 3 << 20], 0o644).done();
-    layout.add("bomb", &[large], json!({}));
+    layout.add("bomb", &[large], &json!({}));
     let torn = Builder::default().file("torn", b"x", 0o644).done();
-    layout.add("tampered", std::slice::from_ref(&torn), json!({}));
+    layout.add("tampered", std::slice::from_ref(&torn), &json!({}));
     let path = layout.blob_path(&sha256(&torn));
     let mut file = std::fs::OpenOptions::new().write(true).open(path).expect("it is there");
     file.write_all(b"evil").expect("it can be written");
@@ -147,13 +147,13 @@ async fn an_image_may_be_an_archive_and_its_layers_are_shared() {
     let Some(base) = busybox() else { return };
     let mut layout = Layout::new();
     let config = json!({});
-    layout.add("v1", std::slice::from_ref(&base), config.clone());
+    layout.add("v1", std::slice::from_ref(&base), &config);
     let archive = layout.path().join("image.tar");
     let mut tar = Command::new("tar");
     tar.args(["-cf", "image.tar", "oci-layout", "index.json", "blobs"]).current_dir(layout.path());
     let done = tar.status().expect("tar runs");
     assert!(done.success());
-    layout.add("v2", &[base, Builder::default().file("two", b"two\n", 0o644).done()], config);
+    layout.add("v2", &[base, Builder::default().file("two", b"two\n", 0o644).done()], &config);
     let Some(mut world) = world(&layout).await else { return };
     let image = format!("oci-archive:{}:v1", archive.display());
     assert_eq!(output(&mut world, "t1", &spec_in(&image, "ls /two 2>/dev/null; echo one")).await, "one\n");
@@ -166,10 +166,10 @@ async fn an_image_may_be_an_archive_and_its_layers_are_shared() {
 async fn layers_that_nobody_uses_are_removed_and_those_of_running_tasks_are_not() {
     let Some(base) = busybox() else { return };
     let mut layout = Layout::new();
-    layout.add("base", std::slice::from_ref(&base), json!({}));
+    layout.add("base", std::slice::from_ref(&base), &json!({}));
     for name in ["a", "b"] {
         let layer = Builder::default().file(name, &vec![b'x'; 1 << 20], 0o644).done();
-        layout.add(name, &[base.clone(), layer], json!({}));
+        layout.add(name, &[base.clone(), layer], &json!({}));
     }
     let folder = layout.path().to_owned();
     let small = |options: &mut rialto_agent::Options| {
@@ -240,7 +240,7 @@ impl Drop for Registry {
 async fn an_image_comes_from_a_real_registry_by_tag_and_by_digest() {
     let Some(base) = busybox() else { return };
     let mut layout = Layout::new();
-    layout.add("v1", &[base, Builder::default().file("hello", b"hello\n", 0o644).done()], json!({}));
+    layout.add("v1", &[base, Builder::default().file("hello", b"hello\n", 0o644).done()], &json!({}));
     let Some(registry) = Registry::start() else { return };
     let mut skopeo = Command::new("skopeo");
     skopeo.args(["--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", "--digestfile"]);

@@ -36,9 +36,9 @@ pub use reserve::OfferedVolume;
 use super::Out;
 use crate::allocator::claims;
 use crate::model::{
-    AgentId, Amounts, Attribute, Attributes, ByName, Claim, Device, DeviceId, DeviceMode, Flavor, GangPart, Milli,
-    Offer, OfferId, Operation, Quantities, Refusal, ResourceName, Resources, Role, Selector, Shape, Share, Task,
-    TaskGroup, VolumeId,
+    AgentId, Amounts, Attribute, Attributes, ByName, Claim, Device, DeviceId, DeviceMode, Domain, Flavor, GangPart,
+    Milli, Offer, OfferId, Operation, Quantities, Refusal, ResourceName, Resources, Role, Selector, Shape, Share, Task,
+    TaskGroup, VolumeId, domain_attribute,
 };
 
 /// What a task needs of a machine.
@@ -105,6 +105,7 @@ pub struct Host {
     agent: AgentId,
     name: Arc<str>,
     attributes: Arc<BTreeMap<Arc<str>, Attribute>>,
+    domain: Option<Domain>,
     offers: Vec<OfferId>,
     left: Resources,
     /// Persistent volumes, those that this round makes among them.
@@ -140,6 +141,7 @@ impl Host {
             agent: offer.agent,
             name: offer.agent_name.clone(),
             attributes: offer.attributes.clone(),
+            domain: offer.domain.clone(),
             offers: Vec::new(),
             left: Resources::new(),
             volumes: Resources::new(),
@@ -280,7 +282,7 @@ impl Attributes for Host {
     fn attribute(&self, name: &str) -> Option<Attribute> {
         match name {
             "name" => Some(Attribute::Text(self.name.clone())),
-            _ => self.attributes.get(name).cloned(),
+            _ => domain_attribute(self.domain.as_ref(), name).or_else(|| self.attributes.get(name).cloned()),
         }
     }
 }

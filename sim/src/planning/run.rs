@@ -57,7 +57,7 @@ impl<'a> Way<'a> {
     }
 
     pub(super) fn run(&self, seed: u64) -> Outcome {
-        Run::new(self, seed).to_end()
+        Run::new(self, seed).into_outcome()
     }
 }
 
@@ -158,7 +158,7 @@ impl<'a> Run<'a> {
         });
     }
 
-    fn to_end(mut self) -> Outcome {
+    fn into_outcome(mut self) -> Outcome {
         let mut day = Time::ZERO + DAY;
         loop {
             let arrival = self.crowds.iter_mut().filter_map(|crowd| Some(crowd.stream.peek()?.submit)).min();

@@ -133,6 +133,15 @@ fn a_constraint_binds() {
 }
 
 #[test]
+fn a_constraint_may_ask_for_a_zone() {
+    let zone = |name| Some(Domain::new("eu", name).expect("names"));
+    let near = Offer { domain: zone("eu-1"), ..offer(1, 1, "web", "cpus:8", &[]) };
+    let far = Offer { domain: zone("eu-2"), ..offer(2, 2, "web", "cpus:8", &[]) };
+    let there = Needs { constraint: "zone == \"eu-2\"".parse().expect("a selector"), ..needs(1) };
+    assert_eq!(packer(&[near, far]).place(&there, Strategy::Pack).map(|place| place.agent), Some(agent(2)));
+}
+
+#[test]
 fn a_rank_excludes_and_orders() {
     let offers =
         [offer(1, 1, "web", "cpus:8", &[]), offer(2, 2, "web", "cpus:8", &[]), offer(3, 3, "web", "cpus:8", &[])];
