@@ -34,11 +34,16 @@ const EDGES: [(&str, &[&str]); 10] = [
 ];
 
 /// Everything that the core is built from.
-const CORE_CLOSURE: [&str; 9] = [
+const CORE_CLOSURE: [&str; 14] = [
+    "aho-corasick",
+    "memchr",
     "proc-macro2",
     "quote",
     "rand_core",
     "rand_pcg",
+    "regex",
+    "regex-automata",
+    "regex-syntax",
     "smallvec",
     "syn",
     "thiserror",

@@ -9,7 +9,7 @@ use rialto_sdk::Command;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Containment")]
 pub struct Containment {
-    /// Put something into its sandbox before it starts: URI[,to=PATH][,sha256=DIGEST][,extract][,executable][,signature=URI]. May be repeated.
+    /// Put something into its sandbox before it starts: `URI[,to=PATH][,sha256=DIGEST][,extract][,executable][,signature=URI]`. May be repeated.
     #[arg(long = "fetch", value_name = "URI[,…]")]
     pub fetch: Vec<String>,
     /// The most cores that it may use.
@@ -21,10 +21,11 @@ pub struct Containment {
     /// The most processes and threads that it may have.
     #[arg(long, value_name = "N")]
     pub limit_pids: Option<u64>,
-    /// A limit of each of its processes, NAME=SOFT[:HARD], as in nofile=1024:4096; "unlimited" is none. May be repeated.
+    /// A limit of each of its processes, `NAME=SOFT[:HARD]`, as in nofile=1024:4096; "unlimited" is none. May be repeated.
     #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
     pub ulimits: Vec<String>,
-    /// Run in this image: oci:FOLDER[:TAG], oci-archive:FILE[:TAG] or docker://HOST/NAME[:TAG], each with @sha256:DIGEST or without.
+    /// Run in this image: `oci:FOLDER[:TAG]`, `oci-archive:FILE[:TAG]` or `docker://HOST/NAME[:TAG]`, each with @sha256:DIGEST or
+    /// without.
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
     /// It can write to its sandbox, its volumes and /tmp only.
