@@ -295,7 +295,7 @@ pub struct Master {
     agent_clients: BTreeMap<ClientId, AgentId>,
     /// Agents of the registry that have not registered with this master, and may yet.
     unheard: BTreeSet<AgentId>,
-    frameworks: BTreeMap<FrameworkId, Framework>,
+    frameworks: ById<FrameworkId, Framework>,
     framework_clients: BTreeMap<ClientId, FrameworkId>,
     tasks: BTreeMap<TaskKey, TaskEntry>,
     /// Tasks that ended and are only in the view, oldest first.
@@ -364,7 +364,7 @@ impl Master {
             agents: ById::default(),
             agent_clients: BTreeMap::new(),
             unheard: BTreeSet::new(),
-            frameworks: BTreeMap::new(),
+            frameworks: ById::default(),
             framework_clients: BTreeMap::new(),
             tasks: BTreeMap::new(),
             history: VecDeque::new(),

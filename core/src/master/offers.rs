@@ -3,7 +3,7 @@
 //! A round looks at the agents on which something became free, for everybody who may want it; and for the clients that became willing, at
 //! the agents that may have room for what they declared. It looks at nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,9 +68,6 @@ struct Look {
 impl Look {
     /// What of the agent there is for `role`; `None` if there is nothing for anybody.
     fn available_to(&mut self, agent: &Agent, role: &Role, rules: &Rules) -> Option<Arc<Available>> {
-        if agent.is_locked_whole() {
-            return None;
-        }
         let sight = agent.sight_of(role);
         let known = self.available.iter().find(|(known, _)| sight.is_some_and(|sight| sight == *known));
         let available = match known {
@@ -196,7 +193,7 @@ impl Master {
         look: &mut Look,
         seen: &mut [u64],
     ) -> Option<(ClientIndex, Arc<Available>)> {
-        let agent = self.agents.get(&id).filter(|agent| agent.is_usable() && !agent.free.is_empty())?;
+        let agent = self.agents.get(&id).filter(|agent| agent.is_usable() && !agent.free.is_empty() && !agent.is_locked_whole())?;
         let mut later: Option<Time> = None;
         let mut found = None;
         for client_id in self.candidates(agent, asked, look) {
@@ -397,9 +394,11 @@ impl Master {
         let expires_in = (mode == OfferMode::Exclusive).then_some(timeout);
         let state = self.agents.get_mut(&agent).expect("the caller has found it");
         state.offers.push((id, client_id));
-        let charged = (mode == OfferMode::Exclusive).then(|| state.quantities(&sole(&resources)));
-        if mode == OfferMode::Exclusive && !planted(Fault::OfferNotLocked) {
-            state.lock(&resources);
+        let locks = (mode == OfferMode::Exclusive).then(|| sole(&resources));
+        let charged = locks.as_ref().map(|locks| state.quantities(locks));
+        self.touched.locked.extend(locks.as_ref().map(|_| agent));
+        if let Some(locks) = locks.filter(|_| !planted(Fault::OfferNotLocked)) {
+            state.lock(locks);
         }
         let guarantee = match self.quotas.has_unmet() && self.quotas.is_borrowed(&role, &state.quantities(&resources)) {
             true => Guarantee::Revocable,
@@ -437,6 +436,7 @@ impl Master {
             since: self.wall(),
             expiry: expires_in.map(|timeout| self.timers.set(self.now + timeout, Timer::Offer(id))),
             charged: charged.unwrap_or_default(),
+            is_shown: false,
             replaces,
         };
         self.offers.insert(id, Box::new(entry));
@@ -449,13 +449,14 @@ impl Master {
 
     /// Tells the frameworks of the offers that were made to them, each of all its own at once.
     pub(super) fn send_offers(&mut self, out: &mut Outbox) {
-        let mut offers: BTreeMap<FrameworkId, Vec<Arc<Offer>>> = BTreeMap::new();
-        for (framework, offer) in self.unsent.drain(..) {
-            offers.entry(framework).or_default().push(offer);
+        let mut unsent = std::mem::take(&mut self.unsent);
+        unsent.sort_by_key(|(framework, _)| *framework);
+        for offers in unsent.chunk_by(|(one, _), (other, _)| one == other) {
+            let event = Event::Offers(offers.iter().map(|(_, offer)| offer.clone()).collect());
+            self.tell(offers[0].0, event, out);
         }
-        for (framework, offers) in offers {
-            self.tell(framework, Event::Offers(offers), out);
-        }
+        unsent.clear();
+        self.unsent = unsent;
     }
 
     /// Takes the client's optimistic offer of the agent back for a larger one, which can be accepted under the old id too.
@@ -506,9 +507,12 @@ impl Master {
             self.sorter.credit(&entry.offer.role, entry.framework, &entry.charged);
             self.quotas.credit(&entry.offer.role, Holding::Offer, &entry.charged);
             self.touched.roles.insert(entry.offer.role.clone());
+            self.touched.locked.push(entry.offer.agent);
         }
-        // It may have been made in this very step: then no row of it tells that it was.
-        self.touched.frameworks.push(entry.framework);
+        if !entry.is_shown {
+            // No row of it will tell that it was made.
+            self.touched.frameworks.push(entry.framework);
+        }
         self.touched.offers.push(id);
         self.note_offer_end(&entry);
         self.want_agent_round(entry.offer.agent);

@@ -44,7 +44,7 @@ impl Master {
 
     /// Notes which agents this step has changed.
     pub(super) fn mark_touched(&mut self) {
-        for id in &self.touched.agents {
+        for id in self.touched.agents.iter().chain(&self.touched.locked) {
             self.questions.classes.mark(*id);
         }
         let mut last = None;

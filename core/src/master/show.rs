@@ -19,7 +19,11 @@ impl Master {
         let mut push = |change| out.push(Output::Effect(Effect::Changed(change)));
         // First, because rows that are shown whole say what they come to.
         for id in each_once(touched.offers) {
-            push(Change::Offer(id, self.offers.get(&id).map(|entry| offer_view(entry))));
+            let row = self.offers.get_mut(&id).map(|entry| {
+                entry.is_shown = true;
+                offer_view(entry)
+            });
+            push(Change::Offer(id, row));
         }
         for id in each_once(touched.agents) {
             push(Change::Agent(id, self.agents.get(&id).map(|agent| Box::new(self.agent_view(agent)))));
@@ -38,9 +42,10 @@ impl Master {
             let row = self.device_view(agent, &id).map(Box::new);
             push(Change::Device(agent, id, row));
         }
-        let above = |role: &Role| prefixes(role).map(Role::new).collect::<Vec<_>>();
-        let roles: BTreeSet<Role> = touched.roles.iter().flat_map(above).flatten().collect();
-        for role in roles {
+        let above = touched.roles.iter().flat_map(|role| prefixes(role).filter(|prefix| *prefix != role.as_str()));
+        let mut roles: Vec<Role> = above.filter_map(|prefix| Role::new(prefix).ok()).collect();
+        roles.extend(touched.roles);
+        for role in each_once(roles) {
             let row = self.role_view(&role).map(Box::new);
             push(Change::Role(role, row));
         }

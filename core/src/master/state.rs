@@ -205,8 +205,7 @@ impl Agent {
     }
 
     /// An exclusive offer takes hold of `resources`.
-    pub(super) fn lock(&mut self, resources: &Arc<Resources>) {
-        let resources = sole(resources);
+    pub(super) fn lock(&mut self, resources: Arc<Resources>) {
         if self.locked.is_empty() {
             self.locked = resources;
         } else {
@@ -362,6 +361,8 @@ pub(super) struct OfferEntry {
     pub(super) expiry: Option<TimerKey>,
     /// What it is charged as, if it locks.
     pub(super) charged: Quantities,
+    /// Whether a row of it was shown.
+    pub(super) is_shown: bool,
     /// Offers that this one replaced, whose acceptance may be on its way.
     pub(super) replaces: Vec<OfferId>,
 }
@@ -382,6 +383,8 @@ pub(super) enum PeerOf {
 #[derive(Debug, Default)]
 pub(super) struct Touched {
     pub(super) agents: Vec<AgentId>,
+    /// Those of which exclusive offers lock more, or less.
+    pub(super) locked: Vec<AgentId>,
     pub(super) frameworks: Vec<FrameworkId>,
     pub(super) tasks: BTreeSet<TaskKey>,
     pub(super) offers: Vec<OfferId>,

@@ -137,6 +137,12 @@ impl Quantities {
         if !self.contains(other) {
             return false;
         }
+        if self.names_same(other) {
+            let less = |(left, taken): (Milli, Milli)| left.minus(taken).expect("contains() has just compared every amount");
+            self.0.iter_mut().zip(&other.0).for_each(|((_, left), (_, taken))| *left = less((*left, *taken)));
+            self.0.retain(|(_, left)| !left.is_zero());
+            return true;
+        }
         let mut at = 0;
         for (name, amount) in &other.0 {
             at += self.before(at, name);
@@ -151,6 +157,9 @@ impl Quantities {
 
     /// Whether every amount of `other` is at most the one here.
     pub fn contains(&self, other: &Self) -> bool {
+        if self.names_same(other) {
+            return self.0.iter().zip(&other.0).all(|((_, whole), (_, part))| whole >= part);
+        }
         let mut at = 0;
         other.0.iter().all(|(name, amount)| {
             at += self.before(at, name);
