@@ -196,12 +196,18 @@ impl Master {
         let agent = self.agents.get(&id).filter(|agent| agent.is_usable() && !agent.free.is_empty() && !agent.is_locked_whole())?;
         let mut later: Option<Time> = None;
         let mut found = None;
-        for client_id in self.candidates(agent, asked, look) {
+        let mut candidates = self.candidates(agent, asked, look);
+        while let Some(client_id) = candidates.next() {
             let Some(client) = self.clients.get(client_id) else { continue };
             if std::mem::replace(&mut seen[client_id.index()], self.looks) == self.looks || !agent.admits(client) {
                 continue;
             }
+            let was_for_all = !look.is_rest_reserved;
             let Some(mut available) = look.available_to(agent, &client.role, &self.rules) else { break };
+            if was_for_all && look.is_rest_reserved {
+                // Only those need be asked now for whom it is reserved.
+                candidates = self.candidates(agent, asked, look);
+            }
             if let Some(permitted) = self.permitted(id, client.framework, &client.role, &available.resources) {
                 look.pressed.push(client_id);
                 available = Arc::new(Available::new(Arc::new(permitted)));
@@ -223,6 +229,7 @@ impl Master {
                 }
             }
         }
+        drop(candidates);
         if let Some(due) = later {
             self.look_again(id, due);
         }
