@@ -10,6 +10,7 @@ mod claim;
 mod constraints;
 mod device;
 mod domain;
+mod flavor_ref;
 mod ids;
 mod least;
 mod messages;
