@@ -707,6 +707,9 @@ pub struct BenchAllocator {
     /// Frameworks take optimistic offers, which lock nothing; else exclusive ones, as in Mesos.
     #[arg(long)]
     pub optimistic: bool,
+    /// Leave out what agents, offers and frameworks take of memory, which is measured on a cluster of its own.
+    #[arg(long)]
+    pub no_sizes: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

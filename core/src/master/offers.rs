@@ -193,7 +193,10 @@ impl Master {
         look: &mut Look,
         seen: &mut [u64],
     ) -> Option<(ClientIndex, Arc<Available>)> {
-        let agent = self.agents.get(&id).filter(|agent| agent.is_usable() && !agent.free.is_empty() && !agent.is_locked_whole())?;
+        let agent = self
+            .agents
+            .get(&id)
+            .filter(|agent| agent.is_usable() && !agent.free.is_empty() && !agent.is_locked_whole())?;
         let mut later: Option<Time> = None;
         let mut found = None;
         let mut candidates = self.candidates(agent, asked, look);

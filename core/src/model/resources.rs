@@ -139,7 +139,8 @@ impl Quantities {
             return false;
         }
         if self.names_same(other) {
-            let less = |(left, taken): (Milli, Milli)| left.minus(taken).expect("contains() has just compared every amount");
+            let less =
+                |(left, taken): (Milli, Milli)| left.minus(taken).expect("contains() has just compared every amount");
             self.0.iter_mut().zip(&other.0).for_each(|((_, left), (_, taken))| *left = less((*left, *taken)));
             self.0.retain(|(_, left)| !left.is_zero());
             return true;

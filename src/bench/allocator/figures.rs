@@ -65,9 +65,9 @@ pub(super) struct Figures {
     us_per_refusal: Option<f64>,
     /// How many refusals are remembered.
     pub(super) refusals: u64,
-    bytes_per_agent: u64,
-    bytes_per_offer: u64,
-    bytes_per_framework: u64,
+    bytes_per_agent: Option<u64>,
+    bytes_per_offer: Option<u64>,
+    bytes_per_framework: Option<u64>,
     mesos: Mesos,
     machine: Machine,
     build: Build,
@@ -91,7 +91,7 @@ struct Mesos {
 }
 
 impl Figures {
-    pub(super) fn of(run: &Run<'_>, sizes: Sizes) -> anyhow::Result<Self> {
+    pub(super) fn of(run: &Run<'_>, sizes: Option<Sizes>) -> anyhow::Result<Self> {
         let (shape, agents, frameworks) = (run.args.shape, run.args.agents, run.args.frameworks);
         let round_ms = millis(run.round);
         let theirs = mesos::round_ms(shape, agents, frameworks);
@@ -111,9 +111,9 @@ impl Figures {
             us_per_agent: each(run.joining, agents.into()).unwrap_or_default(),
             us_per_refusal: each(run.refusing, run.refusals),
             refusals: run.refusals,
-            bytes_per_agent: sizes.agent,
-            bytes_per_offer: sizes.offer,
-            bytes_per_framework: sizes.framework,
+            bytes_per_agent: sizes.map(|sizes| sizes.agent),
+            bytes_per_offer: sizes.map(|sizes| sizes.offer),
+            bytes_per_framework: sizes.map(|sizes| sizes.framework),
             mesos: Mesos {
                 round_ms: theirs,
                 steady_round_ms: mesos::steady_round_ms(shape, agents, frameworks),
@@ -167,11 +167,15 @@ fn rows(figures: &Figures) -> Vec<Vec<String>> {
         ("one decline", event(event_us.decline), String::new()),
         ("one agent joins", event(event_us.agent_added), String::new()),
         ("one task ends", event(event_us.task_finished), String::new()),
-        ("memory of an idle agent", format!("{} B", figures.bytes_per_agent), String::new()),
-        ("memory of an offer", format!("{} B", figures.bytes_per_offer), String::new()),
-        ("memory of a framework", format!("{} B", figures.bytes_per_framework), String::new()),
+        ("memory of an idle agent", bytes(figures.bytes_per_agent), String::new()),
+        ("memory of an offer", bytes(figures.bytes_per_offer), String::new()),
+        ("memory of a framework", bytes(figures.bytes_per_framework), String::new()),
         ("machine", figures.machine.words(), String::new()),
         ("build", figures.build.words(), String::new()),
     ];
     rows.into_iter().map(|(name, ours, theirs)| vec![name.to_owned(), ours, theirs]).collect()
+}
+
+fn bytes(size: Option<u64>) -> String {
+    size.map_or_else(String::new, |size| format!("{size} B"))
 }

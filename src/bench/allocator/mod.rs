@@ -28,7 +28,7 @@ const SIZED_FRAMEWORKS: usize = 2_000;
 const SIZED_AGENTS: usize = 10_000;
 
 pub(super) fn allocator(args: &BenchAllocator) -> anyhow::Result<()> {
-    let sizes = measure_sizes(args)?;
+    let sizes = if args.no_sizes { None } else { Some(measure_sizes(args)?) };
     let mut run = Run::new(args);
     run.whole_rounds();
     run.refuse();

@@ -1,12 +1,12 @@
 use super::*;
 
 fn run(shape: AllocatorShape, optimistic: bool) -> serde_json::Value {
-    let args = BenchAllocator { agents: 20, frameworks: 4, shape, optimistic, json: true };
+    let args = BenchAllocator { agents: 20, frameworks: 4, shape, optimistic, no_sizes: false, json: true };
     let mut run = Run::new(&args);
     run.whole_rounds();
     run.refuse();
     run.events();
-    let sizes = Sizes { framework: 1, agent: 1, offer: 1 };
+    let sizes = Some(Sizes { framework: 1, agent: 1, offer: 1 });
     let figures = Figures::of(&run, sizes).expect("the machine can be described");
     serde_json::to_value(figures).expect("figures are JSON")
 }
