@@ -10,6 +10,7 @@ mod capacity;
 mod class_order;
 mod clients;
 mod conduct;
+mod confirm;
 mod deck;
 mod declared;
 mod devices;
@@ -287,7 +288,7 @@ pub struct Master {
     now: Time,
     agents: BTreeMap<AgentId, Box<Agent>>,
     agent_clients: BTreeMap<ClientId, AgentId>,
-    /// Agents of the registry that have not registered with this master, and may yet.
+    /// Agents of the registry that have not confirmed this master's term, and may yet.
     unheard: BTreeSet<AgentId>,
     frameworks: BTreeMap<FrameworkId, Framework>,
     framework_clients: BTreeMap<ClientId, FrameworkId>,
