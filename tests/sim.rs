@@ -27,6 +27,10 @@ const FOUND: &[(u64, &str)] = &[
     (469, "a framework's next life took an update for news that its earlier life had acknowledged"),
     (2289, "an agent's update and the master's were out at once, and the older one came after the end"),
     (613, "exclusive offers stood beside tasks that were found after a failover, over the limit of their role"),
+    (
+        1087,
+        "a leader denied a task that its predecessor launched after the agent's registration, whose answer got lost",
+    ),
     (1200, "the share of devices was taken from an offer, and once more from it where it was placed"),
     (1857, "a gang was aborted for a member whose agent was declared gone: a fault of the checker"),
     (1923, "a framework that waits for nothing took the turn of those who do, and a hoarder came next"),

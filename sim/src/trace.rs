@@ -78,6 +78,7 @@ impl fmt::Display for Short<'_, FromAgent> {
                 write!(f, "update {framework}/{}", Short(status))?;
                 if *latest == status.state { Ok(()) } else { write!(f, " latest {latest}") }
             }
+            FromAgent::Confirmed(term) => write!(f, "confirm term {}", term.0),
             FromAgent::DevicesFree(devices) => {
                 write!(f, "free")?;
                 devices.iter().try_for_each(|(id, generation)| write!(f, " {id}#{generation}"))

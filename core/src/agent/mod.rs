@@ -264,6 +264,7 @@ impl Agent {
         }
         let stale = self.link == Link::Greeting { stale: true };
         self.link = Link::Up;
+        self.tell(FromAgent::Confirmed(self.journal.term), out);
         if self.degraded {
             out.push(Output::Ungated(Effect::ToMaster(FromAgent::Journal { degraded: true })));
         }

@@ -53,7 +53,7 @@ impl Master {
         let earlier_term = accept.offers.iter().any(|offer| offer.term < self.term);
         let unheard = self.agents.get_mut(&accept.agent).filter(|agent| earlier_term && !agent.heard);
         match unheard.map(|agent| (agent.status, agent)) {
-            Some((AgentStatus::Recovering, agent)) => {
+            Some((_, agent)) if agent.is_awaited() => {
                 agent.parked.retain(|(other, parked)| (*other, parked.id) != (framework, accept.id));
                 return agent.parked.push((framework, accept));
             }

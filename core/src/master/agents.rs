@@ -45,7 +45,7 @@ impl Master {
 
     /// How many known agents have not come back in this term.
     pub(super) fn agents_missing(&self) -> usize {
-        self.unheard.iter().filter(|id| self.agents[*id].status == AgentStatus::Recovering).count()
+        self.unheard.iter().filter(|id| self.agents[*id].is_awaited()).count()
     }
 
     pub(super) fn on_agent(&mut self, peer: PeerId, principal: Principal, message: FromAgent, out: &mut Outbox) {
@@ -69,6 +69,7 @@ impl Master {
             FromAgent::Operated { id: operation, result, resources } => {
                 self.on_operated(id, operation, &result, &resources, out);
             }
+            FromAgent::Confirmed(term) => self.on_agent_confirmed(id, term, out),
             FromAgent::DevicesFree(devices) => self.on_devices_free(id, devices),
             FromAgent::SlicesFree(slices) => self.on_slices_free(id, slices),
             FromAgent::Devices(reports) => self.on_devices(id, reports, out),
@@ -186,8 +187,6 @@ impl Master {
         }
         agent.record.admission = Admission::Admitted;
         agent.status = AgentStatus::Active;
-        agent.heard = true;
-        self.unheard.remove(&id);
         // It says so after this if its journal can't be written now; what it said in an earlier life is void.
         agent.journal_degraded = false;
         self.peers.insert(peer, PeerOf::Agent(id));
@@ -204,8 +203,7 @@ impl Master {
         }
         self.take_report(id, report.tasks, was, out);
         self.recompute_free(id);
-        self.agent_settled(id);
-        self.settle_parked(id, out);
+        self.believe_agent(id, out);
         self.hardware_changed(id);
         self.watch_expiry(id);
         self.expiring.insert(id);
@@ -233,7 +231,7 @@ impl Master {
         for key in missing {
             self.resume_missing(id, &key, out);
         }
-        self.settle_kills(id, &reported, out);
+        self.settle_kills(id, out);
     }
 
     /// A task that the master believed there and the agent does not report: not arrived, or gone.

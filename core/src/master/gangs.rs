@@ -19,7 +19,6 @@ pub(super) use self::table::Gangs;
 use self::table::{Gang, Held, News, Part, Phase, calls_of};
 use super::accept::{Judged, Taken};
 use super::timers::Timer;
-use super::view::AgentStatus;
 use super::{Master, Outbox};
 use crate::allocator::quota::Holding;
 use crate::model::{
@@ -61,7 +60,7 @@ impl Master {
 
     /// Whether the agent is still to come back after a failover.
     fn is_awaited(&self, agent: AgentId) -> bool {
-        self.agents.get(&agent).is_some_and(|agent| !agent.heard && agent.status == AgentStatus::Recovering)
+        self.agents.get(&agent).is_some_and(|agent| agent.is_awaited())
     }
 
     fn check_gang(&self, framework: FrameworkId, gang: &AcceptGang) -> Result<(), Reject> {

@@ -11,6 +11,7 @@ mod class_order;
 mod clients;
 mod common;
 mod conduct;
+mod confirm;
 mod deck;
 mod declared;
 mod devices;
@@ -293,7 +294,7 @@ pub struct Master {
     now: Time,
     agents: ById<AgentId, Box<Agent>>,
     agent_clients: BTreeMap<ClientId, AgentId>,
-    /// Agents of the registry that have not registered with this master, and may yet.
+    /// Agents of the registry that have not confirmed this master's term, and may yet.
     unheard: BTreeSet<AgentId>,
     frameworks: ById<FrameworkId, Framework>,
     framework_clients: BTreeMap<ClientId, FrameworkId>,

@@ -32,7 +32,7 @@ pub(super) struct Agent {
     /// The number of that connection, or of the last one; zero if it was not counted.
     pub(super) connection: u64,
     pub(super) status: AgentStatus,
-    /// Whether it has registered with this master: then what runs on it is known.
+    /// Whether it has registered with this master and obeys no older one: then what runs on it is known.
     pub(super) heard: bool,
     /// What it has and no task holds; devices that may be given out among it.
     pub(super) free: Arc<Resources>,
@@ -114,6 +114,11 @@ impl DeviceEntry {
 }
 
 impl Agent {
+    /// Whether what runs on it is not known yet, and may soon be.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.heard && !matches!(self.status, AgentStatus::Unreachable | AgentStatus::Gone)
+    }
+
     pub(super) fn new(record: AgentRecord, status: AgentStatus) -> Self {
         Self {
             free: record.resources.clone(),
@@ -148,7 +153,10 @@ impl Agent {
 
     /// Whether it can be given work now.
     pub(super) fn is_usable(&self) -> bool {
-        self.status == AgentStatus::Active && !self.journal_degraded && self.record.admission == Admission::Admitted
+        self.status == AgentStatus::Active
+            && self.heard
+            && !self.journal_degraded
+            && self.record.admission == Admission::Admitted
     }
 
     /// Whether all that is free is free for everybody.

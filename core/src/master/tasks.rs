@@ -1,6 +1,5 @@
 //! Tasks: their states, updates and acknowledgements, kills and reconciliation.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -420,8 +419,8 @@ impl Master {
         if framework.is_some_and(hears) { Announce::Yes } else { Announce::No }
     }
 
-    /// Kills that waited for the agent: sent for what it reports, forgotten for what it does not.
-    pub(super) fn settle_kills(&mut self, id: AgentId, reported: &BTreeSet<TaskKey>, out: &mut Outbox) {
+    /// Kills that waited for the agent, of what is there.
+    pub(super) fn settle_kills(&mut self, id: AgentId, out: &mut Outbox) {
         // Those whose launch was sent again just now are not reported, and are to be killed all the same.
         for key in &self.agents[&id].known {
             let Some(entry) = self.tasks.get_mut(key) else { continue };
@@ -433,16 +432,6 @@ impl Master {
             self.preemption.settles(id);
             let (task, announce) = (key.clone(), self.announce(key));
             self.to_agent(id, ToAgent::Kill { task, grace: kill.grace, reason: kill.reason, announce }, out);
-        }
-        let all_back = !self.may_be_elsewhere();
-        let done = |key: &TaskKey, kill: &KillRecord| {
-            (kill.agent == Some(id) && !reported.contains(key)) || (kill.agent.is_none() && all_back)
-        };
-        let done: Vec<TaskKey> =
-            self.kills.iter().filter(|(key, kill)| done(key, kill)).map(|(key, _)| key.clone()).collect();
-        for key in done {
-            self.kills.remove(&key);
-            out.push(Output::Persist(Record::Kill(key, None)));
         }
     }
 
@@ -492,8 +481,8 @@ impl Master {
         Some(status.because(Reason::Reconciliation, "its agent is away"))
     }
 
-    /// Whether a task that this master does not know may run on an agent that it has not heard of in its term.
-    fn may_be_elsewhere(&self) -> bool {
+    /// Whether a task that this master does not know may run on an agent that it has not heard of in its term, or that has not confirmed it.
+    pub(super) fn may_be_elsewhere(&self) -> bool {
         !self.unheard.is_empty() && !planted(Fault::DenyBeforeAgentsAreBack)
     }
 

@@ -392,6 +392,8 @@ pub struct Launch {
 pub enum FromAgent {
     /// Here I am.
     Register(Box<AgentReport>),
+    /// I have heard that I am registered, and obey no master of an older term any more; said once that is durable.
+    Confirmed(Term),
     /// The oldest unacknowledged state of a task.
     Update {
         /// Whose.

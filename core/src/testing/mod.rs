@@ -14,6 +14,7 @@
 mod quota;
 mod reservations;
 mod rules;
+mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -105,6 +106,8 @@ struct AgentSide {
     /// Operations that it has got and not done yet.
     inbox: Vec<(OperationId, Operation)>,
     operated: Option<OperationId>,
+    /// What becomes of the answer to its next registration.
+    answer: terms::Answer,
 }
 
 #[derive(Debug)]
@@ -225,6 +228,7 @@ impl Market {
             connection: 0,
             inbox: Vec::new(),
             operated: None,
+            answer: terms::Answer::Arrives,
         };
         self.agents.insert(name.to_owned(), side);
     }
@@ -234,7 +238,7 @@ impl Market {
         let peer = PeerId(self.next());
         self.agents.get_mut(name).expect("an agent of that name").peer = peer;
         let report = self.report_of(name);
-        self.from_agent(name, FromAgent::Register(Box::new(report)))
+        self.from_agent(name, FromAgent::Register(Box::new(report))).confirm_term(name)
     }
 
     fn report_of(&self, name: &str) -> AgentReport {
@@ -771,7 +775,9 @@ impl Market {
         };
         let line = match message {
             ToAgent::Registered { agent, .. } => {
-                self.agents.get_mut(&name).expect("it was found").id = Some(agent);
+                let side = self.agents.get_mut(&name).expect("it was found");
+                side.id = Some(agent);
+                side.answer = side.answer.came();
                 format!("registered {name}")
             }
             ToAgent::Launch(launch) => self.on_launch(&name, launch),

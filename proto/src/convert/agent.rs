@@ -1,6 +1,6 @@
 use rialto_core::model::{
     AgentId, AgentInfo, AgentReport, Announce, ClusterId, DeviceId, FromAgent, Reason, Resources, TaskKey, TaskReport,
-    ToAgent,
+    Term, ToAgent,
 };
 
 use super::error::{At, Converted};
@@ -34,6 +34,7 @@ fn to_up(message: &FromAgent) -> Up {
             status: Some(status.to_wire()),
             latest: latest.to_wire(),
         }),
+        FromAgent::Confirmed(term) => Up::Confirmed(v1::Confirmed { term: term.0 }),
         FromAgent::DevicesFree(devices) => Up::DevicesFree(v1::DevicesFree { devices: to_list(devices) }),
         FromAgent::SlicesFree(slices) => Up::SlicesFree(v1::SlicesFree { slices: to_list(slices) }),
         FromAgent::Devices(devices) => Up::Devices(v1::Devices { devices: to_list(devices) }),
@@ -59,6 +60,7 @@ fn from_up(message: Up) -> Converted<FromAgent> {
     match message {
         Up::Register(report) => inside(report, "register").map(Box::new).map(FromAgent::Register),
         Up::Update(update) => from_update(update).at("update"),
+        Up::Confirmed(confirmed) => Ok(FromAgent::Confirmed(Term(confirmed.term))),
         Up::DevicesFree(free) => {
             list(free.devices, "devices", limits::MAX_DEVICES).at("devices_free").map(FromAgent::DevicesFree)
         }

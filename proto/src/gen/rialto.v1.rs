@@ -2219,7 +2219,7 @@ pub struct ToAgentFrame {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FromAgent {
     /// The message.
-    #[prost(oneof = "from_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 20, 21")]
+    #[prost(oneof = "from_agent::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 20, 21, 100")]
     pub message: ::core::option::Option<from_agent::Message>,
 }
 /// Nested message and enum types in `FromAgent`.
@@ -2257,7 +2257,17 @@ pub mod from_agent {
         /// What became of an operation.
         #[prost(message, tag = "21")]
         Operated(super::Operated),
+        /// I have heard that I am registered, and obey no master of an older term any more.
+        #[prost(message, tag = "100")]
+        Confirmed(super::Confirmed),
     }
+}
+/// Said after the registration was answered, once the term is durable; only then the report that came with it is all that there is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Confirmed {
+    /// The term.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
 }
 /// All that an agent says of itself.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -246,6 +246,7 @@ pub(crate) fn from_agent() -> impl Strategy<Value = FromAgent> {
             status,
             latest
         }),
+        any::<u64>().prop_map(|term| FromAgent::Confirmed(Term(term))),
         vec((device_id(), any::<u64>()), 0..3).prop_map(FromAgent::DevicesFree),
         vec((device_id(), task_key()), 0..3).prop_map(FromAgent::SlicesFree),
         device_reports().prop_map(FromAgent::Devices),

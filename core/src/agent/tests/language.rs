@@ -31,6 +31,8 @@ pub(super) struct World {
     /// What has left the gate and was not expected yet.
     pub(super) seen: Vec<Effect>,
     term: Term,
+    /// The last term that it has confirmed.
+    confirmed: Option<Term>,
     heard: BTreeMap<TaskKey, UpdateId>,
     starts: u64,
     resources: Resources,
@@ -68,6 +70,7 @@ pub(super) fn agent_that_keeps(host_share_milli: u16) -> World {
         now: Time::ZERO,
         seen: Vec::new(),
         term: Term(1),
+        confirmed: None,
         heard: BTreeMap::new(),
         starts: 1,
         resources,
@@ -333,6 +336,12 @@ impl World {
             self.durable.extend(records);
             self.gate.durable(batch, &mut self.seen);
         }
+        let confirmations =
+            self.seen.extract_if(.., |effect| matches!(effect, Effect::ToMaster(FromAgent::Confirmed(_))));
+        for effect in confirmations {
+            let Effect::ToMaster(FromAgent::Confirmed(term)) = effect else { unreachable!("only these are taken out") };
+            self.confirmed = Some(term);
+        }
     }
 
     // What is expected.
@@ -431,6 +440,11 @@ impl World {
         self.expect(&format!("{wanted:?}"), |effect| {
             matches!(effect, Effect::ToMaster(message) if message == wanted).then_some(())
         });
+    }
+
+    #[track_caller]
+    pub(super) fn expect_confirmed(&self, term: Option<u64>) {
+        assert_eq!(self.confirmed, term.map(Term), "the term that it has said to obey");
     }
 
     #[track_caller]

@@ -10,5 +10,6 @@ mod language;
 mod launch;
 mod operations;
 mod recovery;
+mod terms;
 mod trace;
 mod updates;
