@@ -113,6 +113,16 @@ impl Cluster {
 
     /// Starts an agent of [`Cluster::start`] that does not run.
     pub(crate) fn start_agent(&mut self, name: &str) {
+        let agent = self.spawn_agent(name, &[]);
+        *self.slot(name) = Some(agent);
+    }
+
+    /// Starts such an agent with further options, as a process of the caller's.
+    pub(crate) fn spawn_agent(&self, name: &str, options: &[&str]) -> Process {
+        self.start_process(name, self.agent_command(name).args(options))
+    }
+
+    fn agent_command(&self, name: &str) -> Command {
         let spec = self.spec(name);
         let work_dir = self.name_of(name);
         // Its name is nobody's host name: servers on it are reached by an address.
@@ -124,8 +134,7 @@ impl Cluster {
         for source in spec.devices {
             command.args(["--device-source", source]);
         }
-        let agent = self.start_process(name, &mut command);
-        *self.slot(name) = Some(agent);
+        command
     }
 
     /// Waits until so many agents are active.

@@ -19,18 +19,22 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rialto_core::agent::{End, Input};
-use rialto_core::model::{AgentId, Device, Launch, TaskId, TaskKey};
-use rialto_proto::spec::Artefact;
+use rialto_core::model::{AgentId, Device, Launch, ResourceName, TaskId, TaskKey};
+use rialto_proto::spec::{Artefact, Secret};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+use crate::disk::{self, Allowance, Excess, Lookers};
 use crate::fetch::Fetcher;
 use crate::health;
 use crate::images::{Images, Lease};
+use crate::network::{Mapped, Networks};
+use crate::secrets::Secrets;
 use crate::shell::Event;
 use crate::sources::Known;
 use crate::supervisor::client::{self, Liveness, PidNamespace};
@@ -58,6 +62,10 @@ pub(crate) struct Launcher {
     pub(crate) images: Images,
     /// What the sources of devices have said.
     pub(crate) known: Known,
+    pub(crate) secrets: Secrets,
+    pub(crate) networks: Networks,
+    /// Who measures sandboxes.
+    pub(crate) lookers: Arc<Lookers>,
     /// Bounds how many groups are being started at once.
     pub(crate) starting: Semaphore,
     pub(crate) events: mpsc::Sender<Event>,
@@ -69,6 +77,8 @@ pub(crate) struct Order {
     pub(crate) launch: Launch,
     pub(crate) devices: BTreeMap<TaskId, Vec<Arc<Device>>>,
     pub(crate) agent: Option<AgentId>,
+    /// Where it is said how much disk each member takes.
+    pub(crate) disk: Vec<Arc<AtomicU64>>,
 }
 
 /// How far a member's story has been told.
@@ -77,6 +87,16 @@ struct Member {
     ran: bool,
     ended: bool,
     check: Option<AbortHandle>,
+    /// Looks at its disk.
+    look: Option<AbortHandle>,
+    /// How it took more disk than it may.
+    excess: Option<Excess>,
+}
+
+impl Member {
+    fn stop_looking(&mut self) {
+        self.check.take().into_iter().chain(self.look.take()).for_each(|job| job.abort());
+    }
 }
 
 /// One group, as the agent knows it.
@@ -87,6 +107,9 @@ pub(crate) struct Group {
     members: Vec<Member>,
     checks: Vec<Option<health::Plan>>,
     artefacts: Vec<Vec<Artefact>>,
+    secrets: Vec<Vec<Secret>>,
+    /// The ports that lead into the group's own network, if it has one on a bridge.
+    bridge: Option<Vec<Mapped>>,
     image: Option<String>,
     /// Keeps the image's layers until the supervisor's folder says that they are used.
     layers: Option<Lease>,
@@ -96,6 +119,9 @@ pub(crate) struct Group {
     requests: mpsc::Receiver<health::Request>,
     ask: mpsc::Sender<health::Request>,
     asked: BTreeMap<usize, oneshot::Sender<bool>>,
+    /// Members that take more disk than they may.
+    excesses: mpsc::Receiver<Excess>,
+    exceed: mpsc::Sender<Excess>,
     child: Option<Child>,
     namespace: PidNamespace,
     /// Why the supervisor refused what it was told, if it did.
@@ -109,6 +135,7 @@ impl Group {
         let directory = launcher.layout.run(&tasks[0]);
         let members = tasks.iter().map(|_| Member::default()).collect();
         let (ask, requests) = mpsc::channel(tasks.len().max(1));
+        let (exceed, excesses) = mpsc::channel(tasks.len().max(1));
         Self {
             launcher,
             order,
@@ -116,6 +143,8 @@ impl Group {
             members,
             checks: Vec::new(),
             artefacts: Vec::new(),
+            secrets: Vec::new(),
+            bridge: None,
             image: None,
             layers: None,
             directory,
@@ -123,6 +152,8 @@ impl Group {
             requests,
             ask,
             asked: BTreeMap::new(),
+            excesses,
+            exceed,
             child: None,
             namespace: PidNamespace::Same,
             refused: None,
@@ -167,11 +198,56 @@ impl Group {
                 Some(Err(message)) => return self.launch_failed(message).await,
                 None => return self.end_all(&End::Killed(None)).await,
             }
+            let given = match self.give_secrets(spec).await {
+                Ok(()) => self.lay_network(spec).await,
+                Err(message) => Err(message),
+            };
+            if let Err(message) = given {
+                return self.launch_failed(message).await;
+            }
         }
         match self.spawn(spec).await {
             Ok(stream) => self.stay(Some(stream)).await,
-            Err(message) => self.launch_failed(message).await,
+            Err(message) => {
+                self.launch_failed(message).await;
+                self.reap().await;
+            }
         }
+    }
+
+    /// Makes the group's network, if it has one on a bridge.
+    async fn lay_network(&self, spec: &mut protocol::Spec) -> Result<(), String> {
+        let Some(ports) = self.bridge.clone() else { return Ok(()) };
+        let (launcher, leader) = (self.launcher.clone(), self.tasks[0].clone());
+        let laid = tokio::task::spawn_blocking(move || launcher.networks.lay(&leader, ports)).await;
+        let namespace = laid.map_err(|_| "the agent is stopping".to_owned())??;
+        if let Some(namespaces) = spec.container.as_mut().and_then(|container| container.namespaces.as_mut()) {
+            namespaces.network = protocol::Network::Joined(namespace);
+        }
+        Ok(())
+    }
+
+    /// Shows each member what only it is to know.
+    async fn give_secrets(&self, spec: &mut protocol::Spec) -> Result<(), String> {
+        if self.secrets.iter().all(Vec::is_empty) {
+            return Ok(());
+        }
+        let (launcher, tasks, secrets) = (self.launcher.clone(), self.tasks.clone(), self.secrets.clone());
+        let members = spec.tasks.clone();
+        let given = tokio::task::spawn_blocking(move || {
+            let namespaces = launcher.isolation.has_namespaces();
+            let give = |((task, secrets), member): ((&TaskKey, &Vec<Secret>), &protocol::TaskSpec)| {
+                sandbox(member).map_err(|error| format!("sandbox {}: {error}", member.sandbox.display()))?;
+                let owner = member.user.as_ref().and_then(|user| resolve_user(user).ok());
+                launcher.secrets.give(task, secrets, &member.sandbox, owner, namespaces)
+            };
+            tasks.iter().zip(&secrets).zip(&members).map(give).collect::<Result<Vec<_>, String>>()
+        });
+        let mounts = given.await.map_err(|_| "the agent is stopping".to_owned())??;
+        for (task, mount) in spec.tasks.iter_mut().zip(mounts) {
+            task.edits.mounts.extend(mount);
+        }
+        Ok(())
     }
 
     async fn launch_failed(&mut self, message: String) {
@@ -184,6 +260,8 @@ impl Group {
             Ok(plan) => {
                 self.checks = plan.checks;
                 self.artefacts = plan.artefacts;
+                self.secrets = plan.secrets;
+                self.bridge = plan.bridge;
                 self.image = plan.image;
                 self.namespace = PidNamespace::of(&plan.spec);
                 Some(plan.spec)
@@ -221,16 +299,26 @@ impl Group {
             let check = health::watch(task.clone(), plan, runner, self.launcher.events.clone());
             self.members[member].check = Some(tokio::spawn(check).abort_handle());
         }
+        if let Some(look) = self.look_at_disk(member) {
+            self.members[member].look = Some(tokio::spawn(look).abort_handle());
+        }
         self.tell(Input::Running { task }).await;
+    }
+
+    /// Watches a member's sandbox, if there is a limit.
+    fn look_at_disk(&self, member: usize) -> Option<impl Future<Output = ()> + use<>> {
+        let task = &self.order.launch.group.tasks[member];
+        let limit_bytes = isolation::bytes_of_mib(task.resources.quantities().get(&ResourceName::Disk).0);
+        let allowance = (limit_bytes > 0).then(|| Allowance { limit_bytes, taken: self.order.disk[member].clone() })?;
+        let sandbox = self.launcher.layout.sandbox(&self.tasks[member]).into();
+        Some(disk::watch(sandbox, allowance, member, self.launcher.lookers.clone(), self.exceed.clone()))
     }
 
     async fn ended(&mut self, member: usize, end: End) {
         if std::mem::replace(&mut self.members[member].ended, true) {
             return;
         }
-        if let Some(check) = self.members[member].check.take() {
-            check.abort();
-        }
+        self.members[member].stop_looking();
         let task = self.tasks[member].clone();
         self.tell(Input::Ended { task, end }).await;
     }
@@ -249,9 +337,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        for check in self.members.iter().filter_map(|member| member.check.as_ref()) {
-            check.abort();
-        }
+        self.members.iter_mut().for_each(Member::stop_looking);
     }
 }
 

@@ -21,6 +21,7 @@ use rustix::thread::{UnshareFlags, set_thread_gid, set_thread_groups, set_thread
 
 use super::contain::Entry;
 use super::protocol::{Outcome, Usage};
+use super::stdio::Leads;
 
 /// Closes every descriptor above standard error, so that nothing of the agent's (sockets, locks) is held by a process that outlives it.
 ///
@@ -144,6 +145,18 @@ pub(super) fn become_user(uid: u32, gid: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes this process a leader, unless it only leads a group, which it does already. Only makes system calls.
+pub(super) fn lead(what: Leads) -> io::Result<()> {
+    if what == Leads::Group {
+        return Ok(());
+    }
+    rustix::process::setsid()?;
+    if what == Leads::Terminal {
+        rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+    }
+    Ok(())
+}
+
 /// Leaves namespaces of the calling thread behind.
 pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     assert!(!flags.contains(UnshareFlags::FILES), "descriptors stay shared");
@@ -167,6 +180,17 @@ pub(super) fn raise_loopback() -> io::Result<()> {
     // SAFETY: the request is laid out as the kernel wants it and outlives the call; the kernel only reads it.
     let result = unsafe { libc::ioctl(fd, libc::SIOCSIFFLAGS, ptr::from_ref(&request)) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes a network namespace with a loopback; `keep` gets the file by which it can be kept.
+pub(crate) fn make_network_namespace(keep: impl FnOnce(&Path) -> io::Result<()> + Send) -> io::Result<()> {
+    // A thread of its own, that ends with what it has left.
+    let make = || {
+        unshare(UnshareFlags::NEWNET)?;
+        raise_loopback()?;
+        keep(Path::new("/proc/thread-self/ns/net"))
+    };
+    std::thread::scope(|scope| scope.spawn(make).join()).expect("it does not panic")
 }
 
 /// Spawns a command as the first process of a new PID namespace.

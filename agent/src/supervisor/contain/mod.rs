@@ -19,6 +19,7 @@ use seccompiler::BpfProgram;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::protocol::{Spec, TaskSpec};
+use super::stdio::Leads;
 use super::sys;
 use crate::cgroup::{self, CgroupError, Controller, DeviceRule};
 use crate::seccomp;
@@ -84,7 +85,13 @@ fn group(hierarchies: &cgroup::Hierarchies, task: &TaskSpec) -> Result<Option<cg
     let rules = hierarchies.of(Controller::Devices).map(|_| rules(task)).transpose()?;
     // One of this name is left from a supervisor that has died, and was never entered: this group starts for the first time.
     hierarchies.clear(&cgroup.name)?;
-    Ok(Some(cgroup::Group::create(hierarchies, &cgroup.name, &cgroup.limits, rules.as_deref())?))
+    let group = cgroup::Group::create(hierarchies, &cgroup.name, &cgroup.limits, rules.as_deref())?;
+    if let Some(Err(error)) = cgroup.ports.as_ref().map(|ports| group.guard_ports(ports)) {
+        // The first error says more.
+        let _left = group.remove();
+        return Err(error.into());
+    }
+    Ok(Some(group))
 }
 
 fn rules(task: &TaskSpec) -> Result<Vec<DeviceRule>, ContainError> {
@@ -118,6 +125,7 @@ pub(super) struct Entry {
     pub(super) entrances: Vec<File>,
     pub(super) user: Option<(u32, u32)>,
     pub(super) rlimits: Vec<(Resource, Rlimit)>,
+    pub(super) leads: Leads,
     pub(super) seccomp: Arc<[BpfProgram]>,
 }
 
@@ -125,7 +133,7 @@ impl Entry {
     pub(super) fn new(held: Held<'_>, birth: cgroup::Birth) -> io::Result<Self> {
         let entrances = held.cgroup.map_or_else(|| Ok(Vec::new()), |group| group.entrances(birth));
         let entrances = entrances.map_err(io::Error::other)?;
-        Ok(Self { entrances, user: None, rlimits: Vec::new(), seccomp: held.seccomp.clone() })
+        Ok(Self { entrances, user: None, rlimits: Vec::new(), leads: Leads::Group, seccomp: held.seccomp.clone() })
     }
 
     /// The last step before exec. Only makes system calls.
@@ -139,6 +147,7 @@ impl Entry {
         for (resource, limit) in &self.rlimits {
             setrlimit(*resource, *limit)?;
         }
+        sys::lead(self.leads)?;
         // Only now: entering needs the supervisor's rights.
         self.user.map_or(Ok(()), |(uid, gid)| sys::become_user(uid, gid))
     }

@@ -1,0 +1,179 @@
+//! What a task has for itself: secrets, ports, a network, users. As root on Linux; what is missing is said and skipped.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::harness::{AgentSpec, Cluster, find, wait_until};
+
+const SOLO: AgentSpec = AgentSpec::roomy("solo");
+
+fn is_contained(cluster: &Cluster, what: &str) -> bool {
+    let agent = cluster.agents().remove(0);
+    let words = agent.attributes.get("isolation").map(|words| words.to_string()).unwrap_or_default();
+    let has = words.contains(what);
+    if !has {
+        eprintln!("skipped: this agent has no {what}, only {words}");
+    }
+    has
+}
+
+/// Files below a folder that hold a text.
+fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let kind = entry.file_type().expect("it was just listed");
+        if kind.is_dir() {
+            found.extend(files_with(&entry.path(), text));
+        } else if kind.is_file() {
+            let bytes = std::fs::read(entry.path()).unwrap_or_default();
+            if bytes.windows(text.len()).any(|part| part == text.as_bytes()) {
+                found.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_secret_is_the_tasks_alone_and_on_no_disk() {
+    let mut cluster = Cluster::start(&[SOLO]);
+    let key = cluster.write("key.pem", "do-not-tell-4711");
+    let look = "stat -c '%a %u' secrets/db; cat secrets/db; cat etc/app.pem; env | grep -c do-not-tell; \
+                touch secrets/x 2>/dev/null && echo writable; df secrets | grep -c tmpfs; echo begun; sleep 1000";
+    let secret = format!("db={key}:etc/app.pem");
+    let mut args = vec!["run", "--secret", &secret];
+    let user = ["--user", "1234:1234"];
+    args.extend(user);
+    args.extend(["--", "sh", "-c", look]);
+    let run = cluster.spawn(&args);
+    wait_until("the task has looked", || run.stdout().contains("begun"));
+    let said = run.stdout();
+    assert!(said.starts_with("400 1234\ndo-not-tell-4711do-not-tell-47110\n"), "{said}{}", run.stderr());
+    assert!(!said.contains("writable"), "{said}");
+
+    let not_it = |path: &PathBuf| !path.ends_with("key.pem") && !path.to_string_lossy().contains("-run.stdout");
+    let found: Vec<PathBuf> = files_with(cluster.folder(), "do-not-tell").into_iter().filter(not_it).collect();
+    let output = |path: &PathBuf| path.ends_with("stdout");
+    assert!(found.iter().all(output), "it is on a disk: {found:?}");
+
+    // An agent that comes back knows it no better, and the task keeps it.
+    cluster.agent("solo").kill9();
+    cluster.start_agent("solo");
+    cluster.wait_for_agents(1);
+    let again = find("the task can be entered again", || {
+        let again = cluster.rialto(&["exec", "last", "--", "cat", "secrets/db"]);
+        (again.code == 0).then_some(again)
+    });
+    assert_eq!(again.stdout, "do-not-tell-4711");
+    assert_eq!(cluster.rialto(&["kill", "last"]).code, 0);
+    run.finish();
+    wait_until("it is gone with its task", || files_with(Path::new("/dev/shm"), "do-not-tell-4711").is_empty());
+}
+
+#[test]
+fn a_port_is_held_only_by_its_task() {
+    let cluster = Cluster::start(&[AgentSpec { resources: "cpus:4;mem:4096;ports:[31400-31410]", ..SOLO }]);
+    if !is_contained(&cluster, "ports") {
+        return;
+    }
+    let bind = |port: &str| {
+        format!("python3 -c \"import socket; socket.socket().bind(('127.0.0.1', {port})); print('bound')\" 2>&1")
+    };
+    let none = cluster.rialto(&["run", "--", "sh", "-c", &bind("31405")]);
+    if none.stdout.contains("python3: not found") {
+        eprintln!("skipped: there is no python3");
+        return;
+    }
+    assert!(none.stdout.contains("Operation not permitted"), "{}", none.stdout);
+    let free = cluster.rialto(&["run", "--", "sh", "-c", &bind("0")]);
+    assert!(free.stdout.contains("bound"), "{}", free.stdout);
+    let own = cluster.rialto(&["run", "--ports", "1", "--", "sh", "-c", &bind("$RIALTO_PORT0")]);
+    assert!(own.stdout.contains("bound"), "{}{}", own.stdout, own.stderr);
+    let v6 = bind("31406").replace("socket.socket()", "socket.socket(socket.AF_INET6)").replace("127.0.0.1", "::1");
+    let v6 = cluster.rialto(&["run", "--", "sh", "-c", &v6]);
+    assert!(v6.stdout.contains("Operation not permitted"), "{}", v6.stdout);
+}
+
+/// Whether plug-ins and what they need are installed.
+fn has_bridge() -> bool {
+    let plugins = ["/usr/lib/cni", "/opt/cni/bin"].iter().any(|folder| Path::new(folder).join("portmap").is_file());
+    let has = plugins && ["/usr/sbin/iptables", "/sbin/iptables"].iter().any(|path| Path::new(path).is_file());
+    if !has {
+        eprintln!("skipped: CNI plug-ins or iptables are not installed");
+    }
+    has
+}
+
+fn talk(port: u16) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+fn traces(cluster: &Cluster, host: u16) -> Vec<String> {
+    let rules = std::process::Command::new("iptables-save").output().map(|output| output.stdout).unwrap_or_default();
+    let rules = String::from_utf8_lossy(&rules).into_owned();
+    let mut traces: Vec<String> =
+        rules.lines().filter(|line| line.contains(&format!("--dport {host} "))).map(str::to_owned).collect();
+    let records = std::fs::read_dir(cluster.path("solo").join("networks")).into_iter().flatten().flatten();
+    traces.extend(records.map(|record| record.path().display().to_string()));
+    traces
+}
+
+const SERVE: &str = "echo port $RIALTO_PORT0; ip -o -4 addr show eth0 2>/dev/null; echo hello-from-inside > index.html; \
+                     exec python3 -m http.server 8080 --bind 0.0.0.0 2>/dev/null";
+
+fn bridged(cluster: &Cluster) -> (crate::harness::Process, u16) {
+    let mut run = cluster.spawn(&["run", "--publish", "8080", "--", "sh", "-c", SERVE]);
+    let port = run.line("its port", |line| line.strip_prefix("port ")?.parse().ok());
+    wait_until("the server inside is reached by the machine's port", || {
+        talk(port).is_some_and(|text| text.contains("hello-from-inside"))
+    });
+    (run, port)
+}
+
+#[test]
+fn a_bridge_leads_a_port_into_a_tasks_network_and_is_taken_away() {
+    let cluster = Cluster::start(&[AgentSpec { resources: "cpus:4;mem:4096;ports:[31500-31510]", ..SOLO }]);
+    if !has_bridge() || !is_contained(&cluster, "namespaces") {
+        return;
+    }
+    let (run, port) = bridged(&cluster);
+    assert!(!traces(&cluster, port).is_empty());
+    let inside = cluster.rialto(&["exec", "last", "--", "sh", "-c", "ls /sys/class/net; cat /proc/net/dev"]);
+    assert!(inside.stdout.contains("eth0"), "{}{}", inside.stdout, inside.stderr);
+    assert_eq!(cluster.rialto(&["kill", "last"]).code, 0);
+    run.finish();
+    wait_until("nothing of it is left", || traces(&cluster, port).is_empty());
+    assert!(talk(port).is_none());
+}
+
+#[test]
+fn a_bridge_survives_the_agent_and_goes_with_its_task() {
+    let mut cluster = Cluster::start(&[AgentSpec { resources: "cpus:4;mem:4096;ports:[31520-31530]", ..SOLO }]);
+    if !has_bridge() || !is_contained(&cluster, "namespaces") {
+        return;
+    }
+    let (_run, port) = bridged(&cluster);
+    cluster.agent("solo").kill9();
+    assert!(talk(port).is_some_and(|text| text.contains("hello-from-inside")), "it outlives the agent");
+    cluster.start_agent("solo");
+    cluster.wait_for_agents(1);
+    assert!(talk(port).is_some_and(|text| text.contains("hello-from-inside")), "it outlives the agent's return");
+
+    // Its end while no agent is there is found by the next one.
+    cluster.agent("solo").kill9();
+    let supervisors = crate::harness::processes_of(&cluster.path("solo").join("runs"));
+    for (pid, _) in supervisors {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("it is one")).expect("it is one");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+    }
+    assert!(!traces(&cluster, port).is_empty());
+    cluster.start_agent("solo");
+    wait_until("the next agent has taken it away", || traces(&cluster, port).is_empty());
+}
