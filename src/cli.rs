@@ -258,6 +258,9 @@ pub struct Agent {
     /// A seccomp profile in Docker's JSON format: which system calls tasks may make. Without one, all.
     #[arg(long, env = "RIALTO_SECCOMP_PROFILE", value_name = "FILE")]
     pub seccomp_profile: Option<PathBuf>,
+    /// Give every task users of its own: its root is nobody outside. Not those with images or volumes.
+    #[arg(long, env = "RIALTO_USER_NAMESPACES")]
+    pub user_namespaces: bool,
     /// Where CNI plug-ins are, for tasks with a network on a bridge; looked for in /usr/lib/cni and /opt/cni/bin.
     #[arg(long, env = "RIALTO_CNI_PLUGINS", value_name = "DIR")]
     pub cni_plugins: Option<PathBuf>,

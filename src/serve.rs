@@ -90,6 +90,9 @@ fn agent_options(args: &Agent) -> anyhow::Result<rialto_agent::Options> {
     options.images = args.fetch.images();
     options.host_share_milli = args.device_host_share * 10;
     options.metrics_listen = args.metrics_listen;
+    if args.user_namespaces {
+        options.user_namespaces = rialto_agent::UserNamespaces::Always;
+    }
     options.cni_plugins.clone_from(&args.cni_plugins);
     options.bridge_subnet.clone_from(&args.bridge_subnet);
     if args.metrics_listen.is_some_and(|address| !address.ip().is_loopback()) && !args.metrics_insecure {

@@ -43,6 +43,7 @@ mod shell;
 mod sources;
 mod unpack;
 mod usage;
+mod users;
 mod volumes;
 mod work_dir;
 
@@ -53,6 +54,7 @@ pub use options::{ImagePolicy, LauncherKind, OnStop, Options};
 pub use seccomp::ProfileError;
 pub use shell::run;
 pub use sources::{DeviceSource, SourceError};
+pub use users::UserNamespaces;
 
 use ring::rand::SecureRandom;
 

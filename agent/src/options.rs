@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rialto_core::model::{Attribute, Domain, Resources};
 
+use crate::UserNamespaces;
 use crate::fetch::FetchPolicy;
 use crate::sources::DeviceSource;
 
@@ -40,6 +41,8 @@ pub struct Options {
     pub cgroup_root: String,
     /// Which system calls contained tasks may make: a profile in Docker's JSON format. Without one, all.
     pub seccomp_profile: Option<String>,
+    /// Which tasks have users of their own.
+    pub user_namespaces: UserNamespaces,
     /// Where CNI plug-ins are, for networks of tasks on a bridge; where they usually are, if absent.
     pub cni_plugins: Option<PathBuf>,
     /// The addresses of those networks: `A.B.C.D/N`, the same for all agents of a machine.
@@ -80,6 +83,7 @@ impl Options {
             launcher: LauncherKind::Auto,
             cgroup_root: "rialto".to_owned(),
             seccomp_profile: None,
+            user_namespaces: UserNamespaces::AsAsked,
             cni_plugins: None,
             bridge_subnet: Self::BRIDGE_SUBNET.to_owned(),
             metrics_listen: None,

@@ -23,6 +23,7 @@ use crate::link::{Dialer, Epoch, Link, LinkEvent};
 use crate::network::Networks;
 use crate::secrets::Secrets;
 use crate::sources::{self, DeviceSource, Known, Look, Plugin};
+use crate::users::Users;
 use crate::volumes::Age;
 use crate::work_dir::{Boot, WorkDir};
 use crate::{AgentError, OnStop, Options, detect, gc, metrics};
@@ -147,6 +148,7 @@ impl Shell {
             fetcher,
             images: Images::new(options.images.clone(), &layout)?,
             secrets: Secrets::of(layout.root()),
+            users: Users::of(layout.root(), options.user_namespaces),
             networks: Networks::of(layout.root(), options.cni_plugins.as_deref(), &options.bridge_subnet),
             lookers: Arc::default(),
             known: Known::default(),
@@ -268,6 +270,7 @@ impl Shell {
         self.jobs.spawn(gc::blocking(move || {
             launcher.isolation.clear_strays(&cgroups);
             launcher.networks.take_away_strays(&groups);
+            launcher.users.give_back_strays(&groups);
         }));
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
 
 #[test]
 fn a_secret_is_the_tasks_alone_and_on_no_disk() {
-    let mut cluster = Cluster::start(&[SOLO]);
+    let mut cluster = Cluster::start_contained(&[SOLO]);
     let key = cluster.write("key.pem", "do-not-tell-4711");
     let look = "stat -c '%a %u' secrets/db; cat secrets/db; cat etc/app.pem; env | grep -c do-not-tell; \
                 touch secrets/x 2>/dev/null && echo writable; df secrets | grep -c tmpfs; echo begun; sleep 1000";
@@ -74,7 +75,7 @@ fn a_secret_is_the_tasks_alone_and_on_no_disk() {
 
 #[test]
 fn a_port_is_held_only_by_its_task() {
-    let cluster = Cluster::start(&[AgentSpec { resources: "cpus:4;mem:4096;ports:[31400-31410]", ..SOLO }]);
+    let cluster = Cluster::start_contained(&[AgentSpec { resources: "cpus:4;mem:4096;ports:[31400-31410]", ..SOLO }]);
     if !is_contained(&cluster, "ports") {
         return;
     }
@@ -139,7 +140,7 @@ fn bridged(cluster: &Cluster) -> (crate::harness::Process, u16) {
 
 #[test]
 fn a_bridge_leads_a_port_into_a_tasks_network_and_is_taken_away() {
-    let cluster = Cluster::start(&[AgentSpec { resources: "cpus:4;mem:4096;ports:[31500-31510]", ..SOLO }]);
+    let cluster = Cluster::start_contained(&[AgentSpec { resources: "cpus:4;mem:4096;ports:[31500-31510]", ..SOLO }]);
     if !has_bridge() || !is_contained(&cluster, "namespaces") {
         return;
     }
@@ -155,7 +156,8 @@ fn a_bridge_leads_a_port_into_a_tasks_network_and_is_taken_away() {
 
 #[test]
 fn a_bridge_survives_the_agent_and_goes_with_its_task() {
-    let mut cluster = Cluster::start(&[AgentSpec { resources: "cpus:4;mem:4096;ports:[31520-31530]", ..SOLO }]);
+    let mut cluster =
+        Cluster::start_contained(&[AgentSpec { resources: "cpus:4;mem:4096;ports:[31520-31530]", ..SOLO }]);
     if !has_bridge() || !is_contained(&cluster, "namespaces") {
         return;
     }
@@ -176,4 +178,59 @@ fn a_bridge_survives_the_agent_and_goes_with_its_task() {
     assert!(!traces(&cluster, port).is_empty());
     cluster.start_agent("solo");
     wait_until("the next agent has taken it away", || traces(&cluster, port).is_empty());
+}
+
+#[test]
+fn root_of_a_user_namespace_is_nobody_outside() {
+    let cluster = Cluster::start_contained(&[SOLO]);
+    if !is_contained(&cluster, "namespaces") {
+        return;
+    }
+    let folder = cluster.make_folder("machine");
+    let mine = folder.join("roots-own");
+    std::fs::write(&mine, "root's").expect("it can be written");
+    let look = format!(
+        "id -u; cat /proc/self/uid_map; touch file; (echo x > {0}) 2>&1; chown 5 file && stat -c %u file; grep CapBnd /proc/self/status; \
+         echo begun; sleep 1000",
+        mine.display()
+    );
+    // Shown to the task though it lies below /tmp, which is its own otherwise.
+    let run = cluster.spawn(&["run", "--user-namespace", "--", "sh", "-c", &look]);
+    wait_until("the task has looked", || run.stdout().contains("begun"));
+    let said = run.stdout();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], "0", "{said}");
+    let map: Vec<u64> = lines[1].split_whitespace().map(|number| number.parse().expect("it is one")).collect();
+    assert!(map[0] == 0 && map[1] >= 1 << 30 && map[2] == 65536, "{said}");
+    assert_eq!(std::fs::read_to_string(&mine).expect("it is there"), "root's", "{said}");
+    assert!(lines.contains(&"5"), "it may give its own files to its own users: {said}");
+    let sandbox = find("the sandbox is there", || {
+        let all = std::fs::read_dir(cluster.path("solo/sandboxes")).ok()?.flatten().next()?;
+        Some(std::fs::read_dir(all.path()).ok()?.flatten().next()?.path())
+    });
+    let owner = |path: &Path| u64::from(std::fs::metadata(path).expect("it is there").uid());
+    assert_eq!((owner(&sandbox), owner(&sandbox.join("file"))), (map[1], map[1] + 5));
+
+    let nested =
+        cluster.rialto(&["exec", "last", "--", "sh", "-c", "id -u; cat /proc/self/uid_map; cat file; kill -0 1"]);
+    assert!(nested.stdout.starts_with("0\n") && nested.stdout.contains(&map[1].to_string()), "{}", nested.stdout);
+    assert!(nested.code != 0, "a task can't signal its supervisor");
+    assert_eq!(std::fs::read_dir(cluster.path("solo/users")).expect("it is there").count(), 1);
+    assert_eq!(cluster.rialto(&["kill", "last"]).code, 0);
+    run.finish();
+    let ranges = || std::fs::read_dir(cluster.path("solo/users")).expect("it is there").count();
+    wait_until("its users are free again", || ranges() == 0);
+}
+
+#[test]
+fn an_agent_can_give_every_task_users_of_its_own() {
+    let mut cluster = Cluster::start_contained(&[SOLO]);
+    if !is_contained(&cluster, "namespaces") {
+        return;
+    }
+    cluster.agent("solo").kill9();
+    let _agent = cluster.spawn_agent("solo", &["--user-namespaces"]);
+    cluster.wait_for_agents(1);
+    let ran = cluster.rialto(&["run", "--", "sh", "-c", "cat /proc/self/uid_map; id -u; echo own > file; cat file"]);
+    assert!(ran.code == 0 && ran.stdout.contains(" 65536\n0\nown\n"), "{}{}", ran.stdout, ran.stderr);
 }

@@ -12,7 +12,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use crate::harness::{AgentSpec, Cluster, Process, find, is_alive, wait_until};
 
 fn solo() -> Cluster {
-    Cluster::start(&[AgentSpec::roomy("solo")])
+    Cluster::start_contained(&[AgentSpec::roomy("solo")])
 }
 
 /// A task that has begun, and says so.

@@ -19,7 +19,7 @@ fn busy(cluster: &Cluster) -> Process {
 
 #[test]
 fn top_shows_what_running_tasks_use() {
-    let cluster = Cluster::start(&[SOLO.with_devices(&["fake:gpu,model=T4"])]);
+    let cluster = Cluster::start_contained(&[SOLO.with_devices(&["fake:gpu,model=T4"])]);
     let _run = busy(&cluster);
     let row = find("top has its figures", || {
         let top = cluster.rialto(&["top", "--json"]);
@@ -36,7 +36,7 @@ fn top_shows_what_running_tasks_use() {
 
 #[test]
 fn an_agent_shows_metrics_where_it_is_asked_to() {
-    let mut cluster = Cluster::start(&[SOLO.with_devices(&["fake:gpu,model=T4"])]);
+    let mut cluster = Cluster::start_contained(&[SOLO.with_devices(&["fake:gpu,model=T4"])]);
     cluster.agent("solo").kill9();
     let mut agent = cluster.spawn_agent("solo", &["--metrics-listen", "127.0.0.1:0"]);
     let address = agent.line("where its metrics are", |line| {
@@ -68,7 +68,7 @@ fn an_agent_shows_metrics_where_it_is_asked_to() {
 
 #[test]
 fn a_task_that_writes_more_than_its_disk_is_killed_and_told_so() {
-    let cluster = Cluster::start(&[SOLO]);
+    let cluster = Cluster::start_contained(&[SOLO]);
     let line = "head -c 2000000 /dev/zero > small; mkdir -p a/b; while :; do head -c 1000000 /dev/zero >> a/b/large; sleep 0.05; done";
     let ended = cluster.rialto(&["run", "--disk", "20", "--", "sh", "-c", line]);
     assert_ne!(ended.code, 0);

@@ -43,6 +43,8 @@ pub(crate) struct Cluster {
     master: Option<Process>,
     agents: Vec<(AgentSpec, Option<Process>)>,
     token: Option<PathBuf>,
+    /// Whether tasks of its agents are kept apart, as far as this machine can, or plain processes.
+    contained: bool,
 }
 
 impl Cluster {
@@ -62,7 +64,18 @@ impl Cluster {
 
     /// A master and agents as separate processes, ready. They share no folder.
     pub(crate) fn start(agents: &[AgentSpec]) -> Self {
+        Self::nothing().with_agents(agents)
+    }
+
+    /// The same with tasks that are kept apart, as far as this machine can.
+    pub(crate) fn start_contained(agents: &[AgentSpec]) -> Self {
         let mut cluster = Self::nothing();
+        cluster.contained = true;
+        cluster.with_agents(agents)
+    }
+
+    fn with_agents(mut self, agents: &[AgentSpec]) -> Self {
+        let cluster = &mut self;
         cluster.token = Some(cluster.path("master/token"));
         cluster.start_master();
         for spec in agents {
@@ -70,7 +83,7 @@ impl Cluster {
             cluster.start_agent(spec.name);
         }
         cluster.wait_for_agents(agents.len());
-        cluster
+        self
     }
 
     /// Only the folder.
@@ -79,7 +92,14 @@ impl Cluster {
         for name in ["here", "output"] {
             std::fs::create_dir(folder.path().join(name)).expect("it is ours");
         }
-        Self { folder, address: "127.0.0.1:0".to_owned(), master: None, agents: Vec::new(), token: None }
+        Self {
+            folder,
+            address: "127.0.0.1:0".to_owned(),
+            master: None,
+            agents: Vec::new(),
+            token: None,
+            contained: false,
+        }
     }
 
     /// Starts `rialto dev`, on the port that it had before if it did.
@@ -133,6 +153,9 @@ impl Cluster {
         }
         for source in spec.devices {
             command.args(["--device-source", source]);
+        }
+        if self.contained {
+            command.args(["--launcher", "auto"]);
         }
         command
     }

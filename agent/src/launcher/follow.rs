@@ -197,6 +197,7 @@ impl Group {
             }
             launcher.isolation.clear(&tasks);
             launcher.networks.take_away(&tasks[0]);
+            launcher.users.give_back(&tasks[0]);
         };
         // Cut short only when the agent stops; the next one looks for what is left.
         let _stopping = tokio::task::spawn_blocking(reap).await;

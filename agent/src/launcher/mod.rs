@@ -38,7 +38,8 @@ use crate::secrets::Secrets;
 use crate::shell::Event;
 use crate::sources::Known;
 use crate::supervisor::client::{self, Liveness, PidNamespace};
-use crate::supervisor::{protocol, resolve_user};
+use crate::supervisor::{owner, protocol};
+use crate::users::Users;
 use crate::volumes::{Link, Volumes};
 use crate::work_dir::{Boot, Layout};
 
@@ -64,6 +65,7 @@ pub(crate) struct Launcher {
     pub(crate) known: Known,
     pub(crate) secrets: Secrets,
     pub(crate) networks: Networks,
+    pub(crate) users: Users,
     /// Who measures sandboxes.
     pub(crate) lookers: Arc<Lookers>,
     /// Bounds how many groups are being started at once.
@@ -110,6 +112,8 @@ pub(crate) struct Group {
     secrets: Vec<Vec<Secret>>,
     /// The ports that lead into the group's own network, if it has one on a bridge.
     bridge: Option<Vec<Mapped>>,
+    /// Whether its users are its own.
+    own_users: bool,
     image: Option<String>,
     /// Keeps the image's layers until the supervisor's folder says that they are used.
     layers: Option<Lease>,
@@ -145,6 +149,7 @@ impl Group {
             artefacts: Vec::new(),
             secrets: Vec::new(),
             bridge: None,
+            own_users: false,
             image: None,
             layers: None,
             directory,
@@ -190,6 +195,10 @@ impl Group {
     async fn spawn_and_stay(&mut self, mut spec: Option<protocol::Spec>) {
         // With a folder but no word of a supervisor, what is to be fetched is there already.
         if let Some(spec) = &mut spec {
+            // First: files are made as its users' own.
+            if let Err(message) = self.take_users(spec).await {
+                return self.launch_failed(message).await;
+            }
             if self.fetch_image(spec).await == Fetched::Ended || self.fetch(spec).await == Fetched::Ended {
                 return;
             }
@@ -215,6 +224,18 @@ impl Group {
         }
     }
 
+    /// Gives the group users of its own, if it is to have them.
+    async fn take_users(&self, spec: &mut protocol::Spec) -> Result<(), String> {
+        if !self.own_users {
+            return Ok(());
+        }
+        let (launcher, leader) = (self.launcher.clone(), self.tasks[0].clone());
+        let taken = tokio::task::spawn_blocking(move || launcher.users.take(&leader)).await;
+        let range = taken.map_err(|_| "the agent is stopping".to_owned())??;
+        spec.tasks.iter_mut().for_each(|task| task.users = Some(range));
+        Ok(())
+    }
+
     /// Makes the group's network, if it has one on a bridge.
     async fn lay_network(&self, spec: &mut protocol::Spec) -> Result<(), String> {
         let Some(ports) = self.bridge.clone() else { return Ok(()) };
@@ -238,8 +259,7 @@ impl Group {
             let namespaces = launcher.isolation.has_namespaces();
             let give = |((task, secrets), member): ((&TaskKey, &Vec<Secret>), &protocol::TaskSpec)| {
                 sandbox(member).map_err(|error| format!("sandbox {}: {error}", member.sandbox.display()))?;
-                let owner = member.user.as_ref().and_then(|user| resolve_user(user).ok());
-                launcher.secrets.give(task, secrets, &member.sandbox, owner, namespaces)
+                launcher.secrets.give(task, secrets, &member.sandbox, owner(member), namespaces)
             };
             tasks.iter().zip(&secrets).zip(&members).map(give).collect::<Result<Vec<_>, String>>()
         });
@@ -262,6 +282,7 @@ impl Group {
                 self.artefacts = plan.artefacts;
                 self.secrets = plan.secrets;
                 self.bridge = plan.bridge;
+                self.own_users = plan.own_users;
                 self.image = plan.image;
                 self.namespace = PidNamespace::of(&plan.spec);
                 Some(plan.spec)
@@ -366,8 +387,7 @@ fn prepare(directory: &Path, spec: &protocol::Spec, mounts: &Mounts) -> Result<(
     }
     for link in &mounts.links {
         let task = &spec.tasks[link.member];
-        let owner = task.user.as_ref().and_then(|user| resolve_user(user).ok());
-        mounts.volumes.link(link, &task.sandbox, owner)?;
+        mounts.volumes.link(link, &task.sandbox, owner(task))?;
     }
     let parent = directory.parent().expect("it lies below the work directory");
     std::fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
@@ -377,9 +397,7 @@ fn prepare(directory: &Path, spec: &protocol::Spec, mounts: &Mounts) -> Result<(
 /// Makes a task's sandbox, its user's own.
 fn sandbox(task: &protocol::TaskSpec) -> std::io::Result<()> {
     std::fs::create_dir_all(&task.sandbox)?;
-    let Some(user) = &task.user else { return Ok(()) };
-    // A user that is not known fails the start of the command, with the name in the message.
-    let Ok((uid, gid)) = resolve_user(user) else { return Ok(()) };
+    let Some((uid, gid)) = owner(task) else { return Ok(()) };
     std::os::unix::fs::chown(&task.sandbox, Some(uid), Some(gid))
 }
 

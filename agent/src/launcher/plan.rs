@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rialto_core::model::{Device, ResourceName, Task, TaskKey};
-use rialto_proto::spec::{self, Artefact, Check, CommandSpec, Secret, TaskInput, TaskSpec};
+use rialto_proto::spec::{self, Artefact, Check, CommandSpec, ContainerSpec, Secret, TaskInput, TaskSpec};
 
 use super::{Launcher, Order};
 use crate::health;
@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) secrets: Vec<Vec<Secret>>,
     /// The ports that lead into its network, if it has one on a bridge.
     pub(super) bridge: Option<Vec<Mapped>>,
+    /// Whether its users are its own.
+    pub(super) own_users: bool,
     /// Whose files the group sees.
     pub(super) image: Option<String>,
 }
@@ -60,12 +62,14 @@ pub(super) fn plan(launcher: &Launcher, order: &Order, keys: &[TaskKey]) -> Resu
     let mut kept = Vec::new();
     let mut image = None;
     let mut bridge = None;
+    let mut own_users = false;
     for (member, (task, key)) in order.launch.group.tasks.iter().zip(keys).enumerate() {
         let refuse = |message| PlanError { member, message };
         let mut body = TaskSpec::from_body(&task.body).map_err(|error| refuse(error.to_string()))?;
         if member == 0 {
             image.clone_from(&body.container.image);
             spec.container = launcher.isolation.container(&body.container).map_err(refuse)?;
+            own_users = own_users_of(launcher, &body.container, &order.launch.group.tasks).map_err(refuse)?;
             let held: Vec<u64> =
                 task.resources.ranges(&ResourceName::ports()).numbers().take(MAX_PORT_VARIABLES).collect();
             let mapped = body.container.bridge.as_ref().map(|bridge| Networks::mapped(bridge, &held));
@@ -97,7 +101,7 @@ pub(super) fn plan(launcher: &Launcher, order: &Order, keys: &[TaskKey]) -> Resu
         let volumes = launcher.layout.volumes();
         namespaces.shown.extend(Volumes::links(&order.launch.group.tasks).iter().map(|link| volumes.target(link)));
     }
-    Ok(Plan { spec, checks, artefacts, secrets: kept, bridge, image })
+    Ok(Plan { spec, checks, artefacts, secrets: kept, bridge, own_users, image })
 }
 
 fn member_plan(
@@ -145,6 +149,7 @@ fn member_plan(
         max_run_ms: body.max_run.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         logs,
         user: user(&body.user, &order.launch.user)?,
+        users: None,
         cgroup: launcher.isolation.cgroup(task, key, &body.limits),
         check: checked,
         stdio: stdio(body.input),
@@ -156,6 +161,19 @@ fn member_plan(
             .collect(),
     };
     Ok((spec, check))
+}
+
+/// Whether a group's users are its own. Files that outlive it would be nobody's then, and those of images are.
+fn own_users_of(launcher: &Launcher, container: &ContainerSpec, tasks: &[Task]) -> Result<bool, String> {
+    let possible = launcher.isolation.has_namespaces() && rustix::process::geteuid().is_root();
+    let unfit = container.image.is_some() || !Volumes::links(tasks).is_empty();
+    match (container.user_namespace, possible) {
+        (true, false) => Err("container.user_namespace: this agent has no namespaces, or is not root".to_owned()),
+        (true, true) if unfit => {
+            Err("container.user_namespace: expected none for tasks with an image or with volumes".to_owned())
+        }
+        (asked, possible) => Ok(possible && !unfit && launcher.users.wants(asked)),
+    }
 }
 
 fn command_line(command: CommandSpec) -> CommandLine {

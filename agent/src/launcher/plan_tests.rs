@@ -11,6 +11,7 @@ use crate::images::Images;
 use crate::launcher::Isolation;
 use crate::secrets::Secrets;
 use crate::sources::Known;
+use crate::users::{UserNamespaces, Users};
 use crate::work_dir::WorkDir;
 use crate::{FetchPolicy, ImagePolicy};
 
@@ -26,6 +27,7 @@ fn planned(body: Body) -> Result<Plan, PlanError> {
         images: Images::new(ImagePolicy::default(), &layout).expect("it can be made"),
         known: Known::default(),
         secrets: Secrets::of(folder.path()),
+        users: Users::of(folder.path(), UserNamespaces::AsAsked),
         networks: Networks::of(folder.path(), None, "10.0.0.0/24"),
         lookers: Arc::default(),
         starting: Semaphore::new(1),

@@ -199,6 +199,7 @@ pub(super) struct Group {
     /// What runs beside the members.
     pub(super) nested: Nested,
     seccomp: Arc<[BpfProgram]>,
+    users: Option<Arc<OwnedFd>>,
     sweep_at: Option<Instant>,
     rounds: u32,
     me: i32,
@@ -215,6 +216,7 @@ impl Group {
             checked: Vec::new(),
             nested: Nested::default(),
             seccomp: contained.seccomp,
+            users: contained.users,
             sweep_at: None,
             rounds: 0,
             me,
@@ -227,8 +229,14 @@ impl Group {
             if !matches!(self.members[index].phase, Phase::Waiting) {
                 return;
             }
-            let started =
-                spawn::start(task, Held { cgroup: self.members[index].cgroup.as_ref(), seccomp: &self.seccomp });
+            let started = spawn::start(
+                task,
+                Held {
+                    cgroup: self.members[index].cgroup.as_ref(),
+                    seccomp: &self.seccomp,
+                    users: self.users.as_ref(),
+                },
+            );
             let now = Instant::now();
             match started {
                 Ok(started) => {
@@ -290,7 +298,12 @@ impl Group {
             return Ok(());
         }
         let started = if member.running_pid().is_some() {
-            spawn::check(spec, check, Held { cgroup: member.cgroup.as_ref(), seccomp: &self.seccomp }).ok()
+            spawn::check(
+                spec,
+                check,
+                Held { cgroup: member.cgroup.as_ref(), seccomp: &self.seccomp, users: self.users.as_ref() },
+            )
+            .ok()
         } else {
             None
         };
@@ -317,7 +330,7 @@ impl Group {
         if !self.nested.has_room() {
             return Err((asker, refused("too many run beside the task already")));
         }
-        let held = Held { cgroup: member.cgroup.as_ref(), seccomp: &self.seccomp };
+        let held = Held { cgroup: member.cgroup.as_ref(), seccomp: &self.seccomp, users: self.users.as_ref() };
         let (pid, ours) = match spawn::nested(spec, exec.args, &exec.stdio, held) {
             Ok(started) => started,
             Err(outcome) => return Err((asker, outcome)),

@@ -72,6 +72,6 @@ mod sys;
 pub use codec::{DecodeError, FrameDecoder, encode_command};
 pub(crate) use contain::probe as probe_namespaces;
 pub use run::main;
-pub(crate) use spawn::resolve_user;
+pub(crate) use spawn::owner;
 pub(crate) use stdio::resize;
 pub(crate) use sys::make_network_namespace;

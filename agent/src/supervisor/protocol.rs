@@ -168,6 +168,9 @@ pub struct TaskSpec {
     /// Who runs it: a name of `/etc/passwd`, `UID`, or `UID:GID`. Absent: the supervisor's own user.
     #[serde(default)]
     pub user: Option<String>,
+    /// The users of the machine that its own are, counted from root; of all members the same. Absent: its users are the machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<UserRange>,
     /// Its cgroup, if the group has a container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<CgroupSpec>,
@@ -186,6 +189,16 @@ pub struct TaskSpec {
     /// What it reads, and where it writes.
     #[serde(default, skip_serializing_if = "Stdio::is_output")]
     pub stdio: Stdio,
+}
+
+/// Users of the machine, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserRange {
+    /// Who is root within.
+    pub first: u32,
+    /// How many there are; the same for groups.
+    pub count: u32,
 }
 
 /// What a process reads, and where it writes.

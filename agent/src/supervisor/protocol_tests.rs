@@ -16,6 +16,7 @@ fn spec(change: impl FnOnce(&mut TaskSpec)) -> Spec {
         working_dir: None,
         rlimits: Vec::new(),
         check: None,
+        users: None,
         stdio: Stdio::Output,
     };
     change(&mut task);

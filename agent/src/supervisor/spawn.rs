@@ -59,9 +59,7 @@ pub(super) fn nested(
 }
 
 fn open(stdio: &Stdio, spec: &TaskSpec) -> Result<(Ours, Theirs), Outcome> {
-    // A user that is not known is told of when the command is made.
-    let user = spec.user.as_ref().and_then(|user| resolve_user(user).ok());
-    stdio::open(stdio, user).map_err(failed("standard streams"))
+    stdio::open(stdio, owner(spec)).map_err(failed("standard streams"))
 }
 
 fn leads(stdio: &Stdio, otherwise: Leads) -> Leads {
@@ -168,6 +166,16 @@ fn resource(name: &str) -> Option<Resource> {
         "stack" => Resource::Stack,
         _ => return None,
     })
+}
+
+/// Whose a task's files are, as the machine counts users; `None` if they are the supervisor's own. A user that is not known fails the start
+/// of the command, with the name in the message.
+pub(crate) fn owner(spec: &TaskSpec) -> Option<(u32, u32)> {
+    let user = spec.user.as_ref().and_then(|user| resolve_user(user).ok());
+    let Some(range) = spec.users else { return user };
+    let (uid, gid) = user.unwrap_or((0, 0));
+    let outside = |id: u32| range.first.saturating_add(id.min(range.count.saturating_sub(1)));
+    Some((outside(uid), outside(gid)))
 }
 
 /// `UID`, `UID:GID`, or a name of `/etc/passwd`; an id without a group gets the group of the same number.

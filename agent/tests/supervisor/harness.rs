@@ -74,6 +74,7 @@ pub(crate) fn shell(home: &TempDir, name: &str, script: &str) -> TaskSpec {
         working_dir: None,
         rlimits: Vec::new(),
         check: None,
+        users: None,
         stdio: TaskStdio::Output,
     }
 }
