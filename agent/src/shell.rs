@@ -41,6 +41,8 @@ const DISCOVER_EVERY: Duration = Duration::from_secs(30);
 /// How long a plug-in may take for its first word when the agent starts; later it is heard all the same.
 const PLUGIN_PATIENCE: Duration = Duration::from_secs(5);
 const COLLECT_EVERY: Duration = Duration::from_secs(3600);
+/// How often it is looked whether the disk fills up.
+const PRESSURE_EVERY: Duration = Duration::from_secs(30);
 /// How long the last records may take when the agent stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -293,6 +295,7 @@ impl Shell {
         let mut stop = pin!(stop);
         let mut stopping = None;
         let mut collect = tokio::time::interval(COLLECT_EVERY);
+        let mut pressure = tokio::time::interval(PRESSURE_EVERY);
         let mut burst = Vec::new();
         loop {
             let deadline = self.core.next_deadline().map_or(DISCOVER_EVERY, |due| due.since(self.now()));
@@ -302,6 +305,7 @@ impl Shell {
                 () = tokio::time::sleep(deadline) => self.step(Input::Tick),
                 Some(_) = self.jobs.join_next() => {}
                 _ = collect.tick() => self.collect(options.sandbox_retention),
+                _ = pressure.tick() => if gc::is_tight(self.work_dir.layout().root()) { self.collect(options.sandbox_retention) },
             }
             for event in burst.drain(..) {
                 self.take(event);

@@ -55,7 +55,7 @@ fn a_secret_is_the_tasks_alone_and_on_no_disk() {
     assert!(!said.contains("writable"), "{said}");
 
     let not_it = |path: &PathBuf| !path.ends_with("key.pem") && !path.to_string_lossy().contains("-run.stdout");
-    let found: Vec<PathBuf> = files_with(cluster.folder(), "do-not-tell").into_iter().filter(not_it).collect();
+    let found: Vec<PathBuf> = files_with(cluster.folder(), "do-not-tell-4711").into_iter().filter(not_it).collect();
     let output = |path: &PathBuf| path.ends_with("stdout");
     assert!(found.iter().all(output), "it is on a disk: {found:?}");
 
@@ -161,14 +161,15 @@ fn a_bridge_survives_the_agent_and_goes_with_its_task() {
     if !has_bridge() || !is_contained(&cluster, "namespaces") {
         return;
     }
-    let (_run, port) = bridged(&cluster);
+    let (mut run, port) = bridged(&cluster);
     cluster.agent("solo").kill9();
     assert!(talk(port).is_some_and(|text| text.contains("hello-from-inside")), "it outlives the agent");
     cluster.start_agent("solo");
     cluster.wait_for_agents(1);
     assert!(talk(port).is_some_and(|text| text.contains("hello-from-inside")), "it outlives the agent's return");
 
-    // Its end while no agent is there is found by the next one.
+    // Its end while no agent is there is found by the next one. Nobody starts it anew.
+    run.kill9();
     cluster.agent("solo").kill9();
     let supervisors = crate::harness::processes_of(&cluster.path("solo").join("runs"));
     for (pid, _) in supervisors {

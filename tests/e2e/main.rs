@@ -14,6 +14,7 @@ mod contained;
 mod dev;
 mod exclusive;
 mod flood;
+mod full_disk;
 mod master_restart;
 mod observer;
 mod offer_rules;

@@ -31,7 +31,7 @@ fn top_shows_what_running_tasks_use() {
     assert!(row["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{row}");
     assert!(row["pids"].as_u64().is_some_and(|pids| pids >= 2), "{row}");
     let table = cluster.rialto(&["top"]);
-    assert!(table.stdout.contains("busy-") && table.stdout.contains("cpus"), "{}", table.stdout);
+    assert!(table.stdout.contains("busy-") && table.stdout.contains("CPUS"), "{}", table.stdout);
 }
 
 #[test]
