@@ -45,7 +45,7 @@ pub(crate) async fn collect(layout: Layout, known: BTreeSet<TaskKey>, retention:
         let allowed = allowed_age(retention, used_milli);
         if allowed < retention {
             let (used, kept) = (used_milli / 10, allowed.as_secs());
-            tracing::warn!(
+            tracing::info!(
                 "{used} % of the agent's disk is in use; sandboxes of tasks that have ended are kept for {kept} s"
             );
         }

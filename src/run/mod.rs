@@ -71,6 +71,9 @@ pub async fn run(args: Run) -> anyhow::Result<u8> {
 
 fn command(args: &Run) -> anyhow::Result<Command> {
     let mut command = Command::argv(args.command.iter().cloned()).cpus(&args.cpus)?.scalar("mem", &args.mem)?;
+    if let Some(kind) = std::env::var("TERM").ok().filter(|_| args.tty) {
+        command = command.env("TERM", &kind);
+    }
     for variable in &args.env {
         let (name, value) =
             variable.split_once('=').with_context(|| format!("--env {variable}: expected NAME=VALUE"))?;

@@ -40,7 +40,9 @@ fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
 #[test]
 fn a_secret_is_the_tasks_alone_and_on_no_disk() {
     let mut cluster = Cluster::start_contained(&[SOLO]);
-    let key = cluster.write("key.pem", "do-not-tell-4711");
+    // Of this run: what is found elsewhere is not another's.
+    let told = format!("do-not-tell-{:010}", std::process::id());
+    let key = cluster.write("key.pem", &told);
     let look = "stat -c '%a %u' secrets/db; cat secrets/db; cat etc/app.pem; env | grep -c do-not-tell; \
                 touch secrets/x 2>/dev/null && echo writable; df secrets | grep -c tmpfs; echo begun; sleep 1000";
     let secret = format!("db={key}:etc/app.pem");
@@ -51,11 +53,11 @@ fn a_secret_is_the_tasks_alone_and_on_no_disk() {
     let run = cluster.spawn(&args);
     wait_until("the task has looked", || run.stdout().contains("begun"));
     let said = run.stdout();
-    assert!(said.starts_with("400 1234\ndo-not-tell-4711do-not-tell-47110\n"), "{said}{}", run.stderr());
+    assert!(said.starts_with(&format!("400 1234\n{told}{told}0\n")), "{said}{}", run.stderr());
     assert!(!said.contains("writable"), "{said}");
 
     let not_it = |path: &PathBuf| !path.ends_with("key.pem") && !path.to_string_lossy().contains("-run.stdout");
-    let found: Vec<PathBuf> = files_with(cluster.folder(), "do-not-tell-4711").into_iter().filter(not_it).collect();
+    let found: Vec<PathBuf> = files_with(cluster.folder(), &told).into_iter().filter(not_it).collect();
     let output = |path: &PathBuf| path.ends_with("stdout");
     assert!(found.iter().all(output), "it is on a disk: {found:?}");
 
@@ -67,10 +69,10 @@ fn a_secret_is_the_tasks_alone_and_on_no_disk() {
         let again = cluster.rialto(&["exec", "last", "--", "cat", "secrets/db"]);
         (again.code == 0).then_some(again)
     });
-    assert_eq!(again.stdout, "do-not-tell-4711");
+    assert_eq!(again.stdout, told);
     assert_eq!(cluster.rialto(&["kill", "last"]).code, 0);
     run.finish();
-    wait_until("it is gone with its task", || files_with(Path::new("/dev/shm"), "do-not-tell-4711").is_empty());
+    wait_until("it is gone with its task", || files_with(Path::new("/dev/shm"), &told).is_empty());
 }
 
 #[test]
@@ -95,6 +97,13 @@ fn a_port_is_held_only_by_its_task() {
     let v6 = bind("31406").replace("socket.socket()", "socket.socket(socket.AF_INET6)").replace("127.0.0.1", "::1");
     let v6 = cluster.rialto(&["run", "--", "sh", "-c", &v6]);
     assert!(v6.stdout.contains("Operation not permitted"), "{}", v6.stdout);
+}
+
+/// An agent with ports that no other run of these tests has had lately: what one that was broken off has left leads elsewhere.
+fn with_ports(test: u32) -> AgentSpec {
+    let first = 11_000 + (std::process::id() % 1000) * 20 + test * 10;
+    let resources = format!("cpus:4;mem:4096;ports:[{first}-{}]", first + 9);
+    AgentSpec { resources: Box::leak(resources.into_boxed_str()), ..SOLO }
 }
 
 /// Whether plug-ins and what they need are installed.
@@ -140,7 +149,7 @@ fn bridged(cluster: &Cluster) -> (crate::harness::Process, u16) {
 
 #[test]
 fn a_bridge_leads_a_port_into_a_tasks_network_and_is_taken_away() {
-    let cluster = Cluster::start_contained(&[AgentSpec { resources: "cpus:4;mem:4096;ports:[31500-31510]", ..SOLO }]);
+    let cluster = Cluster::start_contained(&[with_ports(0)]);
     if !has_bridge() || !is_contained(&cluster, "namespaces") {
         return;
     }
@@ -156,8 +165,7 @@ fn a_bridge_leads_a_port_into_a_tasks_network_and_is_taken_away() {
 
 #[test]
 fn a_bridge_survives_the_agent_and_goes_with_its_task() {
-    let mut cluster =
-        Cluster::start_contained(&[AgentSpec { resources: "cpus:4;mem:4096;ports:[31520-31530]", ..SOLO }]);
+    let mut cluster = Cluster::start_contained(&[with_ports(1)]);
     if !has_bridge() || !is_contained(&cluster, "namespaces") {
         return;
     }
