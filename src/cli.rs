@@ -66,6 +66,10 @@ pub enum Command {
     Device(Device),
     /// What a task printed.
     Logs(Logs),
+    /// Run a command inside of a task: in its namespaces, as its user, with its devices.
+    Exec(crate::session::Exec),
+    /// Follow a task, and type to it if it was started with -i or -t.
+    Attach(crate::session::Attach),
     /// What the running tasks use of their machines.
     Top(Query),
     /// Why a task or a framework waits.
@@ -254,6 +258,21 @@ pub struct Agent {
     /// A seccomp profile in Docker's JSON format: which system calls tasks may make. Without one, all.
     #[arg(long, env = "RIALTO_SECCOMP_PROFILE", value_name = "FILE")]
     pub seccomp_profile: Option<PathBuf>,
+    /// Give every task users of its own: its root is nobody outside. Not those with images or volumes.
+    #[arg(long, env = "RIALTO_USER_NAMESPACES")]
+    pub user_namespaces: bool,
+    /// Where CNI plug-ins are, for tasks with a network on a bridge; looked for in /usr/lib/cni and /opt/cni/bin.
+    #[arg(long, env = "RIALTO_CNI_PLUGINS", value_name = "DIR")]
+    pub cni_plugins: Option<PathBuf>,
+    /// The addresses of those networks, the same for all agents of a machine.
+    #[arg(long, env = "RIALTO_BRIDGE_SUBNET", default_value = rialto_agent::Options::BRIDGE_SUBNET, value_name = "A.B.C.D/N")]
+    pub bridge_subnet: String,
+    /// Show what tasks use there, at /metrics, in the Prometheus format and without a password. Loopback, unless --metrics-insecure.
+    #[arg(long, env = "RIALTO_METRICS_LISTEN", value_name = "ADDR")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Show it on an address that others can reach too.
+    #[arg(long, env = "RIALTO_METRICS_INSECURE", requires = "metrics_listen")]
+    pub metrics_insecure: bool,
     /// How much of its cpus and memory is kept for tasks that hold its devices, in per cent; in equal parts for each device.
     #[arg(long, env = "RIALTO_DEVICE_HOST_SHARE", default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u16).range(0..=100))]
     pub device_host_share: u16,
@@ -295,6 +314,9 @@ pub struct Run {
     /// Memory, in MiB.
     #[arg(long, env = "RIALTO_RUN_MEM", default_value = "64", value_name = "MIB")]
     pub mem: String,
+    /// Disk, in MiB: what its sandbox may take; not limited without.
+    #[arg(long, env = "RIALTO_RUN_DISK", value_name = "MIB")]
+    pub disk: Option<String>,
     /// A device to hold, such as gpu, "2 gpu: memory >= 40GiB", "gpu: model == T4 | fpga". May be repeated.
     #[arg(long = "device", env = "RIALTO_RUN_DEVICES", value_name = "SELECTOR", value_delimiter = ';')]
     pub devices: Vec<String>,
@@ -319,6 +341,12 @@ pub struct Run {
     /// What the machine must be like, such as "zone == a".
     #[arg(long, env = "RIALTO_RUN_CONSTRAINT", default_value = "", value_name = "SELECTOR")]
     pub constraint: String,
+    /// Send it what comes on standard input.
+    #[arg(long, short, conflicts_with = "instances")]
+    pub interactive: bool,
+    /// Give it a terminal.
+    #[arg(long, short, conflicts_with = "instances")]
+    pub tty: bool,
     /// What it may use, and how it is kept apart.
     #[command(flatten)]
     pub containment: crate::run::containment::Containment,

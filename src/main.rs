@@ -21,6 +21,7 @@ mod quota;
 mod reserve;
 mod run;
 mod serve;
+mod session;
 mod sim;
 mod top;
 mod web;
@@ -105,6 +106,8 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Device(cli::Device::Clear(args)) => device::clear(args).await?,
         Command::Top(query) => top::top(query).await?,
         Command::Logs(query) => query::logs(query).await?,
+        Command::Exec(args) => return session::exec(args).await,
+        Command::Attach(args) => session::attach(args).await?,
         Command::Why(query) => query::why(query).await?,
         Command::Roles(query) => quota::roles(query).await?,
         Command::Quota(command) => quota::quota(command).await?,

@@ -313,7 +313,7 @@ pub fn choose<'a>(text: &str, rows: &[(&'a str, &str)]) -> anyhow::Result<Option
 }
 
 /// The task called `text`: its id, the beginning of it, `FRAMEWORK/TASK`, or `last`.
-async fn find_task(client: &MasterClient, text: &str) -> anyhow::Result<TaskKey> {
+pub async fn find_task(client: &MasterClient, text: &str) -> anyhow::Result<TaskKey> {
     if let Some((framework, task)) = text.split_once('/') {
         return Ok(TaskKey::new(framework.parse()?, TaskId::new(task)?));
     }

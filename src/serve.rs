@@ -89,6 +89,15 @@ fn agent_options(args: &Agent) -> anyhow::Result<rialto_agent::Options> {
     options.fetch = args.fetch.policy()?;
     options.images = args.fetch.images();
     options.host_share_milli = args.device_host_share * 10;
+    options.metrics_listen = args.metrics_listen;
+    if args.user_namespaces {
+        options.user_namespaces = rialto_agent::UserNamespaces::Always;
+    }
+    options.cni_plugins.clone_from(&args.cni_plugins);
+    options.bridge_subnet.clone_from(&args.bridge_subnet);
+    if args.metrics_listen.is_some_and(|address| !address.ip().is_loopback()) && !args.metrics_insecure {
+        bail!("--metrics-listen: expected an address of loopback; another needs --metrics-insecure");
+    }
     if let Some(path) = args.connect.token() {
         let text = std::fs::read_to_string(&path).with_context(|| format!("token file {}", path.display()))?;
         options.token = Some(text.trim().to_owned());

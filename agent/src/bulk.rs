@@ -1,6 +1,8 @@
-//! Bulk data on connections of their own: logs and files of tasks, sent when the master asks for them.
+//! Bulk data on connections of their own: logs and files of tasks, and what is said to them, when the master asks for it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,8 +13,10 @@ use rialto_proto::v1::{self, BulkErrorKind, bulk_up};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::cgroup::Stats;
 use crate::link::Dialer;
 use crate::logs::LogReader;
+use crate::metrics::Row;
 use crate::usage::Meter;
 use crate::work_dir::Layout;
 
@@ -35,12 +39,31 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Files {
     layout: Layout,
     meter: Meter,
-    live: Mutex<BTreeSet<TaskKey>>,
+    live: Mutex<BTreeMap<TaskKey, Place>>,
     streams: Arc<Semaphore>,
 }
 
+/// What is known of a task that lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The first of its group.
+    pub(crate) leader: TaskKey,
+    /// Its index in the group.
+    pub(crate) member: usize,
+    /// How many devices it holds, of each kind.
+    pub(crate) devices: BTreeMap<Arc<str>, u64>,
+    /// The disk that its sandbox took when somebody looked last, in bytes; 0 until then.
+    pub(crate) disk: Arc<AtomicU64>,
+}
+
+impl Place {
+    fn disk_bytes(&self) -> Option<u64> {
+        Some(self.disk.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)
+    }
+}
+
 /// What ends a stream early.
-enum Stop {
+pub(crate) enum Stop {
     /// Nobody reads any more.
     Cancelled,
     Error(BulkErrorKind, String),
@@ -52,8 +75,20 @@ impl Files {
     }
 
     /// `task` has begun, or is about to.
-    pub(crate) fn begin(&self, task: TaskKey) {
-        self.live().insert(task);
+    pub(crate) fn begin(&self, task: TaskKey, place: Place) {
+        self.live().insert(task, place);
+    }
+
+    /// What every task uses, those first that have smaller keys. Blocks for a moment.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let live: Vec<(TaskKey, Place)> =
+            self.live().iter().map(|(task, place)| (task.clone(), place.clone())).collect();
+        let row = |(task, place): (TaskKey, Place)| {
+            // One that can't be measured, or has just ended, still holds its devices.
+            let stats = Stats { disk_bytes: place.disk_bytes(), ..self.meter.measure(&task).unwrap_or_default() };
+            Row::new(&task, stats, place.devices)
+        };
+        live.into_iter().map(row).collect()
     }
 
     /// `task` has ended: what it wrote is all there is.
@@ -61,12 +96,18 @@ impl Files {
         self.live().remove(task);
     }
 
-    fn live(&self) -> std::sync::MutexGuard<'_, BTreeSet<TaskKey>> {
+    /// Its supervisor's folder, and its place in the group; `None` if it has ended or was never here.
+    pub(crate) fn place(&self, task: &TaskKey) -> Option<(PathBuf, usize)> {
+        let place = self.live().get(task).cloned()?;
+        Some((self.layout.run(&place.leader), place.member))
+    }
+
+    fn live(&self) -> std::sync::MutexGuard<'_, BTreeMap<TaskKey, Place>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_live(&self, task: &TaskKey) -> bool {
-        self.live().contains(task)
+    pub(crate) fn is_live(&self, task: &TaskKey) -> bool {
+        self.live().contains_key(task)
     }
 
     /// Dials a stream and sends on it what is asked for.
@@ -91,21 +132,19 @@ impl Files {
         let first = up(bulk_up::Message::StreamId(open.stream_id));
         sender.try_send(first).expect("the channel is new and has room");
         let mut incoming = client.bulk(ReceiverStream::new(outgoing)).await?.into_inner();
-        let BulkRequest::ReadLog(read) = open.request;
-        let send = async {
-            let sent = match permit {
-                Some(_permit) => self.send(&read, &sender).await,
-                None => Err(Stop::Error(BulkErrorKind::Io, format!("at most {MAX_STREAMS} streams at once"))),
-            };
-            if let Err(Stop::Error(kind, message)) = sent {
-                let error = v1::BulkError { kind: kind.into(), message };
-                let _gone = sender.send(up(bulk_up::Message::Error(error))).await;
-            }
+        let busy = || Stop::Error(BulkErrorKind::Io, format!("at most {MAX_STREAMS} streams at once"));
+        let sent = match (&open.request, &permit) {
+            (_, None) => Err(busy()),
+            (BulkRequest::Session(session), Some(_)) => self.converse(session, &mut incoming, &sender).await,
+            (BulkRequest::ReadLog(read), Some(_)) => tokio::select! {
+                // The first thing that the master says here is that nobody reads any more, or it hangs up.
+                _ = incoming.message() => return Ok(()),
+                sent = self.send(read, &sender) => sent,
+            },
         };
-        tokio::select! {
-            // The first thing that the master says here is that nobody reads any more, or it hangs up.
-            _ = incoming.message() => return Ok(()),
-            () = send => {}
+        if let Err(Stop::Error(kind, message)) = sent {
+            let error = v1::BulkError { kind: kind.into(), message };
+            let _gone = sender.send(up(bulk_up::Message::Error(error))).await;
         }
         drop(sender);
         // What was sent is on its way as long as the stream lives: until the master has closed its side.
@@ -144,7 +183,9 @@ impl Files {
         let mut offset = 0;
         while self.is_live(&read.task) {
             let (meter, task) = (self.meter.clone(), read.task.clone());
-            let measured = tokio::task::spawn_blocking(move || meter.read(&task)).await.map_err(|_| Stop::Cancelled)?;
+            let disk = self.live().get(&task).and_then(Place::disk_bytes);
+            let measured =
+                tokio::task::spawn_blocking(move || meter.read(&task, disk)).await.map_err(|_| Stop::Cancelled)?;
             let line = measured.map_err(|why| Stop::Error(BulkErrorKind::NotFound, format!("{}: {why}", read.task)))?;
             let len = line.len() as u64;
             chunk(offset, line.into_bytes(), read.follow == Follow::No, sender).await?;
@@ -161,7 +202,7 @@ impl Files {
     }
 
     /// Opens the file, waiting for it where the task may still make it; `None` if it ended without.
-    async fn open(&self, read: &ReadLog) -> Result<Option<LogReader>, Stop> {
+    pub(crate) async fn open(&self, read: &ReadLog) -> Result<Option<LogReader>, Stop> {
         let sandbox = self.layout.sandbox(&read.task);
         loop {
             let live = self.is_live(&read.task);
@@ -208,7 +249,7 @@ fn kind_of(error: &std::io::Error) -> BulkErrorKind {
     }
 }
 
-async fn next_chunk(mut reader: LogReader, len: usize) -> Result<(LogReader, u64, Vec<u8>), Stop> {
+pub(crate) async fn next_chunk(mut reader: LogReader, len: usize) -> Result<(LogReader, u64, Vec<u8>), Stop> {
     let read = tokio::task::spawn_blocking(move || {
         let mut data = vec![0; len];
         let offset = reader.offset();
@@ -225,6 +266,6 @@ async fn chunk(offset: u64, data: Vec<u8>, eof: bool, sender: &mpsc::Sender<v1::
     sender.send(up(bulk_up::Message::Chunk(chunk))).await.map_err(|_| Stop::Cancelled)
 }
 
-fn up(message: bulk_up::Message) -> v1::BulkUp {
+pub(crate) fn up(message: bulk_up::Message) -> v1::BulkUp {
     v1::BulkUp { message: Some(message) }
 }

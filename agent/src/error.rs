@@ -45,6 +45,14 @@ pub enum AgentError {
     /// Nothing can be fetched as the policy has it.
     #[error("fetching: {0}")]
     Fetch(String),
+    /// What tasks use can't be shown there.
+    #[error("metrics at {address}: {message}")]
+    Metrics {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        message: String,
+    },
     /// The master does not want this agent.
     #[error("the master refuses this agent: {0}")]
     Refused(Reject),

@@ -35,17 +35,55 @@ pub(crate) async fn remove_strays(strays: Vec<PathBuf>) {
     .await;
 }
 
-/// Removes sandboxes of tasks that are not `known` and in which nothing has changed for `retention`.
+/// The part of the disk that may be in use, in thousandths, before sandboxes are kept for a shorter time; and that at which none is kept.
+const PRESSURE_MILLI: std::ops::Range<u64> = 800..950;
+
+/// Removes sandboxes of tasks that are not `known` and in which nothing has changed for `retention`, or for less while the disk fills up.
 pub(crate) async fn collect(layout: Layout, known: BTreeSet<TaskKey>, retention: Duration) {
     blocking(move || {
-        for task in layout.sandboxed().unwrap_or_default().into_iter().filter(|task| !known.contains(task)) {
-            let sandbox = layout.sandbox(&task);
-            if age(&sandbox).is_some_and(|age| age > retention) {
-                log_failure(&sandbox, remove(&sandbox));
-            }
+        let used_milli = used_milli(layout.root());
+        let allowed = allowed_age(retention, used_milli);
+        if allowed < retention {
+            let (used, kept) = (used_milli / 10, allowed.as_secs());
+            tracing::info!(
+                "{used} % of the agent's disk is in use; sandboxes of tasks that have ended are kept for {kept} s"
+            );
         }
+        remove_older(&layout, &known, allowed);
     })
     .await;
+}
+
+/// Removes sandboxes of tasks that are not `known` and in which nothing has changed for so long.
+fn remove_older(layout: &Layout, known: &BTreeSet<TaskKey>, allowed: Duration) {
+    for task in layout.sandboxed().unwrap_or_default().into_iter().filter(|task| !known.contains(task)) {
+        let sandbox = layout.sandbox(&task);
+        if age(&sandbox).is_some_and(|age| age > allowed) {
+            log_failure(&sandbox, remove(&sandbox));
+        }
+    }
+}
+
+/// Whether the disk is so full that sandboxes are not to be kept for as long as they might.
+pub(crate) fn is_tight(folder: &Path) -> bool {
+    used_milli(folder) > PRESSURE_MILLI.start
+}
+
+/// The part of a folder's file system that is in use, in thousandths; 0 if that can't be known.
+fn used_milli(folder: &Path) -> u64 {
+    let Ok(stat) = rustix::fs::statvfs(folder) else { return 0 };
+    let used = stat.f_blocks.saturating_sub(stat.f_bfree);
+    // What only root may use is no room for tasks.
+    let total = used.saturating_add(stat.f_bavail).max(1);
+    u64::try_from(u128::from(used) * 1000 / u128::from(total)).unwrap_or(1000)
+}
+
+/// All of `retention` while there is room, then less and less, and nothing on a full disk.
+fn allowed_age(retention: Duration, used_milli: u64) -> Duration {
+    let steps = PRESSURE_MILLI.end - PRESSURE_MILLI.start;
+    let left = PRESSURE_MILLI.end.saturating_sub(used_milli).min(steps);
+    let millis = retention.as_millis() * u128::from(left) / u128::from(steps);
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
 /// The time since the folder or what the task wrote last was changed.

@@ -7,17 +7,17 @@ fn key(id: &str) -> TaskKey {
     TaskKey::new("F1-1".parse().expect("a good id"), id.parse().expect("a good name"))
 }
 
-#[tokio::test]
-async fn an_old_sandbox_of_a_task_that_is_over_is_removed_and_no_other() {
+#[test]
+fn an_old_sandbox_of_a_task_that_is_over_is_removed_and_no_other() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let layout = WorkDir::open(folder.path()).expect("it is free").layout();
     for id in ["old", "known"] {
         fs::create_dir_all(layout.sandbox(&key(id))).expect("it can be made");
     }
     let known = BTreeSet::from([key("known")]);
-    collect(layout.clone(), known.clone(), Duration::from_secs(3600)).await;
+    remove_older(&layout, &known, Duration::from_secs(3600));
     assert!(layout.sandbox(&key("old")).exists(), "it is not old enough");
-    collect(layout.clone(), known, Duration::ZERO).await;
+    remove_older(&layout, &known, Duration::ZERO);
     assert!(!layout.sandbox(&key("old")).exists());
     assert!(layout.sandbox(&key("known")).exists());
 }
@@ -34,4 +34,14 @@ async fn a_supervisors_folder_that_the_journal_does_not_know_is_removed() {
     remove_run(layout.run(&key("known"))).await;
     remove_run(layout.run(&key("known"))).await;
     assert!(layout.runs().expect("it can be read").is_empty());
+}
+
+#[test]
+fn the_fuller_the_disk_the_shorter_sandboxes_are_kept() {
+    let week = Duration::from_secs(7 * 24 * 3600);
+    assert_eq!(allowed_age(week, 0), week);
+    assert_eq!(allowed_age(week, 800), week);
+    assert_eq!(allowed_age(week, 875), week / 2);
+    assert_eq!(allowed_age(week, 950), Duration::ZERO);
+    assert_eq!(allowed_age(week, 1000), Duration::ZERO);
 }

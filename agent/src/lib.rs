@@ -6,9 +6,12 @@
 //! | module | what |
 //! |---|---|
 //! | `shell` | the loop |
-//! | `link`, `bulk`, `logs` | the connection to the master; logs and files on connections of their own |
+//! | `link`, `bulk`, `logs`, `sessions` | the connection to the master; logs, files and shells on connections of their own |
 //! | `journal`, `work_dir`, `gc` | what is kept on disk |
 //! | `launcher`, [`supervisor`], [`cgroup`], `health` | task groups as processes, and how they are |
+//! | `network` | networks of tasks on a bridge, by CNI plug-ins |
+//! | `secrets` | what only tasks are to know |
+//! | `usage`, `disk`, `metrics` | what they use |
 //! | `fetch`, `images`, `unpack` | artefacts and images, and what is in archives |
 //! | `sources`, `detect` | devices and resources |
 //!
@@ -20,6 +23,7 @@ pub mod supervisor;
 
 mod bulk;
 mod detect;
+mod disk;
 mod error;
 mod fetch;
 mod gc;
@@ -29,12 +33,17 @@ mod journal;
 mod launcher;
 mod link;
 mod logs;
+mod metrics;
+mod network;
 mod options;
 mod seccomp;
+mod secrets;
+mod sessions;
 mod shell;
 mod sources;
 mod unpack;
 mod usage;
+mod users;
 mod volumes;
 mod work_dir;
 
@@ -45,6 +54,7 @@ pub use options::{ImagePolicy, LauncherKind, OnStop, Options};
 pub use seccomp::ProfileError;
 pub use shell::run;
 pub use sources::{DeviceSource, SourceError};
+pub use users::UserNamespaces;
 
 use ring::rand::SecureRandom;
 

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::model::{Attribute, Domain, Resources};
 
+use crate::UserNamespaces;
 use crate::fetch::FetchPolicy;
 use crate::sources::DeviceSource;
 
@@ -39,6 +41,14 @@ pub struct Options {
     pub cgroup_root: String,
     /// Which system calls contained tasks may make: a profile in Docker's JSON format. Without one, all.
     pub seccomp_profile: Option<String>,
+    /// Which tasks have users of their own.
+    pub user_namespaces: UserNamespaces,
+    /// Where CNI plug-ins are, for networks of tasks on a bridge; where they usually are, if absent.
+    pub cni_plugins: Option<PathBuf>,
+    /// The addresses of those networks: `A.B.C.D/N`, the same for all agents of a machine.
+    pub bridge_subnet: String,
+    /// Where to show what tasks use, over HTTP without a password; nowhere, if absent.
+    pub metrics_listen: Option<SocketAddr>,
     /// What may be fetched for tasks.
     pub fetch: FetchPolicy,
     /// What images may be like, and how much is kept of them.
@@ -52,6 +62,9 @@ pub struct Options {
 impl Options {
     /// How long sandboxes are kept unless configured otherwise: a week.
     pub const SANDBOX_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+
+    /// The addresses of tasks on a bridge unless configured otherwise.
+    pub const BRIDGE_SUBNET: &str = "10.213.0.0/16";
 
     /// An agent that keeps its state in `work_dir` and dials `master`; everything else as it is found.
     pub fn new(master: impl Into<String>, work_dir: impl Into<PathBuf>, supervisor_exe: impl Into<PathBuf>) -> Self {
@@ -70,6 +83,10 @@ impl Options {
             launcher: LauncherKind::Auto,
             cgroup_root: "rialto".to_owned(),
             seccomp_profile: None,
+            user_namespaces: UserNamespaces::AsAsked,
+            cni_plugins: None,
+            bridge_subnet: Self::BRIDGE_SUBNET.to_owned(),
+            metrics_listen: None,
             fetch: FetchPolicy::default(),
             images: ImagePolicy::default(),
             on_stop: OnStop::KeepTasks,

@@ -8,20 +8,25 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rialto_core::agent::{Agent, Config, Effect, Input, Journal, Record};
 use rialto_core::gate::{Gate, Outbox};
-use rialto_core::model::{Attribute, Device, FromAgent, Launch, Reject, TaskId, TaskKey, Time, VolumeKey, WallTime};
+use rialto_core::model::{
+    Attribute, Device, FromAgent, Launch, Reject, ResourceName, TaskId, TaskKey, Time, VolumeKey, WallTime,
+};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::bulk::Files;
+use crate::bulk::{Files, Place};
 use crate::fetch::Fetcher;
 use crate::images::Images;
 use crate::journal::{self, Job, JournalFile, Writer, Written};
-use crate::launcher::{Group, Isolation, Kill, Launcher, Order};
+use crate::launcher::{Group, Isolation, Kill, Launcher, Order, cgroup_name};
 use crate::link::{Dialer, Epoch, Link, LinkEvent};
+use crate::network::Networks;
+use crate::secrets::Secrets;
 use crate::sources::{self, DeviceSource, Known, Look, Plugin};
+use crate::users::Users;
 use crate::volumes::Age;
 use crate::work_dir::{Boot, WorkDir};
-use crate::{AgentError, OnStop, Options, detect, gc};
+use crate::{AgentError, OnStop, Options, detect, gc, metrics};
 
 /// The most events that wait for the core; who has more to say waits.
 const MAX_EVENTS: usize = 4096;
@@ -36,6 +41,8 @@ const DISCOVER_EVERY: Duration = Duration::from_secs(30);
 /// How long a plug-in may take for its first word when the agent starts; later it is heard all the same.
 const PLUGIN_PATIENCE: Duration = Duration::from_secs(5);
 const COLLECT_EVERY: Duration = Duration::from_secs(3600);
+/// How often it is looked whether the disk fills up.
+const PRESSURE_EVERY: Duration = Duration::from_secs(30);
 /// How long the last records may take when the agent stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -78,6 +85,10 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     let boot = work_dir.boot()?;
     let (journal, file) = journal::load(&work_dir.journal())?;
     let mut shell = Shell::new(&options, work_dir, journal, file)?;
+    if let Some(address) = options.metrics_listen {
+        let listener = metrics::listen(address).await?;
+        shell.jobs.spawn(metrics::serve(listener, shell.files.clone()));
+    }
     shell.discover(&options.device_sources).await;
     shell.resume(boot);
     shell.dial(dialer);
@@ -129,6 +140,8 @@ impl Shell {
         if let Some(profile) = &options.seccomp_profile {
             isolation.confine(profile, layout.root())?;
         }
+        let resources = detect::resources(&options.work_dir, &options.resources);
+        isolation.guard_ports(&resources.ranges(&ResourceName::ports()));
         let mut attributes = options.attributes.clone();
         attributes.entry("isolation".into()).or_insert_with(|| Attribute::text(&isolation.describe()));
         let meter = isolation.meter();
@@ -136,6 +149,10 @@ impl Shell {
         let launcher = Launcher {
             fetcher,
             images: Images::new(options.images.clone(), &layout)?,
+            secrets: Secrets::of(layout.root()),
+            users: Users::of(layout.root(), options.user_namespaces),
+            networks: Networks::of(layout.root(), options.cni_plugins.as_deref(), &options.bridge_subnet),
+            lookers: Arc::default(),
             known: Known::default(),
             layout: layout.clone(),
             exe,
@@ -146,7 +163,7 @@ impl Shell {
         };
         let config = Config {
             name: options.name.as_str().into(),
-            resources: detect::resources(&options.work_dir, &options.resources),
+            resources,
             attributes,
             domain: options.domain.clone(),
             host_share_milli: options.host_share_milli,
@@ -250,7 +267,13 @@ impl Shell {
         self.jobs.spawn(gc::remove_strays(strays.collect()));
         let cgroups = self.launcher.isolation.strays(&live);
         let launcher = self.launcher.clone();
-        self.jobs.spawn(gc::blocking(move || launcher.isolation.clear_strays(&cgroups)));
+        let groups: Vec<String> =
+            known.iter().filter(|leader| self.groups.contains_key(leader)).map(cgroup_name).collect();
+        self.jobs.spawn(gc::blocking(move || {
+            launcher.isolation.clear_strays(&cgroups);
+            launcher.networks.take_away_strays(&groups);
+            launcher.users.give_back_strays(&groups);
+        }));
     }
 
     fn devices_of(&self, launch: &Launch) -> BTreeMap<TaskId, Vec<Arc<Device>>> {
@@ -272,6 +295,7 @@ impl Shell {
         let mut stop = pin!(stop);
         let mut stopping = None;
         let mut collect = tokio::time::interval(COLLECT_EVERY);
+        let mut pressure = tokio::time::interval(PRESSURE_EVERY);
         let mut burst = Vec::new();
         loop {
             let deadline = self.core.next_deadline().map_or(DISCOVER_EVERY, |due| due.since(self.now()));
@@ -281,6 +305,7 @@ impl Shell {
                 () = tokio::time::sleep(deadline) => self.step(Input::Tick),
                 Some(_) = self.jobs.join_next() => {}
                 _ = collect.tick() => self.collect(options.sandbox_retention),
+                _ = pressure.tick() => if gc::is_tight(self.work_dir.layout().root()) { self.collect(options.sandbox_retention) },
             }
             for event in burst.drain(..) {
                 self.take(event);
@@ -357,6 +382,7 @@ impl Shell {
             Event::Input(input) => {
                 if let Input::Ended { task, .. } = &input {
                     self.files.end(task);
+                    self.launcher.secrets.remove(task);
                 }
                 if let Input::Discovered { source, devices } = &input {
                     self.devices.insert(source.clone(), devices.clone());
@@ -394,7 +420,9 @@ impl Shell {
             }
             LinkEvent::Down if current => self.disconnected(),
             LinkEvent::Heard(term, messages) if current => {
-                for message in messages {
+                for mut message in messages {
+                    // Before anything is written down.
+                    self.launcher.secrets.take_out(&mut message);
                     self.step(Input::FromMaster { term, message });
                 }
             }
@@ -465,13 +493,19 @@ impl Shell {
         let leader = TaskKey::new(launch.framework, launch.group.leader().clone());
         let members: Vec<TaskKey> =
             launch.group.tasks.iter().map(|task| TaskKey::new(launch.framework, task.id.clone())).collect();
+        let mut disk = Vec::new();
         for (index, key) in members.iter().enumerate() {
-            self.files.begin(key.clone());
+            let held = devices.get(&key.task).map(Vec::as_slice).unwrap_or_default();
+            let mut kinds = BTreeMap::new();
+            held.iter().for_each(|device| *kinds.entry(Arc::from(&*device.kind)).or_default() += 1);
+            let place = Place { leader: leader.clone(), member: index, devices: kinds, disk: Arc::default() };
+            disk.push(place.disk.clone());
+            self.files.begin(key.clone(), place);
             self.members.insert(key.clone(), (leader.clone(), index));
         }
         let (kills, received) = mpsc::channel(MAX_KILLS);
         self.groups.insert(leader, Handle { kills, members });
-        let order = Order { launch, devices, agent: self.core.journal().agent() };
+        let order = Order { launch, devices, agent: self.core.journal().agent(), disk };
         self.jobs.spawn(life(Group::new(self.launcher.clone(), order, received)));
     }
 
@@ -536,7 +570,8 @@ impl Shell {
     }
 
     fn collect(&mut self, retention: Duration) {
-        let known = self.members.keys().cloned().collect();
+        let known: BTreeSet<TaskKey> = self.members.keys().cloned().collect();
+        self.launcher.secrets.remove_strays(&known);
         self.jobs.spawn(gc::collect(self.launcher.layout.clone(), known, retention));
     }
 }

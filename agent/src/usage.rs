@@ -26,16 +26,24 @@ impl Meter {
         Self(cgroups)
     }
 
-    /// A line of JSON with what the task uses now, and has used since it started. Blocks for a moment.
+    /// What the task uses now, and has used since it started. Blocks for a moment.
     ///
     /// # Errors
     /// Says why it can't be known.
-    pub(crate) fn read(&self, task: &TaskKey) -> Result<String, String> {
+    pub(crate) fn measure(&self, task: &TaskKey) -> Result<Stats, String> {
         if self.0.0.is_empty() {
             return Err("its agent has no cgroups, and so can't measure".to_owned());
         }
         let group = Group::open(&self.0, &cgroup_name(task)).map_err(|error| error.to_string())?;
-        let stats = group.ok_or_else(|| "it has not started yet".to_owned())?.stats();
+        Ok(group.ok_or_else(|| "it has not started yet".to_owned())?.stats())
+    }
+
+    /// The same as a line of JSON, with the disk that it takes.
+    ///
+    /// # Errors
+    /// Says why it can't be known.
+    pub(crate) fn read(&self, task: &TaskKey, disk_bytes: Option<u64>) -> Result<String, String> {
+        let stats = Stats { disk_bytes, ..self.measure(task)? };
         let at_unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let line = serde_json::to_string(&Line { at_unix_ms, stats }).map_err(|error| error.to_string())?;
         Ok(line + "\n")

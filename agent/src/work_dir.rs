@@ -9,6 +9,7 @@
 //! | `sandboxes/FRAMEWORK/TASK/` | where the task runs, with its output |
 //! | `cache/artefacts/` | what was fetched for tasks, by its SHA-256 |
 //! | `images/` | see [`images`](crate::images) |
+//! | `networks/`, `users/` | networks and ranges of users that groups have |
 //! | `volumes/roles/ROLE/ID/` | a persistent volume; a `/` in the role is a blank here |
 //! | `volumes/lost/` | folders of volumes that nobody knew any more when a new one of that name was made |
 

@@ -1,7 +1,11 @@
-//! Logs and files, from an agent's sandbox to whoever reads them, past the core.
+//! Logs and files, from an agent's sandbox to whoever reads them, and what is said to tasks, past the core.
 //!
 //! Nothing dials an agent. So a read asks the task's agent, on its control connection, to dial a bulk stream; the reader then polls that
 //! very stream, and HTTP/2's flow control reaches from the reader to the agent's disk. Nothing is buffered here but one chunk.
+
+mod session;
+
+pub(crate) use session::Outputs;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -63,7 +67,15 @@ pub(crate) struct Bulk {
     waiting: Waiting,
 }
 
-type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Chunks>>>>;
+type Waiting = Arc<Mutex<HashMap<u64, Expected>>>;
+
+/// Who waits for a stream.
+#[derive(Debug)]
+struct Expected {
+    reader: oneshot::Sender<Chunks>,
+    /// What goes the other way.
+    input: Option<Streaming<v1::SessionRequest>>,
+}
 
 /// The chunks of one read; ends after the last. Dropping it tells the agent to stop.
 #[derive(Debug)]
@@ -81,12 +93,22 @@ impl Bulk {
 
     /// Opens what `read` asks for.
     pub(crate) async fn open(&self, read: ReadLog) -> Result<Chunks, BulkError> {
-        let agent = self.agent_of(read.task.clone()).await?;
+        self.ask(read.task.clone(), BulkRequest::ReadLog(read), None).await
+    }
+
+    /// Asks the task's agent for a stream, and waits for it.
+    async fn ask(
+        &self,
+        task: TaskKey,
+        request: BulkRequest,
+        input: Option<Streaming<v1::SessionRequest>>,
+    ) -> Result<Chunks, BulkError> {
+        let agent = self.agent_of(task).await?;
         let link = self.links.get(agent).ok_or(BulkError::AgentAway(agent))?;
-        let (dialled, dial) = oneshot::channel();
-        let stream_id = self.expect(dialled)?;
+        let (reader, dial) = oneshot::channel();
+        let stream_id = self.expect(Expected { reader, input })?;
         let ticket = Ticket { waiting: &self.waiting, stream_id };
-        link.push([AgentItem::OpenBulk(OpenBulk { stream_id, request: BulkRequest::ReadLog(read) })]);
+        link.push([AgentItem::OpenBulk(OpenBulk { stream_id, request })]);
         let answer = tokio::select! {
             answer = timeout(DIAL_TIMEOUT, dial) => answer,
             _ = link.closed() => return Err(BulkError::AgentAway(agent)),
@@ -102,12 +124,12 @@ impl Bulk {
         let Some(v1::BulkUp { message: Some(Up::StreamId(id)) }) = first else {
             return Err(Status::invalid_argument("stream_id: expected as the first message"));
         };
-        let reader =
+        let Expected { reader, input } =
             self.lock().remove(&id).ok_or_else(|| Status::not_found("stream_id: nobody waits for this stream"))?;
         let (alive, gone) = oneshot::channel();
         let chunks = Chunks { up, ended: false, _reader: alive };
         reader.send(chunks).map_err(|_| Status::cancelled("the reader has gone"))?;
-        Ok(Cancel { reader: Some(gone) })
+        Ok(Cancel { reader: Some(gone), input })
     }
 
     async fn agent_of(&self, task: TaskKey) -> Result<AgentId, BulkError> {
@@ -121,7 +143,7 @@ impl Bulk {
     }
 
     /// Names a stream that `dialled` waits for. Numbers are drawn, so that no agent can guess another's.
-    fn expect(&self, dialled: oneshot::Sender<Chunks>) -> Result<u64, BulkError> {
+    fn expect(&self, expected: Expected) -> Result<u64, BulkError> {
         let mut drawn = [0; 8];
         SystemRandom::new().fill(&mut drawn).map_err(|_| BulkError::Busy)?;
         let id = u64::from_be_bytes(drawn);
@@ -129,11 +151,11 @@ impl Bulk {
         if waiting.len() >= WAITING_MAX || waiting.contains_key(&id) {
             return Err(BulkError::Busy);
         }
-        waiting.insert(id, dialled);
+        waiting.insert(id, expected);
         Ok(id)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Chunks>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Expected>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -184,10 +206,11 @@ fn refusal(error: v1::BulkError) -> BulkError {
     }
 }
 
-/// What the agent hears on its bulk stream: nothing, until the reader is gone.
+/// What the agent hears on its bulk stream: what goes to a session's task; else nothing, until the reader is gone.
 #[derive(Debug)]
 pub(crate) struct Cancel {
     reader: Option<oneshot::Receiver<()>>,
+    input: Option<Streaming<v1::SessionRequest>>,
 }
 
 impl Stream for Cancel {
@@ -195,7 +218,9 @@ impl Stream for Cancel {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(reader) = &mut self.reader else { return Poll::Ready(None) };
-        std::task::ready!(Pin::new(reader).poll(cx)).unwrap_or(());
+        if Pin::new(reader).poll(cx).is_pending() {
+            return session::poll_input(&mut self.input, cx);
+        }
         self.reader = None;
         let cancel = v1::bulk_down::Message::Cancel(v1::Nothing {});
         Poll::Ready(Some(Ok(v1::BulkDown { message: Some(cancel) })))

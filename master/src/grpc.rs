@@ -23,7 +23,7 @@ use rialto_proto::v1::scheduler_server::{Scheduler, SchedulerServer};
 use rialto_proto::{MAX_FRAME_BYTES, MAX_FRAME_MESSAGES, Wire, v1};
 
 use crate::auth::principal;
-use crate::bulk::{Bulk, Cancel, Chunks};
+use crate::bulk::{Bulk, Cancel, Chunks, Outputs};
 use crate::engine::{AgentItem, Core, Outgoing, ToCore};
 use crate::frames::Frames;
 use crate::mailbox::{Closed, MAILBOX_BYTES, Mailbox, Weighed, mailbox};
@@ -108,6 +108,7 @@ impl Agents for Services {
 #[tonic::async_trait]
 impl Operator for Services {
     type ReadLogStream = LogChunks;
+    type SessionStream = Outputs;
 
     async fn command(&self, request: Request<v1::CommandRequest>) -> Result<Response<v1::CommandReply>, Status> {
         let principal = principal(&headers(&request), "operator");
@@ -124,6 +125,13 @@ impl Operator for Services {
             .ok_or_else(|| reject_to_status(&Reject::invalid("read", "expected a log, got none")))?;
         let chunks = self.bulk.open(ReadLog::from_wire(read)?).await.map_err(|error| wire::bulk_failed(&error))?;
         Ok(Response::new(LogChunks(chunks)))
+    }
+
+    async fn session(
+        &self,
+        request: Request<Streaming<v1::SessionRequest>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        self.bulk.converse(request.into_inner()).await.map(Response::new)
     }
 }
 

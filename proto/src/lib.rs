@@ -25,6 +25,7 @@ pub mod hello;
 pub mod journal;
 pub mod logs;
 pub mod registry;
+pub mod session;
 pub mod spec;
 pub mod status;
 

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use rialto_core::model::TaskKey;
 
 use crate::convert::{At, ConvertError, Converted, Wire, expected, inside, limits, one_of, required};
+use crate::session::OpenSession;
 use crate::v1;
 
 /// Names what a task uses, among its files.
@@ -75,6 +76,8 @@ pub struct OpenBulk {
 pub enum BulkRequest {
     /// Send a part of a log or file.
     ReadLog(ReadLog),
+    /// Let somebody talk to a task.
+    Session(OpenSession),
 }
 
 impl FromStr for LogFile {
@@ -143,12 +146,18 @@ impl Wire for OpenBulk {
     type Message = v1::OpenBulk;
 
     fn to_wire(&self) -> v1::OpenBulk {
-        let BulkRequest::ReadLog(read) = &self.request;
-        v1::OpenBulk { stream_id: self.stream_id, request: Some(v1::open_bulk::Request::ReadLog(read.to_wire())) }
+        let request = match &self.request {
+            BulkRequest::ReadLog(read) => v1::open_bulk::Request::ReadLog(read.to_wire()),
+            BulkRequest::Session(open) => v1::open_bulk::Request::Session(open.to_wire()),
+        };
+        v1::OpenBulk { stream_id: self.stream_id, request: Some(request) }
     }
 
     fn from_wire(open: v1::OpenBulk) -> Converted<Self> {
-        let v1::open_bulk::Request::ReadLog(read) = one_of(open.request).at("request")?;
-        Ok(Self { stream_id: open.stream_id, request: BulkRequest::ReadLog(inside(read, "read_log")?) })
+        let request = match one_of(open.request).at("request")? {
+            v1::open_bulk::Request::ReadLog(read) => BulkRequest::ReadLog(inside(read, "read_log")?),
+            v1::open_bulk::Request::Session(open) => BulkRequest::Session(inside(open, "session")?),
+        };
+        Ok(Self { stream_id: open.stream_id, request })
     }
 }

@@ -2,11 +2,15 @@
 
 mod artefact;
 mod containment;
+mod secret;
 
 pub use artefact::{Artefact, MAX_ARTEFACTS, Sha256, Sha256Error};
-pub use containment::{ContainerSpec, Limits, MAX_RLIMITS, RLIMITS, Rlimit};
+pub use containment::{
+    Bridge, ContainerSpec, Limits, MAX_PORT_MAPPINGS, MAX_RLIMITS, PortMapping, RLIMITS, Rlimit, Transport,
+};
+pub use secret::{MAX_SECRET_BYTES, MAX_SECRETS, Secret};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +54,22 @@ pub struct TaskSpec {
     pub container: ContainerSpec,
     /// What is put into its sandbox before it starts, in order; at most [`MAX_ARTEFACTS`].
     pub artefacts: Vec<Artefact>,
+    /// What it reads.
+    pub input: TaskInput,
+    /// What it finds in files that never reach a disk; at most [`MAX_SECRETS`], names differ.
+    pub secrets: Vec<Secret>,
+}
+
+/// What a task reads from standard input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TaskInput {
+    /// Nothing: it is at its end.
+    #[default]
+    None,
+    /// What those send who attach.
+    Pipe,
+    /// A terminal, which is its output too; those who attach type there.
+    Terminal,
 }
 
 /// A command.
@@ -121,6 +141,8 @@ impl TaskSpec {
             limits: Limits::default(),
             container: ContainerSpec::default(),
             artefacts: Vec::new(),
+            input: TaskInput::None,
+            secrets: Vec::new(),
         }
     }
 
@@ -166,6 +188,8 @@ impl Wire for TaskSpec {
             limits: containment::limits_to_wire(&self.limits),
             container: containment::container_to_wire(&self.container),
             artefacts: self.artefacts.iter().map(Wire::to_wire).collect(),
+            input: v1::TaskInput::from(self.input).into(),
+            secrets: self.secrets.iter().map(Wire::to_wire).collect(),
         }
     }
 
@@ -185,7 +209,38 @@ impl Wire for TaskSpec {
             limits: containment::limits_from_wire(spec.limits).at("limits")?,
             container: containment::container_from_wire(spec.container).at("container")?,
             artefacts: list(spec.artefacts, "artefacts", MAX_ARTEFACTS)?,
+            input: input(spec.input).at("input")?,
+            secrets: secrets(spec.secrets)?,
         })
+    }
+}
+
+impl From<TaskInput> for v1::TaskInput {
+    fn from(input: TaskInput) -> Self {
+        match input {
+            TaskInput::None => Self::None,
+            TaskInput::Pipe => Self::Pipe,
+            TaskInput::Terminal => Self::Terminal,
+        }
+    }
+}
+
+fn input(number: i32) -> Converted<TaskInput> {
+    Ok(match v1::TaskInput::try_from(number) {
+        Ok(v1::TaskInput::None) => TaskInput::None,
+        Ok(v1::TaskInput::Pipe) => TaskInput::Pipe,
+        Ok(v1::TaskInput::Terminal) => TaskInput::Terminal,
+        Err(_) => return Err(ConvertError::here(format!("expected a kind of input, got number {number}"))),
+    })
+}
+
+fn secrets(messages: Vec<v1::Secret>) -> Converted<Vec<Secret>> {
+    let secrets: Vec<Secret> = list(messages, "secrets", MAX_SECRETS)?;
+    let mut names = BTreeSet::new();
+    let again = secrets.iter().position(|secret| !names.insert(&secret.name));
+    match again {
+        None => Ok(secrets),
+        Some(index) => Err(ConvertError::here("expected names that differ")).at("name").at_index(index).at("secrets"),
     }
 }
 

@@ -7,12 +7,13 @@ use std::{env, fs};
 /// No such program: whoever asked for a protocol compiler would fail.
 const NO_PROTOC: &str = "/nonexistent/protoc";
 
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "rialto/v1/common.proto",
     "rialto/v1/scheduler.proto",
     "rialto/v1/agent.proto",
     "rialto/v1/operator.proto",
     "rialto/v1/task.proto",
+    "rialto/v1/session.proto",
     "registry/v1/registry.proto",
     "journal/v1/journal.proto",
     "device/v1/plugin.proto",
@@ -56,6 +57,7 @@ fn generate(out: &Path) {
         .build_transport(false)
         .bytes(".")
         .btree_map(".")
+        .skip_debug(["rialto.v1.Secret"])
         .out_dir(out)
         .compile_fds(descriptors)
         .expect("code can be generated");

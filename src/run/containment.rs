@@ -1,8 +1,9 @@
 //! The options of `rialto run` that say what a task gets at most, what it finds in its sandbox, and how it is kept apart.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
-use rialto_proto::spec::{ContainerSpec, Limits, Rlimit};
+use rialto_proto::checked;
+use rialto_proto::spec::{Bridge, ContainerSpec, Limits, PortMapping, Rlimit, Secret, Transport};
 use rialto_sdk::Command;
 
 /// What a task may use, and how it is kept apart.
@@ -12,6 +13,10 @@ pub struct Containment {
     /// Put something into its sandbox before it starts: `URI[,to=PATH][,sha256=DIGEST][,extract][,executable][,signature=URI]`. May be repeated.
     #[arg(long = "fetch", value_name = "URI[,…]")]
     pub fetch: Vec<String>,
+    /// A secret of the task, from a file of yours: it finds it at secrets/NAME in its sandbox ($RIALTO_SECRETS), and at TARGET there if that
+    /// is given. May be repeated.
+    #[arg(long = "secret", value_name = "NAME=FILE[:TARGET]")]
+    pub secrets: Vec<String>,
     /// The most cores that it may use.
     #[arg(long, value_name = "CORES")]
     pub limit_cpus: Option<String>,
@@ -34,6 +39,18 @@ pub struct Containment {
     /// It has no network but a loopback of its own.
     #[arg(long)]
     pub private_network: bool,
+    /// It has a network of its own on a bridge of the machine, laid by CNI plug-ins.
+    #[arg(long, conflicts_with = "private_network")]
+    pub bridge: bool,
+    /// How many ports of the machine it holds: $RIALTO_PORT0 and so on. As many as are published, at least.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub ports: u16,
+    /// A port of the machine, $RIALTO_PORT0 and so on, leads to this port of its network: `PORT[/udp]`. May be repeated; means --bridge.
+    #[arg(long = "publish", value_name = "PORT[/udp]", conflicts_with = "private_network")]
+    pub publish: Vec<String>,
+    /// Root and the other users of the task are nobody outside of it.
+    #[arg(long)]
+    pub user_namespace: bool,
     /// Who runs it: a name, UID or UID:GID.
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
@@ -48,13 +65,25 @@ impl Containment {
         for artefact in &self.fetch {
             command = command.fetch(artefact).with_context(|| format!("--fetch {artefact}"))?;
         }
+        for text in &self.secrets {
+            command.spec.secrets.push(secret(text).with_context(|| format!("--secret {text}"))?);
+        }
         let cpus = self.limit_cpus.as_ref().map(|text| text.parse()).transpose().context("--limit-cpus")?;
         let limits = Limits { cpus, mem_mib: self.limit_mem, pids: self.limit_pids };
+        let ports = self
+            .publish
+            .iter()
+            .zip(0..)
+            .map(|(text, index)| publish(text, index).with_context(|| format!("--publish {text}")));
+        let ports = ports.collect::<anyhow::Result<Vec<_>>>()?;
+        command = command.ports(self.ports.max(u16::try_from(ports.len()).context("--publish")?));
         let rlimits = self.ulimits.iter().map(|text| rlimit(text).with_context(|| format!("--ulimit {text}")));
         let container = ContainerSpec {
             read_only: self.read_only,
             private_network: self.private_network,
             image: self.image.clone(),
+            user_namespace: self.user_namespace,
+            bridge: (self.bridge || !ports.is_empty()).then_some(Bridge { ports }),
             rlimits: rlimits.collect::<anyhow::Result<_>>()?,
         };
         let command = command.limits(limits).container(container);
@@ -63,6 +92,23 @@ impl Containment {
             None => command,
         })
     }
+}
+
+fn publish(text: &str, port_index: u32) -> anyhow::Result<PortMapping> {
+    let (port, transport) = match text.split_once('/') {
+        None | Some((_, "tcp")) => (text.trim_end_matches("/tcp"), Transport::Tcp),
+        Some((port, "udp")) => (port, Transport::Udp),
+        Some(_) => bail!("expected PORT, PORT/tcp or PORT/udp"),
+    };
+    let to = port.parse().ok().filter(|port| *port > 0).context("expected a port from 1 to 65535")?;
+    Ok(PortMapping { port_index, to, transport })
+}
+
+fn secret(text: &str) -> anyhow::Result<Secret> {
+    let (name, place) = text.split_once('=').context("expected NAME=FILE[:TARGET]")?;
+    let (file, target) = place.rsplit_once(':').unwrap_or((place, ""));
+    let content = std::fs::read(file).with_context(|| file.to_owned())?;
+    Ok(checked(&Secret { name: name.to_owned(), target: target.to_owned(), content: content.into() })?)
 }
 
 fn rlimit(text: &str) -> anyhow::Result<Rlimit> {

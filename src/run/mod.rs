@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rialto_proto::logs::{Follow, LogFile, ReadLog, Start};
+use rialto_proto::session::{From, OpenSession, SessionKind};
+use rialto_proto::spec::TaskInput;
 use rialto_sdk::core::allocator::explain::Wait;
 use rialto_sdk::core::master::{Command as OperatorCommand, Reply, Target};
 use rialto_sdk::core::model::{Capability, Exit, FrameworkId, Reason, Role, Status, TaskId, TaskKey, TaskState};
@@ -19,6 +21,7 @@ use tokio_stream::StreamExt;
 use self::policy::{Effect, Job, NotStarted, Policy, Summary};
 use crate::cli::Run;
 use crate::explain;
+use crate::session::{self, Reads};
 
 /// How long its tasks live on if this process dies.
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -55,6 +58,7 @@ pub async fn run(args: Run) -> anyhow::Result<u8> {
     let session = Session {
         client,
         id,
+        talks: Talks { reads: args.interactive, terminal: args.tty },
         many: args.instances > 1,
         framework: None,
         logs: JoinSet::new(),
@@ -67,6 +71,9 @@ pub async fn run(args: Run) -> anyhow::Result<u8> {
 
 fn command(args: &Run) -> anyhow::Result<Command> {
     let mut command = Command::argv(args.command.iter().cloned()).cpus(&args.cpus)?.scalar("mem", &args.mem)?;
+    if let Some(kind) = std::env::var("TERM").ok().filter(|_| args.tty) {
+        command = command.env("TERM", &kind);
+    }
     for variable in &args.env {
         let (name, value) =
             variable.split_once('=').with_context(|| format!("--env {variable}: expected NAME=VALUE"))?;
@@ -81,7 +88,15 @@ fn command(args: &Run) -> anyhow::Result<Command> {
     for volume in &args.volumes {
         command = command.volume(volume).context("--volume")?;
     }
+    if let Some(disk) = &args.disk {
+        command = command.scalar("disk", disk)?;
+    }
     command.priority = args.priority;
+    command.spec.input = match (args.tty, args.interactive) {
+        (true, _) => TaskInput::Terminal,
+        (false, true) => TaskInput::Pipe,
+        (false, false) => TaskInput::None,
+    };
     command = args.containment.apply(command)?;
     if !args.constraint.is_empty() {
         command = command.only_on(&args.constraint).context("--constraint")?;
@@ -104,6 +119,7 @@ fn job_id(args: &Run) -> anyhow::Result<String> {
 struct Session {
     client: MasterClient,
     id: String,
+    talks: Talks,
     /// Whether lines need the name of their task in front.
     many: bool,
     framework: Option<FrameworkId>,
@@ -168,6 +184,10 @@ impl Session {
         if let Some(framework) = self.framework.filter(|_| ran && !self.followed.contains(&status.task)) {
             self.followed.push(status.task.clone());
             let key = TaskKey::new(framework, status.task.clone());
+            if self.talks != Talks::default() && status.state == TaskState::Running {
+                self.logs.spawn(self.talks.with(self.client.clone(), key));
+                return;
+            }
             for file in [LogFile::Stdout, LogFile::Stderr] {
                 self.logs.spawn(stream(self.client.clone(), key.clone(), file, self.many));
             }
@@ -223,6 +243,30 @@ fn exit_code(summary: Summary) -> u8 {
         Summary::NotStarted(NotStarted::NotExecutable) => 126,
         Summary::Failed(_) => 1,
         Summary::Cancelled => 130,
+    }
+}
+
+/// What a user says to a task, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Talks {
+    reads: bool,
+    terminal: bool,
+}
+
+impl Talks {
+    /// Stays with the task, from the first that it wrote, until it ends.
+    async fn with(self, client: MasterClient, task: TaskKey) {
+        let what = SessionKind::Attach { input: true, size: session::own_size(), from: From::Start };
+        let reads = if self.reads { Reads::Everything } else { Reads::Nothing };
+        match session::converse(&client, &OpenSession { task: task.clone(), what }, reads).await {
+            Ok(_) => {}
+            // It may have ended before it could be attached to; what it wrote is there all the same.
+            Err(error) => {
+                tracing::debug!(%task, "no session: {error}");
+                stream(client.clone(), task.clone(), LogFile::Stdout, false).await;
+                stream(client, task, LogFile::Stderr, false).await;
+            }
+        }
     }
 }
 

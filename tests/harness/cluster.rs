@@ -43,6 +43,8 @@ pub(crate) struct Cluster {
     master: Option<Process>,
     agents: Vec<(AgentSpec, Option<Process>)>,
     token: Option<PathBuf>,
+    /// Whether tasks of its agents are kept apart, as far as this machine can, or plain processes.
+    contained: bool,
 }
 
 impl Cluster {
@@ -62,7 +64,18 @@ impl Cluster {
 
     /// A master and agents as separate processes, ready. They share no folder.
     pub(crate) fn start(agents: &[AgentSpec]) -> Self {
+        Self::nothing().with_agents(agents)
+    }
+
+    /// The same with tasks that are kept apart, as far as this machine can.
+    pub(crate) fn start_contained(agents: &[AgentSpec]) -> Self {
         let mut cluster = Self::nothing();
+        cluster.contained = true;
+        cluster.with_agents(agents)
+    }
+
+    fn with_agents(mut self, agents: &[AgentSpec]) -> Self {
+        let cluster = &mut self;
         cluster.token = Some(cluster.path("master/token"));
         cluster.start_master();
         for spec in agents {
@@ -70,7 +83,7 @@ impl Cluster {
             cluster.start_agent(spec.name);
         }
         cluster.wait_for_agents(agents.len());
-        cluster
+        self
     }
 
     /// Only the folder.
@@ -79,7 +92,14 @@ impl Cluster {
         for name in ["here", "output"] {
             std::fs::create_dir(folder.path().join(name)).expect("it is ours");
         }
-        Self { folder, address: "127.0.0.1:0".to_owned(), master: None, agents: Vec::new(), token: None }
+        Self {
+            folder,
+            address: "127.0.0.1:0".to_owned(),
+            master: None,
+            agents: Vec::new(),
+            token: None,
+            contained: false,
+        }
     }
 
     /// Starts `rialto dev`, on the port that it had before if it did.
@@ -113,6 +133,16 @@ impl Cluster {
 
     /// Starts an agent of [`Cluster::start`] that does not run.
     pub(crate) fn start_agent(&mut self, name: &str) {
+        let agent = self.spawn_agent(name, &[]);
+        *self.slot(name) = Some(agent);
+    }
+
+    /// Starts such an agent with further options, as a process of the caller's.
+    pub(crate) fn spawn_agent(&self, name: &str, options: &[&str]) -> Process {
+        self.start_process(name, self.agent_command(name).args(options))
+    }
+
+    fn agent_command(&self, name: &str) -> Command {
         let spec = self.spec(name);
         let work_dir = self.name_of(name);
         // Its name is nobody's host name: servers on it are reached by an address.
@@ -124,8 +154,10 @@ impl Cluster {
         for source in spec.devices {
             command.args(["--device-source", source]);
         }
-        let agent = self.start_process(name, &mut command);
-        *self.slot(name) = Some(agent);
+        if self.contained {
+            command.args(["--launcher", "auto"]);
+        }
+        command
     }
 
     /// Waits until so many agents are active.

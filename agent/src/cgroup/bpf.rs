@@ -1,4 +1,4 @@
-//! Device control in version 2: a program of the kernel's that is asked about each open.
+//! Programs of the kernel's in version 2, and among them device control: one that is asked about each open.
 
 #![expect(unsafe_code, reason = "bpf(2) has no safe wrapper")]
 
@@ -19,12 +19,12 @@ const LICENCE: &CStr = c"Apache-2.0";
 /// One instruction, as the kernel lays it out.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Instruction {
-    code: u8,
+pub(super) struct Instruction {
+    pub(super) code: u8,
     /// Destination in the low half, source in the high one.
-    registers: u8,
-    offset: i16,
-    immediate: i32,
+    pub(super) registers: u8,
+    pub(super) offset: i16,
+    pub(super) immediate: i32,
 }
 
 #[repr(C)]
@@ -38,6 +38,9 @@ struct Load {
     log: u64,
     kernel: u32,
     flags: u32,
+    name: [u8; 16],
+    interface: u32,
+    attach: u32,
 }
 
 #[repr(C)]
@@ -50,26 +53,30 @@ struct Attach {
 
 /// Whether this kernel takes such programs from this process.
 pub(super) fn probe() -> io::Result<()> {
-    load(&[]).map(drop)
+    load(TYPE_CGROUP_DEVICE, ATTACH_CGROUP_DEVICE, &program(&[])).map(drop)
 }
 
 /// Denies the processes of a group every device that no rule allows. The kernel drops the program with the group.
 pub(super) fn control(group: BorrowedFd<'_>, rules: &[DeviceRule]) -> io::Result<()> {
-    let program = load(rules)?;
+    attach(group, &load(TYPE_CGROUP_DEVICE, ATTACH_CGROUP_DEVICE, &program(rules))?, ATTACH_CGROUP_DEVICE)
+}
+
+/// Attaches a program to a group.
+pub(super) fn attach(group: BorrowedFd<'_>, program: &OwnedFd, kind: u32) -> io::Result<()> {
     let descriptor = |fd: i32| u32::try_from(fd).expect("descriptors are not negative");
     let attach = Attach {
         group: descriptor(group.as_raw_fd()),
         program: descriptor(program.as_raw_fd()),
-        kind: ATTACH_CGROUP_DEVICE,
+        kind,
         flags: ALLOW_MULTI,
     };
     call(PROG_ATTACH, &attach).map(drop)
 }
 
-fn load(rules: &[DeviceRule]) -> io::Result<OwnedFd> {
-    let program = program(rules);
+/// Has the kernel check a program for what it is to be attached as.
+pub(super) fn load(kind: u32, attach: u32, program: &[Instruction]) -> io::Result<OwnedFd> {
     let load = Load {
-        kind: TYPE_CGROUP_DEVICE,
+        kind,
         count: u32::try_from(program.len()).expect("rules are few"),
         instructions: program.as_ptr() as u64,
         licence: LICENCE.as_ptr() as u64,
@@ -78,6 +85,9 @@ fn load(rules: &[DeviceRule]) -> io::Result<OwnedFd> {
         log: 0,
         kernel: 0,
         flags: 0,
+        name: [0; 16],
+        interface: 0,
+        attach,
     };
     let fd = call(PROG_LOAD, &load)?;
     // SAFETY: the kernel has just made this descriptor, and nobody else has it.
@@ -118,7 +128,7 @@ fn program(rules: &[DeviceRule]) -> Vec<Instruction> {
     program
 }
 
-fn answer(value: i32) -> [Instruction; 2] {
+pub(super) fn answer(value: i32) -> [Instruction; 2] {
     let set = Instruction { code: 0xb7, registers: 0, offset: 0, immediate: value };
     let exit = Instruction { code: 0x95, registers: 0, offset: 0, immediate: 0 };
     [set, exit]

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::{CgroupError, Controller, DeviceRule, Hierarchies, Hierarchy, Limits, Version, bpf};
+use super::{CgroupError, Controller, DeviceRule, Hierarchies, Hierarchy, Limits, PortRule, Version, bpf, ports};
 
 /// How long all processes of a group may take to be frozen before they are killed unfrozen.
 const FREEZE: Duration = Duration::from_millis(50);
@@ -61,6 +61,37 @@ pub struct Stats {
     pub read_bytes: Option<u64>,
     /// Bytes written to block devices.
     pub written_bytes: Option<u64>,
+    /// Periods in which its limit of processor time was looked at.
+    pub periods: Option<u64>,
+    /// Periods in which it was held back by that limit.
+    pub throttled_periods: Option<u64>,
+    /// For how long it was held back, in all, microseconds.
+    pub throttled_us: Option<u64>,
+    /// Disk that its sandbox takes, bytes; measured by the agent, and only where there is a limit.
+    pub disk_bytes: Option<u64>,
+}
+
+impl Stats {
+    /// Adds another's figures to these, where either is known.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let add = |own: &mut Option<u64>, other: Option<u64>| {
+            if let Some(other) = other {
+                *own = Some(own.unwrap_or(0).saturating_add(other));
+            }
+        };
+        add(&mut self.cpu_us, other.cpu_us);
+        add(&mut self.memory_bytes, other.memory_bytes);
+        add(&mut self.memory_peak_bytes, other.memory_peak_bytes);
+        add(&mut self.memory_limit_bytes, other.memory_limit_bytes);
+        add(&mut self.memory_kills, other.memory_kills);
+        add(&mut self.pids, other.pids);
+        add(&mut self.read_bytes, other.read_bytes);
+        add(&mut self.written_bytes, other.written_bytes);
+        add(&mut self.periods, other.periods);
+        add(&mut self.throttled_periods, other.throttled_periods);
+        add(&mut self.throttled_us, other.throttled_us);
+        add(&mut self.disk_bytes, other.disk_bytes);
+    }
 }
 
 impl Group {
@@ -87,6 +118,17 @@ impl Group {
             return Err(error);
         }
         Ok(group)
+    }
+
+    /// Keeps the group's processes from ports that are others'. Needs version 2, and [`Hierarchies::guards_ports`].
+    ///
+    /// # Errors
+    /// The kernel does not take it.
+    pub fn guard_ports(&self, rule: &PortRule) -> Result<(), CgroupError> {
+        let Some(unified) = self.folders.iter().find(|folder| folder.hierarchy.version == Version::V2) else {
+            return Ok(());
+        };
+        ports::control(unified.own.as_fd(), rule).map_err(CgroupError::at(&unified.hierarchy.folder))
     }
 
     /// A group that was made before, by whatever part of it is left; `None` if nothing is.
@@ -289,6 +331,14 @@ impl Folder {
             stats.cpu_us = of("cpu.stat", "usage_usec");
         } else if self.has(Controller::CpuAcct) {
             stats.cpu_us = number("cpuacct.usage").map(|ns| ns / 1000);
+        }
+        if self.has(Controller::Cpu) {
+            stats.periods = of("cpu.stat", "nr_periods");
+            stats.throttled_periods = of("cpu.stat", "nr_throttled");
+            stats.throttled_us = match self.hierarchy.version {
+                Version::V1 => of("cpu.stat", "throttled_time").map(|ns| ns / 1000),
+                Version::V2 => of("cpu.stat", "throttled_usec"),
+            };
         }
         if self.has(Controller::Pids) {
             stats.pids = number("pids.current");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::mounts::{Mount, mounts};
-use super::{CgroupError, Controller, Group, Version, bpf};
+use super::{CgroupError, Controller, Group, Version, bpf, ports};
 
 /// How long processes may take to die of SIGKILL; longer only if the kernel is stuck in a driver or a file system.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -89,6 +89,17 @@ impl Hierarchies {
     /// The hierarchy that has this controller.
     pub fn of(&self, controller: Controller) -> Option<&Hierarchy> {
         self.0.iter().find(|hierarchy| hierarchy.controllers.contains(&controller))
+    }
+
+    /// Whether groups can be kept from ports that are others'.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub fn guards_ports(&self) -> Result<(), String> {
+        if !self.0.iter().any(|hierarchy| hierarchy.version == Version::V2) {
+            return Err("there are no cgroups of version 2".to_owned());
+        }
+        ports::probe().map_err(|error| error.to_string())
     }
 
     /// Names of the groups that there are.

@@ -11,6 +11,7 @@ mod devices;
 mod group;
 mod hierarchies;
 mod mounts;
+mod ports;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub use devices::DeviceRule;
 pub(crate) use group::enter;
 pub use group::{Birth, Group, Stats};
 pub use hierarchies::{Detected, Hierarchies, Hierarchy};
+pub use ports::PortRule;
 
 /// What a group can be limited in, or asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

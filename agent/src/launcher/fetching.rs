@@ -6,7 +6,7 @@ use super::{Group, sandbox};
 use crate::fetch::{FetchError, Job, Problem};
 use crate::images::Image;
 use crate::supervisor::protocol::{CommandLine, ImageRoot};
-use crate::supervisor::{protocol, resolve_user};
+use crate::supervisor::{owner, protocol};
 
 /// How many variables come first in every environment: see [`plan`](super::plan).
 const AGENTS_VARIABLES: usize = 2;
@@ -82,7 +82,7 @@ impl Group {
         let made = task.clone();
         let made = tokio::task::spawn_blocking(move || {
             sandbox(&made).map_err(|error| format!("sandbox {}: {error}", made.sandbox.display()))?;
-            Ok::<_, String>(made.user.as_ref().and_then(|user| resolve_user(user).ok()))
+            Ok::<_, String>(owner(&made))
         });
         let owner = made.await.map_err(|_| "the agent is stopping".to_owned())??;
         Ok(Job {

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::{Group, Kill, blocking, remains};
+use crate::disk::Excess;
 use crate::health;
 use crate::supervisor::client::{self, Liveness};
 use crate::supervisor::protocol::{
@@ -64,6 +65,10 @@ impl Group {
                     self.asked.insert(request.member, request.reply);
                     if stream.write_all(&line).await.is_err() { return }
                 }
+                Some(excess) = self.excesses.recv() => {
+                    self.members[excess.member].excess = Some(excess);
+                    if stream.write_all(&over_disk(excess)).await.is_err() { return }
+                }
                 read = stream.read(&mut bytes) => match read {
                     Ok(0) | Err(_) => return,
                     Ok(len) => {
@@ -106,6 +111,8 @@ impl Group {
                     let _given_up = reply.send(passed);
                 }
             }
+            // Only where they were asked for.
+            Frame::Opened { .. } | Frame::NestedEnded { .. } => {}
             Frame::Refused { reason } => {
                 tracing::warn!(group = %self.tasks[0], "its supervisor refuses: {reason}");
                 self.refused = Some(reason);
@@ -137,7 +144,13 @@ impl Group {
         if end.started_unix_ms.is_some() {
             self.running(member).await;
         }
-        self.ended(member, end_of(end)).await;
+        let end = match (self.members[member].excess, end_of(end)) {
+            (Some(excess), End::Killed(_) | End::Exited(Exit::Code(1..) | Exit::Signal(_))) => {
+                End::DiskLimit(excess.words().into())
+            }
+            (_, end) => end,
+        };
+        self.ended(member, end).await;
     }
 
     /// The supervisor is dead and has left no record of the group's end.
@@ -175,7 +188,7 @@ impl Group {
     }
 
     /// Takes the supervisor's exit status, so that it does not stay a zombie, and removes what it may not have had the time to remove.
-    async fn reap(&mut self) {
+    pub(super) async fn reap(&mut self) {
         let (launcher, tasks, child) = (self.launcher.clone(), self.tasks.clone(), self.child.take());
         let reap = move || {
             if let Some(mut child) = child {
@@ -183,6 +196,8 @@ impl Group {
                 let _reaped = child.wait();
             }
             launcher.isolation.clear(&tasks);
+            launcher.networks.take_away(&tasks[0]);
+            launcher.users.give_back(&tasks[0]);
         };
         // Cut short only when the agent stops; the next one looks for what is left.
         let _stopping = tokio::task::spawn_blocking(reap).await;
@@ -228,6 +243,11 @@ fn check(request: &health::Request) -> Vec<u8> {
 fn command(kill: Kill) -> Vec<u8> {
     let grace_ms = u32::try_from(kill.grace.as_millis()).unwrap_or(u32::MAX);
     encode_command(&Command::Kill { task: Some(kill.member.to_string()), grace_ms: Some(grace_ms) })
+}
+
+/// At once: what it would still write there is no room for.
+fn over_disk(excess: Excess) -> Vec<u8> {
+    encode_command(&Command::Kill { task: Some(excess.member.to_string()), grace_ms: Some(0) })
 }
 
 fn memory_kills(end: &TaskEnd) -> bool {

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rialto_core::model::{ResourceName, Task, TaskKey};
+use rialto_core::model::{Ranges, ResourceName, Task, TaskKey};
 use rialto_proto::spec::{self, ContainerSpec};
 
-use crate::cgroup::{self, Controller, Hierarchies, Limits};
+use crate::cgroup::{self, Controller, Hierarchies, Limits, PortRule};
 use crate::seccomp;
 use crate::supervisor::probe_namespaces;
 use crate::supervisor::protocol::{CgroupSpec, Container, Namespaces, Network, Root};
@@ -23,6 +23,8 @@ pub(crate) struct Isolation {
     cgroups: Hierarchies,
     namespaces: Option<Namespaces>,
     seccomp: Option<PathBuf>,
+    /// The ports that are only for those whose they are, first and last; none where that can't be had.
+    guarded: Vec<(u16, u16)>,
 }
 
 impl Isolation {
@@ -56,7 +58,7 @@ impl Isolation {
             image: None,
             network: Network::Host,
         });
-        let isolation = Self { cgroups: found.hierarchies, namespaces, seccomp: None };
+        let isolation = Self { cgroups: found.hierarchies, namespaces, seccomp: None, guarded: Vec::new() };
         isolation.say(found.missing.into_iter().map(|(_, line)| line).chain(probed.err()));
         Ok(isolation)
     }
@@ -66,6 +68,24 @@ impl Isolation {
         if let Some(namespaces) = &mut self.namespaces {
             namespaces.hidden.extend(disks.into_iter().map(|disk| Path::new(disk).join("volumes")));
         }
+    }
+
+    /// Keeps tasks from ports that are others', as far as this kernel can.
+    pub(crate) fn guard_ports(&mut self, ports: &Ranges) {
+        if self.cgroups.0.is_empty() {
+            return;
+        }
+        match self.cgroups.guards_ports() {
+            Ok(()) => self.guarded = port_ranges(ports),
+            Err(why) => tracing::warn!("ports: tasks can take those of others, because {why}"),
+        }
+    }
+
+    /// Lets a task of the machine's network take of the guarded ports only its own.
+    pub(super) fn port_rule(&self, task: &Task, network: &Network) -> Option<PortRule> {
+        let own = || port_ranges(&task.resources.ranges(&ResourceName::ports()));
+        (!self.guarded.is_empty() && *network == Network::Host)
+            .then(|| PortRule { own: own(), guarded: self.guarded.clone() })
     }
 
     /// Binds tasks to a profile of system calls. Its programs are left in the work directory for the supervisors.
@@ -110,6 +130,9 @@ impl Isolation {
         if self.namespaces.is_some() {
             words.insert(0, "namespaces");
         }
+        if !self.guarded.is_empty() {
+            words.push("ports");
+        }
         if self.seccomp.is_some() {
             words.push("seccomp");
         }
@@ -134,6 +157,7 @@ impl Isolation {
         let Some(namespaces) = &self.namespaces else {
             return match (spec.read_only, spec.private_network) {
                 _ if spec.image.is_some() => Err("container.image: this agent has no namespaces".to_owned()),
+                _ if spec.bridge.is_some() => Err("container.bridge: this agent has no namespaces".to_owned()),
                 (true, _) => Err("container.read_only: this agent has no namespaces".to_owned()),
                 (_, true) => Err("container.private_network: this agent has no namespaces".to_owned()),
                 _ if self.cgroups.0.is_empty() && self.seccomp.is_none() => Ok(None),
@@ -142,7 +166,8 @@ impl Isolation {
         };
         let namespaces = Namespaces {
             root: if spec.read_only { Root::ReadOnly } else { Root::Shared },
-            network: if spec.private_network { Network::Private } else { Network::Host },
+            // That of a bridge is made, and joined, later.
+            network: if spec.private_network || spec.bridge.is_some() { Network::Private } else { Network::Host },
             ..namespaces.clone()
         };
         Ok(Some(self.container_with(Some(namespaces))))
@@ -166,7 +191,7 @@ impl Isolation {
             memory_bytes: Some(memory_bytes),
             pids: Some(limits.pids.unwrap_or(PIDS)),
         };
-        Some(CgroupSpec { name: cgroup_name(key), limits })
+        Some(CgroupSpec { name: cgroup_name(key), limits, ports: None })
     }
 
     /// Ends and removes what is left of these tasks' cgroups. Blocks until all is gone, for ten seconds at most.
@@ -215,7 +240,13 @@ pub(crate) fn cgroup_name(task: &TaskKey) -> String {
     format!("{}.{}", task.framework, task.task)
 }
 
+fn port_ranges(ports: &Ranges) -> Vec<(u16, u16)> {
+    let port = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
+    let ranges = ports.iter().filter(|range| range.first <= u16::MAX.into());
+    ranges.map(|range| (port(range.first), port(range.last))).collect()
+}
+
 /// From thousandths of a MiB.
-fn bytes_of_mib(milli: u64) -> u64 {
+pub(super) fn bytes_of_mib(milli: u64) -> u64 {
     u64::try_from(u128::from(milli) * (1 << 20) / 1000).unwrap_or(u64::MAX)
 }

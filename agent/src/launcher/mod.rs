@@ -19,22 +19,27 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rialto_core::agent::{End, Input};
-use rialto_core::model::{AgentId, Device, Launch, TaskId, TaskKey};
-use rialto_proto::spec::Artefact;
+use rialto_core::model::{AgentId, Device, Launch, ResourceName, TaskId, TaskKey};
+use rialto_proto::spec::{Artefact, Secret};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+use crate::disk::{self, Allowance, Excess, Lookers};
 use crate::fetch::Fetcher;
 use crate::health;
 use crate::images::{Images, Lease};
+use crate::network::{Mapped, Networks};
+use crate::secrets::Secrets;
 use crate::shell::Event;
 use crate::sources::Known;
 use crate::supervisor::client::{self, Liveness, PidNamespace};
-use crate::supervisor::{protocol, resolve_user};
+use crate::supervisor::{owner, protocol};
+use crate::users::Users;
 use crate::volumes::{Link, Volumes};
 use crate::work_dir::{Boot, Layout};
 
@@ -58,6 +63,11 @@ pub(crate) struct Launcher {
     pub(crate) images: Images,
     /// What the sources of devices have said.
     pub(crate) known: Known,
+    pub(crate) secrets: Secrets,
+    pub(crate) networks: Networks,
+    pub(crate) users: Users,
+    /// Who measures sandboxes.
+    pub(crate) lookers: Arc<Lookers>,
     /// Bounds how many groups are being started at once.
     pub(crate) starting: Semaphore,
     pub(crate) events: mpsc::Sender<Event>,
@@ -69,6 +79,8 @@ pub(crate) struct Order {
     pub(crate) launch: Launch,
     pub(crate) devices: BTreeMap<TaskId, Vec<Arc<Device>>>,
     pub(crate) agent: Option<AgentId>,
+    /// Where it is said how much disk each member takes.
+    pub(crate) disk: Vec<Arc<AtomicU64>>,
 }
 
 /// How far a member's story has been told.
@@ -77,6 +89,16 @@ struct Member {
     ran: bool,
     ended: bool,
     check: Option<AbortHandle>,
+    /// Looks at its disk.
+    look: Option<AbortHandle>,
+    /// How it took more disk than it may.
+    excess: Option<Excess>,
+}
+
+impl Member {
+    fn stop_looking(&mut self) {
+        self.check.take().into_iter().chain(self.look.take()).for_each(|job| job.abort());
+    }
 }
 
 /// One group, as the agent knows it.
@@ -87,6 +109,11 @@ pub(crate) struct Group {
     members: Vec<Member>,
     checks: Vec<Option<health::Plan>>,
     artefacts: Vec<Vec<Artefact>>,
+    secrets: Vec<Vec<Secret>>,
+    /// The ports that lead into the group's own network, if it has one on a bridge.
+    bridge: Option<Vec<Mapped>>,
+    /// Whether its users are its own.
+    own_users: bool,
     image: Option<String>,
     /// Keeps the image's layers until the supervisor's folder says that they are used.
     layers: Option<Lease>,
@@ -96,6 +123,9 @@ pub(crate) struct Group {
     requests: mpsc::Receiver<health::Request>,
     ask: mpsc::Sender<health::Request>,
     asked: BTreeMap<usize, oneshot::Sender<bool>>,
+    /// Members that take more disk than they may.
+    excesses: mpsc::Receiver<Excess>,
+    exceed: mpsc::Sender<Excess>,
     child: Option<Child>,
     namespace: PidNamespace,
     /// Why the supervisor refused what it was told, if it did.
@@ -109,6 +139,7 @@ impl Group {
         let directory = launcher.layout.run(&tasks[0]);
         let members = tasks.iter().map(|_| Member::default()).collect();
         let (ask, requests) = mpsc::channel(tasks.len().max(1));
+        let (exceed, excesses) = mpsc::channel(tasks.len().max(1));
         Self {
             launcher,
             order,
@@ -116,6 +147,9 @@ impl Group {
             members,
             checks: Vec::new(),
             artefacts: Vec::new(),
+            secrets: Vec::new(),
+            bridge: None,
+            own_users: false,
             image: None,
             layers: None,
             directory,
@@ -123,6 +157,8 @@ impl Group {
             requests,
             ask,
             asked: BTreeMap::new(),
+            excesses,
+            exceed,
             child: None,
             namespace: PidNamespace::Same,
             refused: None,
@@ -159,6 +195,10 @@ impl Group {
     async fn spawn_and_stay(&mut self, mut spec: Option<protocol::Spec>) {
         // With a folder but no word of a supervisor, what is to be fetched is there already.
         if let Some(spec) = &mut spec {
+            // First: files are made as its users' own.
+            if let Err(message) = self.take_users(spec).await {
+                return self.launch_failed(message).await;
+            }
             if self.fetch_image(spec).await == Fetched::Ended || self.fetch(spec).await == Fetched::Ended {
                 return;
             }
@@ -167,11 +207,67 @@ impl Group {
                 Some(Err(message)) => return self.launch_failed(message).await,
                 None => return self.end_all(&End::Killed(None)).await,
             }
+            let given = match self.give_secrets(spec).await {
+                Ok(()) => self.lay_network(spec).await,
+                Err(message) => Err(message),
+            };
+            if let Err(message) = given {
+                return self.launch_failed(message).await;
+            }
         }
         match self.spawn(spec).await {
             Ok(stream) => self.stay(Some(stream)).await,
-            Err(message) => self.launch_failed(message).await,
+            Err(message) => {
+                self.launch_failed(message).await;
+                self.reap().await;
+            }
         }
+    }
+
+    /// Gives the group users of its own, if it is to have them.
+    async fn take_users(&self, spec: &mut protocol::Spec) -> Result<(), String> {
+        if !self.own_users {
+            return Ok(());
+        }
+        let (launcher, leader) = (self.launcher.clone(), self.tasks[0].clone());
+        let taken = tokio::task::spawn_blocking(move || launcher.users.take(&leader)).await;
+        let range = taken.map_err(|_| "the agent is stopping".to_owned())??;
+        spec.tasks.iter_mut().for_each(|task| task.users = Some(range));
+        Ok(())
+    }
+
+    /// Makes the group's network, if it has one on a bridge.
+    async fn lay_network(&self, spec: &mut protocol::Spec) -> Result<(), String> {
+        let Some(ports) = self.bridge.clone() else { return Ok(()) };
+        let (launcher, leader) = (self.launcher.clone(), self.tasks[0].clone());
+        let laid = tokio::task::spawn_blocking(move || launcher.networks.lay(&leader, ports)).await;
+        let namespace = laid.map_err(|_| "the agent is stopping".to_owned())??;
+        if let Some(namespaces) = spec.container.as_mut().and_then(|container| container.namespaces.as_mut()) {
+            namespaces.network = protocol::Network::Joined(namespace);
+        }
+        Ok(())
+    }
+
+    /// Shows each member what only it is to know.
+    async fn give_secrets(&self, spec: &mut protocol::Spec) -> Result<(), String> {
+        if self.secrets.iter().all(Vec::is_empty) {
+            return Ok(());
+        }
+        let (launcher, tasks, secrets) = (self.launcher.clone(), self.tasks.clone(), self.secrets.clone());
+        let members = spec.tasks.clone();
+        let given = tokio::task::spawn_blocking(move || {
+            let namespaces = launcher.isolation.has_namespaces();
+            let give = |((task, secrets), member): ((&TaskKey, &Vec<Secret>), &protocol::TaskSpec)| {
+                sandbox(member).map_err(|error| format!("sandbox {}: {error}", member.sandbox.display()))?;
+                launcher.secrets.give(task, secrets, &member.sandbox, owner(member), namespaces)
+            };
+            tasks.iter().zip(&secrets).zip(&members).map(give).collect::<Result<Vec<_>, String>>()
+        });
+        let mounts = given.await.map_err(|_| "the agent is stopping".to_owned())??;
+        for (task, mount) in spec.tasks.iter_mut().zip(mounts) {
+            task.edits.mounts.extend(mount);
+        }
+        Ok(())
     }
 
     async fn launch_failed(&mut self, message: String) {
@@ -184,6 +280,9 @@ impl Group {
             Ok(plan) => {
                 self.checks = plan.checks;
                 self.artefacts = plan.artefacts;
+                self.secrets = plan.secrets;
+                self.bridge = plan.bridge;
+                self.own_users = plan.own_users;
                 self.image = plan.image;
                 self.namespace = PidNamespace::of(&plan.spec);
                 Some(plan.spec)
@@ -221,16 +320,26 @@ impl Group {
             let check = health::watch(task.clone(), plan, runner, self.launcher.events.clone());
             self.members[member].check = Some(tokio::spawn(check).abort_handle());
         }
+        if let Some(look) = self.look_at_disk(member) {
+            self.members[member].look = Some(tokio::spawn(look).abort_handle());
+        }
         self.tell(Input::Running { task }).await;
+    }
+
+    /// Watches a member's sandbox, if there is a limit.
+    fn look_at_disk(&self, member: usize) -> Option<impl Future<Output = ()> + use<>> {
+        let task = &self.order.launch.group.tasks[member];
+        let limit_bytes = isolation::bytes_of_mib(task.resources.quantities().get(&ResourceName::Disk).0);
+        let allowance = (limit_bytes > 0).then(|| Allowance { limit_bytes, taken: self.order.disk[member].clone() })?;
+        let sandbox = self.launcher.layout.sandbox(&self.tasks[member]).into();
+        Some(disk::watch(sandbox, allowance, member, self.launcher.lookers.clone(), self.exceed.clone()))
     }
 
     async fn ended(&mut self, member: usize, end: End) {
         if std::mem::replace(&mut self.members[member].ended, true) {
             return;
         }
-        if let Some(check) = self.members[member].check.take() {
-            check.abort();
-        }
+        self.members[member].stop_looking();
         let task = self.tasks[member].clone();
         self.tell(Input::Ended { task, end }).await;
     }
@@ -249,9 +358,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        for check in self.members.iter().filter_map(|member| member.check.as_ref()) {
-            check.abort();
-        }
+        self.members.iter_mut().for_each(Member::stop_looking);
     }
 }
 
@@ -280,8 +387,7 @@ fn prepare(directory: &Path, spec: &protocol::Spec, mounts: &Mounts) -> Result<(
     }
     for link in &mounts.links {
         let task = &spec.tasks[link.member];
-        let owner = task.user.as_ref().and_then(|user| resolve_user(user).ok());
-        mounts.volumes.link(link, &task.sandbox, owner)?;
+        mounts.volumes.link(link, &task.sandbox, owner(task))?;
     }
     let parent = directory.parent().expect("it lies below the work directory");
     std::fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
@@ -291,9 +397,7 @@ fn prepare(directory: &Path, spec: &protocol::Spec, mounts: &Mounts) -> Result<(
 /// Makes a task's sandbox, its user's own.
 fn sandbox(task: &protocol::TaskSpec) -> std::io::Result<()> {
     std::fs::create_dir_all(&task.sandbox)?;
-    let Some(user) = &task.user else { return Ok(()) };
-    // A user that is not known fails the start of the command, with the name in the message.
-    let Ok((uid, gid)) = resolve_user(user) else { return Ok(()) };
+    let Some((uid, gid)) = owner(task) else { return Ok(()) };
     std::os::unix::fs::chown(&task.sandbox, Some(uid), Some(gid))
 }
 

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rialto_core::model::{Device, ResourceName, Task, TaskKey};
-use rialto_proto::spec::{self, Artefact, Check, CommandSpec, TaskSpec};
+use rialto_proto::spec::{self, Artefact, Check, CommandSpec, ContainerSpec, Secret, TaskInput, TaskSpec};
 
 use super::{Launcher, Order};
 use crate::health;
+use crate::network::{Mapped, Networks};
+use crate::secrets;
 use crate::supervisor::edits::Edits;
-use crate::supervisor::protocol::{self, CommandLine, Durability, LogLimits};
+use crate::supervisor::protocol::{self, CommandLine, Durability, LogLimits, Network, Stdio};
 use crate::volumes::Volumes;
 
 /// What is kept of each output unless the task says otherwise: five files of 10 MiB.
@@ -24,6 +26,12 @@ pub(super) struct Plan {
     pub(super) checks: Vec<Option<health::Plan>>,
     /// What is to be fetched for each member.
     pub(super) artefacts: Vec<Vec<Artefact>>,
+    /// What only each member is to know, without what it is.
+    pub(super) secrets: Vec<Vec<Secret>>,
+    /// The ports that lead into its network, if it has one on a bridge.
+    pub(super) bridge: Option<Vec<Mapped>>,
+    /// Whether its users are its own.
+    pub(super) own_users: bool,
     /// Whose files the group sees.
     pub(super) image: Option<String>,
 }
@@ -51,15 +59,24 @@ pub(super) fn plan(launcher: &Launcher, order: &Order, keys: &[TaskKey]) -> Resu
     };
     let mut checks = Vec::new();
     let mut artefacts = Vec::new();
+    let mut kept = Vec::new();
     let mut image = None;
+    let mut bridge = None;
+    let mut own_users = false;
     for (member, (task, key)) in order.launch.group.tasks.iter().zip(keys).enumerate() {
         let refuse = |message| PlanError { member, message };
         let mut body = TaskSpec::from_body(&task.body).map_err(|error| refuse(error.to_string()))?;
         if member == 0 {
             image.clone_from(&body.container.image);
             spec.container = launcher.isolation.container(&body.container).map_err(refuse)?;
+            own_users = own_users_of(launcher, &body.container, &order.launch.group.tasks).map_err(refuse)?;
+            let held: Vec<u64> =
+                task.resources.ranges(&ResourceName::ports()).numbers().take(MAX_PORT_VARIABLES).collect();
+            let mapped = body.container.bridge.as_ref().map(|bridge| Networks::mapped(bridge, &held));
+            bridge = mapped.transpose().map_err(refuse)?;
         }
         artefacts.push(std::mem::take(&mut body.artefacts));
+        kept.push(body.secrets.clone());
         let (planned, check) = member_plan(
             launcher,
             order,
@@ -73,11 +90,18 @@ pub(super) fn plan(launcher: &Launcher, order: &Order, keys: &[TaskKey]) -> Resu
         spec.tasks.push(planned);
         checks.push(check);
     }
+    let network = spec.container.as_ref().and_then(|container| container.namespaces.as_ref());
+    let network = network.map_or(Network::Host, |namespaces| namespaces.network.clone());
+    for (planned, task) in spec.tasks.iter_mut().zip(&order.launch.group.tasks) {
+        if let Some(cgroup) = &mut planned.cgroup {
+            cgroup.ports = launcher.isolation.port_rule(task, &network);
+        }
+    }
     if let Some(namespaces) = spec.container.as_mut().and_then(|container| container.namespaces.as_mut()) {
         let volumes = launcher.layout.volumes();
         namespaces.shown.extend(Volumes::links(&order.launch.group.tasks).iter().map(|link| volumes.target(link)));
     }
-    Ok(Plan { spec, checks, artefacts, image })
+    Ok(Plan { spec, checks, artefacts, secrets: kept, bridge, own_users, image })
 }
 
 fn member_plan(
@@ -97,6 +121,9 @@ fn member_plan(
     env.extend(identity_variables(launcher, order, key, &sandbox));
     env.extend(device_variables(devices));
     env.extend(port_variables(&ports));
+    if !body.secrets.is_empty() {
+        env.push(("RIALTO_SECRETS".to_owned(), display(&sandbox.join(secrets::FOLDER))));
+    }
     let checked = body.health_check.as_ref().and_then(|health| match &health.check {
         Check::Command(command) => Some(command_line(command.clone())),
         Check::Http { .. } | Check::Tcp { .. } => None,
@@ -122,8 +149,10 @@ fn member_plan(
         max_run_ms: body.max_run.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         logs,
         user: user(&body.user, &order.launch.user)?,
+        users: None,
         cgroup: launcher.isolation.cgroup(task, key, &body.limits),
         check: checked,
+        stdio: stdio(body.input),
         edits: Edits::default(),
         rlimits: body.container.rlimits.iter().map(rlimit).collect(),
         devices: devices
@@ -134,10 +163,32 @@ fn member_plan(
     Ok((spec, check))
 }
 
+/// Whether a group's users are its own. Files that outlive it would be nobody's then, and those of images are.
+fn own_users_of(launcher: &Launcher, container: &ContainerSpec, tasks: &[Task]) -> Result<bool, String> {
+    let possible = launcher.isolation.has_namespaces() && rustix::process::geteuid().is_root();
+    let unfit = container.image.is_some() || !Volumes::links(tasks).is_empty();
+    match (container.user_namespace, possible) {
+        (true, false) => Err("container.user_namespace: this agent has no namespaces, or is not root".to_owned()),
+        (true, true) if unfit => {
+            Err("container.user_namespace: expected none for tasks with an image or with volumes".to_owned())
+        }
+        (asked, possible) => Ok(possible && !unfit && launcher.users.wants(asked)),
+    }
+}
+
 fn command_line(command: CommandSpec) -> CommandLine {
     match command {
         CommandSpec::Argv(args) => CommandLine::Argv(args),
         CommandSpec::Shell(line) => CommandLine::Shell(line),
+    }
+}
+
+fn stdio(input: TaskInput) -> Stdio {
+    match input {
+        TaskInput::None => Stdio::Output,
+        TaskInput::Pipe => Stdio::Pipes,
+        // Whoever attaches says how large it is.
+        TaskInput::Terminal => Stdio::Terminal { rows: 24, columns: 80, kind: String::new() },
     }
 }
 

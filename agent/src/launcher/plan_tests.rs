@@ -9,7 +9,9 @@ use super::*;
 use crate::fetch::Fetcher;
 use crate::images::Images;
 use crate::launcher::Isolation;
+use crate::secrets::Secrets;
 use crate::sources::Known;
+use crate::users::{UserNamespaces, Users};
 use crate::work_dir::WorkDir;
 use crate::{FetchPolicy, ImagePolicy};
 
@@ -24,6 +26,10 @@ fn planned(body: Body) -> Result<Plan, PlanError> {
         fetcher: Fetcher::new(FetchPolicy::default(), folder.path()).expect("it can be made"),
         images: Images::new(ImagePolicy::default(), &layout).expect("it can be made"),
         known: Known::default(),
+        secrets: Secrets::of(folder.path()),
+        users: Users::of(folder.path(), UserNamespaces::AsAsked),
+        networks: Networks::of(folder.path(), None, "10.0.0.0/24"),
+        lookers: Arc::default(),
         starting: Semaphore::new(1),
         events: mpsc::channel(1).0,
     };
@@ -42,7 +48,7 @@ fn planned(body: Body) -> Result<Plan, PlanError> {
     let framework = "F1-1".parse().expect("a good id");
     let launch = Launch { framework, group: TaskGroup::single(task), user: "".into(), remember: Duration::ZERO };
     let keys = [TaskKey::new(framework, "t1".parse().expect("a good name"))];
-    plan(&launcher, &Order { launch, devices: BTreeMap::new(), agent: None }, &keys)
+    plan(&launcher, &Order { launch, devices: BTreeMap::new(), agent: None, disk: Vec::new() }, &keys)
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The members of a group, and how they and everything below them are brought to an end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,8 +11,9 @@ use seccompiler::BpfProgram;
 
 use super::contain::{self, Contained, Held};
 use super::logs::Stream;
+use super::nested::{Nested, hand_over};
 use super::procfs::{self, Process};
-use super::protocol::{KillCause, Outcome, Spec, TaskEnd, TaskSpec, TaskState, TaskStatus, Usage};
+use super::protocol::{Frame, KillCause, Outcome, Spec, Stdio, TaskEnd, TaskSpec, TaskState, TaskStatus, Usage};
 use super::{spawn, sys};
 use crate::cgroup;
 
@@ -30,6 +33,8 @@ pub(super) enum Children {
 pub(super) struct Member {
     pub(super) name: String,
     pub(super) streams: Vec<Stream>,
+    /// What it reads, if somebody may write to it.
+    pub(super) input: Option<OwnedFd>,
     cgroup: Option<cgroup::Group>,
     check: Option<Check>,
     grace: Duration,
@@ -64,6 +69,12 @@ struct Check {
     until: Option<Instant>,
 }
 
+/// A command to be run beside a member.
+pub(super) struct Exec {
+    pub(super) args: Vec<String>,
+    pub(super) stdio: Stdio,
+}
+
 /// What the processes that outlive the main one have been told.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Leftovers {
@@ -84,6 +95,7 @@ impl Member {
         Self {
             name: spec.name.clone(),
             streams: Vec::new(),
+            input: None,
             cgroup,
             check: None,
             grace: Duration::from_millis(spec.grace_ms.into()),
@@ -136,6 +148,7 @@ impl Member {
     fn main_ended(&mut self, outcome: Outcome, usage: Usage, now: Instant) {
         let pid = self.running_pid();
         self.kill_at = self.kill_at.or(Some(now + self.grace));
+        self.input = None;
         self.phase = Phase::Ending { pid, outcome, usage, ended_unix_ms: unix_ms(), leftovers: Leftovers::Untold };
     }
 
@@ -183,7 +196,10 @@ pub(super) struct Group {
     changed: BTreeSet<usize>,
     /// Checks that have ended since that was last told, and whether they passed.
     checked: Vec<(usize, bool)>,
+    /// What runs beside the members.
+    pub(super) nested: Nested,
     seccomp: Arc<[BpfProgram]>,
+    users: Option<Arc<OwnedFd>>,
     sweep_at: Option<Instant>,
     rounds: u32,
     me: i32,
@@ -198,7 +214,9 @@ impl Group {
             members,
             changed: BTreeSet::new(),
             checked: Vec::new(),
+            nested: Nested::default(),
             seccomp: contained.seccomp,
+            users: contained.users,
             sweep_at: None,
             rounds: 0,
             me,
@@ -211,13 +229,20 @@ impl Group {
             if !matches!(self.members[index].phase, Phase::Waiting) {
                 return;
             }
-            let started =
-                spawn::start(task, Held { cgroup: self.members[index].cgroup.as_ref(), seccomp: &self.seccomp });
+            let started = spawn::start(
+                task,
+                Held {
+                    cgroup: self.members[index].cgroup.as_ref(),
+                    seccomp: &self.seccomp,
+                    users: self.users.as_ref(),
+                },
+            );
             let now = Instant::now();
             match started {
                 Ok(started) => {
                     let member = &mut self.members[index];
                     member.streams = started.streams;
+                    member.input = started.input;
                     member.phase = Phase::Running { pid: started.pid };
                     member.started_unix_ms = Some(unix_ms());
                     member.run_until = task.max_run_ms.and_then(|ms| now.checked_add(Duration::from_millis(ms)));
@@ -273,7 +298,12 @@ impl Group {
             return Ok(());
         }
         let started = if member.running_pid().is_some() {
-            spawn::check(spec, check, Held { cgroup: member.cgroup.as_ref(), seccomp: &self.seccomp }).ok()
+            spawn::check(
+                spec,
+                check,
+                Held { cgroup: member.cgroup.as_ref(), seccomp: &self.seccomp, users: self.users.as_ref() },
+            )
+            .ok()
         } else {
             None
         };
@@ -282,6 +312,43 @@ impl Group {
             None => self.checked.push((index, false)),
         }
         Ok(())
+    }
+
+    /// Executes a command beside a member that runs, for `asker`, who gets its streams.
+    pub(super) fn exec(
+        &mut self,
+        index: usize,
+        spec: &TaskSpec,
+        exec: Exec,
+        asker: UnixStream,
+    ) -> Result<(), (UnixStream, Outcome)> {
+        let member = &self.members[index];
+        let refused = |error: &str| Outcome::FailedToStart { errno: None, error: error.to_owned() };
+        if member.running_pid().is_none() {
+            return Err((asker, refused("the task does not run")));
+        }
+        if !self.nested.has_room() {
+            return Err((asker, refused("too many run beside the task already")));
+        }
+        let held = Held { cgroup: member.cgroup.as_ref(), seccomp: &self.seccomp, users: self.users.as_ref() };
+        let (pid, ours) = match spawn::nested(spec, exec.args, &exec.stdio, held) {
+            Ok(started) => started,
+            Err(outcome) => return Err((asker, outcome)),
+        };
+        let (input, terminal) = (ours.input.is_some(), matches!(exec.stdio, Stdio::Terminal { .. }));
+        let outputs = if terminal { Vec::new() } else { ours.outputs };
+        let descriptors: Vec<OwnedFd> = ours.input.into_iter().chain(outputs).collect();
+        // An asker that can't be told is gone, which is found when it is heard next.
+        if let Err(error) = hand_over(&asker, &Frame::Opened { input, terminal }, &descriptors) {
+            super::store::note(&format!("nested process: {error}"));
+        }
+        self.nested.add(index, pid, asker);
+        Ok(())
+    }
+
+    /// Ends what runs beside members that have ended.
+    pub(super) fn end_nested(&self) {
+        self.nested.end_without(|index| self.members[index].running_pid().is_some());
     }
 
     /// Checks that have ended since the last call, and whether they passed.
@@ -301,6 +368,7 @@ impl Group {
     /// A child was reaped: a main process, or an orphan that was inherited.
     pub(super) fn reaped(&mut self, pid: i32, outcome: Outcome, usage: Usage, now: Instant) {
         let passed = outcome.is_success();
+        self.nested.reaped(pid, &outcome);
         if let Some(index) = self.members.iter().position(|member| member.running_pid() == Some(pid)) {
             self.end_main(index, outcome, usage, now);
         }
@@ -419,7 +487,7 @@ impl Group {
         let only = (self.members.len() == 1).then_some(0);
         let groups =
             self.members.iter().enumerate().filter_map(|(index, member)| Some((member.process_group()?, index)));
-        let mut groups: BTreeMap<i32, usize> = groups.collect();
+        let mut groups: BTreeMap<i32, usize> = groups.chain(self.nested.owners()).collect();
         if only.is_none() {
             groups.extend(self.by_cgroup());
         }

@@ -32,6 +32,13 @@
 //! frame is a snapshot with the protocol's version; then one frame for each change. The connection can be lost and made again at any time;
 //! up to four are served. A peer that does not read is disconnected and learns the rest from its next snapshot or from the record.
 //!
+//! # Nested processes
+//!
+//! A connection can ask for a process beside a member's own ([`protocol::Command::Exec`]): it runs as the member runs, in a session of its
+//! own, and its terminal or pipes are handed over to the asker, so that what is typed and written does not go through this process. The
+//! connection then belongs to it: when it is closed the session is killed. A member with a terminal or pipe of its own is given a reader's
+//! input in the same way ([`protocol::Command::Input`]).
+//!
 //! # What a process can and cannot escape
 //!
 //! A subreaper inherits every orphan below it, so daemons that fork twice and call `setsid` are found and ended too. In a group of
@@ -48,18 +55,23 @@ pub mod client;
 pub mod edits;
 pub mod protocol;
 
+pub(crate) mod asker;
 mod codec;
 mod contain;
 mod group;
 mod logs;
+mod nested;
 mod procfs;
 mod run;
 mod server;
 mod spawn;
+mod stdio;
 mod store;
 mod sys;
 
 pub use codec::{DecodeError, FrameDecoder, encode_command};
 pub(crate) use contain::probe as probe_namespaces;
 pub use run::main;
-pub(crate) use spawn::resolve_user;
+pub(crate) use spawn::owner;
+pub(crate) use stdio::resize;
+pub(crate) use sys::make_network_namespace;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::edits::Edits;
-use crate::cgroup::{Hierarchies, Limits, Stats};
+use crate::cgroup::{Hierarchies, Limits, PortRule, Stats};
 
 /// Version of every format in this file.
 pub const VERSION: u32 = 1;
@@ -20,7 +20,9 @@ pub const MAX_KEPT_FILES: u32 = 100;
 /// Most bytes in one frame from the supervisor: a snapshot of the largest group with the longest errors is well below.
 pub const MAX_FRAME_BYTES: usize = 1 << 20;
 /// Most bytes in one command to the supervisor.
-pub const MAX_COMMAND_BYTES: usize = 4096;
+pub const MAX_COMMAND_BYTES: usize = 128 << 10;
+/// Most processes of a group that were asked for with [`Command::Exec`] and have not ended.
+pub const MAX_NESTED: usize = 16;
 /// Most bytes kept of an error text.
 pub const MAX_ERROR_BYTES: usize = 1024;
 
@@ -92,7 +94,7 @@ pub enum Root {
 }
 
 /// How a group sees the network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Network {
     /// The machine's.
@@ -100,6 +102,8 @@ pub enum Network {
     Host,
     /// None but a loopback of its own.
     Private,
+    /// One that was made before; the file of its namespace.
+    Joined(PathBuf),
 }
 
 /// A limit of each process of a member.
@@ -122,6 +126,9 @@ pub struct CgroupSpec {
     pub name: String,
     /// What it may use.
     pub limits: Limits,
+    /// Which ports it may take of the machine's; absent: all that its user may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<PortRule>,
 }
 
 /// How far an end must have reached the disk before it is told.
@@ -161,6 +168,9 @@ pub struct TaskSpec {
     /// Who runs it: a name of `/etc/passwd`, `UID`, or `UID:GID`. Absent: the supervisor's own user.
     #[serde(default)]
     pub user: Option<String>,
+    /// The users of the machine that its own are, counted from root; of all members the same. Absent: its users are the machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<UserRange>,
     /// Its cgroup, if the group has a container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<CgroupSpec>,
@@ -176,6 +186,45 @@ pub struct TaskSpec {
     /// What [`Command::Check`] runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<CommandLine>,
+    /// What it reads, and where it writes.
+    #[serde(default, skip_serializing_if = "Stdio::is_output")]
+    pub stdio: Stdio,
+}
+
+/// Users of the machine, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserRange {
+    /// Who is root within.
+    pub first: u32,
+    /// How many there are; the same for groups.
+    pub count: u32,
+}
+
+/// What a process reads, and where it writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Stdio {
+    /// Standard output and standard error, and nothing to read.
+    #[default]
+    Output,
+    /// The same, and what is sent to read.
+    Pipes,
+    /// A terminal.
+    Terminal {
+        /// From top to bottom, in characters.
+        rows: u16,
+        /// From left to right, in characters.
+        columns: u16,
+        /// The value of `TERM`; empty: that of the task.
+        kind: String,
+    },
+}
+
+impl Stdio {
+    fn is_output(&self) -> bool {
+        *self == Self::Output
+    }
 }
 
 /// What to execute.
@@ -451,6 +500,19 @@ pub enum Frame {
         /// Whether it exited with 0, in time.
         passed: bool,
     },
+    /// The answer to [`Command::Exec`] and [`Command::Input`]; nothing else comes on this connection but [`Frame::NestedEnded`]. With it
+    /// come descriptors: the input, if there is one, and for a nested process its outputs.
+    Opened {
+        /// Whether the first descriptor is an input.
+        input: bool,
+        /// Whether it is a terminal, which is both.
+        terminal: bool,
+    },
+    /// The nested process that this connection asked for has ended.
+    NestedEnded {
+        /// How.
+        outcome: Outcome,
+    },
     /// A command was not carried out, or the spec cannot be run at all.
     Refused {
         /// What was wrong.
@@ -477,6 +539,26 @@ pub enum Command {
         task: String,
         /// It is killed when it runs longer than this, in milliseconds.
         timeout_ms: u32,
+    },
+    /// Runs a command beside a member that runs, as the member runs. Answered by [`Frame::Opened`], or by [`Frame::NestedEnded`] if it
+    /// can't be executed. It is killed when this connection is closed.
+    Exec {
+        /// The member.
+        task: String,
+        /// The program and its arguments.
+        args: Vec<String>,
+        /// What it reads, and where it writes.
+        stdio: Stdio,
+    },
+    /// Hands out what a member reads; answered by [`Frame::Opened`].
+    Input {
+        /// The member.
+        task: String,
+    },
+    /// Nothing more is to be read by a member, once nobody else holds what [`Command::Input`] gave.
+    CloseInput {
+        /// The member.
+        task: String,
     },
     /// Sends a signal to the process group of one member, or of all.
     Signal {

@@ -16,6 +16,8 @@ fn spec(change: impl FnOnce(&mut TaskSpec)) -> Spec {
         working_dir: None,
         rlimits: Vec::new(),
         check: None,
+        users: None,
+        stdio: Stdio::Output,
     };
     change(&mut task);
     Spec { version: VERSION, durability: Durability::default(), container: None, tasks: vec![task] }

@@ -15,10 +15,11 @@ use thiserror::Error;
 
 use super::codec::encode;
 use super::contain::{self, ContainError};
-use super::group::{Children, Group, Member, unix_ms};
+use super::group::{Children, Exec, Group, Member, unix_ms};
 use super::logs::CHUNK_BYTES;
+use super::nested::hand_over;
 use super::protocol::{
-    Command, Durability, Frame, KillCause, Snapshot, Spec, SpecError, TaskEnd, TaskState, TaskStatus, Terminal,
+    Command, Durability, Frame, KillCause, Snapshot, Spec, SpecError, Stdio, TaskEnd, TaskState, TaskStatus, Terminal,
     TerminalTask, VERSION,
 };
 use super::server::Server;
@@ -112,6 +113,7 @@ enum Source {
     Listener,
     Peer(usize),
     Stream { member: usize, stream: usize },
+    Asker(usize),
 }
 
 impl Supervisor {
@@ -160,6 +162,7 @@ impl Supervisor {
                 return Ok(());
             }
             self.publish(now);
+            self.group.end_nested();
             for source in self.wait(now)? {
                 self.handle(source);
             }
@@ -186,6 +189,10 @@ impl Supervisor {
                 fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
             }
         }
+        for (asker, fd) in self.group.nested.askers() {
+            sources.push(Source::Asker(asker));
+            fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        }
         let deadline = match self.children {
             Children::Some => self.group.next_deadline().into_iter().chain(self.record_retry_at).min(),
             Children::None => self.record_retry_at,
@@ -211,13 +218,14 @@ impl Supervisor {
             Source::Stream { member, stream } => {
                 self.group.members[member].streams[stream].pump(&mut self.buffer);
             }
+            Source::Asker(asker) => self.group.nested.hear(asker),
         }
     }
 
     fn serve(&mut self, peer: usize) {
         for command in self.server.serve(peer) {
             let understood = command.is_ok();
-            let result = command.map_err(|error| error.to_string()).and_then(|command| self.obey(command));
+            let result = command.map_err(|error| error.to_string()).and_then(|command| self.obey(command, peer));
             if let Err(reason) = result {
                 self.server.reply(peer, &Frame::Refused { reason });
             }
@@ -272,7 +280,7 @@ impl Supervisor {
         };
     }
 
-    fn obey(&mut self, command: Command) -> Result<(), String> {
+    fn obey(&mut self, command: Command, peer: usize) -> Result<(), String> {
         let now = Instant::now();
         match command {
             Command::Kill { task, grace_ms } => {
@@ -287,6 +295,12 @@ impl Supervisor {
                 let timeout = Duration::from_millis(timeout_ms.into());
                 self.group.check(index, &spec.tasks[index], timeout, now)?;
             }
+            Command::Exec { task, args, stdio } => self.exec(&task, Exec { args, stdio }, peer)?,
+            Command::Input { task } => self.hand_out_input(&task, peer)?,
+            Command::CloseInput { task } => {
+                let index = self.find(Some(&task))?.ok_or("task: expected a name")?;
+                self.group.members[index].input = None;
+            }
             Command::Signal { task, signal } => {
                 let target = self.find(task.as_deref())?;
                 let signal = Signal::from_named_raw(signal)
@@ -295,6 +309,39 @@ impl Supervisor {
             }
         }
         Ok(())
+    }
+
+    fn exec(&mut self, task: &str, exec: Exec, peer: usize) -> Result<(), String> {
+        let index = self.find(Some(task))?.ok_or("task: expected a name")?;
+        if exec.args.first().is_none_or(String::is_empty) || exec.args.iter().any(|arg| arg.contains('\0')) {
+            return Err("args: expected a program, and no NUL characters".to_owned());
+        }
+        let mut spec = read_spec().map_err(|error| error.to_string())?;
+        let spec = &mut spec.tasks[index];
+        if let Stdio::Terminal { kind, .. } = &exec.stdio
+            && !kind.is_empty()
+        {
+            spec.env.push(("TERM".to_owned(), kind.clone()));
+        }
+        let asker = self.server.release(peer).ok_or("the connection has not taken what it was told")?;
+        if let Err((mut asker, outcome)) = self.group.exec(index, spec, exec, asker) {
+            // One that is gone need not be told.
+            let _gone = asker.write_all(&encode(&Frame::NestedEnded { outcome }));
+        }
+        Ok(())
+    }
+
+    fn hand_out_input(&mut self, task: &str, peer: usize) -> Result<(), String> {
+        let index = self.find(Some(task))?.ok_or("task: expected a name")?;
+        let member = &self.group.members[index];
+        let input = member.input.as_ref().map(std::os::fd::OwnedFd::try_clone).transpose();
+        let input = input.map_err(|error| error.to_string())?;
+        // A terminal is one stream, pipes are two.
+        let terminal = input.is_some() && member.streams.len() == 1;
+        let asker = self.server.release(peer).ok_or("the connection has not taken what it was told")?;
+        let descriptors: Vec<_> = input.into_iter().collect();
+        let frame = Frame::Opened { input: !descriptors.is_empty(), terminal };
+        hand_over(&asker, &frame, &descriptors).map_err(|error| error.to_string())
     }
 
     fn find(&self, task: Option<&str>) -> Result<Option<usize>, String> {

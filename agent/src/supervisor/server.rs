@@ -15,6 +15,8 @@ use super::store::SOCKET;
 
 /// Most connections served; a new one takes the place of the oldest, which is likely that of an agent that is gone.
 const MAX_PEERS: usize = 4;
+/// How much is read at a time.
+const READ_BYTES: usize = 4096;
 /// Most bytes that wait for a peer.
 const MAX_WAITING_BYTES: usize = 2 * MAX_FRAME_BYTES;
 
@@ -100,6 +102,14 @@ impl Server {
         self.peers[peer].receive()
     }
 
+    /// Lets go of a connection that is to be used for something else from now on; `None` if it has not taken all that it was told.
+    pub(super) fn release(&mut self, peer: usize) -> Option<UnixStream> {
+        let peer = &mut self.peers[peer];
+        let stream = peer.waiting.is_empty().then(|| peer.stream.try_clone().ok()).flatten()?;
+        peer.link = Link::Closed;
+        Some(stream)
+    }
+
     pub(super) fn close(&mut self, peer: usize) {
         self.peers[peer].link = Link::Closed;
     }
@@ -163,7 +173,7 @@ impl Peer {
     }
 
     fn receive(&mut self) -> Vec<Result<Command, DecodeError>> {
-        let mut buffer = [0; MAX_COMMAND_BYTES];
+        let mut buffer = [0; READ_BYTES];
         match self.stream.read(&mut buffer) {
             Ok(count @ 1..) => self.decoder.push(&buffer[..count]),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}

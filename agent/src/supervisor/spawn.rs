@@ -5,14 +5,15 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::contain::{Entry, Held};
 use super::logs::{RotatedLog, Stream};
-use super::protocol::{self, CommandLine, MAX_ERROR_BYTES, Outcome, TaskSpec};
+use super::protocol::{self, CommandLine, MAX_ERROR_BYTES, Outcome, Stdio, TaskSpec};
+use super::stdio::{self, Leads, Ours, Theirs};
 use super::sys;
 use crate::cgroup::{self, Birth};
 
@@ -20,6 +21,8 @@ use crate::cgroup::{self, Birth};
 pub(super) struct Started {
     pub(super) pid: i32,
     pub(super) streams: Vec<Stream>,
+    /// What it reads, if somebody may write to it.
+    pub(super) input: Option<OwnedFd>,
 }
 
 /// Executes the command of a task, in its cgroup. The result comes after `exec`, so a failure is the command's own and not a late exit
@@ -28,45 +31,52 @@ pub(super) fn start(spec: &TaskSpec, held: Held<'_>) -> Result<Started, Outcome>
     let sandbox = format!("sandbox {:?}", spec.sandbox);
     let directory = OwnedFd::from(open_directory(&spec.sandbox).map_err(failed(&sandbox))?);
     let second = directory.try_clone().map_err(failed(&sandbox))?;
-    let (out, their_out) = pipe().map_err(failed("pipe"))?;
-    let (err, their_err) = pipe().map_err(failed("pipe"))?;
-    let outputs = || Ok((Stdio::from(their_out.try_clone()?), Stdio::from(their_err.try_clone()?)));
-    let pid = spawn(&spec.command, spec, held, outputs)?;
-    let streams = [
-        Stream::new(out, RotatedLog::new(directory, "stdout", spec.logs)),
-        Stream::new(err, RotatedLog::new(second, "stderr", spec.logs)),
-    ];
+    let (ours, theirs) = open(&spec.stdio, spec)?;
+    let pid = spawn(&spec.command, spec, held, &theirs, leads(&spec.stdio, Leads::Group))?;
+    // Both files are made, though a terminal writes to one only.
+    let logs = [RotatedLog::new(directory, "stdout", spec.logs), RotatedLog::new(second, "stderr", spec.logs)];
     // A pipe that cannot be made non-blocking is closed: its task would see a broken pipe, which is better than a supervisor that hangs.
-    Ok(Started { pid, streams: streams.into_iter().flatten().collect() })
+    let streams =
+        ours.outputs.into_iter().zip(logs).filter_map(|(output, log)| Stream::new(output, log).ok()).collect();
+    Ok(Started { pid, streams, input: ours.input })
 }
 
 /// Executes the check of a task as the task is executed; its output goes nowhere.
 pub(super) fn check(spec: &TaskSpec, check: &CommandLine, held: Held<'_>) -> Result<i32, Outcome> {
-    spawn(check, spec, held, || Ok((Stdio::null(), Stdio::null())))
+    spawn(check, spec, held, &Theirs::default(), Leads::Group)
 }
 
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+/// Executes a command beside a task as the task is executed, in a session of its own.
+pub(super) fn nested(
+    spec: &TaskSpec,
+    args: Vec<String>,
+    stdio: &Stdio,
+    held: Held<'_>,
+) -> Result<(i32, Ours), Outcome> {
+    let (ours, theirs) = open(stdio, spec)?;
+    let pid = spawn(&CommandLine::Argv(args), spec, held, &theirs, leads(stdio, Leads::Session))?;
+    Ok((pid, ours))
+}
+
+fn open(stdio: &Stdio, spec: &TaskSpec) -> Result<(Ours, Theirs), Outcome> {
+    stdio::open(stdio, owner(spec)).map_err(failed("standard streams"))
+}
+
+fn leads(stdio: &Stdio, otherwise: Leads) -> Leads {
+    if matches!(stdio, Stdio::Terminal { .. }) { Leads::Terminal } else { otherwise }
 }
 
 /// Executes a command in a cgroup: born there where the kernel can do that, else entering it first.
-fn spawn(
-    line: &CommandLine,
-    spec: &TaskSpec,
-    held: Held<'_>,
-    outputs: impl Fn() -> io::Result<(Stdio, Stdio)>,
-) -> Result<i32, Outcome> {
+fn spawn(line: &CommandLine, spec: &TaskSpec, held: Held<'_>, theirs: &Theirs, leads: Leads) -> Result<i32, Outcome> {
     let ready = |birth| {
-        let mut command = command(line, spec, held, birth)?;
-        let (out, err) = outputs().map_err(failed("pipe"))?;
-        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        let mut command = command(line, spec, held, birth, leads)?;
+        theirs.lead(&mut command).map_err(failed("standard streams"))?;
         Ok(command)
     };
     if let Some(cradle) = held.cgroup.and_then(cgroup::Group::cradle) {
         let mut command = ready(Birth::Inside)?;
         match sys::spawn_into(&mut command, cradle) {
             Ok(spawned) => return spawned.map_err(failed(&program(&command))),
-            // Not in this kernel, or not allowed to this process.
             // Not in this kernel, or not allowed to this process: it enters instead.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL | libc::EPERM)) => {}
             Err(error) => return Err(failed("clone")(error)),
@@ -86,7 +96,13 @@ fn open_directory(path: &Path) -> io::Result<File> {
     if directory.metadata()?.is_dir() { Ok(directory) } else { Err(io::ErrorKind::NotADirectory.into()) }
 }
 
-fn command(line: &CommandLine, spec: &TaskSpec, held: Held<'_>, birth: Birth) -> Result<Command, Outcome> {
+fn command(
+    line: &CommandLine,
+    spec: &TaskSpec,
+    held: Held<'_>,
+    birth: Birth,
+    leads: Leads,
+) -> Result<Command, Outcome> {
     let mut command = match line {
         CommandLine::Argv(argv) => {
             let (program, arguments) = argv.split_first().expect("the spec was validated");
@@ -101,11 +117,14 @@ fn command(line: &CommandLine, spec: &TaskSpec, held: Held<'_>, birth: Birth) ->
         }
     };
     command.env_clear().envs(spec.env.iter().map(|(key, value)| (key, value)));
-    command.current_dir(spec.working_dir.as_ref().unwrap_or(&spec.sandbox)).process_group(0);
+    command.current_dir(spec.working_dir.as_ref().unwrap_or(&spec.sandbox));
+    if leads == Leads::Group {
+        command.process_group(0);
+    }
     let resolve = |user: &String| resolve_user(user).map_err(failed(&format!("user {user:?}")));
     let user = spec.user.as_ref().map(resolve).transpose()?;
     let rlimits = rlimits(&spec.rlimits)?;
-    let entry = Entry { user, rlimits, ..Entry::new(held, birth).map_err(failed("cgroup"))? };
+    let entry = Entry { user, rlimits, leads, ..Entry::new(held, birth).map_err(failed("cgroup"))? };
     sys::clear_child(&mut command, entry);
     Ok(command)
 }
@@ -147,6 +166,16 @@ fn resource(name: &str) -> Option<Resource> {
         "stack" => Resource::Stack,
         _ => return None,
     })
+}
+
+/// Whose a task's files are, as the machine counts users; `None` if they are the supervisor's own. A user that is not known fails the start
+/// of the command, with the name in the message.
+pub(crate) fn owner(spec: &TaskSpec) -> Option<(u32, u32)> {
+    let user = spec.user.as_ref().and_then(|user| resolve_user(user).ok());
+    let Some(range) = spec.users else { return user };
+    let (uid, gid) = user.unwrap_or((0, 0));
+    let outside = |id: u32| range.first.saturating_add(id.min(range.count.saturating_sub(1)));
+    Some((outside(uid), outside(gid)))
 }
 
 /// `UID`, `UID:GID`, or a name of `/etc/passwd`; an id without a group gets the group of the same number.

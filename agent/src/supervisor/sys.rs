@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "signalfd, wait4, close_range, malloc_trim, unshare, mount_setattr, clone3, an ioctl and a step between fork and exec have no safe wrapper"
+    reason = "signalfd, wait4, close_range, malloc_trim, fork, unshare, mount_setattr, clone3, an ioctl and a step between fork and exec have no safe wrapper"
 )]
 
 use std::ffi::CString;
@@ -21,6 +21,7 @@ use rustix::thread::{UnshareFlags, set_thread_gid, set_thread_groups, set_thread
 
 use super::contain::Entry;
 use super::protocol::{Outcome, Usage};
+use super::stdio::Leads;
 
 /// Closes every descriptor above standard error, so that nothing of the agent's (sockets, locks) is held by a process that outlives it.
 ///
@@ -144,6 +145,18 @@ pub(super) fn become_user(uid: u32, gid: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes this process a leader, unless it only leads a group, which it does already. Only makes system calls.
+pub(super) fn lead(what: Leads) -> io::Result<()> {
+    if what == Leads::Group {
+        return Ok(());
+    }
+    rustix::process::setsid()?;
+    if what == Leads::Terminal {
+        rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+    }
+    Ok(())
+}
+
 /// Leaves namespaces of the calling thread behind.
 pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     assert!(!flags.contains(UnshareFlags::FILES), "descriptors stay shared");
@@ -167,6 +180,49 @@ pub(super) fn raise_loopback() -> io::Result<()> {
     // SAFETY: the request is laid out as the kernel wants it and outlives the call; the kernel only reads it.
     let result = unsafe { libc::ioctl(fd, libc::SIOCSIFFLAGS, ptr::from_ref(&request)) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes a user namespace; `look` gets the number of a process that waits in it. Only for a process with one thread.
+pub(super) fn with_user_namespace<T>(look: impl FnOnce(i32) -> io::Result<T>) -> io::Result<T> {
+    let (made, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let (waits, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    // SAFETY: this process has one thread, so no lock is held in the copy, which makes system calls only and ends in _exit.
+    let pid = unsafe { libc::fork() };
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if pid == 0 {
+        drop(go);
+        let error =
+            unshare(UnshareFlags::NEWUSER).err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EINVAL));
+        // The other side sees at least that this one is gone.
+        let _unsaid = rustix::io::write(&theirs, &error.to_ne_bytes());
+        let _told = rustix::io::read(&waits, &mut [0; 1]);
+        // SAFETY: it has no preconditions.
+        unsafe { libc::_exit(0) }
+    }
+    drop(theirs);
+    let mut error = [0; 4];
+    let result = match rustix::io::read(&made, &mut error) {
+        Ok(4) if error == [0; 4] => look(pid),
+        Ok(4) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(error))),
+        Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Err(error) => Err(error.into()),
+    };
+    drop(go);
+    let _reaped = rustix::process::waitpid(Pid::from_raw(pid), rustix::process::WaitOptions::empty());
+    result
+}
+
+/// Makes a network namespace with a loopback; `keep` gets the file by which it can be kept.
+pub(crate) fn make_network_namespace(keep: impl FnOnce(&Path) -> io::Result<()> + Send) -> io::Result<()> {
+    // A thread of its own, that ends with what it has left.
+    let make = || {
+        unshare(UnshareFlags::NEWNET)?;
+        raise_loopback()?;
+        keep(Path::new("/proc/thread-self/ns/net"))
+    };
+    std::thread::scope(|scope| scope.spawn(make).join()).expect("it does not panic")
 }
 
 /// Spawns a command as the first process of a new PID namespace.

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use rialto_agent::supervisor::client::{self, PidNamespace, Spawned};
 use rialto_agent::supervisor::protocol::{
-    Command, CommandLine, Durability, Frame, LogLimits, Spec, TaskEnd, TaskSpec, TaskState, Terminal, VERSION,
+    Command, CommandLine, Durability, Frame, LogLimits, Spec, Stdio as TaskStdio, TaskEnd, TaskSpec, TaskState,
+    Terminal, VERSION,
 };
 use rialto_agent::supervisor::{FrameDecoder, encode_command};
 use rustix::process::{Pid, test_kill_process};
@@ -73,6 +74,8 @@ pub(crate) fn shell(home: &TempDir, name: &str, script: &str) -> TaskSpec {
         working_dir: None,
         rlimits: Vec::new(),
         check: None,
+        users: None,
+        stdio: TaskStdio::Output,
     }
 }
 

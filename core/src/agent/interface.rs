@@ -121,6 +121,8 @@ pub enum End {
     GroupEnded,
     /// It was killed because it needed more memory than it may; how much.
     MemoryLimit(Arc<str>),
+    /// It was killed because it took more disk than it may; how much.
+    DiskLimit(Arc<str>),
     /// The command could not be started; why.
     NotStarted(Arc<str>),
     /// Sandbox or supervisor could not be made; why.

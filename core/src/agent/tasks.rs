@@ -310,6 +310,7 @@ fn describe(task: &TaskId, end: End, kill: Option<KillCause>, health: Option<Tas
         End::GroupEnded if kill == Some(KillCause::Preempted) => killed(status, kill, None),
         End::GroupEnded => status(TaskState::Killed).because(Reason::GroupEnded, "another task of its group ended"),
         End::MemoryLimit(why) => status(TaskState::Failed).because(Reason::MemoryLimit, &why),
+        End::DiskLimit(why) => status(TaskState::Failed).because(Reason::DiskLimit, &why),
         End::NotStarted(why) => status(TaskState::Failed).because(Reason::CommandNotStarted, &why),
         End::LaunchFailed(why) => by_agent(TaskState::Failed).because(Reason::LaunchFailed, &why),
         End::FetchFailed(why) => by_agent(TaskState::Failed).because(Reason::FetchFailed, &why),

@@ -13,6 +13,7 @@ mod link;
 pub mod operator;
 mod options;
 mod runner;
+pub mod session;
 pub mod spec;
 mod store;
 

@@ -63,8 +63,8 @@ pub enum ClientError {
 /// A client of a master. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct MasterClient {
-    access: Access,
-    operator: OperatorClient<Channel>,
+    pub(crate) access: Access,
+    pub(crate) operator: OperatorClient<Channel>,
 }
 
 impl MasterClient {
@@ -207,7 +207,7 @@ fn unreachable(access: &Access, error: &(dyn std::error::Error + 'static)) -> Cl
     ClientError::Unreachable { address: access.address.to_string(), problem: deepest(error) }
 }
 
-fn refused(status: &Status) -> ClientError {
+pub(crate) fn refused(status: &Status) -> ClientError {
     match reject_from_status(status) {
         Some(reject) => ClientError::Rejected(reject),
         None => ClientError::Refused(format!("{}: {}", status.code(), status.message())),

@@ -42,7 +42,7 @@ async fn a_log_flows_from_the_agent_to_the_reader() {
     let mut operator = OperatorClient::new(master.channel().await);
     let reader = tokio::spawn(async move { operator.read_log(read(id, "t1")).await.unwrap().into_inner() });
     let open = agent.open().await;
-    let BulkRequest::ReadLog(asked) = open.request;
+    let BulkRequest::ReadLog(asked) = open.request else { panic!("expected to be asked for a log") };
     assert_eq!((asked.start, asked.follow), (Start::Tail(100), Follow::UntilTaskEnds));
     let (up, _down) = agent.dial(open.stream_id).await.unwrap();
     up.send(chunk(7, b"hello \xff", false)).await.unwrap();

@@ -2189,6 +2189,180 @@ pub mod scheduler_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// What an operator sends on a session.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionRequest {
+    /// First what is to be opened, then what is typed.
+    #[prost(oneof = "session_request::Message", tags = "1, 2")]
+    pub message: ::core::option::Option<session_request::Message>,
+}
+/// Nested message and enum types in `SessionRequest`.
+pub mod session_request {
+    /// First what is to be opened, then what is typed.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Message {
+        /// What is wanted; the first message.
+        #[prost(message, tag = "1")]
+        Open(super::OpenSession),
+        /// What goes to the process.
+        #[prost(message, tag = "2")]
+        Input(super::SessionInput),
+    }
+}
+/// A session that somebody wants.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenSession {
+    /// With which task.
+    #[prost(message, optional, tag = "1")]
+    pub task: ::core::option::Option<TaskKey>,
+    /// What with it.
+    #[prost(oneof = "open_session::What", tags = "2, 3")]
+    pub what: ::core::option::Option<open_session::What>,
+}
+/// Nested message and enum types in `OpenSession`.
+pub mod open_session {
+    /// What with it.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum What {
+        /// A process beside its own.
+        #[prost(message, tag = "2")]
+        Exec(super::Exec),
+        /// Its own process.
+        #[prost(message, tag = "3")]
+        Attach(super::Attach),
+    }
+}
+/// A process to start inside of a task, with no more rights than it has.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Exec {
+    /// The program and its arguments.
+    #[prost(string, repeated, tag = "1")]
+    pub args: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Its terminal; absent: it has none.
+    #[prost(message, optional, tag = "2")]
+    pub terminal: ::core::option::Option<Terminal>,
+    /// Whether it reads what is sent; without a terminal only.
+    #[prost(bool, tag = "3")]
+    pub input: bool,
+}
+/// A task's own process, as it writes and reads.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Attach {
+    /// Whether what is sent goes to it; the task must have been started to read it.
+    #[prost(bool, tag = "1")]
+    pub input: bool,
+    /// How large the reader's terminal is; absent: it is none.
+    #[prost(message, optional, tag = "2")]
+    pub size: ::core::option::Option<TerminalSize>,
+    /// Whether what it has written before comes first.
+    #[prost(bool, tag = "3")]
+    pub from_start: bool,
+}
+/// A terminal.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Terminal {
+    /// How large it is.
+    #[prost(message, optional, tag = "1")]
+    pub size: ::core::option::Option<TerminalSize>,
+    /// What it understands: the value of TERM; empty means that nothing is said.
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+}
+/// How large a terminal is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TerminalSize {
+    /// In characters.
+    #[prost(uint32, tag = "1")]
+    pub rows: u32,
+    /// In characters.
+    #[prost(uint32, tag = "2")]
+    pub columns: u32,
+}
+/// What goes to a process of a session.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionInput {
+    /// One thing.
+    #[prost(oneof = "session_input::Input", tags = "1, 2, 3")]
+    pub input: ::core::option::Option<session_input::Input>,
+}
+/// Nested message and enum types in `SessionInput`.
+pub mod session_input {
+    /// One thing.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Input {
+        /// To be read by it.
+        #[prost(bytes, tag = "1")]
+        Data(::prost::bytes::Bytes),
+        /// The terminal is this large now.
+        #[prost(message, tag = "2")]
+        Size(super::TerminalSize),
+        /// Nothing more is sent for it to read.
+        #[prost(message, tag = "3")]
+        End(super::Nothing),
+    }
+}
+/// What comes from a process of a session.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionOutput {
+    /// One thing.
+    #[prost(oneof = "session_output::Output", tags = "1, 2, 3, 4")]
+    pub output: ::core::option::Option<session_output::Output>,
+}
+/// Nested message and enum types in `SessionOutput`.
+pub mod session_output {
+    /// One thing.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Output {
+        /// It runs, or is followed; the first message.
+        #[prost(message, tag = "1")]
+        Opened(super::SessionOpened),
+        /// What it has written to standard output, or to its terminal.
+        #[prost(bytes, tag = "2")]
+        Stdout(::prost::bytes::Bytes),
+        /// What it has written to standard error.
+        #[prost(bytes, tag = "3")]
+        Stderr(::prost::bytes::Bytes),
+        /// It has ended; the last message.
+        #[prost(message, tag = "4")]
+        Ended(super::SessionEnd),
+    }
+}
+/// What a session is like.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionOpened {
+    /// What is sent is read.
+    #[prost(bool, tag = "1")]
+    pub input: bool,
+    /// It is a terminal.
+    #[prost(bool, tag = "2")]
+    pub terminal: bool,
+}
+/// How a session's process has ended.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionEnd {
+    /// In one of these ways.
+    #[prost(oneof = "session_end::How", tags = "1, 2, 3, 4")]
+    pub how: ::core::option::Option<session_end::How>,
+}
+/// Nested message and enum types in `SessionEnd`.
+pub mod session_end {
+    /// In one of these ways.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum How {
+        /// By itself, with this status.
+        #[prost(uint32, tag = "1")]
+        Code(u32),
+        /// By this signal.
+        #[prost(uint32, tag = "2")]
+        Signal(u32),
+        /// It was never started, for this reason.
+        #[prost(string, tag = "3")]
+        NotStarted(::prost::alloc::string::String),
+        /// The task has ended that was attached to; how, its state says.
+        #[prost(message, tag = "4")]
+        TaskEnded(super::Nothing),
+    }
+}
 /// What an agent sends at once.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FromAgentFrame {
@@ -2535,7 +2709,7 @@ pub struct OpenBulk {
     #[prost(uint64, tag = "1")]
     pub stream_id: u64,
     /// What to do. More kinds will join.
-    #[prost(oneof = "open_bulk::Request", tags = "2")]
+    #[prost(oneof = "open_bulk::Request", tags = "2, 110")]
     pub request: ::core::option::Option<open_bulk::Request>,
 }
 /// Nested message and enum types in `OpenBulk`.
@@ -2546,13 +2720,16 @@ pub mod open_bulk {
         /// Send a part of a log or file.
         #[prost(message, tag = "2")]
         ReadLog(super::ReadLog),
+        /// Let somebody talk to a task.
+        #[prost(message, tag = "110")]
+        Session(super::OpenSession),
     }
 }
 /// What an agent sends on a bulk stream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BulkUp {
     /// First an open, then chunks or an error. More kinds will join.
-    #[prost(oneof = "bulk_up::Message", tags = "1, 2, 3")]
+    #[prost(oneof = "bulk_up::Message", tags = "1, 2, 3, 110")]
     pub message: ::core::option::Option<bulk_up::Message>,
 }
 /// Nested message and enum types in `BulkUp`.
@@ -2569,23 +2746,29 @@ pub mod bulk_up {
         /// It can't be had; the last message.
         #[prost(message, tag = "3")]
         Error(super::BulkError),
+        /// Of a session.
+        #[prost(message, tag = "110")]
+        Output(super::SessionOutput),
     }
 }
 /// What the master sends on a bulk stream.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BulkDown {
     /// More kinds will join.
-    #[prost(oneof = "bulk_down::Message", tags = "1")]
+    #[prost(oneof = "bulk_down::Message", tags = "1, 110")]
     pub message: ::core::option::Option<bulk_down::Message>,
 }
 /// Nested message and enum types in `BulkDown`.
 pub mod bulk_down {
     /// More kinds will join.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Message {
         /// Nobody reads any more; the agent ends the stream.
         #[prost(message, tag = "1")]
         Cancel(super::Nothing),
+        /// For a session.
+        #[prost(message, tag = "110")]
+        Input(super::SessionInput),
     }
 }
 /// Why a bulk request can't be met.
@@ -4071,6 +4254,31 @@ pub mod operator_client {
                 .insert(GrpcMethod::new("rialto.v1.Operator", "ReadLog"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// A shell inside of a task, or the task's own terminal, from its agent through the master.
+        pub async fn session(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::SessionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::SessionOutput>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rialto.v1.Operator/Session",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rialto.v1.Operator", "Session"));
+            self.inner.streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -4102,6 +4310,17 @@ pub mod operator_server {
             &self,
             request: tonic::Request<super::ReadLogRequest>,
         ) -> std::result::Result<tonic::Response<Self::ReadLogStream>, tonic::Status>;
+        /// Server streaming response type for the Session method.
+        type SessionStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::SessionOutput, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// A shell inside of a task, or the task's own terminal, from its agent through the master.
+        async fn session(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::SessionRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::SessionStream>, tonic::Status>;
     }
     /// What operators use.
     #[derive(Debug)]
@@ -4269,6 +4488,54 @@ pub mod operator_server {
                     };
                     Box::pin(fut)
                 }
+                "/rialto.v1.Operator/Session" => {
+                    #[allow(non_camel_case_types)]
+                    struct SessionSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::StreamingService<super::SessionRequest>
+                    for SessionSvc<T> {
+                        type Response = super::SessionOutput;
+                        type ResponseStream = T::SessionStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::SessionRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::session(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SessionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -4351,6 +4618,26 @@ pub struct TaskSpec {
     /// What is put into its sandbox before it starts, in order.
     #[prost(message, repeated, tag = "90")]
     pub artefacts: ::prost::alloc::vec::Vec<Artefact>,
+    /// What it reads.
+    #[prost(enumeration = "TaskInput", tag = "110")]
+    pub input: i32,
+    /// What it finds in files that never reach a disk.
+    #[prost(message, repeated, tag = "111")]
+    pub secrets: ::prost::alloc::vec::Vec<Secret>,
+}
+/// Something that only the task is to know.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct Secret {
+    /// The name of its file below the folder "secrets" of the sandbox.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// A path below the sandbox that leads there too; empty means none.
+    #[prost(string, tag = "2")]
+    pub target: ::prost::alloc::string::String,
+    /// What is in the file. An agent takes it out before anything is written down.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub content: ::prost::bytes::Bytes,
 }
 /// Something that is fetched into the sandbox of a task before it starts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4403,6 +4690,32 @@ pub struct ContainerSpec {
     /// @sha256:DIGEST or without; empty means the machine's.
     #[prost(string, tag = "90")]
     pub image: ::prost::alloc::string::String,
+    /// Its users are nobody outside of it, root too.
+    #[prost(bool, tag = "110")]
+    pub user_namespace: bool,
+    /// It has a network of its own on a bridge of the machine.
+    #[prost(message, optional, tag = "111")]
+    pub bridge: ::core::option::Option<Bridge>,
+}
+/// A network of its own on a bridge of the machine.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Bridge {
+    /// Ports of the machine that lead into it.
+    #[prost(message, repeated, tag = "1")]
+    pub ports: ::prost::alloc::vec::Vec<PortMapping>,
+}
+/// A port of the machine that leads into a task's network.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PortMapping {
+    /// The index among the ports that it holds, ascending.
+    #[prost(uint32, tag = "1")]
+    pub port_index: u32,
+    /// The port within.
+    #[prost(uint32, tag = "2")]
+    pub to: u32,
+    /// UDP instead of TCP.
+    #[prost(bool, tag = "3")]
+    pub udp: bool,
 }
 /// A limit of each process of a task, as ulimit sets it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4518,4 +4831,37 @@ pub struct TcpCheck {
     /// The index of the port among the task's ports, ascending.
     #[prost(uint32, tag = "1")]
     pub port_index: u32,
+}
+/// What a task reads from standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TaskInput {
+    /// Nothing: it is at its end.
+    None = 0,
+    /// What those send who attach.
+    Pipe = 1,
+    /// A terminal, which is its output too; those who attach type there.
+    Terminal = 2,
+}
+impl TaskInput {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::None => "TASK_INPUT_NONE",
+            Self::Pipe => "TASK_INPUT_PIPE",
+            Self::Terminal => "TASK_INPUT_TERMINAL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TASK_INPUT_NONE" => Some(Self::None),
+            "TASK_INPUT_PIPE" => Some(Self::Pipe),
+            "TASK_INPUT_TERMINAL" => Some(Self::Terminal),
+            _ => None,
+        }
+    }
 }

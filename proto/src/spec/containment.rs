@@ -2,11 +2,13 @@
 
 use rialto_core::model::Milli;
 
-use crate::convert::{At, Converted, expected, limits};
+use crate::convert::{At, ConvertError, Converted, expected, limits};
 use crate::v1;
 
 /// The most resource limits of a task.
 pub const MAX_RLIMITS: usize = 32;
+/// The most ports that lead into a task's network.
+pub const MAX_PORT_MAPPINGS: usize = 64;
 /// The resource limits that there are: what `ulimit` sets.
 pub const RLIMITS: [&str; 15] = [
     "as",
@@ -50,6 +52,38 @@ pub struct ContainerSpec {
     /// Whose files it sees instead of the machine's: `oci:FOLDER[:TAG]`, `oci-archive:FILE[:TAG]` or `docker://HOST/NAME[:TAG]`, each with
     /// `@sha256:DIGEST` or without.
     pub image: Option<String>,
+    /// Its users are nobody outside of it, root too.
+    pub user_namespace: bool,
+    /// It has a network of its own on a bridge of the machine.
+    pub bridge: Option<Bridge>,
+}
+
+/// A network of its own on a bridge of the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bridge {
+    /// Ports of the machine that lead into it.
+    pub ports: Vec<PortMapping>,
+}
+
+/// A port of the machine that leads into a task's network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortMapping {
+    /// The index among the ports that the task holds, ascending.
+    pub port_index: u32,
+    /// The port within.
+    pub to: u16,
+    /// Of which protocol.
+    pub transport: Transport,
+}
+
+/// What a port is a port of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Connections.
+    #[default]
+    Tcp,
+    /// Datagrams.
+    Udp,
 }
 
 /// A limit of each process, as `ulimit` sets it.
@@ -88,12 +122,15 @@ pub(super) fn container_to_wire(container: &ContainerSpec) -> Option<v1::Contain
         private_network: container.private_network,
         rlimits: container.rlimits.iter().map(rlimit).collect(),
         image: container.image.clone().unwrap_or_default(),
+        user_namespace: container.user_namespace,
+        bridge: container.bridge.as_ref().map(bridge_to_wire),
     };
     (*container != ContainerSpec::default()).then_some(wire)
 }
 
 pub(super) fn container_from_wire(wire: Option<v1::ContainerSpec>) -> Converted<ContainerSpec> {
     let wire = wire.unwrap_or_default();
+    let private = wire.private_network;
     let count = wire.rlimits.len();
     expected(count <= MAX_RLIMITS, || format!("expected at most {MAX_RLIMITS}, got {count}")).at("rlimits")?;
     let rlimits =
@@ -103,7 +140,33 @@ pub(super) fn container_from_wire(wire: Option<v1::ContainerSpec>) -> Converted<
         private_network: wire.private_network,
         rlimits: rlimits.collect::<Converted<_>>()?,
         image: image(wire.image).at("image")?,
+        user_namespace: wire.user_namespace,
+        bridge: wire.bridge.map(|wire| bridge(wire, private)).transpose().at("bridge")?,
     })
+}
+
+fn bridge_to_wire(bridge: &Bridge) -> v1::Bridge {
+    let ports = bridge.ports.iter().map(|port| v1::PortMapping {
+        port_index: port.port_index,
+        to: port.to.into(),
+        udp: port.transport == Transport::Udp,
+    });
+    v1::Bridge { ports: ports.collect() }
+}
+
+fn bridge(wire: v1::Bridge, private: bool) -> Converted<Bridge> {
+    expected(!private, || "expected none, as the network is private".to_owned())?;
+    let count = wire.ports.len();
+    expected(count <= MAX_PORT_MAPPINGS, || format!("expected at most {MAX_PORT_MAPPINGS}, got {count}"))
+        .at("ports")?;
+    let port = |wire: v1::PortMapping| {
+        let to = u16::try_from(wire.to).ok().filter(|to| *to > 0);
+        let to = to.ok_or_else(|| ConvertError::here(format!("expected 1 to 65535, got {}", wire.to))).at("to")?;
+        let transport = if wire.udp { Transport::Udp } else { Transport::Tcp };
+        Ok(PortMapping { port_index: wire.port_index, to, transport })
+    };
+    let ports = wire.ports.into_iter().enumerate().map(|(index, wire)| port(wire).at_index(index).at("ports"));
+    Ok(Bridge { ports: ports.collect::<Converted<_>>()? })
 }
 
 fn image(reference: String) -> Converted<Option<String>> {

@@ -10,7 +10,8 @@ use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, Kil
 use rialto_core::model::*;
 use rialto_proto::hello::Hello;
 use rialto_proto::spec::{
-    Artefact, Check, CommandSpec, ContainerSpec, HealthCheck, Limits, LogLimits, Rlimit, Sha256, TaskSpec,
+    Artefact, Check, CommandSpec, ContainerSpec, HealthCheck, Limits, LogLimits, Rlimit, Secret, Sha256, TaskInput,
+    TaskSpec,
 };
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
@@ -365,6 +366,8 @@ pub(crate) fn spec() -> TaskSpec {
             private_network: true,
             rlimits: vec![Rlimit { name: "nofile".to_owned(), soft: Some(1024), hard: None }],
             image: Some("docker://host/name:1".to_owned()),
+            user_namespace: true,
+            bridge: None,
         },
         artefacts: vec![Artefact {
             uri: "https://host/tool".to_owned(),
@@ -374,6 +377,8 @@ pub(crate) fn spec() -> TaskSpec {
             executable: true,
             signature: Some("https://host/tool.minisig".to_owned()),
         }],
+        input: TaskInput::Terminal,
+        secrets: vec![Secret { name: "key".to_owned(), target: "etc/key".to_owned(), content: vec![1, 2, 3].into() }],
         ..TaskSpec::new(CommandSpec::Argv(vec!["make".to_owned(), "all".to_owned()]))
     }
 }

@@ -8,9 +8,11 @@ mod dev;
 mod image;
 mod mounts;
 mod privileges;
+mod users;
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use seccompiler::BpfProgram;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::protocol::{Spec, TaskSpec};
+use super::stdio::Leads;
 use super::sys;
 use crate::cgroup::{self, CgroupError, Controller, DeviceRule};
 use crate::seccomp;
@@ -45,6 +48,8 @@ pub(super) struct Contained {
     pub(super) cgroups: Vec<Option<cgroup::Group>>,
     /// What says which system calls may be made.
     pub(super) seccomp: Arc<[BpfProgram]>,
+    /// The namespace in which the members' users are, if that is one of their own.
+    pub(super) users: Option<Arc<OwnedFd>>,
 }
 
 /// Makes what the spec asks for.
@@ -63,11 +68,13 @@ pub(super) fn enter(spec: &Spec) -> Result<Contained, ContainError> {
         Some(namespaces) => mounts::enter(namespaces, &spec.tasks),
         None => Ok(()),
     });
-    let result = result.and_then(|()| privileges::reduce().map_err(ContainError::at("privileges")));
+    // Once /proc is the group's own: here processes have other numbers than the machine gives them.
+    let result = result.and_then(|()| users::make(spec.tasks[0].users));
+    let result = result.and_then(|users| privileges::reduce().map(|()| users).map_err(ContainError::at("privileges")));
     if result.is_err() {
         remove(&groups);
     }
-    result.map(|()| Contained { cgroups: groups, seccomp })
+    result.map(|users| Contained { cgroups: groups, seccomp, users: users.map(Arc::new) })
 }
 
 /// Whether this process may make namespaces as [`enter`] does: makes them, in a thread that ends.
@@ -84,7 +91,13 @@ fn group(hierarchies: &cgroup::Hierarchies, task: &TaskSpec) -> Result<Option<cg
     let rules = hierarchies.of(Controller::Devices).map(|_| rules(task)).transpose()?;
     // One of this name is left from a supervisor that has died, and was never entered: this group starts for the first time.
     hierarchies.clear(&cgroup.name)?;
-    Ok(Some(cgroup::Group::create(hierarchies, &cgroup.name, &cgroup.limits, rules.as_deref())?))
+    let group = cgroup::Group::create(hierarchies, &cgroup.name, &cgroup.limits, rules.as_deref())?;
+    if let Some(Err(error)) = cgroup.ports.as_ref().map(|ports| group.guard_ports(ports)) {
+        // The first error says more.
+        let _left = group.remove();
+        return Err(error.into());
+    }
+    Ok(Some(group))
 }
 
 fn rules(task: &TaskSpec) -> Result<Vec<DeviceRule>, ContainError> {
@@ -110,6 +123,7 @@ pub(super) fn remove<'a>(groups: impl IntoIterator<Item = &'a Option<cgroup::Gro
 pub(super) struct Held<'a> {
     pub(super) cgroup: Option<&'a cgroup::Group>,
     pub(super) seccomp: &'a Arc<[BpfProgram]>,
+    pub(super) users: Option<&'a Arc<OwnedFd>>,
 }
 
 /// What a member does between fork and exec.
@@ -118,6 +132,8 @@ pub(super) struct Entry {
     pub(super) entrances: Vec<File>,
     pub(super) user: Option<(u32, u32)>,
     pub(super) rlimits: Vec<(Resource, Rlimit)>,
+    pub(super) leads: Leads,
+    pub(super) users: Option<Arc<OwnedFd>>,
     pub(super) seccomp: Arc<[BpfProgram]>,
 }
 
@@ -125,7 +141,14 @@ impl Entry {
     pub(super) fn new(held: Held<'_>, birth: cgroup::Birth) -> io::Result<Self> {
         let entrances = held.cgroup.map_or_else(|| Ok(Vec::new()), |group| group.entrances(birth));
         let entrances = entrances.map_err(io::Error::other)?;
-        Ok(Self { entrances, user: None, rlimits: Vec::new(), seccomp: held.seccomp.clone() })
+        Ok(Self {
+            entrances,
+            user: None,
+            rlimits: Vec::new(),
+            leads: Leads::Group,
+            users: held.users.cloned(),
+            seccomp: held.seccomp.clone(),
+        })
     }
 
     /// The last step before exec. Only makes system calls.
@@ -139,7 +162,13 @@ impl Entry {
         for (resource, limit) in &self.rlimits {
             setrlimit(*resource, *limit)?;
         }
+        sys::lead(self.leads)?;
         // Only now: entering needs the supervisor's rights.
+        if let Some(users) = &self.users {
+            users::enter(users)?;
+            let (uid, gid) = self.user.unwrap_or((0, 0));
+            return sys::become_user(uid, gid);
+        }
         self.user.map_or(Ok(()), |(uid, gid)| sys::become_user(uid, gid))
     }
 }

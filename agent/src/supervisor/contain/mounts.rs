@@ -2,13 +2,13 @@
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change};
-use rustix::thread::UnshareFlags;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use super::{ContainError, dev, image};
 use crate::supervisor::edits::Mount;
@@ -29,10 +29,18 @@ pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<(), C
     // The supervisor's own folder, through the machine's mounts: here it may become read-only.
     let own = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let own = own.map_err(ContainError::at("supervisor's folder"))?;
+    let network = match &namespaces.network {
+        Network::Joined(file) => Some(open_network(file)?),
+        Network::Host | Network::Private => None,
+    };
     let temporaries = temporaries()?;
     sys::unshare(flags).map_err(ContainError::at("namespaces"))?;
     if namespaces.network == Network::Private {
         sys::raise_loopback().map_err(ContainError::at("loopback"))?;
+    }
+    if let Some(network) = network {
+        let joined = move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network));
+        joined.map_err(ContainError::at("network namespace"))?;
     }
     // What the machine mounts or unmounts later is followed; what is mounted here stays here.
     let follow = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
@@ -43,6 +51,10 @@ pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<(), C
         None => cover(namespaces, temporaries, given)?,
     }
     rustix::process::fchdir(own).map_err(ContainError::at("supervisor's folder"))
+}
+
+fn open_network(file: &Path) -> Result<OwnedFd, ContainError> {
+    open(file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(ContainError::at(file.display().to_string()))
 }
 
 /// What the group gets of the machine, opened before anything is covered.

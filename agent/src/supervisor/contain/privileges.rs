@@ -38,7 +38,8 @@ pub(super) fn reduce() -> io::Result<()> {
     Ok(())
 }
 
-fn bound() -> io::Result<()> {
+/// Takes from this process, and its children, what they are not to have even as root. Only makes system calls.
+pub(super) fn bound() -> io::Result<()> {
     for number in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         match capability_is_in_bounding_set(capability) {

@@ -265,6 +265,7 @@ fn each_end_has_its_state_and_reason() {
         (End::TimedOut, TaskState::Failed, Reason::MaxCompletionTime, "it ran longer than it may"),
         (End::GroupEnded, TaskState::Killed, Reason::GroupEnded, "another task of its group ended"),
         (End::MemoryLimit("64 MiB".into()), TaskState::Failed, Reason::MemoryLimit, "64 MiB"),
+        (End::DiskLimit("64 MiB".into()), TaskState::Failed, Reason::DiskLimit, "64 MiB"),
         (End::NotStarted("no such file".into()), TaskState::Failed, Reason::CommandNotStarted, "no such file"),
         (End::LaunchFailed("disk full".into()), TaskState::Failed, Reason::LaunchFailed, "disk full"),
         (End::SupervisorLost, TaskState::Failed, Reason::SupervisorLost, "its supervisor died"),

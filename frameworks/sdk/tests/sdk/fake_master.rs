@@ -144,6 +144,7 @@ async fn listen(mut incoming: Streaming<v1::CallFrame>, frames: Frames, connecti
 #[tonic::async_trait]
 impl Operator for Service {
     type ReadLogStream = ReceiverStream<Result<v1::LogChunk, Status>>;
+    type SessionStream = ReceiverStream<Result<v1::SessionOutput, Status>>;
 
     async fn command(&self, request: Request<v1::CommandRequest>) -> Result<Response<v1::CommandReply>, Status> {
         use rialto_core::master::{Command, Reply};
@@ -162,5 +163,12 @@ impl Operator for Service {
             chunks.send(Ok(chunk)).await.map_err(|_| Status::cancelled("gone"))?;
         }
         Ok(Response::new(ReceiverStream::new(outgoing)))
+    }
+
+    async fn session(
+        &self,
+        _: Request<Streaming<v1::SessionRequest>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        Err(Status::unimplemented("no task runs here"))
     }
 }

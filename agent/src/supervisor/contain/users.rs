@@ -1,0 +1,32 @@
+//! Users of a group's own: its root is nobody outside.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::{ContainError, privileges};
+use crate::supervisor::protocol::UserRange;
+use crate::supervisor::sys;
+
+/// Makes the namespace, if there is to be one: the first of `range` is root within. This process stays outside, so what it has mounted and
+/// made is not the group's to change.
+pub(super) fn make(range: Option<UserRange>) -> Result<Option<OwnedFd>, ContainError> {
+    let Some(range) = range else { return Ok(None) };
+    let made = sys::with_user_namespace(|pid| {
+        let map = format!("0 {} {}", range.first, range.count);
+        fs::write(format!("/proc/{pid}/uid_map"), &map)?;
+        fs::write(format!("/proc/{pid}/gid_map"), &map)?;
+        Ok(OwnedFd::from(File::open(format!("/proc/{pid}/ns/user"))?))
+    });
+    made.map(Some).map_err(ContainError::at("user namespace"))
+}
+
+/// Enters it, between fork and exec: this process is root within then, with no more privileges there than root has elsewhere. Only makes
+/// system calls.
+pub(super) fn enter(users: &OwnedFd) -> io::Result<()> {
+    move_into_link_name_space(users.as_fd(), Some(LinkNameSpaceType::User))?;
+    // The namespace begins with all of them.
+    privileges::bound()
+}
