@@ -88,6 +88,7 @@ fn agent_options(args: &Agent) -> anyhow::Result<rialto_agent::Options> {
     }
     options.fetch = args.fetch.policy()?;
     options.images = args.fetch.images();
+    options.sync_delay = Duration::from_millis(args.sync_delay_ms.into());
     options.host_share_milli = args.device_host_share * 10;
     if let Some(path) = args.connect.token() {
         let text = std::fs::read_to_string(&path).with_context(|| format!("token file {}", path.display()))?;

@@ -19,6 +19,7 @@ pub mod cgroup;
 pub mod supervisor;
 
 mod bulk;
+mod crash;
 mod detect;
 mod error;
 mod fetch;

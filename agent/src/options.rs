@@ -47,6 +47,8 @@ pub struct Options {
     pub on_stop: OnStop,
     /// How long the sandbox of a task that has ended is kept.
     pub sandbox_retention: Duration,
+    /// How much longer each fsync of the journal takes than the disk needs: zero, except in benchmarks of slow disks.
+    pub sync_delay: Duration,
 }
 
 impl Options {
@@ -74,6 +76,7 @@ impl Options {
             images: ImagePolicy::default(),
             on_stop: OnStop::KeepTasks,
             sandbox_retention: Self::SANDBOX_RETENTION,
+            sync_delay: Duration::ZERO,
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::link::{Dialer, Epoch, Link, LinkEvent};
 use crate::sources::{self, DeviceSource, Known, Look, Plugin};
 use crate::volumes::Age;
 use crate::work_dir::{Boot, WorkDir};
-use crate::{AgentError, OnStop, Options, detect, gc};
+use crate::{AgentError, OnStop, Options, crash, detect, gc};
 
 /// The most events that wait for the core; who has more to say waits.
 const MAX_EVENTS: usize = 4096;
@@ -77,6 +77,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     let work_dir = WorkDir::open(&options.work_dir)?;
     let boot = work_dir.boot()?;
     let (journal, file) = journal::load(&work_dir.journal())?;
+    let file = file.slowed(options.sync_delay);
     let mut shell = Shell::new(&options, work_dir, journal, file)?;
     shell.discover(&options.device_sources).await;
     shell.resume(boot);
@@ -355,6 +356,7 @@ impl Shell {
     fn take(&mut self, event: Event) {
         match event {
             Event::Input(input) => {
+                crash::point("agent: something happened");
                 if let Input::Ended { task, .. } = &input {
                     self.files.end(task);
                 }
@@ -435,6 +437,7 @@ impl Shell {
     }
 
     fn carry_out(&mut self, effect: Effect) {
+        crash::point(name_of(&effect));
         match effect {
             Effect::ToMaster(message) => self.say(message),
             Effect::Start { launch, devices } => self.add_group(launch, devices, Group::start),
@@ -489,6 +492,7 @@ impl Shell {
         let plugin = self.launcher.known.plugin(&device.id);
         self.jobs.spawn(async move {
             let cleaned = device.clone();
+            crash::point("release: before");
             let mut result = match device.nodes.is_empty() || is_slice {
                 true => Ok(()),
                 false => {
@@ -500,6 +504,7 @@ impl Shell {
             if let (Ok(()), Some(plugin), false) = (&result, plugin, is_slice) {
                 result = plugin.release(&device.id, generation).await.map_err(|error| error.to_string().into());
             }
+            crash::point("release: done");
             let input = Input::Released { device: device.id.clone(), generation, result };
             let _stopped = events.send(Event::Input(input)).await;
         });
@@ -575,6 +580,19 @@ impl Watch {
                 }
             }
         }
+    }
+}
+
+/// For the points at which a test lets the agent die.
+const fn name_of(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::ToMaster(_) => "agent: before it says something",
+        Effect::Start { .. } => "agent: before a start",
+        Effect::Kill { .. } => "agent: before a kill",
+        Effect::Release { .. } => "agent: before a release",
+        Effect::Forget { .. } => "agent: before it forgets",
+        Effect::MakeVolume { .. } | Effect::DestroyVolume(_) => "agent: before a volume",
+        Effect::Shutdown(_) | Effect::Notice(_) => "agent: before a notice",
     }
 }
 

@@ -7,12 +7,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::{Group, Kill, blocking, remains};
-use crate::health;
 use crate::supervisor::client::{self, Liveness};
 use crate::supervisor::protocol::{
     Command, Frame, KillCause, Outcome, Snapshot, TaskEnd, TaskState, TaskStatus, Terminal,
 };
 use crate::supervisor::{FrameDecoder, encode_command};
+use crate::{crash, health};
 
 /// Between two attempts to reach a supervisor that lives.
 const RECONNECT: Duration = Duration::from_millis(50);
@@ -182,7 +182,9 @@ impl Group {
                 // A status that can't be taken is one that was taken before.
                 let _reaped = child.wait();
             }
+            crash::point("group: before its cgroups are cleared");
             launcher.isolation.clear(&tasks);
+            crash::point("group: cleared");
         };
         // Cut short only when the agent stops; the next one looks for what is left.
         let _stopping = tokio::task::spawn_blocking(reap).await;

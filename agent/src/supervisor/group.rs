@@ -12,7 +12,7 @@ use super::logs::Stream;
 use super::procfs::{self, Process};
 use super::protocol::{KillCause, Outcome, Spec, TaskEnd, TaskSpec, TaskState, TaskStatus, Usage};
 use super::{spawn, sys};
-use crate::cgroup;
+use crate::{cgroup, crash};
 
 /// Looks at the process tree in one round of killing: more than a tree that grows while it is killed needs, fewer than would starve the loop.
 const MAX_LOOKS: usize = 50;
@@ -211,11 +211,13 @@ impl Group {
             if !matches!(self.members[index].phase, Phase::Waiting) {
                 return;
             }
+            crash::point("supervisor: before a command");
             let started =
                 spawn::start(task, Held { cgroup: self.members[index].cgroup.as_ref(), seccomp: &self.seccomp });
             let now = Instant::now();
             match started {
                 Ok(started) => {
+                    crash::point("supervisor: with a command");
                     let member = &mut self.members[index];
                     member.streams = started.streams;
                     member.phase = Phase::Running { pid: started.pid };
@@ -300,6 +302,7 @@ impl Group {
 
     /// A child was reaped: a main process, or an orphan that was inherited.
     pub(super) fn reaped(&mut self, pid: i32, outcome: Outcome, usage: Usage, now: Instant) {
+        crash::point("supervisor: with a process reaped");
         let passed = outcome.is_success();
         if let Some(index) = self.members.iter().position(|member| member.running_pid() == Some(pid)) {
             self.end_main(index, outcome, usage, now);
@@ -377,8 +380,10 @@ impl Group {
     /// One round over the process tree; answers how many processes were killed. Looks again until a look finds no process that is new, since
     /// a tree can grow while it is cut.
     fn execute(&self, now: Instant) -> usize {
+        crash::point("supervisor: before a look at what is left");
         let condemned = self.members.iter().filter(|member| member.sentence(now) == Sentence::Kill);
         condemned.for_each(Member::kill_cgroup);
+        crash::point("supervisor: after a kill of cgroups");
         let mut hit = BTreeSet::new();
         for look in 0..MAX_LOOKS {
             let before = hit.len();

@@ -24,6 +24,7 @@ use super::protocol::{
 use super::server::Server;
 use super::store::{self, note};
 use super::sys::{self, Reaped};
+use crate::crash;
 
 /// How long readers may take for the last frames.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -124,6 +125,7 @@ impl Supervisor {
         let pid = store::claim().map_err(step(store::PID))?;
         let server = Server::bind().map_err(step(store::SOCKET))?;
         let contained = contain::enter(&spec)?;
+        crash::point("supervisor: contained");
         let mut supervisor = Self {
             signals: File::from(signals),
             server,
@@ -154,8 +156,11 @@ impl Supervisor {
                 self.group.sweep(now);
             }
             if let Some(terminal) = self.finish(now) {
+                crash::point("supervisor: before it tells the end");
                 self.server.broadcast(&Frame::Finished(terminal));
+                crash::point("supervisor: before it removes cgroups");
                 self.group.remove_cgroups();
+                crash::point("supervisor: before it ends");
                 self.server.finish(FAREWELL);
                 return Ok(());
             }

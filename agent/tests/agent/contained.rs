@@ -10,7 +10,7 @@ use rialto_proto::spec::{ContainerSpec, Limits, Rlimit, TaskSpec};
 use crate::harness::{World, lives, spec_task, task, until, with_devices};
 
 /// Cgroups of this world's tasks that exist.
-fn cgroups(world: &World) -> Vec<PathBuf> {
+pub(crate) fn cgroups(world: &World) -> Vec<PathBuf> {
     let key = world.cgroup_key();
     let hierarchies =
         std::fs::read_dir("/sys/fs/cgroup").expect("cgroups are mounted").flatten().map(|entry| entry.path());

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod contained;
+mod crash;
 mod devices;
 mod fake_plugin;
 mod fetch;

@@ -21,7 +21,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use super::protocol::{Spec, TaskSpec};
 use super::sys;
 use crate::cgroup::{self, CgroupError, Controller, DeviceRule};
-use crate::seccomp;
+use crate::{crash, seccomp};
 
 /// Why a group can't be kept apart.
 #[derive(Debug, thiserror::Error)]
@@ -57,12 +57,14 @@ pub(super) fn enter(spec: &Spec) -> Result<Contained, ContainError> {
     let mut groups = Vec::new();
     let result = spec.tasks.iter().try_for_each(|task| {
         groups.push(group(&container.cgroups, task)?);
+        crash::point("contain: with a cgroup");
         Ok(())
     });
     let result = result.and_then(|()| match &container.namespaces {
         Some(namespaces) => mounts::enter(namespaces, &spec.tasks),
         None => Ok(()),
     });
+    crash::point("contain: with mounts");
     let result = result.and_then(|()| privileges::reduce().map_err(ContainError::at("privileges")));
     if result.is_err() {
         remove(&groups);

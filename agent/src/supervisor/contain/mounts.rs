@@ -11,6 +11,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_
 use rustix::thread::UnshareFlags;
 
 use super::{ContainError, dev, image};
+use crate::crash;
 use crate::supervisor::edits::Mount;
 use crate::supervisor::protocol::{Namespaces, Network, Root, TaskSpec};
 use crate::supervisor::sys::{self, Access, Depth};
@@ -34,6 +35,7 @@ pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<(), C
     if namespaces.network == Network::Private {
         sys::raise_loopback().map_err(ContainError::at("loopback"))?;
     }
+    crash::point("contain: with namespaces");
     // What the machine mounts or unmounts later is followed; what is mounted here stays here.
     let follow = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", follow).map_err(ContainError::at("mounts of the machine"))?;
