@@ -8,6 +8,8 @@ use rustix::process::{Signal, kill_process, kill_process_group};
 use seccompiler::BpfProgram;
 
 use super::contain::{self, Contained, Held};
+use super::edits::When;
+use super::hooks::Hooks;
 use super::logs::Stream;
 use super::procfs::{self, Process};
 use super::protocol::{KillCause, Outcome, Spec, TaskEnd, TaskSpec, TaskState, TaskStatus, Usage};
@@ -184,6 +186,7 @@ pub(super) struct Group {
     /// Checks that have ended since that was last told, and whether they passed.
     checked: Vec<(usize, bool)>,
     seccomp: Arc<[BpfProgram]>,
+    hooks: Option<Hooks>,
     sweep_at: Option<Instant>,
     rounds: u32,
     me: i32,
@@ -199,6 +202,7 @@ impl Group {
             changed: BTreeSet::new(),
             checked: Vec::new(),
             seccomp: contained.seccomp,
+            hooks: contained.hooks,
             sweep_at: None,
             rounds: 0,
             me,
@@ -444,6 +448,13 @@ impl Group {
         let processes = |member: &Member| member.cgroup.as_ref().and_then(|cgroup| cgroup.processes().ok());
         let members = self.members.iter().enumerate();
         members.flat_map(move |(index, member)| processes(member).into_iter().flatten().map(move |pid| (pid, index)))
+    }
+
+    /// Runs what devices want to be run at a moment after the start.
+    pub(super) fn run_hooks(&self, when: When) {
+        if let Some(hooks) = &self.hooks {
+            hooks.run_all(when);
+        }
     }
 
     /// Removes the cgroups, when everything has ended.

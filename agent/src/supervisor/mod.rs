@@ -51,6 +51,7 @@ pub mod protocol;
 mod codec;
 mod contain;
 mod group;
+mod hooks;
 mod logs;
 mod procfs;
 mod run;

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use super::codec::encode;
 use super::contain::{self, ContainError};
+use super::edits::When;
 use super::group::{Children, Group, Member, unix_ms};
 use super::logs::CHUNK_BYTES;
 use super::protocol::{
@@ -124,7 +125,7 @@ impl Supervisor {
         let spec = read_spec()?;
         let pid = store::claim().map_err(step(store::PID))?;
         let server = Server::bind().map_err(step(store::SOCKET))?;
-        let contained = contain::enter(&spec)?;
+        let contained = contain::enter(&spec, pid)?;
         crash::point("supervisor: contained");
         let mut supervisor = Self {
             signals: File::from(signals),
@@ -145,6 +146,7 @@ impl Supervisor {
 
     fn run(mut self, spec: Spec) -> io::Result<()> {
         self.group.start(&spec);
+        self.group.run_hooks(When::Poststart);
         // The environment can be large and is not needed again.
         drop(spec);
         sys::release_memory();
@@ -160,6 +162,7 @@ impl Supervisor {
                 self.server.broadcast(&Frame::Finished(terminal));
                 crash::point("supervisor: before it removes cgroups");
                 self.group.remove_cgroups();
+                self.group.run_hooks(When::Poststop);
                 crash::point("supervisor: before it ends");
                 self.server.finish(FAREWELL);
                 return Ok(());

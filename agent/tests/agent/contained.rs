@@ -19,7 +19,7 @@ pub(crate) fn cgroups(world: &World) -> Vec<PathBuf> {
     groups.filter(|entry| entry.path().is_dir()).map(|entry| entry.path()).collect()
 }
 
-async fn nothing_is_left(world: &World) {
+pub(crate) async fn nothing_is_left(world: &World) {
     until("every cgroup to be removed", || cgroups(world).is_empty().then_some(())).await;
     until("every process to be gone", || world.supervisors().is_empty().then_some(())).await;
 }

@@ -18,6 +18,8 @@ use seccompiler::BpfProgram;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use super::edits::When;
+use super::hooks::{HookError, Hooks};
 use super::protocol::{Spec, TaskSpec};
 use super::sys;
 use crate::cgroup::{self, CgroupError, Controller, DeviceRule};
@@ -30,6 +32,8 @@ pub(super) enum ContainError {
     System { attempt: String, source: io::Error },
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    #[error(transparent)]
+    Hook(#[from] HookError),
 }
 
 impl ContainError {
@@ -45,10 +49,12 @@ pub(super) struct Contained {
     pub(super) cgroups: Vec<Option<cgroup::Group>>,
     /// What says which system calls may be made.
     pub(super) seccomp: Arc<[BpfProgram]>,
+    /// What is still to be run for its devices.
+    pub(super) hooks: Option<Hooks>,
 }
 
-/// Makes what the spec asks for.
-pub(super) fn enter(spec: &Spec) -> Result<Contained, ContainError> {
+/// Makes what the spec asks for. `pid` is this process's as the machine knows it.
+pub(super) fn enter(spec: &Spec, pid: i32) -> Result<Contained, ContainError> {
     let Some(container) = &spec.container else {
         return Ok(Contained { cgroups: spec.tasks.iter().map(|_| None).collect(), ..Contained::default() });
     };
@@ -60,16 +66,20 @@ pub(super) fn enter(spec: &Spec) -> Result<Contained, ContainError> {
         crash::point("contain: with a cgroup");
         Ok(())
     });
+    let hooks = Hooks::of(spec, pid).map_err(ContainError::at("hooks"))?;
+    let run = |when| hooks.as_ref().map_or(Ok(()), |hooks| hooks.run(when, None)).map_err(ContainError::Hook);
+    let result = result.and_then(|()| run(When::Prestart)).and_then(|()| run(When::CreateRuntime));
     let result = result.and_then(|()| match &container.namespaces {
-        Some(namespaces) => mounts::enter(namespaces, &spec.tasks),
+        Some(namespaces) => mounts::enter(namespaces, &spec.tasks, hooks.as_ref()),
         None => Ok(()),
     });
     crash::point("contain: with mounts");
     let result = result.and_then(|()| privileges::reduce().map_err(ContainError::at("privileges")));
+    let result = result.and_then(|()| run(When::StartContainer));
     if result.is_err() {
         remove(&groups);
     }
-    result.map(|()| Contained { cgroups: groups, seccomp })
+    result.map(|()| Contained { cgroups: groups, seccomp, hooks })
 }
 
 /// Whether this process may make namespaces as [`enter`] does: makes them, in a thread that ends.
