@@ -113,6 +113,14 @@ impl Quantities {
 
     /// Adds every amount of `other`.
     pub fn add(&mut self, other: &Self) {
+        if self.0.is_empty() {
+            self.0.clone_from(&other.0);
+            return;
+        }
+        if self.names_same(other) {
+            self.0.iter_mut().zip(&other.0).for_each(|((_, sum), (_, amount))| *sum = sum.plus(*amount));
+            return;
+        }
         let mut at = 0;
         for (name, amount) in &other.0 {
             at += self.before(at, name);
@@ -148,6 +156,11 @@ impl Quantities {
             at += self.before(at, name);
             self.0.get(at).is_some_and(|(here, whole)| here == name && whole >= amount)
         })
+    }
+
+    /// Whether both have amounts of the same things, as those that are added up mostly do.
+    fn names_same(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|((here, _), (there, _))| here == there)
     }
 
     /// How many entries from `at` on come before `name`: both sides are sorted, so what is done to one with the other is one walk.
