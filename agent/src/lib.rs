@@ -41,6 +41,7 @@ mod work_dir;
 
 pub use error::AgentError;
 pub use fetch::{Digests, FetchPolicy, KeyError, TrustedKey};
+pub use images::{Login, LoginError};
 pub use launcher::check_launcher;
 pub use options::{ImagePolicy, LauncherKind, OnStop, Options};
 pub use seccomp::ProfileError;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rialto_core::model::{Attribute, Domain, Resources};
 
 use crate::fetch::FetchPolicy;
+use crate::images::Login;
 use crate::sources::DeviceSource;
 
 /// How an agent is to run.
@@ -90,11 +91,13 @@ pub struct ImagePolicy {
     pub cache_bytes: u64,
     /// Registries, `HOST` or `HOST:PORT`, that are asked without TLS; those on loopback are anyway.
     pub insecure: Vec<String>,
+    /// As whom registries are asked, by `HOST` or `HOST:PORT`; these are asked with TLS unless they are named above, on loopback too.
+    pub logins: BTreeMap<String, Login>,
 }
 
 impl Default for ImagePolicy {
     fn default() -> Self {
-        Self { max_bytes: 16 << 30, cache_bytes: 32 << 30, insecure: Vec::new() }
+        Self { max_bytes: 16 << 30, cache_bytes: 32 << 30, insecure: Vec::new(), logins: BTreeMap::new() }
     }
 }
 
