@@ -279,6 +279,9 @@ pub struct Agent {
     /// What may be fetched for tasks.
     #[command(flatten)]
     pub fetch: crate::fetch_args::Fetch,
+    /// Waits so long after each fsync of the journal, as a slow disk would; for benchmarks.
+    #[arg(long, hide = true, default_value_t = 0, value_name = "MS")]
+    pub sync_delay_ms: u16,
     /// How to reach the master.
     #[command(flatten)]
     pub connect: Connect,
@@ -794,6 +797,12 @@ pub struct BenchAgent {
     /// How the agent keeps tasks apart.
     #[arg(long, default_value = "auto", value_name = "KIND")]
     pub launcher: Launcher,
+    /// Makes each write of the agent to its disk take so much longer, as on a slow one.
+    #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u16).range(0..=1_000))]
+    pub fsync_delay_ms: u16,
+    /// How many tasks sleep while the agent's memory and processor time are looked at.
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub idle_tasks: u32,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

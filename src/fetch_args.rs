@@ -37,6 +37,9 @@ pub struct Fetch {
     /// A registry, HOST or HOST:PORT, that is asked without TLS. May be repeated; those on loopback are anyway.
     #[arg(long = "insecure-registry", env = "RIALTO_INSECURE_REGISTRIES", value_name = "HOST", value_delimiter = ';')]
     pub insecure_registries: Vec<String>,
+    /// Who this agent is at registries that ask for a login: a file such as docker login writes, {"auths": {HOST: {"auth": …}}}.
+    #[arg(long, env = "RIALTO_REGISTRY_LOGINS", value_name = "FILE")]
+    pub registry_logins: Option<PathBuf>,
     /// Certificates (PEM) of authorities that are trusted beside the machine's.
     #[arg(long = "fetch-ca", env = "RIALTO_FETCH_CA", value_name = "FILE")]
     pub fetch_ca: Option<PathBuf>,
@@ -76,12 +79,21 @@ impl Fetch {
 
 impl Fetch {
     /// What images may be like.
-    pub fn images(&self) -> ImagePolicy {
-        ImagePolicy {
+    ///
+    /// # Errors
+    /// Names the file that can't be used.
+    pub fn images(&self) -> anyhow::Result<ImagePolicy> {
+        let logins = self.registry_logins.as_ref().map(|path| {
+            let text = std::fs::read_to_string(path).map_err(anyhow::Error::from);
+            let logins = text.and_then(|text| Ok(rialto_agent::Login::read(&text)?));
+            logins.with_context(|| format!("--registry-logins {}", path.display()))
+        });
+        Ok(ImagePolicy {
             max_bytes: u64::from(self.image_max_mib) << 20,
             cache_bytes: u64::from(self.image_cache_mib) << 20,
             insecure: self.insecure_registries.clone(),
-        }
+            logins: logins.transpose()?.unwrap_or_default(),
+        })
     }
 }
 

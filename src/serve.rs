@@ -87,7 +87,8 @@ fn agent_options(args: &Agent) -> anyhow::Result<rialto_agent::Options> {
         options.seccomp_profile = Some(profile.with_context(|| format!("--seccomp-profile {}", path.display()))?);
     }
     options.fetch = args.fetch.policy()?;
-    options.images = args.fetch.images();
+    options.images = args.fetch.images()?;
+    options.sync_delay = Duration::from_millis(args.sync_delay_ms.into());
     options.host_share_milli = args.device_host_share * 10;
     options.metrics_listen = args.metrics_listen;
     if args.user_namespaces {

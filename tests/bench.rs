@@ -32,12 +32,15 @@ fn a_master_is_measured() {
 
 #[test]
 fn an_agent_is_measured() {
-    let figures = bench(&["agent", "--tasks", "20", "--json"]);
+    let figures = bench(&["agent", "--tasks", "20", "--idle-tasks", "5", "--fsync-delay-ms", "20", "--json"]);
     let paths =
         ["/accept_to_running_ms/p50", "/accept_to_running_ms/p99", "/tasks_per_s", "/agent_rss_mib", "/task_pss_mib"];
     for path in paths {
         assert!(number(&figures, path) > 0.0, "{path} in {figures}");
     }
+    assert!(number(&figures, "/agent_idle_cpu_percent") >= 0.0, "{figures}");
+    assert!(number(&figures, "/accept_to_running_ms/p50") >= 20.0, "a slow disk is waited for: {figures}");
+    assert_eq!(figures.pointer("/parameters/idle_tasks"), Some(&Value::from(5)));
     assert_eq!(figures.pointer("/contained"), Some(&Value::from(rustix::process::geteuid().is_root())));
     assert!(number(&figures, "/cold_start_ms") > 0.0, "{figures}");
 }

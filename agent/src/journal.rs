@@ -16,7 +16,7 @@ use rialto_core::agent::{Journal, Record};
 use rialto_core::gate::BatchId;
 use rialto_proto::journal::{JournalReader, MAGIC, encode_journal};
 
-use crate::AgentError;
+use crate::{AgentError, crash};
 
 /// A journal that has grown by this much since it was last compacted is compacted.
 const COMPACT_BYTES: u64 = 16 << 20;
@@ -138,12 +138,15 @@ pub(crate) struct JournalFile {
     /// What it had after it was last compacted.
     compacted: u64,
     buffer: Vec<u8>,
+    /// How much longer each fsync is to take.
+    delay: Duration,
 }
 
 impl JournalFile {
     fn open(path: &Path, good: u64) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        let mut journal = Self { path: path.to_owned(), file, good, compacted: 0, buffer: Vec::new() };
+        let mut journal =
+            Self { path: path.to_owned(), file, good, compacted: 0, buffer: Vec::new(), delay: Duration::ZERO };
         journal.reset()?;
         if good == 0 {
             journal.file.write_all(&MAGIC)?;
@@ -154,23 +157,36 @@ impl JournalFile {
         Ok(journal)
     }
 
+    /// The same file on a slower disk.
+    pub(crate) fn slowed(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
     fn wants_compaction(&self) -> bool {
         self.good.saturating_sub(self.compacted) > COMPACT_BYTES.max(self.compacted)
     }
 
     fn write(&mut self, job: &Job) -> io::Result<()> {
         match job {
-            Job::Append(_, records) => self.append(records),
-            Job::Rewrite(_, records) => self.rewrite(records),
+            Job::Append(_, records) => self.append(records)?,
+            Job::Rewrite(_, records) => self.rewrite(records)?,
         }
+        if !self.delay.is_zero() {
+            std::thread::sleep(self.delay);
+        }
+        Ok(())
     }
 
     fn append(&mut self, records: &[Record]) -> io::Result<()> {
         self.reset()?;
         self.buffer.clear();
         records.iter().for_each(|record| encode_journal(record, &mut self.buffer));
+        crash::point("journal: before a write");
+        crash::torn("journal: within a write", &mut self.file, &self.buffer)?;
         self.file.write_all(&self.buffer)?;
+        crash::point("journal: before it is durable");
         self.file.sync_data()?;
+        crash::point("journal: durable");
         self.good += self.buffer.len() as u64;
         Ok(())
     }
@@ -182,7 +198,9 @@ impl JournalFile {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(&bytes)?;
         file.sync_all()?;
+        crash::point("journal: before it is replaced");
         fs::rename(&temporary, &self.path)?;
+        crash::point("journal: replaced");
         sync_folder(&self.path)?;
         self.good = bytes.len() as u64;
         self.compacted = self.good;

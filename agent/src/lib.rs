@@ -22,6 +22,7 @@ pub mod cgroup;
 pub mod supervisor;
 
 mod bulk;
+mod crash;
 mod detect;
 mod disk;
 mod error;
@@ -49,6 +50,7 @@ mod work_dir;
 
 pub use error::AgentError;
 pub use fetch::{Digests, FetchPolicy, KeyError, TrustedKey};
+pub use images::{Login, LoginError};
 pub use launcher::check_launcher;
 pub use options::{ImagePolicy, LauncherKind, OnStop, Options};
 pub use seccomp::ProfileError;

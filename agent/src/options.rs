@@ -8,6 +8,7 @@ use rialto_core::model::{Attribute, Domain, Resources};
 
 use crate::UserNamespaces;
 use crate::fetch::FetchPolicy;
+use crate::images::Login;
 use crate::sources::DeviceSource;
 
 /// How an agent is to run.
@@ -57,6 +58,8 @@ pub struct Options {
     pub on_stop: OnStop,
     /// How long the sandbox of a task that has ended is kept.
     pub sandbox_retention: Duration,
+    /// How much longer each fsync of the journal takes than the disk needs: zero, except in benchmarks of slow disks.
+    pub sync_delay: Duration,
 }
 
 impl Options {
@@ -91,6 +94,7 @@ impl Options {
             images: ImagePolicy::default(),
             on_stop: OnStop::KeepTasks,
             sandbox_retention: Self::SANDBOX_RETENTION,
+            sync_delay: Duration::ZERO,
         }
     }
 }
@@ -104,11 +108,13 @@ pub struct ImagePolicy {
     pub cache_bytes: u64,
     /// Registries, `HOST` or `HOST:PORT`, that are asked without TLS; those on loopback are anyway.
     pub insecure: Vec<String>,
+    /// As whom registries are asked, by `HOST` or `HOST:PORT`; these are asked with TLS unless they are named above, on loopback too.
+    pub logins: BTreeMap<String, Login>,
 }
 
 impl Default for ImagePolicy {
     fn default() -> Self {
-        Self { max_bytes: 16 << 30, cache_bytes: 32 << 30, insecure: Vec::new() }
+        Self { max_bytes: 16 << 30, cache_bytes: 32 << 30, insecure: Vec::new(), logins: BTreeMap::new() }
     }
 }
 

@@ -26,7 +26,7 @@ use crate::sources::{self, DeviceSource, Known, Look, Plugin};
 use crate::users::Users;
 use crate::volumes::Age;
 use crate::work_dir::{Boot, WorkDir};
-use crate::{AgentError, OnStop, Options, detect, gc, metrics};
+use crate::{AgentError, OnStop, Options, crash, detect, gc, metrics};
 
 /// The most events that wait for the core; who has more to say waits.
 const MAX_EVENTS: usize = 4096;
@@ -84,6 +84,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     let work_dir = WorkDir::open(&options.work_dir)?;
     let boot = work_dir.boot()?;
     let (journal, file) = journal::load(&work_dir.journal())?;
+    let file = file.slowed(options.sync_delay);
     let mut shell = Shell::new(&options, work_dir, journal, file)?;
     if let Some(address) = options.metrics_listen {
         let listener = metrics::listen(address).await?;
@@ -380,6 +381,7 @@ impl Shell {
     fn take(&mut self, event: Event) {
         match event {
             Event::Input(input) => {
+                crash::point("agent: something happened");
                 if let Input::Ended { task, .. } = &input {
                     self.files.end(task);
                     self.launcher.secrets.remove(task);
@@ -463,6 +465,7 @@ impl Shell {
     }
 
     fn carry_out(&mut self, effect: Effect) {
+        crash::point(name_of(&effect));
         match effect {
             Effect::ToMaster(message) => self.say(message),
             Effect::Start { launch, devices } => self.add_group(launch, devices, Group::start),
@@ -523,6 +526,7 @@ impl Shell {
         let plugin = self.launcher.known.plugin(&device.id);
         self.jobs.spawn(async move {
             let cleaned = device.clone();
+            crash::point("release: before");
             let mut result = match device.nodes.is_empty() || is_slice {
                 true => Ok(()),
                 false => {
@@ -534,6 +538,7 @@ impl Shell {
             if let (Ok(()), Some(plugin), false) = (&result, plugin, is_slice) {
                 result = plugin.release(&device.id, generation).await.map_err(|error| error.to_string().into());
             }
+            crash::point("release: done");
             let input = Input::Released { device: device.id.clone(), generation, result };
             let _stopped = events.send(Event::Input(input)).await;
         });
@@ -610,6 +615,19 @@ impl Watch {
                 }
             }
         }
+    }
+}
+
+/// For the points at which a test lets the agent die.
+const fn name_of(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::ToMaster(_) => "agent: before it says something",
+        Effect::Start { .. } => "agent: before a start",
+        Effect::Kill { .. } => "agent: before a kill",
+        Effect::Release { .. } => "agent: before a release",
+        Effect::Forget { .. } => "agent: before it forgets",
+        Effect::MakeVolume { .. } | Effect::DestroyVolume(_) => "agent: before a volume",
+        Effect::Shutdown(_) | Effect::Notice(_) => "agent: before a notice",
     }
 }
 

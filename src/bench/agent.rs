@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::cluster::{Master, Process};
 use super::probe::{Heard, Probe, Say};
 use super::{Build, Latencies, Machine, Percentiles, field_kib, read, thousandths};
-use crate::cli::{BenchAgent, Launcher};
+use crate::cli::BenchAgent;
 use crate::output;
 
 /// How many tasks are started one after the other on an agent that does nothing else.
@@ -21,12 +21,12 @@ const SINGLE_RUNS: u32 = 80;
 const IDLE: Duration = Duration::from_millis(20);
 /// How many tasks are in flight when many are run.
 const IN_FLIGHT: u32 = 20;
-/// How many tasks sleep while memory is looked at.
-const SLEEPERS: u32 = 50;
+/// For how long the agent is watched while all tasks sleep.
+const WATCHED: Duration = Duration::from_secs(10);
 /// How long one task may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What the agent offers: more than all tasks at once ask for, so that only work limits.
-const AGENT_RESOURCES: &str = "cpus:64;mem:65536;disk:100000";
+const AGENT_RESOURCES: &str = "cpus:1024;mem:1048576;disk:100000";
 
 /// What is printed.
 #[derive(Debug, Serialize)]
@@ -40,6 +40,8 @@ struct Figures {
     contained: bool,
     master_rss_mib: f64,
     agent_cpu_ms: f64,
+    /// Of one core, while nothing but sleeping tasks is there.
+    agent_idle_cpu_percent: f64,
     machine: Machine,
     build: Build,
     parameters: Parameters,
@@ -51,7 +53,8 @@ struct Parameters {
     command: &'static str,
     single_runs: u32,
     in_flight: u32,
-    sleepers: u32,
+    idle_tasks: u32,
+    fsync_delay_ms: u16,
     agent_resources: &'static str,
     store: &'static str,
 }
@@ -59,14 +62,15 @@ struct Parameters {
 pub(super) async fn agent(args: &BenchAgent) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("a folder for master and agent")?;
     let begun = Instant::now();
-    let mut bench = Bench::start(folder.path(), args.launcher).await?;
+    let mut bench = Bench::start(folder.path(), args).await?;
     let cold_start = bench.cold_start(begun).await?;
     let singles = bench.singles().await?;
     let before = bench.agent.cpu()?;
     let tasks_per_s = bench.sustained(args.tasks).await?;
     let agent_cpu = bench.agent.cpu()?.saturating_sub(before);
-    bench.sleep().await?;
-    let task_pss_mib = supervisors_pss_mib(&bench.agent_dir)?;
+    bench.sleep(args.idle_tasks).await?;
+    let agent_idle_cpu_percent = bench.idle_cpu_percent().await?;
+    let task_pss_mib = supervisors_pss_mib(&bench.agent_dir, args.idle_tasks)?;
     let contained = are_contained(&bench.agent, &bench.agent_dir)?;
     let figures = Figures {
         cold_start_ms: thousandths(cold_start.as_secs_f64() * 1000.0),
@@ -77,6 +81,7 @@ pub(super) async fn agent(args: &BenchAgent) -> anyhow::Result<()> {
         contained,
         master_rss_mib: thousandths(bench.master.process.rss_mib()?),
         agent_cpu_ms: thousandths(agent_cpu.as_secs_f64() * 1000.0 / f64::from(args.tasks)),
+        agent_idle_cpu_percent: thousandths(agent_idle_cpu_percent),
         machine: Machine::here()?,
         build: Build::this(),
         parameters: Parameters {
@@ -84,7 +89,8 @@ pub(super) async fn agent(args: &BenchAgent) -> anyhow::Result<()> {
             command: "true",
             single_runs: SINGLE_RUNS,
             in_flight: IN_FLIGHT,
-            sleepers: SLEEPERS,
+            idle_tasks: args.idle_tasks,
+            fsync_delay_ms: args.fsync_delay_ms,
             agent_resources: AGENT_RESOURCES,
             store: "redb",
         },
@@ -103,10 +109,10 @@ struct Bench {
 }
 
 impl Bench {
-    async fn start(folder: &Path, launcher: Launcher) -> anyhow::Result<Self> {
+    async fn start(folder: &Path, args: &BenchAgent) -> anyhow::Result<Self> {
         let master = Master::start(folder).await?;
         let agent_dir = folder.canonicalize()?.join("agent");
-        let agent = master.start_agent(&agent_dir, AGENT_RESOURCES, launcher)?;
+        let agent = master.start_agent(&agent_dir, AGENT_RESOURCES, args)?;
         let (tell, heard) = mpsc::unbounded_channel(); // A few for each task.
         let role = Role::new("bench").context("a role")?;
         let options = Options::new(master.access("bench")?, "bench", [role.clone()]);
@@ -177,12 +183,21 @@ impl Bench {
         Ok(f64::from(tasks) / begun.elapsed().as_secs_f64())
     }
 
-    async fn sleep(&mut self) -> anyhow::Result<()> {
-        self.run(Command::argv(["sleep", "600"]), SLEEPERS, SLEEPERS).await?;
-        for _ in 0..SLEEPERS {
+    async fn sleep(&mut self, tasks: u32) -> anyhow::Result<()> {
+        self.run(Command::argv(["sleep", "3600"]), tasks, tasks).await?;
+        for _ in 0..tasks {
             self.running().await?;
         }
         Ok(())
+    }
+
+    /// How much of one core the agent uses while its tasks sleep.
+    async fn idle_cpu_percent(&self) -> anyhow::Result<f64> {
+        tokio::time::sleep(WATCHED / 10).await; // The last acknowledgements of the starts.
+        let before = self.agent.cpu()?;
+        tokio::time::sleep(WATCHED).await;
+        let used = self.agent.cpu()?.saturating_sub(before);
+        Ok(100.0 * used.as_secs_f64() / WATCHED.as_secs_f64())
     }
 
     /// Kills what sleeps, and stops everything once it has ended.
@@ -235,9 +250,9 @@ fn are_contained(agent: &Process, agent_dir: &Path) -> anyhow::Result<bool> {
 }
 
 /// The mean share of memory of a supervisor: pages that several use are divided among them.
-fn supervisors_pss_mib(agent_dir: &Path) -> anyhow::Result<f64> {
+fn supervisors_pss_mib(agent_dir: &Path, expected: u32) -> anyhow::Result<f64> {
     let pids = supervisors(agent_dir)?;
-    ensure!(pids.len() == SLEEPERS as usize, "expected {SLEEPERS} supervisors, found {}", pids.len());
+    ensure!(pids.len() == expected as usize, "expected {expected} supervisors, found {}", pids.len());
     let mut kib = 0;
     for pid in &pids {
         let rollup = read(format!("/proc/{pid}/smaps_rollup"))?;
@@ -250,19 +265,21 @@ fn print(figures: &Figures, json: bool) -> anyhow::Result<()> {
     if json {
         return output::json(figures);
     }
-    let Parameters { tasks, single_runs, in_flight, sleepers, .. } = &figures.parameters;
+    let Parameters { tasks, single_runs, in_flight, idle_tasks, fsync_delay_ms, .. } = &figures.parameters;
     let rows = [
         ("cold start to the first task running", format!("{:.0} ms", figures.cold_start_ms)),
         ("accept to running, one at a time", figures.accept_to_running_ms.words()),
         ("short tasks a second", format!("{:.1}", figures.tasks_per_s)),
         ("agent, processor time a task", format!("{:.2} ms", figures.agent_cpu_ms)),
+        ("agent, of one core with sleeping tasks", format!("{:.2} %", figures.agent_idle_cpu_percent)),
         ("agent, memory with sleeping tasks", format!("{:.1} MiB", figures.agent_rss_mib)),
         ("task, memory (share of its supervisor)", format!("{:.2} MiB", figures.task_pss_mib)),
         ("tasks contained", if figures.contained { "yes" } else { "no: process groups only" }.to_owned()),
         (
             "parameters",
-            format!("`true`: {single_runs} one by one, then {tasks} with {in_flight} in flight; {sleepers} sleepers"),
+            format!("`true`: {single_runs} one by one, then {tasks} with {in_flight} in flight; {idle_tasks} sleepers"),
         ),
+        ("added to each fsync of the agent", format!("{fsync_delay_ms} ms")),
         ("machine", figures.machine.words()),
         ("build", figures.build.words()),
     ];

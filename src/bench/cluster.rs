@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use super::{field_kib, read};
-use crate::cli::Launcher;
+use crate::cli::BenchAgent;
 
 /// How long a process may take to say where it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -106,12 +106,12 @@ impl Master {
     }
 
     /// Starts an agent of it, with `resources`.
-    pub(super) fn start_agent(&self, work_dir: &Path, resources: &str, launcher: Launcher) -> anyhow::Result<Process> {
+    pub(super) fn start_agent(&self, work_dir: &Path, resources: &str, args: &BenchAgent) -> anyhow::Result<Process> {
         let mut command = rialto()?;
         command.args(["agent", "--name", "bench", "--resources", resources, "--master", &self.url, "--work-dir"]);
         command.arg(work_dir).arg("--token-file").arg(&self.token_file);
-        let launcher = launcher.to_possible_value().expect("every kind has a name");
-        command.args(["--launcher", launcher.get_name()]);
+        let launcher = args.launcher.to_possible_value().expect("every kind has a name");
+        command.args(["--launcher", launcher.get_name(), "--sync-delay-ms", &args.fsync_delay_ms.to_string()]);
         Process::start("agent", command.stderr(Stdio::null()))
     }
 }

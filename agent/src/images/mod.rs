@@ -5,6 +5,7 @@
 //! (`supervisor::contain`). So a task of an image is kept apart by the very same means as any other, and has the same life: no other
 //! runtime is asked.
 
+mod login;
 mod manifest;
 mod origin;
 mod reference;
@@ -12,6 +13,8 @@ mod store;
 
 pub(crate) use manifest::ImageConfig;
 pub(crate) use store::Lease;
+
+pub use login::{Login, LoginError};
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -86,8 +89,7 @@ impl Images {
         }
         let _permit = self.at_once.acquire().await.expect("the semaphore is never closed");
         let cancel = Cancel::default();
-        let origin =
-            Origin::open(&reference, fetcher, &self.policy.insecure, self.store.draft(), self.bounds()).await?;
+        let origin = Origin::open(&reference, fetcher, &self.policy, self.store.draft(), self.bounds()).await?;
         let manifest = manifest_of(&origin, &reference).await?;
         let descriptor =
             manifest.config.as_ref().ok_or_else(|| Problem::NotThere("expected a configuration".to_owned()))?;

@@ -11,8 +11,10 @@ use hyper::{Response, StatusCode, Uri};
 use rialto_proto::spec::Sha256;
 use ring::digest::{Context, SHA256};
 
+use super::login::Login;
 use super::manifest::{ACCEPTED, MAX_DOCUMENT_BYTES, Manifest, parse};
 use super::reference::{Place, Reference};
+use crate::ImagePolicy;
 use crate::fetch::{Draft, Fetcher, Problem, finish, next, open_plain, read, refusal};
 use crate::unpack::{self, Bounds, Kind};
 
@@ -31,7 +33,9 @@ pub(super) struct Registry<'a> {
     fetcher: &'a Fetcher,
     base: String,
     name: String,
-    /// What the registry has given to those who name themselves to nobody.
+    /// Who asks, if the registry is to know.
+    login: Option<HeaderValue>,
+    /// What the registry has given to us, or to those who name themselves to nobody.
     token: Mutex<Option<HeaderValue>>,
 }
 
@@ -40,7 +44,7 @@ impl<'a> Origin<'a> {
     pub(super) async fn open(
         reference: &Reference,
         fetcher: &'a Fetcher,
-        insecure: &[String],
+        policy: &ImagePolicy,
         draft: Draft,
         bounds: Bounds,
     ) -> Result<Self, Problem> {
@@ -53,9 +57,11 @@ impl<'a> Origin<'a> {
                 Ok(Self::Layout { folder: draft.path.clone(), _archive: Some(draft) })
             }
             Place::Registry { host, name } => {
-                let scheme = if is_loopback(host) || insecure.contains(host) { "http" } else { "https" };
-                let base = format!("{scheme}://{host}/v2");
-                Ok(Self::Registry(Registry { fetcher, base, name: name.clone(), token: Mutex::new(None) }))
+                let login = policy.logins.get(host).map(Login::header);
+                // A password travels in the clear only where somebody has asked for that by name.
+                let in_the_clear = policy.insecure.contains(host) || (is_loopback(host) && login.is_none());
+                let base = format!("{}://{host}/v2", if in_the_clear { "http" } else { "https" });
+                Ok(Self::Registry(Registry { fetcher, base, name: name.clone(), login, token: Mutex::new(None) }))
             }
         }
     }
@@ -217,6 +223,9 @@ impl Registry<'_> {
         } else {
             answer
         };
+        if answer.status() == StatusCode::UNAUTHORIZED && self.login.is_some() {
+            return Err(Problem::NotThere("the registry does not take this agent's credentials".to_owned()));
+        }
         if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer.status())) }
     }
 
@@ -227,10 +236,18 @@ impl Registry<'_> {
         headers
     }
 
-    /// Asks for a token as the registry says where; who gives one to anybody gives it to us.
+    /// Names us as the registry wants it: at once, or where it says that tokens are given; many give one to anybody.
     async fn log_in(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let refused = || Problem::NotThere("the registry wants credentials, and this agent has none".to_owned());
+        let refused = || match self.login {
+            None => Problem::NotThere("the registry wants credentials, and this agent has none".to_owned()),
+            Some(_) => Problem::NotThere("the registry does not take this agent's credentials".to_owned()),
+        };
         let challenge = headers.get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok()).ok_or_else(refused)?;
+        if challenge.get(..6).is_some_and(|kind| kind.eq_ignore_ascii_case("basic ")) {
+            let login = self.login.clone().ok_or_else(refused)?;
+            *self.token.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(login);
+            return Ok(());
+        }
         let parameters = challenge.strip_prefix("Bearer ").ok_or_else(refused)?;
         let parameter = |name: &str| {
             let rest = parameters.split_once(&format!("{name}=\""))?.1;
@@ -240,7 +257,9 @@ impl Registry<'_> {
         let service = parameter("service").unwrap_or_default();
         let scope = format!("repository:{}:pull", self.name);
         let uri: Uri = format!("{realm}?service={service}&scope={scope}").parse().map_err(|_| refused())?;
-        let answer = self.fetcher.http.get(&uri, &HeaderMap::new()).await?;
+        let in_the_clear = uri.scheme_str() != Some("https") && self.base.starts_with("https");
+        let login = self.login.clone().filter(|_| !in_the_clear).map(|login| (AUTHORIZATION, login));
+        let answer = self.fetcher.http.get(&uri, &HeaderMap::from_iter(login)).await?;
         if !answer.status().is_success() {
             return Err(refused());
         }

@@ -8,12 +8,12 @@ use tokio::net::UnixStream;
 
 use super::{Group, Kill, blocking, remains};
 use crate::disk::Excess;
-use crate::health;
 use crate::supervisor::client::{self, Liveness};
 use crate::supervisor::protocol::{
     Command, Frame, KillCause, Outcome, Snapshot, TaskEnd, TaskState, TaskStatus, Terminal,
 };
 use crate::supervisor::{FrameDecoder, encode_command};
+use crate::{crash, health};
 
 /// Between two attempts to reach a supervisor that lives.
 const RECONNECT: Duration = Duration::from_millis(50);
@@ -195,9 +195,11 @@ impl Group {
                 // A status that can't be taken is one that was taken before.
                 let _reaped = child.wait();
             }
+            crash::point("group: before its cgroups are cleared");
             launcher.isolation.clear(&tasks);
             launcher.networks.take_away(&tasks[0]);
             launcher.users.give_back(&tasks[0]);
+            crash::point("group: cleared");
         };
         // Cut short only when the agent stops; the next one looks for what is left.
         let _stopping = tokio::task::spawn_blocking(reap).await;

@@ -29,6 +29,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+use crate::crash;
 use crate::disk::{self, Allowance, Excess, Lookers};
 use crate::fetch::Fetcher;
 use crate::health;
@@ -178,9 +179,10 @@ impl Group {
     /// Takes up a group that an earlier agent started, or was about to.
     pub(crate) async fn resume(mut self, boot: Boot) {
         let directory = self.directory.clone();
-        let found =
-            blocking(move || Ok((client::terminal(&directory)?, client::liveness(&directory)?, directory.exists())))
-                .await;
+        let found = blocking(move || {
+            Ok((client::terminal(&directory)?, client::liveness(&directory)?, client::is_prepared(&directory)))
+        })
+        .await;
         let Some(spec) = self.plan().await else { return };
         match found {
             Err(error) => self.launch_failed(format!("its supervisor's folder can't be read: {error}")).await,
@@ -188,7 +190,7 @@ impl Group {
             Ok((None, _, _)) if boot == Boot::New => self.end_all(&End::Rebooted).await,
             Ok((None, Liveness::Alive { .. } | Liveness::Dead, _)) => self.stay(None).await,
             // It was never started. Should a supervisor be about to claim the folder, only one of the two can.
-            Ok((None, Liveness::Never, exists)) => self.spawn_and_stay((!exists).then_some(spec)).await,
+            Ok((None, Liveness::Never, prepared)) => self.spawn_and_stay((!prepared).then_some(spec)).await,
         }
     }
 
@@ -314,6 +316,7 @@ impl Group {
         if std::mem::replace(&mut self.members[member].ran, true) || self.members[member].ended {
             return;
         }
+        crash::point("group: before it is told to run");
         let task = self.tasks[member].clone();
         if let Some(plan) = self.checks[member].take() {
             let runner = health::Runner { member, requests: self.ask.clone() };
@@ -340,6 +343,7 @@ impl Group {
             return;
         }
         self.members[member].stop_looking();
+        crash::point("group: before it is told to have ended");
         let task = self.tasks[member].clone();
         self.tell(Input::Ended { task, end }).await;
     }
@@ -375,10 +379,14 @@ fn spawn(
     spec: Option<&protocol::Spec>,
     mounts: &Mounts,
 ) -> Result<client::Spawned, String> {
+    crash::point("start: before the folders");
     if let Some(spec) = spec {
         prepare(directory, spec, mounts)?;
     }
-    client::spawn(exe, directory, namespace).map_err(|error| error.to_string())
+    crash::point("start: before the supervisor");
+    let spawned = client::spawn(exe, directory, namespace).map_err(|error| error.to_string());
+    crash::point("start: with the supervisor");
+    spawned
 }
 
 fn prepare(directory: &Path, spec: &protocol::Spec, mounts: &Mounts) -> Result<(), String> {
@@ -390,6 +398,7 @@ fn prepare(directory: &Path, spec: &protocol::Spec, mounts: &Mounts) -> Result<(
         mounts.volumes.link(link, &task.sandbox, owner(task))?;
     }
     let parent = directory.parent().expect("it lies below the work directory");
+    crash::point("start: with the sandboxes");
     std::fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
     client::prepare(directory, spec).map_err(|error| error.to_string())
 }

@@ -10,7 +10,7 @@ use rialto_core::model::{Attribute, Device, DeviceId, DeviceMode, Health, Proof,
 use serde::Deserialize;
 
 use super::{Added, Found, Look, check_kind, glob, holders, pairs, parse_mode};
-use crate::supervisor::edits::{Edits, Mount, Node};
+use crate::supervisor::edits::{Edits, Hook, Mount, Node, When};
 
 /// Where specifications lie; what a later folder says of a device wins.
 const FOLDERS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
@@ -281,20 +281,37 @@ struct CdiMount {
 struct CdiHook {
     hook_name: String,
     path: PathBuf,
-    // They change the files of an image for one runtime's ways of finding them; here they are checked and not run.
-    #[serde(default, rename = "args")]
-    _args: Vec<String>,
-    #[serde(default, rename = "env")]
-    _env: Vec<String>,
-    #[serde(default, rename = "timeout")]
-    _timeout: Option<u32>,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    env: Vec<String>,
+    /// In seconds.
+    #[serde(default)]
+    timeout: Option<u32>,
 }
 
 /// When hooks may run.
-const HOOKS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+const HOOKS: [(&str, When); 6] = [
+    ("prestart", When::Prestart),
+    ("createRuntime", When::CreateRuntime),
+    ("createContainer", When::CreateContainer),
+    ("startContainer", When::StartContainer),
+    ("poststart", When::Poststart),
+    ("poststop", When::Poststop),
+];
+/// The longest that a hook may take, in seconds: a task waits for it.
+const MAX_HOOK_SECONDS: u32 = 300;
 
-/// Those that make the container what it is to be, before anything runs in it.
-const MADE_BEFORE: [&str; 3] = ["prestart", "createRuntime", "createContainer"];
+impl CdiHook {
+    fn hook(&self) -> Option<Hook> {
+        let (_, when) = HOOKS.iter().find(|(name, _)| *name == self.hook_name)?;
+        let env = self.env.iter().map(|variable| variable.split_once('='));
+        let env: Option<Vec<_>> =
+            env.map(|pair| pair.map(|(name, value)| (name.to_owned(), value.to_owned()))).collect();
+        let timeout_ms = self.timeout.filter(|seconds| *seconds > 0).map(|seconds| seconds * 1000);
+        Some(Hook { when: *when, path: self.path.clone(), args: self.args.clone(), env: env?, timeout_ms })
+    }
+}
 
 impl CdiSpec {
     fn check(&self) -> Result<(), String> {
@@ -348,12 +365,17 @@ impl ContainerEdits {
             }
         }
         for (index, hook) in self.hooks.iter().enumerate() {
-            if !HOOKS.contains(&&*hook.hook_name) || !plain(&hook.path) {
-                return bad("hooks", index, &format!("one of {} with an absolute path", HOOKS.join(", ")));
+            if !HOOKS.iter().any(|(name, _)| *name == hook.hook_name) || !plain(&hook.path) {
+                let names = HOOKS.map(|(name, _)| name).join(", ");
+                return bad("hooks", index, &format!("one of {names} with an absolute path"));
             }
-        }
-        if let Some(hook) = self.hooks.iter().find(|hook| !MADE_BEFORE.contains(&&*hook.hook_name)) {
-            return Err(format!("hooks: {} is not done by this agent", hook.hook_name));
+            if hook.hook().is_none() || hook.timeout.is_some_and(|seconds| seconds > MAX_HOOK_SECONDS) {
+                return bad(
+                    "hooks",
+                    index,
+                    &format!("env of NAME=VALUE and a timeout of at most {MAX_HOOK_SECONDS} s"),
+                );
+            }
         }
         match (&self.intel_rdt, self.net_devices.is_empty(), self.additional_gids.is_empty()) {
             (Some(_), ..) => Err("intelRdt: not done by this agent".to_owned()),
@@ -378,7 +400,8 @@ impl ContainerEdits {
             to: mount.container_path.clone(),
             writable: !mount.options.iter().any(|option| option == "ro"),
         });
-        added.edits.extend(Edits { mounts: mounts.collect(), ..Edits::default() });
+        let hooks = self.hooks.iter().filter_map(CdiHook::hook);
+        added.edits.extend(Edits { mounts: mounts.collect(), hooks: hooks.collect(), ..Edits::default() });
         Ok(())
     }
 }

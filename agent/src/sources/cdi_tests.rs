@@ -58,6 +58,14 @@ fn a_specification_gives_devices_with_what_comes_with_them() {
         "common ones are everybody's"
     );
     assert!(!edits.mounts[0].writable);
+    let hook = Hook {
+        when: When::CreateContainer,
+        path: "/bin/true".into(),
+        args: vec!["true".to_owned()],
+        env: Vec::new(),
+        timeout_ms: Some(5000),
+    };
+    assert_eq!(edits.hooks, [hook]);
     assert_eq!(world.look(",name=*-b").found.len(), 1);
 }
 
@@ -89,7 +97,8 @@ fn a_specification_with_anything_wrong_in_it_is_left_out_and_says_what() {
         (r#""containerPath": "/etc/hostname"|"containerPath": "../x""#, "containerEdits.mounts[0]: expected absolute"),
         (r#""options": ["ro", "bind"]|"type": "overlay""#, "containerEdits.mounts[0]: expected no type but bind"),
         (r#""hookName": "createContainer"|"hookName": "whenever""#, "containerEdits.hooks[0]: expected one of"),
-        (r#""hookName": "createContainer"|"hookName": "poststop""#, "poststop is not done by this agent"),
+        (r#""timeout": 5|"timeout": 5000"#, "hooks[0]: expected env of NAME=VALUE and a timeout of at most 300 s"),
+        (r#""timeout": 5|"env": ["A"]"#, "hooks[0]: expected env of NAME=VALUE"),
         (r#""name": "0"|"name": "../0""#, "devices[0].name: expected letters"),
         (r#""env": ["COMMON=1"]|"intelRdt": {"closID": "x"}"#, "intelRdt: not done by this agent"),
         (r#""env": ["COMMON=1"]|"additionalGids": [0]"#, "additionalGids: not done by this agent"),

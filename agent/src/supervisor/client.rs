@@ -60,15 +60,28 @@ pub struct Spawned {
 
 /// Makes the directory and writes the spec into it. Nothing is synced: the caller's journal decides what was to be started.
 ///
+/// A directory without a spec, left by an agent that died just then, is used.
+///
 /// # Errors
-/// The spec is refused, or the directory exists already or cannot be written.
+/// The spec is refused, or the directory has one already or cannot be written.
 pub fn prepare(directory: &Path, spec: &Spec) -> Result<(), ClientError> {
     spec.validate()?;
-    DirBuilder::new().mode(0o700).create(directory).map_err(at(directory))?;
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !is_prepared(directory) => {}
+        result => result.map_err(at(directory))?,
+    }
     let path = directory.join(store::SPEC);
     let content = serde_json::to_vec(spec).map_err(|source| ClientError::Json { path: path.clone(), source })?;
-    store::write_file(&path, &content).map_err(at(&path))?;
-    Ok(())
+    crate::crash::point("start: with the supervisor's folder");
+    let temporary = directory.join("spec.new");
+    store::write_file(&temporary, &content).map_err(at(&temporary))?;
+    fs::rename(&temporary, &path).map_err(at(&path))
+}
+
+/// Whether a directory holds a spec: all of it, or there is none.
+#[must_use]
+pub fn is_prepared(directory: &Path) -> bool {
+    directory.join(store::SPEC).exists()
 }
 
 /// Where a supervisor is born.
@@ -98,6 +111,8 @@ pub fn spawn(exe: &Path, directory: &Path, namespace: PidNamespace) -> Result<Sp
     let mut command = Command::new(exe);
     command.arg("supervise").arg(directory).env_clear();
     command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::null());
+    #[cfg(feature = "crash-points")]
+    command.envs(crate::crash::VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     let child = match namespace {
         PidNamespace::Same => command.spawn(),
         PidNamespace::New => sys::spawn_first(&mut command),

@@ -10,12 +10,14 @@ use rustix::process::{Signal, kill_process, kill_process_group};
 use seccompiler::BpfProgram;
 
 use super::contain::{self, Contained, Held};
+use super::edits::When;
+use super::hooks::Hooks;
 use super::logs::Stream;
 use super::nested::{Nested, hand_over};
 use super::procfs::{self, Process};
 use super::protocol::{Frame, KillCause, Outcome, Spec, Stdio, TaskEnd, TaskSpec, TaskState, TaskStatus, Usage};
 use super::{spawn, sys};
-use crate::cgroup;
+use crate::{cgroup, crash};
 
 /// Looks at the process tree in one round of killing: more than a tree that grows while it is killed needs, fewer than would starve the loop.
 const MAX_LOOKS: usize = 50;
@@ -200,6 +202,7 @@ pub(super) struct Group {
     pub(super) nested: Nested,
     seccomp: Arc<[BpfProgram]>,
     users: Option<Arc<OwnedFd>>,
+    hooks: Option<Hooks>,
     sweep_at: Option<Instant>,
     rounds: u32,
     me: i32,
@@ -217,6 +220,7 @@ impl Group {
             nested: Nested::default(),
             seccomp: contained.seccomp,
             users: contained.users,
+            hooks: contained.hooks,
             sweep_at: None,
             rounds: 0,
             me,
@@ -229,6 +233,7 @@ impl Group {
             if !matches!(self.members[index].phase, Phase::Waiting) {
                 return;
             }
+            crash::point("supervisor: before a command");
             let started = spawn::start(
                 task,
                 Held {
@@ -240,6 +245,7 @@ impl Group {
             let now = Instant::now();
             match started {
                 Ok(started) => {
+                    crash::point("supervisor: with a command");
                     let member = &mut self.members[index];
                     member.streams = started.streams;
                     member.input = started.input;
@@ -367,6 +373,7 @@ impl Group {
 
     /// A child was reaped: a main process, or an orphan that was inherited.
     pub(super) fn reaped(&mut self, pid: i32, outcome: Outcome, usage: Usage, now: Instant) {
+        crash::point("supervisor: with a process reaped");
         let passed = outcome.is_success();
         self.nested.reaped(pid, &outcome);
         if let Some(index) = self.members.iter().position(|member| member.running_pid() == Some(pid)) {
@@ -445,8 +452,10 @@ impl Group {
     /// One round over the process tree; answers how many processes were killed. Looks again until a look finds no process that is new, since
     /// a tree can grow while it is cut.
     fn execute(&self, now: Instant) -> usize {
+        crash::point("supervisor: before a look at what is left");
         let condemned = self.members.iter().filter(|member| member.sentence(now) == Sentence::Kill);
         condemned.for_each(Member::kill_cgroup);
+        crash::point("supervisor: after a kill of cgroups");
         let mut hit = BTreeSet::new();
         for look in 0..MAX_LOOKS {
             let before = hit.len();
@@ -507,6 +516,13 @@ impl Group {
         let processes = |member: &Member| member.cgroup.as_ref().and_then(|cgroup| cgroup.processes().ok());
         let members = self.members.iter().enumerate();
         members.flat_map(move |(index, member)| processes(member).into_iter().flatten().map(move |pid| (pid, index)))
+    }
+
+    /// Runs what devices want to be run at a moment after the start.
+    pub(super) fn run_hooks(&self, when: When) {
+        if let Some(hooks) = &self.hooks {
+            hooks.run_all(when);
+        }
     }
 
     /// Removes the cgroups, when everything has ended.

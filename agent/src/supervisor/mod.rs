@@ -59,6 +59,7 @@ pub(crate) mod asker;
 mod codec;
 mod contain;
 mod group;
+mod hooks;
 mod logs;
 mod nested;
 mod procfs;

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use super::codec::encode;
 use super::contain::{self, ContainError};
+use super::edits::When;
 use super::group::{Children, Exec, Group, Member, unix_ms};
 use super::logs::CHUNK_BYTES;
 use super::nested::hand_over;
@@ -25,6 +26,7 @@ use super::protocol::{
 use super::server::Server;
 use super::store::{self, note};
 use super::sys::{self, Reaped};
+use crate::crash;
 
 /// How long readers may take for the last frames.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -125,7 +127,8 @@ impl Supervisor {
         let spec = read_spec()?;
         let pid = store::claim().map_err(step(store::PID))?;
         let server = Server::bind().map_err(step(store::SOCKET))?;
-        let contained = contain::enter(&spec)?;
+        let contained = contain::enter(&spec, pid)?;
+        crash::point("supervisor: contained");
         let mut supervisor = Self {
             signals: File::from(signals),
             server,
@@ -145,6 +148,7 @@ impl Supervisor {
 
     fn run(mut self, spec: Spec) -> io::Result<()> {
         self.group.start(&spec);
+        self.group.run_hooks(When::Poststart);
         // The environment can be large and is not needed again.
         drop(spec);
         sys::release_memory();
@@ -156,8 +160,12 @@ impl Supervisor {
                 self.group.sweep(now);
             }
             if let Some(terminal) = self.finish(now) {
+                crash::point("supervisor: before it tells the end");
                 self.server.broadcast(&Frame::Finished(terminal));
+                crash::point("supervisor: before it removes cgroups");
                 self.group.remove_cgroups();
+                self.group.run_hooks(When::Poststop);
+                crash::point("supervisor: before it ends");
                 self.server.finish(FAREWELL);
                 return Ok(());
             }

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 
 use super::procfs::{self, Process};
+use crate::crash;
+
 use super::protocol::{Durability, Identity, VERSION};
 
 pub(super) const SPEC: &str = "spec.json";
@@ -28,7 +30,9 @@ pub(super) fn claim() -> io::Result<i32> {
     let content = serde_json::to_vec(&identity).map_err(io::Error::other)?;
     let temporary = format!("{PID}.{}", identity.pid);
     write_file(Path::new(&temporary), &content)?;
+    crash::point("supervisor: before its claim");
     let claimed = fs::hard_link(&temporary, PID);
+    crash::point("supervisor: claimed");
     fs::remove_file(&temporary)?;
     claimed.map(|()| identity.pid)
 }
@@ -48,7 +52,9 @@ pub(super) fn replace(name: &str, content: &impl Serialize, durability: Durabili
     if durability == Durability::PowerLoss {
         file.sync_all()?;
     }
+    crash::point("supervisor: before a record");
     fs::rename(&temporary, name)?;
+    crash::point("supervisor: recorded");
     if durability == Durability::PowerLoss {
         File::open(".")?.sync_all()?;
     }

@@ -8,7 +8,7 @@
 use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -155,6 +155,26 @@ pub(super) fn lead(what: Leads) -> io::Result<()> {
         rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
     }
     Ok(())
+}
+
+/// Lets a command be executed among the mounts that `mounts` names, with that namespace's root and working directory.
+pub(super) fn on_the_machine(command: &mut Command, mounts: OwnedFd) {
+    let step = move || {
+        let kind = rustix::thread::LinkNameSpaceType::Mount;
+        rustix::thread::move_into_link_name_space(mounts.as_fd(), Some(kind)).map_err(io::Error::from)
+    };
+    // SAFETY: between fork and exec the closure makes one system call.
+    unsafe { command.pre_exec(step) };
+}
+
+/// Lets a command be executed with this folder as its root.
+pub(super) fn below(command: &mut Command, root: OwnedFd) {
+    let step = move || {
+        rustix::process::fchdir(&root)?;
+        rustix::process::chroot(".").map_err(io::Error::from)
+    };
+    // SAFETY: between fork and exec the closure makes two system calls.
+    unsafe { command.pre_exec(step) };
 }
 
 /// Leaves namespaces of the calling thread behind.

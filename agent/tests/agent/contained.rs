@@ -10,7 +10,7 @@ use rialto_proto::spec::{ContainerSpec, Limits, Rlimit, TaskSpec};
 use crate::harness::{World, lives, spec_task, task, until, with_devices};
 
 /// Cgroups of this world's tasks that exist.
-fn cgroups(world: &World) -> Vec<PathBuf> {
+pub(crate) fn cgroups(world: &World) -> Vec<PathBuf> {
     let key = world.cgroup_key();
     let hierarchies =
         std::fs::read_dir("/sys/fs/cgroup").expect("cgroups are mounted").flatten().map(|entry| entry.path());
@@ -19,7 +19,7 @@ fn cgroups(world: &World) -> Vec<PathBuf> {
     groups.filter(|entry| entry.path().is_dir()).map(|entry| entry.path()).collect()
 }
 
-async fn nothing_is_left(world: &World) {
+pub(crate) async fn nothing_is_left(world: &World) {
     until("every cgroup to be removed", || cgroups(world).is_empty().then_some(())).await;
     until("every process to be gone", || world.supervisors().is_empty().then_some(())).await;
 }

@@ -114,6 +114,13 @@ impl Agents for Service {
     }
 }
 
+/// What the master of a world meets.
+pub(crate) enum Next {
+    Registered(AgentReport),
+    Said(FromAgent),
+    HungUp,
+}
+
 /// A running agent.
 struct Running {
     stop: oneshot::Sender<()>,
@@ -254,6 +261,48 @@ impl World {
         let agent = report.agent.map_or_else(|| "A1-1".parse().expect("a good id"), |(agent, _)| agent);
         self.say(ToAgent::Registered { agent, cluster: CLUSTER }).await;
         report
+    }
+
+    /// What comes next, whatever it is; a new connection is registered.
+    pub(crate) async fn next(&mut self) -> Next {
+        if let Some(message) = self.heard.pop_front() {
+            return Next::Said(message);
+        }
+        let Some(connection) = self.connection.as_mut() else {
+            let connection = self.connections.recv().await.expect("the service runs");
+            return self.welcome(connection).await.map_or(Next::HungUp, Next::Registered);
+        };
+        match connection.from.message().await {
+            Ok(Some(frame)) => self.heard.extend(frames::from_agent(frame).expect("well formed")),
+            Ok(None) | Err(_) => self.hang_up(),
+        }
+        self.heard.pop_front().map_or(Next::HungUp, Next::Said)
+    }
+
+    /// Answers a registration, unless the agent is gone before that.
+    async fn welcome(&mut self, mut connection: Connection) -> Option<AgentReport> {
+        let first = connection.from.message().await.ok()??;
+        let hello = Hello::master(CLUSTER, Term(self.term)).to_wire();
+        let frame = v1::ToAgentFrame { hello: Some(hello), term: self.term, messages: Vec::new(), open: Vec::new() };
+        connection.to.send(Ok(frame)).await.ok()?;
+        let mut messages = frames::from_agent(first).expect("well formed");
+        while messages.is_empty() {
+            messages = frames::from_agent(connection.from.message().await.ok()??).expect("well formed");
+        }
+        let FromAgent::Register(report) = messages.remove(0) else { panic!("expected a registration first") };
+        self.heard = messages.into();
+        self.connection = Some(connection);
+        let agent = report.agent.map_or_else(|| "A1-1".parse().expect("a good id"), |(agent, _)| agent);
+        self.tell(ToAgent::Registered { agent, cluster: CLUSTER }).await;
+        Some(*report)
+    }
+
+    /// As [`Self::say`], to an agent that may be gone.
+    pub(crate) async fn tell(&mut self, message: ToAgent) {
+        let frame = frames::to_agent_frame(Term(self.term), &[message]);
+        if let Some(connection) = &self.connection {
+            let _gone = connection.to.send(Ok(frame)).await;
+        }
     }
 
     pub(crate) fn hang_up(&mut self) {
@@ -416,7 +465,7 @@ pub(crate) fn lives(pid: i32) -> bool {
 }
 
 /// The example that is nothing but a supervisor. Cargo builds it with all tests of the package, but not with a selection of them.
-fn supervisor_exe() -> PathBuf {
+pub(crate) fn supervisor_exe() -> PathBuf {
     static BUILD: Once = Once::new();
     let test = std::env::current_exe().expect("the test has a path");
     let exe = test.parent().and_then(Path::parent).expect("tests lie in deps").join("examples/supervise");

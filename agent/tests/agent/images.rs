@@ -198,16 +198,45 @@ async fn layers_that_nobody_uses_are_removed_and_those_of_running_tasks_are_not(
 struct Registry {
     process: Child,
     address: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
+
+/// The user `tester` with the password `s3cret`.
+const HTPASSWD: &str = "tester:$2y$05$ZypeyT5m1hMVTq6IoVJwRe0.SEvRhVDO0htdn396KuaIgXarOK0W.\n";
 
 impl Registry {
     fn start() -> Option<Self> {
+        Self::with(tempfile::tempdir().expect("a temporary folder"), "")
+    }
+
+    /// One that asks for a login, with TLS; its certificate is in its folder.
+    fn private() -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+        openssl.args(["-subj", "/CN=registry", "-days", "2", "-addext", "basicConstraints=critical,CA:FALSE"]);
+        openssl.args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", &path("key"), "-out", &path("cert")]);
+        let Ok(made) = openssl.stderr(Stdio::null()).status() else {
+            println!("skipped: no openssl");
+            return None;
+        };
+        assert!(made.success());
+        std::fs::write(path("htpasswd"), HTPASSWD).expect("it can be written");
+        let more = format!(
+            "  tls: {{certificate: {}, key: {}}}\nauth: {{htpasswd: {{realm: rialto, path: {}}}}}\n",
+            path("cert"),
+            path("key"),
+            path("htpasswd")
+        );
+        Self::with(folder, &more)
+    }
+
+    fn with(folder: tempfile::TempDir, more: &str) -> Option<Self> {
         let config = folder.path().join("config.yml");
         let root = folder.path().join("data");
         let text = format!(
-            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n",
+            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp:\n  addr: '127.0.0.1:0'\n{more}",
             root.display()
         );
         std::fs::write(&config, text).expect("it can be written");
@@ -225,7 +254,7 @@ impl Registry {
         });
         // What it says later must find somebody who reads.
         std::thread::spawn(move || lines.for_each(drop));
-        Some(Self { process, address: address.expect("it says where it listens"), _folder: folder })
+        Some(Self { process, address: address.expect("it says where it listens"), folder })
     }
 }
 
@@ -261,5 +290,35 @@ async fn an_image_comes_from_a_real_registry_by_tag_and_by_digest() {
     {
         let status = refused(&mut world, &format!("u{index}"), &format!("{name}{rest}")).await;
         assert!(status.message.contains(why), "{}", status.message);
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_asks_for_a_login_gets_it_over_tls() {
+    let Some(base) = busybox() else { return };
+    let mut layout = Layout::new();
+    layout.add("v1", &[base, Builder::default().file("hello", b"hello\n", 0o644).done()], &json!({}));
+    let Some(registry) = Registry::private() else { return };
+    let mut skopeo = Command::new("skopeo");
+    skopeo.args(["--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", "--dest-creds", "tester:s3cret"]);
+    skopeo.arg(oci(&layout, ":v1")).arg(format!("docker://{}/team/tool:v1", registry.address));
+    let Ok(pushed) = skopeo.status() else { return println!("skipped: no skopeo") };
+    assert!(pushed.success());
+    let authority = std::fs::read(registry.folder.path().join("cert")).expect("it was made");
+    // Base64 of tester:s3cret, and of tester:wrong.
+    for (auth, taken) in [("dGVzdGVyOnMzY3JldA==", true), ("dGVzdGVyOndyb25n", false)] {
+        let logins = json!({"auths": {&*registry.address: {"auth": auth}}}).to_string();
+        let change = |options: &mut rialto_agent::Options| {
+            options.fetch.tls_ca = Some(authority.clone());
+            options.images.logins = rialto_agent::Login::read(&logins).expect("well formed");
+        };
+        let Some(mut world) = World::contained(change).await else { return };
+        let name = format!("docker://{}/team/tool:v1", registry.address);
+        if taken {
+            assert_eq!(output(&mut world, "t1", &spec_in(&name, "cat /hello")).await, "hello\n");
+        } else {
+            let status = refused(&mut world, "t1", &name).await;
+            assert!(status.message.contains("does not take this agent's credentials"), "{}", status.message);
+        }
     }
 }

@@ -2,13 +2,16 @@
 
 mod bad_input;
 mod contained;
+mod crash;
 mod devices;
 mod fake_plugin;
 mod fetch;
 mod harness;
 mod health;
+mod hooks;
 mod image_kit;
 mod images;
+mod leaks;
 mod logs;
 mod plugins;
 mod reconnect;

@@ -11,6 +11,8 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind_recursive, unmou
 
 use super::ContainError;
 use super::mounts::{Given, mount_proc, set, show_added};
+use crate::supervisor::edits::When;
+use crate::supervisor::hooks::Hooks;
 use crate::supervisor::protocol::{ImageRoot, Root};
 use crate::supervisor::sys::{Access, Depth};
 
@@ -22,7 +24,12 @@ const PARTS: [&str; 4] = ["root", "upper", "work", "tmp"];
 const MAX_OPTIONS: usize = 4095;
 
 /// Makes the image the root of this process, which has a mount namespace of its own and works in its own folder.
-pub(super) fn enter(image: &ImageRoot, access: Root, given: Given<'_>) -> Result<(), ContainError> {
+pub(super) fn enter(
+    image: &ImageRoot,
+    access: Root,
+    given: Given<'_>,
+    hooks: Option<&Hooks>,
+) -> Result<(), ContainError> {
     // As this mount namespace has it: the layers' overlay takes nothing of another.
     let own = &path_handle(".")?;
     let machine = path_handle("/")?;
@@ -57,6 +64,7 @@ pub(super) fn enter(image: &ImageRoot, access: Root, given: Given<'_>) -> Result
         show_added(mount, &handle).map_err(ContainError::at(format!("mount {}", mount.to.display())))?;
     }
     super::dev::mount_dev(&given.nodes)?;
+    hooks.map_or(Ok(()), |hooks| hooks.run(When::CreateContainer, Some(&machine)))?;
     // Last: what is mounted upon had to be made.
     if access == Root::ReadOnly {
         set("/", Access::ReadOnly, Depth::One)?;

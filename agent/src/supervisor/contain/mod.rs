@@ -20,11 +20,13 @@ use seccompiler::BpfProgram;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use super::edits::When;
+use super::hooks::{HookError, Hooks};
 use super::protocol::{Spec, TaskSpec};
 use super::stdio::Leads;
 use super::sys;
 use crate::cgroup::{self, CgroupError, Controller, DeviceRule};
-use crate::seccomp;
+use crate::{crash, seccomp};
 
 /// Why a group can't be kept apart.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,8 @@ pub(super) enum ContainError {
     System { attempt: String, source: io::Error },
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    #[error(transparent)]
+    Hook(#[from] HookError),
 }
 
 impl ContainError {
@@ -50,10 +54,12 @@ pub(super) struct Contained {
     pub(super) seccomp: Arc<[BpfProgram]>,
     /// The namespace in which the members' users are, if that is one of their own.
     pub(super) users: Option<Arc<OwnedFd>>,
+    /// What is still to be run for its devices.
+    pub(super) hooks: Option<Hooks>,
 }
 
-/// Makes what the spec asks for.
-pub(super) fn enter(spec: &Spec) -> Result<Contained, ContainError> {
+/// Makes what the spec asks for. `pid` is this process's as the machine knows it.
+pub(super) fn enter(spec: &Spec, pid: i32) -> Result<Contained, ContainError> {
     let Some(container) = &spec.container else {
         return Ok(Contained { cgroups: spec.tasks.iter().map(|_| None).collect(), ..Contained::default() });
     };
@@ -62,19 +68,25 @@ pub(super) fn enter(spec: &Spec) -> Result<Contained, ContainError> {
     let mut groups = Vec::new();
     let result = spec.tasks.iter().try_for_each(|task| {
         groups.push(group(&container.cgroups, task)?);
+        crash::point("contain: with a cgroup");
         Ok(())
     });
+    let hooks = Hooks::of(spec, pid).map_err(ContainError::at("hooks"))?;
+    let run = |when| hooks.as_ref().map_or(Ok(()), |hooks| hooks.run(when, None)).map_err(ContainError::Hook);
+    let result = result.and_then(|()| run(When::Prestart)).and_then(|()| run(When::CreateRuntime));
     let result = result.and_then(|()| match &container.namespaces {
-        Some(namespaces) => mounts::enter(namespaces, &spec.tasks),
+        Some(namespaces) => mounts::enter(namespaces, &spec.tasks, hooks.as_ref()),
         None => Ok(()),
     });
+    crash::point("contain: with mounts");
     // Once /proc is the group's own: here processes have other numbers than the machine gives them.
     let result = result.and_then(|()| users::make(spec.tasks[0].users));
     let result = result.and_then(|users| privileges::reduce().map(|()| users).map_err(ContainError::at("privileges")));
+    let result = result.and_then(|users| run(When::StartContainer).map(|()| users));
     if result.is_err() {
         remove(&groups);
     }
-    result.map(|users| Contained { cgroups: groups, seccomp, users: users.map(Arc::new) })
+    result.map(|users| Contained { cgroups: groups, seccomp, users: users.map(Arc::new), hooks })
 }
 
 /// Whether this process may make namespaces as [`enter`] does: makes them, in a thread that ends.

@@ -11,7 +11,9 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use super::{ContainError, dev, image};
+use crate::crash;
 use crate::supervisor::edits::Mount;
+use crate::supervisor::hooks::Hooks;
 use crate::supervisor::protocol::{Namespaces, Network, Root, TaskSpec};
 use crate::supervisor::sys::{self, Access, Depth};
 
@@ -21,7 +23,7 @@ const TEMPORARY: [(&str, &str); 2] = [("tmp", "/tmp"), ("var-tmp", "/var/tmp")];
 const READ_ONLY: [&str; 6] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi"];
 
 /// Leaves the machine's namespaces and makes the group's view of the file system.
-pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<(), ContainError> {
+pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec], hooks: Option<&Hooks>) -> Result<(), ContainError> {
     let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     if namespaces.network == Network::Private {
         flags |= UnshareFlags::NEWNET;
@@ -42,12 +44,13 @@ pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<(), C
         let joined = move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network));
         joined.map_err(ContainError::at("network namespace"))?;
     }
+    crash::point("contain: with namespaces");
     // What the machine mounts or unmounts later is followed; what is mounted here stays here.
     let follow = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", follow).map_err(ContainError::at("mounts of the machine"))?;
     let given = Given { shown: shown(namespaces, tasks)?, added: added(tasks)?, nodes: dev::nodes(tasks)? };
     match &namespaces.image {
-        Some(image) => image::enter(image, namespaces.root, given)?,
+        Some(image) => image::enter(image, namespaces.root, given, hooks)?,
         None => cover(namespaces, temporaries, given)?,
     }
     rustix::process::fchdir(own).map_err(ContainError::at("supervisor's folder"))

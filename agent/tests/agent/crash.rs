@@ -1,0 +1,314 @@
+//! The agent and its supervisors die at every point of a task's and a device's life, once each, and the story still ends as it should.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Once;
+use std::time::Duration;
+
+use rialto_agent::{LauncherKind, Options};
+use rialto_core::model::{
+    AgentReport, Announce, DeviceReport, DeviceState, FromAgent, Launch, Reason, Status, Task, TaskGroup, TaskState,
+    ToAgent, UpdateId,
+};
+use tokio::process::{Child, Command};
+
+use crate::harness::{FRAMEWORK, Next, TIMEOUT, World, key, lives, task, until, with_devices};
+
+/// How many stories are told at once.
+const AT_ONCE: usize = 4;
+const DEVICE: &str = "gpu-G2-0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_a_plain_agent_dies_the_story_ends_once() {
+    walk(LauncherKind::Process, 40).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_a_containing_agent_dies_the_story_ends_once() {
+    let mut asked = Options::new("127.0.0.1:1", format!("/nowhere/{}", std::process::id()), "/nowhere");
+    asked.launcher = LauncherKind::Linux;
+    if let Err(error) = rialto_agent::check_launcher(&asked) {
+        return println!("skipped: {error}");
+    }
+    walk(LauncherKind::Linux, 60).await;
+}
+
+/// Tells the story once undisturbed, which shows all points, and then once for each point with a death there.
+async fn walk(launcher: LauncherKind, least: usize) {
+    let told = Story::tell(launcher, None).await;
+    assert_eq!(told.ends.values().cloned().collect::<Vec<_>>(), [TaskState::Finished, TaskState::Killed]);
+    let points = told.points;
+    assert!(points.len() >= least, "{} points: {points:?}", points.len());
+    let mut stories = tokio::task::JoinSet::new();
+    let mut died = 0;
+    for point in points.clone() {
+        if stories.len() == AT_ONCE {
+            died += u32::from(stories.join_next().await.expect("there is one").expect("it ends as it should"));
+        }
+        stories.spawn(async move {
+            let told = Story::tell(launcher, Some(point.clone())).await;
+            told.judge(&point);
+            told.died
+        });
+    }
+    while let Some(ended) = stories.join_next().await {
+        died += u32::from(ended.expect("it ends as it should"));
+    }
+    // Which points are passed how often depends on timing, a little.
+    let points = u32::try_from(points.len()).expect("not so many");
+    assert!(died * 10 >= points * 8, "{died} of {points} points were reached again");
+    println!("died at {died} of {points} points");
+}
+
+/// A task that holds a device finishes; another takes the device, and is killed.
+struct Story {
+    world: World,
+    /// What the tasks see too: not in a folder for temporary files.
+    folder: tempfile::TempDir,
+    launcher: LauncherKind,
+    agent: Option<Child>,
+    ends: BTreeMap<String, TaskState>,
+    reasons: BTreeMap<String, Option<Reason>>,
+    uuids: BTreeSet<UpdateId>,
+    free: bool,
+}
+
+/// What came of it.
+struct Told {
+    ends: BTreeMap<String, TaskState>,
+    reasons: BTreeMap<String, Option<Reason>>,
+    starts: BTreeMap<String, usize>,
+    points: Vec<String>,
+    died: bool,
+}
+
+impl Told {
+    fn judge(&self, point: &str) {
+        for (id, state) in &self.ends {
+            let (starts, reason) = (self.starts[id], self.reasons[id]);
+            assert!(starts <= 1, "{point}: {id} was started {starts} times");
+            let expected = if id == "t1" { TaskState::Finished } else { TaskState::Killed };
+            if *state == expected {
+                continue;
+            }
+            let of_supervisor = ["supervisor:", "contain:"].iter().any(|of| point.starts_with(of));
+            let infrastructure = matches!(reason, Some(Reason::SupervisorLost | Reason::LaunchFailed));
+            assert!(of_supervisor && infrastructure, "{point}: {id} ended as {state}, {reason:?}");
+        }
+        assert!(self.died || self.ends["t1"] == TaskState::Finished, "{point}: nobody died");
+    }
+}
+
+impl Story {
+    async fn tell(launcher: LauncherKind, point: Option<String>) -> Told {
+        let mut story = Self {
+            world: World::idle(|options| {
+                options.launcher = launcher;
+                options.cgroup_root = "rialto-test".to_owned();
+            })
+            .await,
+            folder: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder"),
+            launcher,
+            agent: None,
+            ends: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+            uuids: BTreeSet::new(),
+            free: false,
+        };
+        story.start(point.as_deref());
+        let told = tokio::time::timeout(TIMEOUT * 2, story.play()).await;
+        assert!(told.is_ok(), "{point:?}: the story does not end; so far {:?}", story.ends);
+        story.end().await
+    }
+
+    fn start(&mut self, point: Option<&str>) {
+        let options = &self.world.options;
+        let mut command = Command::new(crash_agent());
+        let kind = if self.launcher == LauncherKind::Linux { "linux" } else { "process" };
+        command.arg(&options.master).arg(&options.work_dir).arg(kind).kill_on_drop(true);
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        command.env("RIALTO_CRASH_LOG", self.log()).env("RIALTO_CRASH_AT", point.unwrap_or_default());
+        self.agent = Some(command.spawn().expect("it can be started"));
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("points")
+    }
+
+    /// As a master does: what it does not know to have ended it asks for again on each connection.
+    async fn play(&mut self) {
+        while !(self.ends.len() == 2 && self.free) {
+            let agent = self.agent.as_mut().expect("an agent runs");
+            tokio::select! {
+                _ = agent.wait() => self.start(None),
+                next = self.world.next() => match next {
+                    Next::Registered(report) => self.registered(&report).await,
+                    Next::Said(message) => self.hear(message).await,
+                    Next::HungUp => {}
+                },
+            }
+        }
+    }
+
+    async fn registered(&mut self, report: &AgentReport) {
+        self.see(&report.devices);
+        let next = if self.ends.is_empty() { "t1" } else { "t2" };
+        let known = report.tasks.iter().find(|task| task.task.id.as_str() == next);
+        match known {
+            // What it was told may be forgotten, and so may be that it runs.
+            Some(task) if !task.state.is_terminal() => self.push_on(next).await,
+            Some(_) => {}
+            None => self.go_on().await,
+        }
+    }
+
+    fn see(&mut self, devices: &[DeviceReport]) {
+        let device = devices.iter().find(|device| device.device.id.as_str() == DEVICE);
+        if let Some(device) = device {
+            assert!(!matches!(device.state, DeviceState::Quarantined { .. }), "{device:?}");
+            self.free = matches!(device.state, DeviceState::Free);
+        }
+    }
+
+    /// Lets a task that runs come to its end.
+    async fn push_on(&mut self, id: &str) {
+        if id == "t1" {
+            std::fs::write(self.folder.path().join("go"), "").expect("it can be written");
+        } else {
+            self.kill(id).await;
+        }
+    }
+
+    async fn kill(&mut self, id: &str) {
+        let reason = Reason::KillRequested;
+        self.world.tell(ToAgent::Kill { task: key(id), grace: None, reason, announce: Announce::No }).await;
+    }
+
+    /// Launches what is to run now.
+    async fn go_on(&mut self) {
+        let next = match self.ends.len() {
+            0 => self.task("t1", "while ! [ -e go ]; do sleep 0.01; done"),
+            1 if self.free => self.task("t2", "trap '' TERM; while :; do sleep 0.02; done"),
+            _ => return,
+        };
+        self.free = false;
+        let launch = Launch {
+            framework: FRAMEWORK,
+            group: TaskGroup { tasks: vec![next] },
+            user: "".into(),
+            remember: Duration::from_secs(600),
+        };
+        self.world.tell(ToAgent::Launch(launch)).await;
+    }
+
+    async fn go_on_after_an_end(&mut self) {
+        if self.ends.len() == 1 {
+            self.go_on().await;
+        }
+    }
+
+    /// It says that it was started, and holds a lock as long as it lives.
+    fn task(&self, id: &str, then: &str) -> Task {
+        let folder = self.folder.path().display();
+        let command = format!(
+            "echo {id} >> {folder}/starts; exec 9> {folder}/lock; flock -n 9 || echo {id} >> {folder}/doubles; \
+             trap '' PIPE; cd {folder}; {then}"
+        );
+        let mut task = with_devices(task(id, &command), &[DEVICE], "gpu");
+        task.kill_grace = Duration::from_millis(100);
+        task
+    }
+
+    async fn hear(&mut self, message: FromAgent) {
+        match message {
+            FromAgent::Update { status, .. } => self.update(status).await,
+            FromAgent::Devices(devices) => {
+                self.see(&devices);
+                self.go_on_after_an_end().await;
+            }
+            FromAgent::DevicesFree(_) => {
+                self.free = true;
+                self.go_on_after_an_end().await;
+            }
+            _ => {}
+        }
+    }
+
+    async fn update(&mut self, status: Status) {
+        let id = status.task.to_string();
+        if let Some(uuid) = status.uuid {
+            self.world.tell(ToAgent::Acknowledge { task: key(&id), uuid }).await;
+            if !self.uuids.insert(uuid) {
+                return;
+            }
+        }
+        if status.state == TaskState::Running {
+            self.push_on(&id).await;
+        } else if status.state.is_terminal() {
+            let before = self.ends.insert(id.clone(), status.state);
+            assert!(before.is_none_or(|before| before == status.state), "{id} ended twice: {before:?}, {status:?}");
+            self.reasons.insert(id, status.reason);
+            self.go_on_after_an_end().await;
+        }
+    }
+
+    /// Nothing is left when the agent is gone too.
+    async fn end(mut self) -> Told {
+        let mut agent = self.agent.take().expect("an agent runs");
+        until("every supervisor to be gone", || self.world.supervisors().is_empty().then_some(())).await;
+        let here = self.folder.path().to_owned();
+        until("every process to be gone", || strangers(&here).is_empty().then_some(())).await;
+        until("every cgroup to be gone", || crate::contained::cgroups(&self.world).is_empty().then_some(())).await;
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
+        let work_dir = self.world.options.work_dir.display().to_string();
+        assert!(!mounts.contains(&work_dir), "a mount is left: {mounts}");
+        agent.kill().await.expect("it can be ended");
+        let read = |name: &str| std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
+        assert_eq!(read("doubles"), "", "a task had the device while another lived");
+        let starts = read("starts");
+        let starts = ["t1", "t2"].map(|id| (id.to_owned(), starts.lines().filter(|line| *line == id).count()));
+        Told {
+            starts: starts.into(),
+            points: read("points").lines().map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect(),
+            died: self.folder.path().join("points.died").exists(),
+            ends: self.ends,
+            reasons: self.reasons,
+        }
+    }
+}
+
+/// Processes that work in this folder.
+fn strangers(folder: &Path) -> Vec<i32> {
+    let processes = std::fs::read_dir("/proc").expect("/proc is mounted").flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_there =
+        |pid: &i32| lives(*pid) && std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == folder);
+    pids.filter(is_there).collect()
+}
+
+/// Built with the points, which no other build has.
+fn crash_agent() -> PathBuf {
+    static BUILD: Once = Once::new();
+    let test = std::env::current_exe().expect("the test has a path");
+    let exe = test.parent().and_then(Path::parent).expect("tests lie in deps").join("examples/crash-agent");
+    BUILD.call_once(|| {
+        let mut build = std::process::Command::new(env!("CARGO"));
+        // As the whole workspace has its dependencies, so that none is compiled again.
+        build.args(["build", "--quiet", "--workspace", "--example", "crash-agent"]);
+        build.args(["--features", "rialto-agent/crash-points"]);
+        let built = build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).status().expect("cargo runs");
+        assert!(built.success(), "the example builds");
+    });
+    exe
+}
+
+#[test]
+fn only_the_build_of_this_test_can_be_told_to_die() {
+    let has = |path: PathBuf| {
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        bytes.windows(16).any(|window| window == b"RIALTO_CRASH_LOG")
+    };
+    assert!(has(crash_agent()), "the words are looked for in the right way");
+    assert!(!has(crate::harness::supervisor_exe()), "an ordinary build has no such points");
+}
