@@ -428,11 +428,17 @@ impl Master {
         mode
     }
 
-    /// Tells the frameworks of the offers that were made to them, each of all its own at once.
+    /// Tells the frameworks of the offers that were made to them, each of all its own at once. Who comes first in the order of shares is
+    /// told first: of those that are offered the same thing, the first to accept gets it.
     pub(super) fn send_offers(&mut self, out: &mut Outbox) {
-        let mut offers: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
+        let mut offers: Vec<(FrameworkId, Vec<Offer>)> = Vec::new();
+        let mut places: BTreeMap<FrameworkId, usize> = BTreeMap::new();
         for (framework, offer) in self.unsent.drain(..) {
-            offers.entry(framework).or_default().push(offer);
+            let place = *places.entry(framework).or_insert(offers.len());
+            if place == offers.len() {
+                offers.push((framework, Vec::new()));
+            }
+            offers[place].1.push(offer);
         }
         for (framework, offers) in offers {
             self.tell(framework, Event::Offers(offers), out);

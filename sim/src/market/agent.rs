@@ -119,6 +119,23 @@ impl Agent {
         }
     }
 
+    /// What runs here is no more than the machine has, and no part of a device is held twice.
+    pub(super) fn check(&self) {
+        let running: Vec<&Resources> =
+            self.tasks.values().filter(|run| !run.state.is_terminal()).map(|run| &run.resources).collect();
+        let total = self.report.resources.quantities();
+        for (name, have) in total.iter() {
+            let used: u64 = running.iter().map(|resources| resources.quantities().get(name).0).sum();
+            assert!(used <= have.0, "{}: {used} of {} {name} run", self.report.name, have.0);
+        }
+        let mut shares: BTreeMap<&str, u32> = BTreeMap::new();
+        for (device, share) in running.iter().flat_map(|resources| resources.device_shares()) {
+            let held = shares.entry(device.as_str()).or_default();
+            *held += u32::from(share.0);
+            assert!(*held <= 1000, "{}: {held} thousandths of {device} are held", self.report.name);
+        }
+    }
+
     fn remove_framework(&mut self, framework: FrameworkId, say: &mut Say) {
         let its: Vec<TaskKey> = self.tasks.keys().filter(|key| key.framework == framework).cloned().collect();
         for key in its {

@@ -9,14 +9,15 @@ mod agent;
 mod host;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::gate::Gate;
 use rialto_core::master::registry::{Record, Registry};
 use rialto_core::master::{Config, Effect, Input, Master, Outbox, Stats};
 use rialto_core::model::{
-    ClusterId, DeviceReport, FrameworkInfo, PeerId, Principal, Resources, TaskKey, Time, ToAgent,
+    ClusterId, DeviceReport, FrameworkInfo, OfferMode, PeerId, Principal, Resources, Role, TaskKey, Time, ToAgent,
 };
 use rialto_core::scheduler::{DriverInput, Scheduler};
 
@@ -52,6 +53,8 @@ pub(crate) struct Market<S: Scheduler<Effect = Think>> {
     pub(crate) seen: Vec<(Time, Seen)>,
     /// How many messages and deadlines were handled.
     pub(crate) events: u64,
+    /// Whether everything that can be checked is checked after each of them.
+    pub(crate) audits: bool,
     master: Master,
     gate: Gate<Record, Effect>,
     out: Outbox,
@@ -89,6 +92,7 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
             now: Time::ZERO,
             seen: Vec::new(),
             events: 0,
+            audits: false,
             master,
             gate: Gate::default(),
             out,
@@ -208,6 +212,10 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
             }
             Event::HostFree(number) => self.host_free(number),
         }
+        if self.audits {
+            self.check();
+            self.agents.iter().for_each(Agent::check);
+        }
     }
 
     fn master_step(&mut self, input: Input) {
@@ -322,5 +330,21 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
         self.seq += 1;
         self.heap.push(Reverse((at.max(self.now), self.seq)));
         self.later.insert(self.seq, event);
+    }
+}
+
+/// A framework of one role, called like it.
+pub(crate) fn info(role: &Role) -> FrameworkInfo {
+    FrameworkInfo {
+        name: Arc::from(role.as_str()),
+        user: Arc::from(""),
+        roles: BTreeSet::from([role.clone()]),
+        failover_timeout: Duration::from_secs(600),
+        offer_mode: OfferMode::Optimistic,
+        offer_timeout: None,
+        url: None,
+        labels: BTreeMap::new(),
+        capabilities: Default::default(),
+        rules: Arc::default(),
     }
 }

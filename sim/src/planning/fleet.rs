@@ -8,7 +8,6 @@ use rialto_core::model::{
     Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Proof, Quantities, Resources, Time, Topology,
 };
 
-use super::demand::{exponential, normal};
 use super::scenario::{LeadTime, Order, Pool, Rent, Rental, Scenario};
 use crate::dice::Dice;
 use crate::market::Machine;
@@ -211,7 +210,7 @@ impl<'a> Fleet<'a> {
             _ => pool.mtbf.map(|mtbf| mtbf.as_secs_f64()),
         };
         if let Some(mean) = mean {
-            let after = Duration::from_secs_f64((exponential(&mut self.dice) * mean).min(1e10));
+            let after = Duration::from_secs_f64((self.dice.exponential() * mean).min(1e10));
             self.at(now + after, Event::Fail(unit));
         }
     }
@@ -264,7 +263,7 @@ fn lead_time(lead: LeadTime, dice: &mut Dice) -> Duration {
         LeadTime::Fixed(span) => span,
         LeadTime::Quantiles { p50, p90 } => {
             let sigma = (p90.as_secs_f64() / p50.as_secs_f64()).ln() / Z90;
-            p50.mul_f64((sigma * normal(dice)).exp().min(100.0))
+            p50.mul_f64((sigma * dice.normal()).exp().min(100.0))
         }
     }
 }

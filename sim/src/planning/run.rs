@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::master::Config;
-use rialto_core::model::{FrameworkInfo, OfferMode, ResourceName, Resources, Role, Time};
+use rialto_core::model::{ResourceName, Resources, Role, Time};
 use rialto_core::scheduler::placement::board::{GpuBoard, GpuChoice, Scores, Ties};
 use rialto_core::scheduler::placement::fgd::Fragmentation;
 use rialto_core::scheduler::placement::gpu::GpuAsk;
@@ -14,11 +14,11 @@ use rialto_core::scheduler::placement::policy::{GpuPolicy, Largest};
 
 use super::demand::{Job, Stream};
 use super::fleet::{Change, Fleet};
-use super::outcome::{Failure, Integral, Outcome, Reasons, Waits, Week, week_of};
+use super::outcome::{Failure, Integral, JobRecord, Outcome, Reasons, Waits, Week, week_of};
 use super::policy::{Fate, Planner};
 use super::scenario::{Order, Rent, Scenario, Workload};
 use super::units::WEEK;
-use crate::market::{Market, Seen};
+use crate::market::{Market, Seen, info};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -38,6 +38,10 @@ pub(super) struct Way<'a> {
     pub(super) stops_at_failure: bool,
     /// The first week whose waits are judged, counted from 0.
     pub(super) judged_from: usize,
+    /// Whether the outcome says what became of each job.
+    pub(super) keeps_jobs: bool,
+    /// Whether all invariants are checked after every event.
+    pub(super) audits: bool,
 }
 
 impl<'a> Way<'a> {
@@ -53,6 +57,8 @@ impl<'a> Way<'a> {
             until: Time::ZERO + WEEK * u32::try_from(scenario.weeks()).unwrap_or(u32::MAX),
             stops_at_failure: false,
             judged_from: 0,
+            keeps_jobs: false,
+            audits: false,
         }
     }
 
@@ -67,13 +73,23 @@ struct Crowd {
     stream: Peekable<Stream>,
     /// By the place in the list: which of the distinct asks.
     kinds: Vec<usize>,
-    /// By job: when it was submitted, how much it asks for, and whether it counts.
-    jobs: Vec<(Time, f64, bool)>,
-    has_started: Vec<bool>,
+    jobs: Vec<Known>,
     /// By week of submission.
     waits: Vec<Vec<f64>>,
     /// How far the log was read.
     read: usize,
+}
+
+/// What is known of a job.
+struct Known {
+    submit: Time,
+    /// How much it asks for.
+    size: f64,
+    /// Whether its wait counts.
+    counts: bool,
+    started: Option<Time>,
+    ended: Option<Time>,
+    interruptions: u32,
 }
 
 struct Run<'a> {
@@ -99,7 +115,8 @@ impl<'a> Run<'a> {
         way.orders.iter().enumerate().for_each(|(number, order)| fleet.order(order, seed, number));
         way.deliveries.iter().for_each(|(pool, count, at)| fleet.deliver(*pool, *count, *at));
         way.rents.iter().for_each(|rent| fleet.rent(rent));
-        let market = Market::new(Config { seed, ..Config::default() }, Duration::ZERO, &[]);
+        let mut market = Market::new(config(scenario, seed), Duration::ZERO, &[]);
+        market.audits = way.audits;
         let mut run = Self {
             way,
             market,
@@ -152,7 +169,6 @@ impl<'a> Run<'a> {
             stream: Stream::new(workload, seed).peekable(),
             kinds,
             jobs: Vec::new(),
-            has_started: Vec::new(),
             waits: Vec::new(),
             read: 0,
         });
@@ -230,9 +246,9 @@ impl<'a> Run<'a> {
                 let job = Job { ask: crowd.kinds[job.ask], ..job };
                 let host = crowd.host;
                 let size = self.size_asked(&self.asks[at][job.ask]);
-                let crowd = &mut self.crowds[at];
-                crowd.jobs.push((job.submit, size, !job.is_prefill));
-                crowd.has_started.push(false);
+                let counts = !job.is_prefill;
+                let known = Known { submit: job.submit, size, counts, started: None, ended: None, interruptions: 0 };
+                self.crowds[at].jobs.push(known);
                 self.demand.add(now, size);
                 self.market.command(now, host, job);
             }
@@ -251,20 +267,26 @@ impl<'a> Run<'a> {
         for crowd in &mut self.crowds {
             let log = &self.market.policy(crowd.host).log;
             for entry in &log[crowd.read..] {
-                let (submit, size, counts) = crowd.jobs[entry.job];
+                let known = &mut crowd.jobs[entry.job];
                 match entry.fate {
-                    Fate::Started if counts && !crowd.has_started[entry.job] => {
-                        crowd.has_started[entry.job] = true;
-                        let week = week_of(submit);
-                        crowd.waits.resize(crowd.waits.len().max(week + 1), Vec::new());
-                        crowd.waits[week].push(entry.at.since(submit).as_secs_f64());
+                    Fate::Started if known.started.is_none() => {
+                        known.started = Some(entry.at);
+                        if known.counts {
+                            let week = week_of(known.submit);
+                            crowd.waits.resize(crowd.waits.len().max(week + 1), Vec::new());
+                            crowd.waits[week].push(entry.at.since(known.submit).as_secs_f64());
+                        }
                     }
                     Fate::Started => {}
                     Fate::Finished => {
                         self.finished += 1;
-                        self.demand.add(entry.at, -size);
+                        known.ended = Some(entry.at);
+                        self.demand.add(entry.at, -known.size);
                     }
-                    Fate::Interrupted(after) => self.redone_hours += size * after.as_secs_f64() / 3600.0,
+                    Fate::Interrupted(after) => {
+                        known.interruptions += 1;
+                        self.redone_hours += known.size * after.as_secs_f64() / 3600.0;
+                    }
                 }
             }
             crowd.read = log.len();
@@ -347,21 +369,30 @@ impl<'a> Run<'a> {
             reasons: self.reasons,
             failures,
             events: self.market.events,
+            jobs: if self.way.keeps_jobs { self.jobs() } else { Vec::new() },
         }
+    }
+
+    /// What became of each job that counts, by workload and submission.
+    fn jobs(&self) -> Vec<JobRecord> {
+        let records = self.crowds.iter().enumerate().flat_map(|(workload, crowd)| {
+            let counted = crowd.jobs.iter().filter(|known| known.counts);
+            counted.map(move |known| JobRecord {
+                workload,
+                submitted: known.submit,
+                started: known.started,
+                ended: known.ended,
+                interruptions: known.interruptions,
+                size: known.size,
+            })
+        });
+        records.collect()
     }
 }
 
-fn info(role: &Role) -> FrameworkInfo {
-    FrameworkInfo {
-        name: Arc::from(role.as_str()),
-        user: Arc::from(""),
-        roles: std::collections::BTreeSet::from([role.clone()]),
-        failover_timeout: Duration::from_secs(600),
-        offer_mode: OfferMode::Optimistic,
-        offer_timeout: None,
-        url: None,
-        labels: BTreeMap::new(),
-        capabilities: Default::default(),
-        rules: Arc::default(),
-    }
+/// The master's defaults, but that every workload's framework is offered everything: they don't declare what they wait for, and those
+/// that wait for nothing would keep what is free from the others.
+fn config(scenario: &Scenario, seed: u64) -> Config {
+    let defaults = Config::default();
+    Config { seed, offer_fanout: defaults.offer_fanout.max(scenario.workloads.len()), ..defaults }
 }

@@ -105,7 +105,7 @@ fn every_shipped_trace_format_reads() {
         ("service/alibaba2025_dlrm_instances.csv", "dlrm", 23_871),
     ];
     for (file, format, rows) in list {
-        let format = jobs::Format::parse(format).expect("a format");
+        let format = Format::parse(format).expect("a format");
         let jobs = jobs::read(&traces.join(file), format).unwrap_or_else(|error| panic!("{error}"));
         assert!(jobs.len() >= rows / 2, "{file}: {} tasks", jobs.len());
         assert!(jobs[0].submit.is_zero() && jobs.is_sorted_by_key(|job| job.submit), "{file}");
