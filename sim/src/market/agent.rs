@@ -70,6 +70,10 @@ impl Agent {
         PeerId(PEERS + self.number as u64)
     }
 
+    pub(super) fn name(&self) -> Arc<str> {
+        self.report.name.clone()
+    }
+
     pub(super) fn register(&self) -> Input {
         let message = FromAgent::Register(Box::new(self.report.clone()));
         Input::FromAgent { peer: self.peer(), principal: Principal::new("agent"), message }
@@ -108,14 +112,14 @@ impl Agent {
     fn end(&mut self, key: &TaskKey, state: TaskState, say: &mut Say) {
         let Some(run) = self.tasks.get_mut(key).filter(|run| !run.state.is_terminal()) else { return };
         run.state = state;
-        say.seen.push(Seen::Ended { resources: run.resources.clone() });
+        say.seen.push(Seen::Ended { machine: self.number, resources: run.resources.clone() });
         self.update(key, say);
     }
 
     /// What runs is lost, without a word.
     pub(super) fn crash(&mut self, say: &mut Say) {
         for run in std::mem::take(&mut self.tasks).into_values().filter(|run| !run.state.is_terminal()) {
-            say.seen.push(Seen::Ended { resources: run.resources });
+            say.seen.push(Seen::Ended { machine: self.number, resources: run.resources });
         }
     }
 

@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use rialto_core::gate::Gate;
 use rialto_core::master::registry::{Record, Registry};
-use rialto_core::master::{Config, Effect, Input, Master, Outbox, Stats};
+use rialto_core::master::{Command, Config, Effect, Input, Master, Outbox, Stats};
 use rialto_core::model::{
-    ClusterId, DeviceReport, FrameworkInfo, OfferMode, PeerId, Principal, Resources, Role, TaskKey, Time, ToAgent,
+    ClusterId, DeviceReport, FrameworkInfo, OfferMode, PeerId, Principal, RequestId, Resources, Role, TaskKey, Time,
+    ToAgent,
 };
 use rialto_core::scheduler::{DriverInput, Scheduler};
 
@@ -43,7 +44,7 @@ pub(crate) enum Seen {
     /// A task was started.
     Started { machine: usize, resources: Resources },
     /// A task has ended.
-    Ended { resources: Resources },
+    Ended { machine: usize, resources: Resources },
 }
 
 /// The market, and the frameworks with policies of type `S`.
@@ -138,6 +139,17 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
     pub(crate) fn repair(&mut self, number: usize) {
         let register = self.agents[number].register();
         self.tell_master(register);
+    }
+
+    /// The name of a machine.
+    pub(crate) fn name(&self, number: usize) -> Arc<str> {
+        self.agents[number].name()
+    }
+
+    /// What an operator commands, before anything else happens.
+    pub(crate) fn operate(&mut self, command: Command) {
+        let (request, principal) = (RequestId(0), Principal::new("operator"));
+        self.tell_master(Input::FromOperator { request, principal, command });
     }
 
     /// A framework with this policy subscribes; the number by which it is known here.

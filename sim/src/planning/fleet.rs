@@ -36,6 +36,7 @@ struct Unit {
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Come { pool: usize, count: u32, origin: Origin },
+    Notice(usize),
     Fail(usize),
     Back(usize),
     Leave(usize),
@@ -45,6 +46,8 @@ enum Event {
 #[derive(Debug)]
 pub(super) enum Change {
     Join(Machine),
+    /// It will be taken away.
+    Notice(usize),
     Fail(usize),
     Repair(usize),
 }
@@ -137,6 +140,7 @@ impl<'a> Fleet<'a> {
                 Event::Come { pool, count, origin } => {
                     (0..count).for_each(|_| changes.push(Change::Join(self.come(now, pool, origin))));
                 }
+                Event::Notice(unit) => changes.push(Change::Notice(unit)),
                 Event::Fail(unit) => {
                     if self.goes_down(now, unit) {
                         changes.push(Change::Fail(unit));
@@ -155,7 +159,7 @@ impl<'a> Fleet<'a> {
                     }
                     // It neither fails nor comes back after this.
                     self.events
-                        .retain(|_, event| !matches!(event, Event::Fail(other) | Event::Back(other) if *other == unit));
+                        .retain(|_, event| !matches!(event, Event::Notice(other) | Event::Fail(other) | Event::Back(other) if *other == unit));
                 }
             }
         }
@@ -192,6 +196,7 @@ impl<'a> Fleet<'a> {
         self.will_fail(now, unit);
         if let Origin::Rented { until: Some(until) } = origin {
             self.at(until, Event::Leave(unit));
+            self.say_before(now, until, unit);
         }
         if let (Origin::Bought, Some(supply)) = (origin, &self.pools[pool].supply) {
             self.costs.purchase += supply.price;
@@ -212,7 +217,17 @@ impl<'a> Fleet<'a> {
         if let Some(mean) = mean {
             let after = Duration::from_secs_f64((self.dice.exponential() * mean).min(1e10));
             self.at(now + after, Event::Fail(unit));
+            self.say_before(now, now + after, unit);
         }
+    }
+
+    /// That a rented machine is taken away is said before.
+    fn say_before(&mut self, now: Time, taken: Time, unit: usize) {
+        let Unit { pool, origin, .. } = self.units[unit];
+        let rental = self.pools[pool].rental.as_ref().filter(|_| matches!(origin, Origin::Rented { .. }));
+        let Some(notice) = rental.map(|rental| rental.notice).filter(|notice| !notice.is_zero()) else { return };
+        let before = taken.since(Time::ZERO).saturating_sub(notice);
+        self.at((Time::ZERO + before).max(now), Event::Notice(unit));
     }
 
     fn away(&self, unit: usize) -> Duration {

@@ -12,9 +12,12 @@ mod error;
 mod fields;
 mod fleet;
 mod jobs;
+mod left;
+mod nodes;
 mod outcome;
 mod parse;
 mod policy;
+mod prices;
 mod questions;
 pub mod report;
 mod run;
@@ -30,7 +33,7 @@ pub(crate) use self::jobs::{Format, host, read as read_jobs, whole_gpus};
 pub use self::outcome::{Failure, JobRecord, Outcome, Reasons, Waits, Week};
 pub use self::questions::answer;
 pub use self::scenario::{
-    Arrivals, Date, LeadTime, Limit, Order, Pool, Question, Rent, Rental, Scenario, Supply, Variant, Workload,
+    Arrivals, Date, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply, Variant, Workload,
 };
 pub use self::units::{WEEK, in_words};
 

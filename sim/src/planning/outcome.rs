@@ -64,6 +64,8 @@ pub struct Week {
     pub used: f64,
     /// What there is.
     pub capacity: f64,
+    /// Idle GPUs that are too scattered for the jobs that come, in the mean of the days; zero where cores are counted.
+    pub fragmented: f64,
     /// Machines of each pool at the end of the week.
     pub machines: Vec<u32>,
     /// For each workload, how long the jobs submitted in this week waited.

@@ -130,6 +130,8 @@ pub struct Rental {
     pub interruptions_per_hour: f64,
     /// How long until another one is there.
     pub boot: Duration,
+    /// How long before it is taken away that is said.
+    pub notice: Duration,
 }
 
 /// Machines that are bought.
@@ -169,13 +171,41 @@ pub struct Workload {
     pub growth_a_year: f64,
     /// The limit on waits, in any week.
     pub limit: Option<Limit>,
+    /// How long a job takes to save what it has done, when its machine is to be taken away; none if it can't.
+    pub checkpoint: Option<Duration>,
+    /// The weight of its role.
+    pub weight: f64,
+    /// What its role may hold at most, and what is kept for it.
+    pub quota: Option<Quota>,
+}
+
+/// Bounds of what a workload holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Quota {
+    /// GPUs at most.
+    pub gpus_max: Option<f64>,
+    /// Cores at most.
+    pub cpus_max: Option<f64>,
+    /// GPUs that are kept for it.
+    pub gpus_guaranteed: Option<f64>,
+    /// Cores that are kept for it.
+    pub cpus_guaranteed: Option<f64>,
 }
 
 impl Workload {
     /// These jobs, as they are.
     pub(crate) fn plain(name: &str, jobs: Vec<super::jobs::TraceJob>) -> Self {
         let arrivals = Arrivals::Replayed { factor: 1.0, repeats: false };
-        Self { name: name.to_owned(), jobs: Arc::from(jobs), arrivals, growth_a_year: 1.0, limit: None }
+        Self {
+            name: name.to_owned(),
+            jobs: Arc::from(jobs),
+            arrivals,
+            growth_a_year: 1.0,
+            limit: None,
+            checkpoint: None,
+            weight: 1.0,
+            quota: None,
+        }
     }
 }
 

@@ -226,7 +226,7 @@ fn manner(workload: Workload, options: &TwolevelOptions) -> Manner {
 fn saw(account: &mut Account, at: Time, seen: &Seen) {
     match seen {
         Seen::Started { resources, .. } => account.use_more(at, resources.quantities().get(&ResourceName::Cpus).0),
-        Seen::Ended { resources } => account.use_less(at, resources.quantities().get(&ResourceName::Cpus).0),
+        Seen::Ended { resources, .. } => account.use_less(at, resources.quantities().get(&ResourceName::Cpus).0),
     }
 }
 
