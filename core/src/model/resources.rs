@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::flavor_ref::FlavorRef;
 use super::{
     ByName, DeviceId, Milli, MilliError, Ranges, RangesError, Role, RoleError, Volume, VolumeKey, WallTime,
     is_name_char,
@@ -113,6 +114,14 @@ impl Quantities {
 
     /// Adds every amount of `other`.
     pub fn add(&mut self, other: &Self) {
+        if self.0.is_empty() {
+            self.0.clone_from(&other.0);
+            return;
+        }
+        if self.names_same(other) {
+            self.0.iter_mut().zip(&other.0).for_each(|((_, sum), (_, amount))| *sum = sum.plus(*amount));
+            return;
+        }
         let mut at = 0;
         for (name, amount) in &other.0 {
             at += self.before(at, name);
@@ -129,6 +138,12 @@ impl Quantities {
         if !self.contains(other) {
             return false;
         }
+        if self.names_same(other) {
+            let less = |(left, taken): (Milli, Milli)| left.minus(taken).expect("contains() has just compared every amount");
+            self.0.iter_mut().zip(&other.0).for_each(|((_, left), (_, taken))| *left = less((*left, *taken)));
+            self.0.retain(|(_, left)| !left.is_zero());
+            return true;
+        }
         let mut at = 0;
         for (name, amount) in &other.0 {
             at += self.before(at, name);
@@ -143,11 +158,19 @@ impl Quantities {
 
     /// Whether every amount of `other` is at most the one here.
     pub fn contains(&self, other: &Self) -> bool {
+        if self.names_same(other) {
+            return self.0.iter().zip(&other.0).all(|((_, whole), (_, part))| whole >= part);
+        }
         let mut at = 0;
         other.0.iter().all(|(name, amount)| {
             at += self.before(at, name);
             self.0.get(at).is_some_and(|(here, whole)| here == name && whole >= amount)
         })
+    }
+
+    /// Whether both have amounts of the same things, as those that are added up mostly do.
+    fn names_same(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|((here, _), (there, _))| here == there)
     }
 
     /// How many entries from `at` on come before `name`: both sides are sorted, so what is done to one with the other is one walk.
@@ -338,7 +361,7 @@ impl Amounts {
 
 /// Amounts with identity: by flavor, each flavor once, none empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Resources(Vec<(Flavor, Amounts)>);
+pub struct Resources(Vec<(FlavorRef, Amounts)>);
 
 /// Why a text is not a list of resources.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -408,7 +431,7 @@ impl Resources {
     /// `amounts` of one flavor. Entries that hold nothing are left out.
     pub fn flavored(flavor: Flavor, amounts: Amounts) -> Self {
         let amounts = amounts.without_empty();
-        if amounts.is_empty() { Self::new() } else { Self(vec![(flavor, amounts)]) }
+        if amounts.is_empty() { Self::new() } else { Self(vec![(flavor.into(), amounts)]) }
     }
 
     /// Whether there is nothing.
@@ -418,17 +441,18 @@ impl Resources {
 
     /// Each flavor with its amounts.
     pub fn iter(&self) -> impl Iterator<Item = (&Flavor, &Amounts)> {
-        self.0.iter().map(|(flavor, amounts)| (flavor, amounts))
+        self.0.iter().map(|(flavor, amounts)| (&**flavor, amounts))
     }
 
     /// The amounts of `flavor`.
     pub fn get(&self, flavor: &Flavor) -> Option<&Amounts> {
-        self.find(flavor).ok().map(|at| &self.0[at].1)
+        let at = self.0.binary_search_by(|(here, _)| Flavor::cmp(here, flavor)).ok()?;
+        Some(&self.0[at].1)
     }
 
     /// Whether all of `other` is here.
     pub fn contains(&self, other: &Self) -> bool {
-        other.iter().all(|(flavor, part)| self.get(flavor).is_some_and(|whole| whole.contains(part)))
+        other.0.iter().all(|(flavor, part)| self.find(flavor).is_ok_and(|at| self.0[at].1.contains(part)))
     }
 
     /// Adds all of `other`, which must be [disjoint](Self::is_disjoint) from this: then `a + b - b == a`.
@@ -443,12 +467,12 @@ impl Resources {
     /// Whether the two can be parts of one whole: no number of a range and no item of a set is in both, and no device is in both with
     /// more than the whole of it together. Scalars have no identity and never stand in the way.
     pub fn is_disjoint(&self, other: &Self) -> bool {
-        other.iter().all(|(flavor, part)| self.get(flavor).is_none_or(|here| here.is_disjoint(part)))
+        other.0.iter().all(|(flavor, part)| self.find(flavor).map_or(true, |at| self.0[at].1.is_disjoint(part)))
     }
 
     /// The least that contains each of the two as for identity, and the sum of their scalars and shares.
     pub(crate) fn merge(&mut self, other: &Self) {
-        for (flavor, part) in other.iter() {
+        for (flavor, part) in &other.0 {
             match self.find(flavor) {
                 Ok(at) => self.0[at].1.merge(part),
                 Err(at) => self.0.insert(at, (flavor.clone(), part.clone())),
@@ -470,7 +494,7 @@ impl Resources {
         if !self.contains(other) {
             return false;
         }
-        for (flavor, part) in other.iter() {
+        for (flavor, part) in &other.0 {
             let at = self.find(flavor).expect("contains() has just found every flavor");
             self.0[at].1.take(part);
             if self.0[at].1.is_empty() {
@@ -489,7 +513,7 @@ impl Resources {
     /// The scalars, ranges and sets: what is counted, where devices are kept by their state.
     #[must_use]
     pub fn without_devices(&self) -> Self {
-        let bare = |(flavor, amounts): &(Flavor, Amounts)| {
+        let bare = |(flavor, amounts): &(FlavorRef, Amounts)| {
             let amounts = Amounts { devices: BTreeMap::new(), ..amounts.clone() };
             (!amounts.is_empty()).then(|| (flavor.clone(), amounts))
         };
@@ -610,7 +634,7 @@ impl Resources {
         parts.fold(Ranges::default(), |sum, part| sum.union(part))
     }
 
-    fn find(&self, flavor: &Flavor) -> Result<usize, usize> {
+    fn find(&self, flavor: &FlavorRef) -> Result<usize, usize> {
         self.0.binary_search_by(|(here, _)| here.cmp(flavor))
     }
 }
