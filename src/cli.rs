@@ -819,6 +819,8 @@ pub enum Sim {
     Twolevel(crate::sim::args::SimTwolevel),
     /// Answer what to buy, how much of it and when: run a scenario in virtual time.
     Run(crate::sim::args::SimRun),
+    /// Hold the simulator against published results and closed forms; 1 if one of them does not come out.
+    Validate(crate::sim::args::SimValidate),
 }
 
 /// `rialto sim faults`.

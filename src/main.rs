@@ -124,6 +124,7 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Sim(cli::Sim::Fgd(args)) => return sim::fgd::run(&args),
         Command::Sim(cli::Sim::Twolevel(args)) => return sim::twolevel::run(&args),
         Command::Sim(cli::Sim::Run(args)) => return sim::plan::run(&args),
+        Command::Sim(cli::Sim::Validate(args)) => return sim::validate::run(&args).await,
     }
     Ok(0)
 }

@@ -52,6 +52,21 @@ impl Dice {
         Duration::from_micros(self.between(base, (base * 2).min(high).max(base)))
     }
 
+    /// From 0 up to 1.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// With a mean of 1.
+    pub(crate) fn exponential(&mut self) -> f64 {
+        -(1.0 - self.unit()).ln()
+    }
+
+    /// With a mean of 0 and a standard deviation of 1.
+    pub(crate) fn normal(&mut self) -> f64 {
+        (-2.0 * (1.0 - self.unit()).ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
+    }
+
     pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         let last = from.len().checked_sub(1)?;
         Some(&from[self.count(0, last)])

@@ -29,6 +29,7 @@ mod run;
 mod strike;
 mod trace;
 pub mod twolevel;
+pub mod validate;
 mod workload;
 mod world;
 

@@ -72,6 +72,26 @@ pub struct SimTwolevel {
     pub json: bool,
 }
 
+/// `rialto sim validate`.
+#[derive(Debug, Args)]
+pub struct SimValidate {
+    /// Only this check, V1 to V15; may be given several times.
+    #[arg(long, value_name = "ID")]
+    pub only: Vec<String>,
+    /// The folder of the public traces, with openb/, twolevel/ and hpc/; without it the checks that need them are not run.
+    #[arg(long, value_name = "FOLDER", env = "RIALTO_TRACES")]
+    pub traces: Option<PathBuf>,
+    /// Ten seeds and long runs.
+    #[arg(long, conflicts_with = "quick")]
+    pub full: bool,
+    /// What takes seconds: one seed and short runs.
+    #[arg(long)]
+    pub quick: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// From no time to a day.
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));

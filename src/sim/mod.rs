@@ -5,6 +5,7 @@ pub mod fgd;
 pub mod plan;
 mod progress;
 pub mod twolevel;
+pub mod validate;
 
 use std::ops::Range;
 

@@ -3,7 +3,7 @@
 //! A round looks at the agents on which something became free, for everybody who may want it; and for the clients that became willing, at
 //! the agents that may have room for what they declared. It looks at nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -457,10 +457,16 @@ impl Master {
         mode
     }
 
-    /// Tells the frameworks of the offers that were made to them, each of all its own at once.
+    /// Tells the frameworks of the offers that were made to them, each of all its own at once. Who comes first in the order of shares is
+    /// told first: of those that are offered the same thing, the first to accept gets it.
     pub(super) fn send_offers(&mut self, out: &mut Outbox) {
         let mut unsent = std::mem::take(&mut self.unsent);
-        unsent.sort_by_key(|(framework, _)| *framework);
+        let mut places: BTreeMap<FrameworkId, usize> = BTreeMap::new();
+        for (framework, _) in &unsent {
+            let next = places.len();
+            places.entry(*framework).or_insert(next);
+        }
+        unsent.sort_by_key(|(framework, _)| places[framework]);
         for offers in unsent.chunk_by(|(one, _), (other, _)| one == other) {
             let event = Event::Offers(offers.iter().map(|(_, offer)| offer.clone()).collect());
             self.tell(offers[0].0, event, out);

@@ -8,14 +8,14 @@ mod policy;
 mod trace;
 mod workload;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::master::Config;
 use rialto_core::model::{
-    Device, DeviceId, DeviceMode, DeviceReport, DeviceState, FrameworkInfo, Health, Milli, OfferMode, Proof,
-    Quantities, ResourceName, Resources, Role, Time, Topology,
+    Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Milli, Proof, Quantities, ResourceName, Resources,
+    Role, Time, Topology,
 };
 use rialto_core::scheduler::placement::board::{GpuBoard, GpuChoice};
 pub use rialto_core::scheduler::placement::board::{Scores, Ties};
@@ -27,12 +27,12 @@ use rialto_core::scheduler::placement::policy::Largest;
 use self::policy::{GATHER, Offering, Placer};
 pub use self::trace::{Node, read_nodes, read_pods};
 use crate::dice::Dice;
-use crate::market::{Machine, Market, Seen};
+use crate::market::{Machine, Market, Seen, info};
 
 /// The demand at which the table of the paper is read, and at which the experiment ends, in percent of all GPUs.
 pub const AT: [u64; 2] = [100, 130];
-/// The first seed; the others follow.
-const FIRST_SEED: u64 = 42;
+/// The first seed unless another is asked for; the others follow.
+pub const FIRST_SEED: u64 = 42;
 /// How long after one task the next arrives.
 const PACE: Duration = Duration::from_secs(1);
 
@@ -47,6 +47,8 @@ pub struct FgdOptions {
     pub ties: Ties,
     /// How many random orders are tried.
     pub seeds: u64,
+    /// The first of their seeds.
+    pub first_seed: u64,
     /// How many nodes a framework is offered at once; none means all.
     pub offer_nodes: Option<usize>,
     /// How many frameworks take turns to place the tasks.
@@ -60,6 +62,7 @@ impl Default for FgdOptions {
             scores: Scores::Percent,
             ties: Ties::First,
             seeds: 10,
+            first_seed: FIRST_SEED,
             offer_nodes: None,
             frameworks: 1,
         }
@@ -113,7 +116,7 @@ pub fn run_fgd(nodes: &[Node], pods: &[GpuAsk], options: &FgdOptions, mut progre
     let (initial_fragmentation_pct, typical) = initial_fragmentation(nodes, pods);
     let runs: Vec<Run> = (0..options.seeds.max(1))
         .map(|seed| {
-            let run = Run::of(nodes, pods, options, FIRST_SEED + seed);
+            let run = Run::of(nodes, pods, options, options.first_seed + seed);
             progress(seed + 1);
             run
         })
@@ -196,21 +199,6 @@ fn market(nodes: &[Node], fragmentation: &Fragmentation, options: &FgdOptions, s
         market.subscribe(info(&role), Placer::new("pod", role, offering, board));
     }
     market
-}
-
-fn info(role: &Role) -> FrameworkInfo {
-    FrameworkInfo {
-        name: Arc::from(role.as_str()),
-        user: Arc::from(""),
-        roles: BTreeSet::from([role.clone()]),
-        failover_timeout: Duration::from_secs(600),
-        offer_mode: OfferMode::Optimistic,
-        offer_timeout: None,
-        url: None,
-        labels: BTreeMap::new(),
-        capabilities: Default::default(),
-        rules: Arc::default(),
-    }
 }
 
 fn machine(node: &Node) -> Machine {

@@ -68,6 +68,10 @@ impl Agent {
         PeerId(PEERS + self.number as u64)
     }
 
+    pub(super) fn name(&self) -> Arc<str> {
+        self.report.info.name.clone()
+    }
+
     pub(super) fn register(&self) -> Input {
         let message = FromAgent::Register(Box::new(self.report.clone()));
         Input::FromAgent { peer: self.peer(), principal: Principal::new("agent"), message }
@@ -106,14 +110,31 @@ impl Agent {
     fn end(&mut self, key: &TaskKey, state: TaskState, say: &mut Say) {
         let Some(run) = self.tasks.get_mut(key).filter(|run| !run.state.is_terminal()) else { return };
         run.state = state;
-        say.seen.push(Seen::Ended { resources: run.resources.clone() });
+        say.seen.push(Seen::Ended { machine: self.number, resources: run.resources.clone() });
         self.update(key, say);
     }
 
     /// What runs is lost, without a word.
     pub(super) fn crash(&mut self, say: &mut Say) {
         for run in std::mem::take(&mut self.tasks).into_values().filter(|run| !run.state.is_terminal()) {
-            say.seen.push(Seen::Ended { resources: run.resources });
+            say.seen.push(Seen::Ended { machine: self.number, resources: run.resources });
+        }
+    }
+
+    /// What runs here is no more than the machine has, and no part of a device is held twice.
+    pub(super) fn check(&self) {
+        let running: Vec<&Resources> =
+            self.tasks.values().filter(|run| !run.state.is_terminal()).map(|run| &run.resources).collect();
+        let total = self.report.resources.quantities();
+        for (name, have) in total.iter() {
+            let used: u64 = running.iter().map(|resources| resources.quantities().get(name).0).sum();
+            assert!(used <= have.0, "{}: {used} of {} {name} run", self.report.info.name, have.0);
+        }
+        let mut shares: BTreeMap<&str, u32> = BTreeMap::new();
+        for (device, share) in running.iter().flat_map(|resources| resources.device_shares()) {
+            let held = shares.entry(device.as_str()).or_default();
+            *held += u32::from(share.0);
+            assert!(*held <= 1000, "{}: {held} thousandths of {device} are held", self.report.info.name);
         }
     }
 

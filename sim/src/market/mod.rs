@@ -9,14 +9,16 @@ mod agent;
 mod host;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::gate::Gate;
 use rialto_core::master::registry::{Record, Registry};
-use rialto_core::master::{Config, Effect, Input, Master, Outbox, Stats};
+use rialto_core::master::{Command, Config, Effect, Input, Master, Outbox, Stats};
 use rialto_core::model::{
-    ClusterId, DeviceReport, FrameworkInfo, PeerId, Principal, Resources, TaskKey, Time, ToAgent,
+    ClusterId, DeviceReport, FrameworkInfo, OfferMode, PeerId, Principal, RequestId, Resources, Role, TaskKey, Time,
+    ToAgent,
 };
 use rialto_core::scheduler::{DriverInput, Scheduler};
 
@@ -42,7 +44,7 @@ pub(crate) enum Seen {
     /// A task was started.
     Started { machine: usize, resources: Resources },
     /// A task has ended.
-    Ended { resources: Resources },
+    Ended { machine: usize, resources: Resources },
 }
 
 /// The market, and the frameworks with policies of type `S`.
@@ -52,6 +54,8 @@ pub(crate) struct Market<S: Scheduler<Effect = Think>> {
     pub(crate) seen: Vec<(Time, Seen)>,
     /// How many messages and deadlines were handled.
     pub(crate) events: u64,
+    /// Whether everything that can be checked is checked after each of them.
+    pub(crate) audits: bool,
     master: Master,
     gate: Gate<Record, Effect>,
     out: Outbox,
@@ -89,6 +93,7 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
             now: Time::ZERO,
             seen: Vec::new(),
             events: 0,
+            audits: false,
             master,
             gate: Gate::default(),
             out,
@@ -134,6 +139,17 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
     pub(crate) fn repair(&mut self, number: usize) {
         let register = self.agents[number].register();
         self.tell_master(register);
+    }
+
+    /// The name of a machine.
+    pub(crate) fn name(&self, number: usize) -> Arc<str> {
+        self.agents[number].name()
+    }
+
+    /// What an operator commands, before anything else happens.
+    pub(crate) fn operate(&mut self, command: Command) {
+        let (request, principal) = (RequestId(0), Principal::new("operator"));
+        self.tell_master(Input::FromOperator { request, principal, command });
     }
 
     /// A framework with this policy subscribes; the number by which it is known here.
@@ -207,6 +223,10 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
                 }
             }
             Event::HostFree(number) => self.host_free(number),
+        }
+        if self.audits {
+            self.check();
+            self.agents.iter().for_each(Agent::check);
         }
     }
 
@@ -322,5 +342,21 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
         self.seq += 1;
         self.heap.push(Reverse((at.max(self.now), self.seq)));
         self.later.insert(self.seq, event);
+    }
+}
+
+/// A framework of one role, called like it.
+pub(crate) fn info(role: &Role) -> FrameworkInfo {
+    FrameworkInfo {
+        name: Arc::from(role.as_str()),
+        user: Arc::from(""),
+        roles: BTreeSet::from([role.clone()]),
+        failover_timeout: Duration::from_secs(600),
+        offer_mode: OfferMode::Optimistic,
+        offer_timeout: None,
+        url: None,
+        labels: BTreeMap::new(),
+        capabilities: Default::default(),
+        rules: Arc::default(),
     }
 }

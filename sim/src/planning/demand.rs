@@ -72,12 +72,12 @@ impl Stream {
         if is_prefill {
             self.prefill -= 1;
         } else {
-            let gap = exponential(&mut self.dice) / (self.rate * self.growth(self.now));
+            let gap = self.dice.exponential() / (self.rate * self.growth(self.now));
             self.now = self.now + Duration::from_secs_f64(gap.min(1e9));
         }
         let ask = self.dice.count(0, self.jobs.len() - 1);
         // What is there from the start has as long to go as what begins: the distribution has no memory.
-        let duration = residence.mul_f64(exponential(&mut self.dice));
+        let duration = residence.mul_f64(self.dice.exponential());
         Job { submit: self.now, duration, ask, is_prefill }
     }
 
@@ -93,7 +93,7 @@ impl Stream {
             self.now = Time::ZERO + period * self.rounds + self.jobs[self.next].submit;
             self.next += 1;
             let wanted = factor * self.growth(self.now);
-            self.copies = wanted as u64 + u64::from(unit(&mut self.dice) < wanted.fract());
+            self.copies = wanted as u64 + u64::from(self.dice.unit() < wanted.fract());
             if self.rounds > ROUNDS_MAX {
                 return None;
             }
@@ -125,19 +125,4 @@ fn size(jobs: &[TraceJob]) -> f64 {
     let cores: u64 = jobs.iter().map(|job| job.ask.cpus.0).sum();
     let all = if gpus > 0 { gpus } else { cores };
     all as f64 / 1000.0 / jobs.len().max(1) as f64
-}
-
-/// From 0 up to 1.
-pub(super) fn unit(dice: &mut Dice) -> f64 {
-    (dice.next() >> 11) as f64 / (1_u64 << 53) as f64
-}
-
-/// With a mean of 1.
-pub(super) fn exponential(dice: &mut Dice) -> f64 {
-    -(1.0 - unit(dice)).ln()
-}
-
-/// With a mean of 0 and a standard deviation of 1.
-pub(super) fn normal(dice: &mut Dice) -> f64 {
-    (-2.0 * (1.0 - unit(dice)).ln()).sqrt() * (std::f64::consts::TAU * unit(dice)).cos()
 }

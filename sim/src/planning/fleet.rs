@@ -8,7 +8,6 @@ use rialto_core::model::{
     Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Proof, Quantities, Resources, Time, Topology,
 };
 
-use super::demand::{exponential, normal};
 use super::scenario::{LeadTime, Order, Pool, Rent, Rental, Scenario};
 use crate::dice::Dice;
 use crate::market::Machine;
@@ -37,6 +36,7 @@ struct Unit {
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Come { pool: usize, count: u32, origin: Origin },
+    Notice(usize),
     Fail(usize),
     Back(usize),
     Leave(usize),
@@ -46,6 +46,8 @@ enum Event {
 #[derive(Debug)]
 pub(super) enum Change {
     Join(Machine),
+    /// It will be taken away.
+    Notice(usize),
     Fail(usize),
     Repair(usize),
 }
@@ -138,6 +140,7 @@ impl<'a> Fleet<'a> {
                 Event::Come { pool, count, origin } => {
                     (0..count).for_each(|_| changes.push(Change::Join(self.come(now, pool, origin))));
                 }
+                Event::Notice(unit) => changes.push(Change::Notice(unit)),
                 Event::Fail(unit) => {
                     if self.goes_down(now, unit) {
                         changes.push(Change::Fail(unit));
@@ -156,7 +159,7 @@ impl<'a> Fleet<'a> {
                     }
                     // It neither fails nor comes back after this.
                     self.events
-                        .retain(|_, event| !matches!(event, Event::Fail(other) | Event::Back(other) if *other == unit));
+                        .retain(|_, event| !matches!(event, Event::Notice(other) | Event::Fail(other) | Event::Back(other) if *other == unit));
                 }
             }
         }
@@ -193,6 +196,7 @@ impl<'a> Fleet<'a> {
         self.will_fail(now, unit);
         if let Origin::Rented { until: Some(until) } = origin {
             self.at(until, Event::Leave(unit));
+            self.say_before(now, until, unit);
         }
         if let (Origin::Bought, Some(supply)) = (origin, &self.pools[pool].supply) {
             self.costs.purchase += supply.price;
@@ -211,9 +215,19 @@ impl<'a> Fleet<'a> {
             _ => pool.mtbf.map(|mtbf| mtbf.as_secs_f64()),
         };
         if let Some(mean) = mean {
-            let after = Duration::from_secs_f64((exponential(&mut self.dice) * mean).min(1e10));
+            let after = Duration::from_secs_f64((self.dice.exponential() * mean).min(1e10));
             self.at(now + after, Event::Fail(unit));
+            self.say_before(now, now + after, unit);
         }
+    }
+
+    /// That a rented machine is taken away is said before.
+    fn say_before(&mut self, now: Time, taken: Time, unit: usize) {
+        let Unit { pool, origin, .. } = self.units[unit];
+        let rental = self.pools[pool].rental.as_ref().filter(|_| matches!(origin, Origin::Rented { .. }));
+        let Some(notice) = rental.map(|rental| rental.notice).filter(|notice| !notice.is_zero()) else { return };
+        let before = taken.since(Time::ZERO).saturating_sub(notice);
+        self.at((Time::ZERO + before).max(now), Event::Notice(unit));
     }
 
     fn away(&self, unit: usize) -> Duration {
@@ -264,7 +278,7 @@ fn lead_time(lead: LeadTime, dice: &mut Dice) -> Duration {
         LeadTime::Fixed(span) => span,
         LeadTime::Quantiles { p50, p90 } => {
             let sigma = (p90.as_secs_f64() / p50.as_secs_f64()).ln() / Z90;
-            p50.mul_f64((sigma * normal(dice)).exp().min(100.0))
+            p50.mul_f64((sigma * dice.normal()).exp().min(100.0))
         }
     }
 }

@@ -39,7 +39,7 @@ pub struct TraceJob {
 
 /// How a list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     Rialto,
     Openb,
     Philly,
@@ -71,7 +71,7 @@ impl Format {
 }
 
 /// The tasks of a list, the earliest first; the first is submitted at zero.
-pub(super) fn read(file: &Path, format: Format) -> Result<Vec<TraceJob>, InputError> {
+pub(crate) fn read(file: &Path, format: Format) -> Result<Vec<TraceJob>, InputError> {
     let mut list = List { jobs: Vec::new() };
     match format {
         Format::Openb => list.openb(file)?,
@@ -319,12 +319,14 @@ fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
-fn host(cores: f64, mib: f64) -> GpuAsk {
+/// So many cores and so much memory in MiB, and no GPU.
+pub(crate) fn host(cores: f64, mib: f64) -> GpuAsk {
     let milli = |amount: f64| Milli((amount * 1000.0).round() as u64);
     GpuAsk { cpus: milli(cores), mem: milli(mib), gpus: 0, share: Share(0), models: Vec::new() }
 }
 
-fn whole_gpus(gpus: u16) -> GpuAsk {
+/// So many whole GPUs, with a part of the host for each.
+pub(crate) fn whole_gpus(gpus: u16) -> GpuAsk {
     let each = u64::from(gpus.max(1));
     GpuAsk {
         cpus: Milli::from_whole(CPUS_PER_GPU * each),

@@ -12,9 +12,12 @@ mod error;
 mod fields;
 mod fleet;
 mod jobs;
+mod left;
+mod nodes;
 mod outcome;
 mod parse;
 mod policy;
+mod prices;
 mod questions;
 pub mod report;
 mod run;
@@ -26,10 +29,11 @@ pub use self::answer::{Advice, Answer, Fact, Told, Tried};
 pub use self::error::ScenarioError;
 pub use self::fleet::Costs;
 pub use self::jobs::TraceJob;
-pub use self::outcome::{Failure, Outcome, Reasons, Waits, Week};
+pub(crate) use self::jobs::{Format, host, read as read_jobs, whole_gpus};
+pub use self::outcome::{Failure, JobRecord, Outcome, Reasons, Waits, Week};
 pub use self::questions::answer;
 pub use self::scenario::{
-    Arrivals, Date, LeadTime, Limit, Order, Pool, Question, Rent, Rental, Scenario, Supply, Variant, Workload,
+    Arrivals, Date, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply, Variant, Workload,
 };
 pub use self::units::{WEEK, in_words};
 

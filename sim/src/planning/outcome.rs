@@ -27,6 +27,32 @@ pub struct Outcome {
     pub failures: Vec<Failure>,
     /// How many events the market has handled.
     pub events: u64,
+    /// What became of each job, if it was asked for.
+    pub jobs: Vec<JobRecord>,
+}
+
+/// What became of a job.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct JobRecord {
+    /// Of which workload, by its place in the scenario.
+    pub workload: usize,
+    /// When it was submitted.
+    pub submitted: Time,
+    /// When it started for the first time.
+    pub started: Option<Time>,
+    /// When it ended.
+    pub ended: Option<Time>,
+    /// How often its machine was lost under it.
+    pub interruptions: u32,
+    /// GPUs that it asks for (cores, where cores are counted).
+    pub size: f64,
+}
+
+impl JobRecord {
+    /// For how long it waited, in seconds; none if it did not start.
+    pub fn wait_s(&self) -> Option<f64> {
+        Some(self.started?.since(self.submitted).as_secs_f64())
+    }
 }
 
 /// A week of a run. Amounts are GPUs (cores, where cores are counted), in the mean of the week.
@@ -38,6 +64,8 @@ pub struct Week {
     pub used: f64,
     /// What there is.
     pub capacity: f64,
+    /// Idle GPUs that are too scattered for the jobs that come, in the mean of the days; zero where cores are counted.
+    pub fragmented: f64,
     /// Machines of each pool at the end of the week.
     pub machines: Vec<u32>,
     /// For each workload, how long the jobs submitted in this week waited.

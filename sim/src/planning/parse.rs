@@ -11,8 +11,10 @@ use sha2::{Digest, Sha256};
 use super::error::ScenarioError;
 use super::fields::{Field, Fields};
 use super::jobs::{self, Format, TraceJob};
+use super::nodes::{self, NodeFormat};
+use super::prices;
 use super::scenario::{
-    Arrivals, Date, LeadTime, Limit, Order, Pool, Question, Rent, Rental, Scenario, Supply, Variant, Workload,
+    Arrivals, Date, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply, Variant, Workload,
 };
 use super::units::{self, WEEK, YEAR};
 use super::yaml;
@@ -23,6 +25,8 @@ const MONEY_MAX: f64 = 1e12;
 const REPAIR: Duration = Duration::from_secs(48 * 3600);
 /// How long it takes until a rented machine is there, where nothing is said.
 const BOOT: Duration = Duration::from_secs(600);
+/// How long before a rented machine is taken away that is said, where nothing is said.
+const NOTICE: Duration = Duration::from_secs(120);
 
 pub(super) fn scenario(file: &Path) -> Result<Scenario, ScenarioError> {
     let text =
@@ -45,8 +49,9 @@ pub(super) fn of_text(file: &Path, text: &str) -> Result<Scenario, ScenarioError
     let placement = fields.take("placement").read_or(PLACEMENT, GpuPolicy::Fgd, |text| text.parse().ok())?;
     let currency = fields.take("currency").read_or("a currency", "USD".to_owned(), |text| Some(text.to_owned()))?;
     let mut reader = Reader { folder, pools: Vec::new(), inputs: Vec::new() };
+    reader.nodes(fields.take("nodes"))?;
     let pools = fields.take("pools");
-    let no_pools = pools.error("expected at least one pool of machines");
+    let no_pools = pools.error("expected at least one pool of machines, or a list of nodes");
     for (path, node) in pools.items()? {
         let pool = reader.pool(Fields::of(node, &path)?)?;
         reader.pools.push(pool);
@@ -93,7 +98,18 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn pool(&self, mut fields: Fields) -> Result<Pool, ScenarioError> {
+    /// The pools of a list of nodes.
+    fn nodes(&mut self, field: Field) -> Result<(), ScenarioError> {
+        let Some(mut fields) = field.fields()? else { return Ok(()) };
+        let file = self.folder.join(fields.take("file").text("the file of the nodes")?);
+        let format = fields.take("format").read(NodeFormat::NAMES, NodeFormat::parse)?;
+        fields.end()?;
+        self.pools = nodes::read(&file, format)?;
+        self.inputs.push((file.clone(), digest(&file)?));
+        Ok(())
+    }
+
+    fn pool(&mut self, mut fields: Fields) -> Result<Pool, ScenarioError> {
         let name = fields.take("name");
         let twice = name.error("expected a name that no other pool has");
         let name: Arc<str> = Arc::from(name.text("the name of the pool")?);
@@ -112,10 +128,35 @@ impl Reader<'_> {
             mtbf: optional_span(fields.take("mtbf"))?,
             repair: fields.take("repair").span_or(REPAIR)?,
             supply: fields.take("buy").fields()?.map(supply).transpose()?,
-            rental: fields.take("rent").fields()?.map(rental).transpose()?,
+            rental: fields.take("rent").fields()?.map(|rent| self.rental(rent)).transpose()?,
         };
         fields.end()?;
         Ok(pool)
+    }
+
+    fn rental(&mut self, mut fields: Fields) -> Result<Rental, ScenarioError> {
+        let on_demand = fields.take("on_demand").number_or(0.0, 0.0, MONEY_MAX)?;
+        let prices = fields.take("prices");
+        let mut steps = steps(fields.take("steps"))?;
+        if prices.is_there() {
+            let both = prices.error("expected either prices or steps, and on_demand above 0 with prices");
+            if !steps.is_empty() || on_demand <= 0.0 {
+                return Err(both);
+            }
+            let file = self.folder.join(prices.text("the file of the prices")?);
+            let series = prices::read(&file)?;
+            self.inputs.push((file.clone(), digest(&file)?));
+            steps = series.into_iter().map(|(at, price)| (at, price / on_demand)).collect();
+        }
+        let rental = Rental {
+            on_demand,
+            steps,
+            interruptions_per_hour: fields.take("interruptions_per_hour").number_or(0.0, 0.0, 60.0)?,
+            boot: fields.take("boot").span_or(BOOT)?,
+            notice: fields.take("notice").span_or(NOTICE)?,
+        };
+        fields.end()?;
+        Ok(rental)
     }
 
     fn which(&self, field: Field) -> Result<usize, ScenarioError> {
@@ -202,8 +243,12 @@ impl Reader<'_> {
         };
         let growth_a_year = fields.take("growth").read_or(units::GROWTH, 1.0, units::growth)?;
         let limit = fields.take("limit").fields()?.map(limit).transpose()?;
+        let checkpoint = fields.take("checkpoint");
+        let checkpoint = if checkpoint.is_there() { Some(checkpoint.span()?) } else { None };
+        let weight = fields.take("weight").number_or(1.0, 0.001, 1e6)?;
+        let quota = fields.take("quota").fields()?.map(quota).transpose()?;
         fields.end()?;
-        Ok(Workload { name, jobs, arrivals, growth_a_year, limit })
+        Ok(Workload { name, jobs, arrivals, growth_a_year, limit, checkpoint, weight, quota })
     }
 
     fn question(&self, mut fields: Fields, workloads: &[Workload]) -> Result<Question, ScenarioError> {
@@ -295,10 +340,10 @@ fn supply(mut fields: Fields) -> Result<Supply, ScenarioError> {
     Ok(supply)
 }
 
-fn rental(mut fields: Fields) -> Result<Rental, ScenarioError> {
-    let on_demand = fields.take("on_demand").number_or(0.0, 0.0, MONEY_MAX)?;
+/// The parts of the undiscounted price, each from a moment on.
+fn steps(field: Field) -> Result<Vec<(Time, f64)>, ScenarioError> {
     let mut steps: Vec<(Time, f64)> = Vec::new();
-    for (path, node) in fields.take("steps").items()? {
+    for (path, node) in field.items()? {
         let mut step = Fields::of(node, &path)?;
         let from = step.take("from").read(units::MOMENT, units::moment)?;
         let part = step.take("part").number_or(1.0, 0.0, 100.0)?;
@@ -308,14 +353,22 @@ fn rental(mut fields: Fields) -> Result<Rental, ScenarioError> {
         step.end()?;
         steps.push((from, part));
     }
-    let rental = Rental {
-        on_demand,
-        steps,
-        interruptions_per_hour: fields.take("interruptions_per_hour").number_or(0.0, 0.0, 60.0)?,
-        boot: fields.take("boot").span_or(BOOT)?,
+    Ok(steps)
+}
+
+fn quota(mut fields: Fields) -> Result<Quota, ScenarioError> {
+    let mut amount = |name| {
+        let field = fields.take(name);
+        if field.is_there() { field.number_or(0.0, 0.0, 1e9).map(Some) } else { Ok(None) }
+    };
+    let quota = Quota {
+        gpus_max: amount("gpus_max")?,
+        cpus_max: amount("cpus_max")?,
+        gpus_guaranteed: amount("gpus_guaranteed")?,
+        cpus_guaranteed: amount("cpus_guaranteed")?,
     };
     fields.end()?;
-    Ok(rental)
+    Ok(quota)
 }
 
 fn limit(mut fields: Fields) -> Result<Limit, ScenarioError> {

@@ -1,7 +1,7 @@
 //! The framework of one workload: a queue for each size of job, the oldest first, placed with the SDK's library on the offers that it
 //! holds. A size that fits nowhere does not hold up the others.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,25 @@ pub(super) struct Planner {
     jobs: Vec<State>,
     /// The jobs that wait, by what they ask for.
     waiting: BTreeMap<usize, VecDeque<usize>>,
+    /// How long a job takes to save what it has done.
+    checkpoint: Option<Duration>,
+    /// Machines that will be taken away, on which nothing more is begun.
+    leaving: BTreeSet<Arc<str>>,
+    /// Who runs on each machine, where jobs can be saved.
+    on_machine: BTreeMap<Arc<str>, BTreeSet<usize>>,
+    /// The offers of each machine, where machines may be taken away.
+    offers_of: BTreeMap<Arc<str>, OfferId>,
+}
+
+/// What a framework is told from outside.
+#[derive(Clone, Debug)]
+pub(super) enum Order {
+    /// Run a job.
+    Run(Job),
+    /// The machine of that name will be taken away when so long has passed.
+    Leaves(Arc<str>, Duration),
+    /// There is one of that name again.
+    IsBack(Arc<str>),
 }
 
 /// A job that is not through.
@@ -51,12 +70,59 @@ struct State {
     started: Option<Time>,
     has_started: bool,
     is_over: bool,
+    /// Its machine, and how much faster it is there.
+    place: Option<(Arc<str>, f64)>,
+    /// What it has done is saved: its end is no loss.
+    is_saved: bool,
 }
 
 impl Planner {
-    pub(super) fn new(role: Role, board: GpuBoard, asks: Arc<[GpuAsk]>, speeds: Arc<BTreeMap<Arc<str>, f64>>) -> Self {
-        let newest = OfferId::new(Term(0), 0);
-        Self { log: Vec::new(), role, board, newest, asks, speeds, jobs: Vec::new(), waiting: BTreeMap::new() }
+    pub(super) fn new(
+        role: Role,
+        board: GpuBoard,
+        asks: Arc<[GpuAsk]>,
+        speeds: Arc<BTreeMap<Arc<str>, f64>>,
+        checkpoint: Option<Duration>,
+    ) -> Self {
+        Self {
+            log: Vec::new(),
+            role,
+            board,
+            newest: OfferId::new(Term(0), 0),
+            asks,
+            speeds,
+            jobs: Vec::new(),
+            waiting: BTreeMap::new(),
+            checkpoint,
+            leaving: BTreeSet::new(),
+            on_machine: BTreeMap::new(),
+            offers_of: BTreeMap::new(),
+        }
+    }
+
+    /// Nothing more is begun on the machine, and what runs there and can be saved is saved and waits for another one.
+    fn leaves(&mut self, now: Time, machine: Arc<str>, notice: Duration, out: &mut Out<Think>) {
+        if let Some(offer) = self.offers_of.remove(&machine) {
+            self.board.withdrawn(offer);
+        }
+        let its = self.on_machine.remove(&machine).unwrap_or_default();
+        self.leaving.insert(machine);
+        let Some(checkpoint) = self.checkpoint.filter(|checkpoint| *checkpoint <= notice) else { return };
+        for number in its {
+            let state = &mut self.jobs[number];
+            let (Some(started), Some((_, speed))) = (state.started, &state.place) else { continue };
+            let done = now.since(started).mul_f64(*speed);
+            state.job.duration = state.job.duration.saturating_sub(done) + checkpoint;
+            state.is_saved = true;
+            let id = TaskId::new(&format!("{number}.{}", state.attempt)).expect("digits and a dot are an id");
+            out.kill(&id, None);
+        }
+    }
+
+    fn on(&mut self, number: usize) -> Option<&mut BTreeSet<usize>> {
+        self.checkpoint?;
+        let (machine, _) = self.jobs[number].place.clone()?;
+        Some(self.on_machine.entry(machine).or_default())
     }
 
     /// How many jobs wait for each ask.
@@ -76,7 +142,15 @@ impl Planner {
 
     fn submitted(&mut self, job: Job, out: &mut Out<Think>) {
         let number = self.jobs.len();
-        self.jobs.push(State { job, attempt: 0, started: None, has_started: false, is_over: false });
+        self.jobs.push(State {
+            job,
+            attempt: 0,
+            started: None,
+            has_started: false,
+            is_over: false,
+            place: None,
+            is_saved: false,
+        });
         let queue = self.waiting.entry(job.ask).or_default();
         queue.push_back(number);
         if queue.len() == 1 {
@@ -115,6 +189,7 @@ impl Planner {
         let id = format!("{number}.{}", state.attempt);
         let pool = placement.agent_name.rsplit_once('-').map_or("", |(pool, _)| pool);
         let speed = self.speeds.get(pool).copied().unwrap_or(1.0);
+        state.place = Some((placement.agent_name.clone(), speed));
         Task {
             name: Arc::from(""),
             id: TaskId::new(&id).expect("digits and a dot are an id"),
@@ -132,8 +207,13 @@ impl Planner {
     /// A task was not launched, or is lost: its job waits again, before those that came later.
     fn again(&mut self, now: Time, task: &TaskId) -> Option<usize> {
         let number = self.current(task)?;
+        if let Some(its) = self.on(number) {
+            its.remove(&number);
+        }
         let state = &mut self.jobs[number];
-        if let Some(started) = state.started.take() {
+        if let Some(started) = state.started.take()
+            && !std::mem::take(&mut state.is_saved)
+        {
             self.log.push(Entry { at: now, job: number, fate: Fate::Interrupted(now.since(started)) });
         }
         // Another attempt makes what is still said of this one void.
@@ -159,12 +239,18 @@ impl Planner {
         if state.started.is_none() {
             (state.started, state.has_started) = (Some(now), true);
             self.log.push(Entry { at: now, job: number, fate: Fate::Started });
+            if let Some(its) = self.on(number) {
+                its.insert(number);
+            }
         }
     }
 
     fn ended(&mut self, now: Time, status: &rialto_core::model::Status) {
         let Some(number) = self.current(&status.task) else { return };
         self.jobs[number].is_over = true;
+        if let Some(its) = self.on(number) {
+            its.remove(&number);
+        }
         self.log.push(Entry { at: now, job: number, fate: Fate::Finished });
         if let Some(agent) = status.agent {
             self.board.ended(agent, &self.asks[self.jobs[number].job.ask]);
@@ -173,17 +259,21 @@ impl Planner {
 
     fn take_offers<'a>(&mut self, offers: impl Iterator<Item = &'a Offer>) {
         for offer in offers {
-            self.board.offered(offer);
             self.newest = offer.id;
+            if self.leaving.contains(&offer.info.name) {
+                continue;
+            }
+            self.board.offered(offer);
+            self.offers_of.insert(offer.info.name.clone(), offer.id);
         }
     }
 }
 
 impl Scheduler for Planner {
-    type Command = Job;
+    type Command = Order;
     type Effect = Think;
 
-    fn on_event(&mut self, now: Time, event: Happening<Job>, out: &mut Out<Think>) {
+    fn on_event(&mut self, now: Time, event: Happening<Order>, out: &mut Out<Think>) {
         match event {
             Happening::Offers => {
                 let newest = self.newest;
@@ -192,7 +282,11 @@ impl Scheduler for Planner {
             }
             Happening::Rescinded(offers) => offers.into_iter().for_each(|offer| self.board.withdrawn(offer)),
             Happening::Disconnected => self.board.clear(),
-            Happening::Command(job) => self.submitted(job, out),
+            Happening::Command(Order::Run(job)) => self.submitted(job, out),
+            Happening::Command(Order::Leaves(machine, notice)) => self.leaves(now, machine, notice, out),
+            Happening::Command(Order::IsBack(machine)) => {
+                self.leaving.remove(&machine);
+            }
             Happening::Rejected { tasks, .. } => {
                 for task in &tasks {
                     self.again(now, task);

@@ -74,6 +74,7 @@ fn week(scenario: &Scenario, told: &Told, number: usize) -> Value {
         "demand": mean(&|week| week.demand),
         "used": mean(&|week| week.used),
         "capacity": mean(&|week| week.capacity),
+        "fragmented": mean(&|week| week.fragmented),
         "wait_s": waits.collect::<serde_json::Map<_, _>>(),
     })
 }
@@ -113,20 +114,21 @@ pub fn waits_csv(scenario: &Scenario, answer: &Answer) -> String {
     text
 }
 
-/// `way,seed,week,demand,used,capacity`, and the machines of each pool.
+/// `way,seed,week,demand,used,capacity,fragmented`, and the machines of each pool.
 pub fn utilisation_csv(scenario: &Scenario, answer: &Answer) -> String {
     let pools: Vec<String> = scenario.pools.iter().map(|pool| format!("machines_{}", pool.name)).collect();
-    let mut text = format!("way,seed,week,demand,used,capacity,{}\n", pools.join(","));
+    let mut text = format!("way,seed,week,demand,used,capacity,fragmented,{}\n", pools.join(","));
     for_weeks(answer, |told, seed, number, week| {
         let machines: Vec<String> = week.machines.iter().map(u32::to_string).collect();
         let _ = writeln!(
             text,
-            "{},{seed},{},{:.2},{:.2},{:.2},{}",
+            "{},{seed},{},{:.2},{:.2},{:.2},{:.2},{}",
             quoted(&told.name),
             number + 1,
             week.demand,
             week.used,
             week.capacity,
+            week.fragmented,
             machines.join(",")
         );
     });

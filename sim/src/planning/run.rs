@@ -5,8 +5,10 @@ use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_core::master::Config;
-use rialto_core::model::{FrameworkInfo, OfferMode, ResourceName, Resources, Role, Time};
+use rialto_core::allocator::quota::{Force, Quota};
+use rialto_core::allocator::sorter::kind_quantity;
+use rialto_core::master::{Command, Config};
+use rialto_core::model::{Milli, ResourceName, Resources, Role, Time};
 use rialto_core::scheduler::placement::board::{GpuBoard, GpuChoice, Scores, Ties};
 use rialto_core::scheduler::placement::fgd::Fragmentation;
 use rialto_core::scheduler::placement::gpu::GpuAsk;
@@ -14,11 +16,12 @@ use rialto_core::scheduler::placement::policy::{GpuPolicy, Largest};
 
 use super::demand::{Job, Stream};
 use super::fleet::{Change, Fleet};
-use super::outcome::{Failure, Integral, Outcome, Reasons, Waits, Week, week_of};
-use super::policy::{Fate, Planner};
-use super::scenario::{Order, Rent, Scenario, Workload};
+use super::left::{Left, Taken};
+use super::outcome::{Failure, Integral, JobRecord, Outcome, Reasons, Waits, Week, week_of};
+use super::policy::{Fate, Order, Planner};
+use super::scenario::{Order as Purchase, Quota as Bound, Rent, Scenario, Workload};
 use super::units::WEEK;
-use crate::market::{Market, Seen};
+use crate::market::{Market, Seen, info};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -28,7 +31,7 @@ pub(super) struct Way<'a> {
     pub(super) scenario: &'a Scenario,
     /// Machines of each pool at the start.
     pub(super) counts: Vec<u32>,
-    pub(super) orders: Vec<Order>,
+    pub(super) orders: Vec<Purchase>,
     pub(super) rents: Vec<Rent>,
     /// Machines that arrive at a moment, whenever they were ordered.
     pub(super) deliveries: Vec<(usize, u32, Time)>,
@@ -38,6 +41,10 @@ pub(super) struct Way<'a> {
     pub(super) stops_at_failure: bool,
     /// The first week whose waits are judged, counted from 0.
     pub(super) judged_from: usize,
+    /// Whether the outcome says what became of each job.
+    pub(super) keeps_jobs: bool,
+    /// Whether all invariants are checked after every event.
+    pub(super) audits: bool,
 }
 
 impl<'a> Way<'a> {
@@ -53,6 +60,8 @@ impl<'a> Way<'a> {
             until: Time::ZERO + WEEK * u32::try_from(scenario.weeks()).unwrap_or(u32::MAX),
             stops_at_failure: false,
             judged_from: 0,
+            keeps_jobs: false,
+            audits: false,
         }
     }
 
@@ -67,13 +76,23 @@ struct Crowd {
     stream: Peekable<Stream>,
     /// By the place in the list: which of the distinct asks.
     kinds: Vec<usize>,
-    /// By job: when it was submitted, how much it asks for, and whether it counts.
-    jobs: Vec<(Time, f64, bool)>,
-    has_started: Vec<bool>,
+    jobs: Vec<Known>,
     /// By week of submission.
     waits: Vec<Vec<f64>>,
     /// How far the log was read.
     read: usize,
+}
+
+/// What is known of a job.
+struct Known {
+    submit: Time,
+    /// How much it asks for.
+    size: f64,
+    /// Whether its wait counts.
+    counts: bool,
+    started: Option<Time>,
+    ended: Option<Time>,
+    interruptions: u32,
 }
 
 struct Run<'a> {
@@ -90,6 +109,9 @@ struct Run<'a> {
     redone_hours: f64,
     finished: u64,
     reasons: Reasons,
+    left: Left,
+    /// By day.
+    fragmented: Vec<f64>,
 }
 
 impl<'a> Run<'a> {
@@ -99,7 +121,10 @@ impl<'a> Run<'a> {
         way.orders.iter().enumerate().for_each(|(number, order)| fleet.order(order, seed, number));
         way.deliveries.iter().for_each(|(pool, count, at)| fleet.deliver(*pool, *count, *at));
         way.rents.iter().for_each(|rent| fleet.rent(rent));
-        let market = Market::new(Config { seed, ..Config::default() }, Duration::ZERO, &[]);
+        let mut market = Market::new(config(scenario, seed), Duration::ZERO, &[]);
+        market.audits = way.audits;
+        let fragmentation =
+            Fragmentation::of_workload(scenario.workloads.iter().flat_map(|of| of.jobs.iter().map(|job| &job.ask)));
         let mut run = Self {
             way,
             market,
@@ -114,10 +139,10 @@ impl<'a> Run<'a> {
             redone_hours: 0.0,
             finished: 0,
             reasons: Reasons::default(),
+            left: Left::new(fragmentation.clone()),
+            fragmented: Vec::new(),
         };
         run.change_fleet(Time::ZERO);
-        let fragmentation =
-            Fragmentation::of_workload(scenario.workloads.iter().flat_map(|of| of.jobs.iter().map(|job| &job.ask)));
         for workload in &scenario.workloads {
             run.admit(workload, &fragmentation, seed);
         }
@@ -145,17 +170,29 @@ impl<'a> Run<'a> {
         let board = GpuBoard::new(choice, fragmentation.clone());
         let speeds = scenario.pools.iter().map(|pool| (pool.name.clone(), pool.speed)).collect();
         let role = Role::new(&workload.name).expect("it was checked when the scenario was read");
-        let planner = Planner::new(role.clone(), board, asks.clone(), Arc::new(speeds));
+        let planner = Planner::new(role.clone(), board, asks.clone(), Arc::new(speeds), workload.checkpoint);
+        self.bound(workload, &role);
         self.asks.push(asks);
         self.crowds.push(Crowd {
             host: self.market.subscribe(info(&role), planner),
             stream: Stream::new(workload, seed).peekable(),
             kinds,
             jobs: Vec::new(),
-            has_started: Vec::new(),
             waits: Vec::new(),
             read: 0,
         });
+    }
+
+    /// Tells the master the weight and quota of a workload's role.
+    fn bound(&mut self, workload: &Workload, role: &Role) {
+        if (workload.weight - 1.0).abs() > f64::EPSILON {
+            let weight_milli = (workload.weight * 1000.0).round() as u32;
+            self.market.operate(Command::SetWeight { role: role.clone(), weight_milli });
+        }
+        if let Some(quota) = &workload.quota {
+            self.market
+                .operate(Command::SetQuota { quotas: vec![(role.clone(), Some(quota_of(quota)))], force: Force::Yes });
+        }
     }
 
     fn into_outcome(mut self) -> Outcome {
@@ -177,6 +214,7 @@ impl<'a> Run<'a> {
             if next == day {
                 day = day + DAY;
                 self.ask_why();
+                self.fragmented.push(if self.counts_gpus { self.left.fragmented() } else { 0.0 });
                 if week_of(next) > self.machines.len() {
                     self.machines.push(self.fleet.up());
                     if self.way.stops_at_failure && !self.failures(next).is_empty() {
@@ -197,14 +235,23 @@ impl<'a> Run<'a> {
             match change {
                 Change::Join(machine) => {
                     let unit = self.market.join(&machine);
+                    self.left.join(&self.way.scenario.pools[self.fleet.pool_of(unit)]);
                     self.capacity.add(now, self.size_of(unit));
+                }
+                Change::Notice(unit) => {
+                    let rental = self.way.scenario.pools[self.fleet.pool_of(unit)].rental.as_ref();
+                    let notice = rental.map_or(Duration::ZERO, |rental| rental.notice);
+                    self.tell_all(now, &Order::Leaves(self.market.name(unit), notice));
                 }
                 Change::Fail(unit) => {
                     self.market.fail(unit);
+                    self.left.set_up(unit, false);
                     self.capacity.add(now, -self.size_of(unit));
                 }
                 Change::Repair(unit) => {
                     self.market.repair(unit);
+                    self.left.set_up(unit, true);
+                    self.tell_all(now, &Order::IsBack(self.market.name(unit)));
                     self.capacity.add(now, self.size_of(unit));
                 }
             }
@@ -230,11 +277,11 @@ impl<'a> Run<'a> {
                 let job = Job { ask: crowd.kinds[job.ask], ..job };
                 let host = crowd.host;
                 let size = self.size_asked(&self.asks[at][job.ask]);
-                let crowd = &mut self.crowds[at];
-                crowd.jobs.push((job.submit, size, !job.is_prefill));
-                crowd.has_started.push(false);
+                let counts = !job.is_prefill;
+                let known = Known { submit: job.submit, size, counts, started: None, ended: None, interruptions: 0 };
+                self.crowds[at].jobs.push(known);
                 self.demand.add(now, size);
-                self.market.command(now, host, job);
+                self.market.command(now, host, Order::Run(job));
             }
         }
     }
@@ -244,27 +291,39 @@ impl<'a> Run<'a> {
         let seen = std::mem::take(&mut self.market.seen);
         for (at, seen) in &seen {
             match seen {
-                Seen::Started { resources, .. } => self.used.add(*at, self.size_used(resources)),
-                Seen::Ended { resources, .. } => self.used.add(*at, -self.size_used(resources)),
+                Seen::Started { machine, resources } => {
+                    self.left.change(*machine, resources, Taken::More);
+                    self.used.add(*at, self.size_used(resources));
+                }
+                Seen::Ended { machine, resources } => {
+                    self.left.change(*machine, resources, Taken::Less);
+                    self.used.add(*at, -self.size_used(resources));
+                }
             }
         }
         for crowd in &mut self.crowds {
             let log = &self.market.policy(crowd.host).log;
             for entry in &log[crowd.read..] {
-                let (submit, size, counts) = crowd.jobs[entry.job];
+                let known = &mut crowd.jobs[entry.job];
                 match entry.fate {
-                    Fate::Started if counts && !crowd.has_started[entry.job] => {
-                        crowd.has_started[entry.job] = true;
-                        let week = week_of(submit);
-                        crowd.waits.resize(crowd.waits.len().max(week + 1), Vec::new());
-                        crowd.waits[week].push(entry.at.since(submit).as_secs_f64());
+                    Fate::Started if known.started.is_none() => {
+                        known.started = Some(entry.at);
+                        if known.counts {
+                            let week = week_of(known.submit);
+                            crowd.waits.resize(crowd.waits.len().max(week + 1), Vec::new());
+                            crowd.waits[week].push(entry.at.since(known.submit).as_secs_f64());
+                        }
                     }
                     Fate::Started => {}
                     Fate::Finished => {
                         self.finished += 1;
-                        self.demand.add(entry.at, -size);
+                        known.ended = Some(entry.at);
+                        self.demand.add(entry.at, -known.size);
                     }
-                    Fate::Interrupted(after) => self.redone_hours += size * after.as_secs_f64() / 3600.0,
+                    Fate::Interrupted(after) => {
+                        known.interruptions += 1;
+                        self.redone_hours += known.size * after.as_secs_f64() / 3600.0;
+                    }
                 }
             }
             crowd.read = log.len();
@@ -331,6 +390,7 @@ impl<'a> Run<'a> {
             demand: self.demand.mean(number, WEEK),
             used: self.used.mean(number, WEEK),
             capacity: self.capacity.mean(number, WEEK),
+            fragmented: self.fragmented_in(number),
             machines: self.machines.get(number).unwrap_or(&up).clone(),
             waits: waits.iter().map(|of| of.get(number).copied().unwrap_or_default()).collect(),
         };
@@ -347,21 +407,63 @@ impl<'a> Run<'a> {
             reasons: self.reasons,
             failures,
             events: self.market.events,
+            jobs: if self.way.keeps_jobs { self.jobs() } else { Vec::new() },
         }
+    }
+
+    /// In the mean of the days of a week.
+    fn fragmented_in(&self, week: usize) -> f64 {
+        let days = self.fragmented.iter().skip(week * 7).take(7);
+        days.clone().sum::<f64>() / days.count().max(1) as f64
+    }
+
+    /// Every framework hears of it, as from whoever rents machines out.
+    fn tell_all(&mut self, now: Time, order: &Order) {
+        for crowd in &self.crowds {
+            self.market.command(now, crowd.host, order.clone());
+        }
+    }
+
+    /// What became of each job that counts, by workload and submission.
+    fn jobs(&self) -> Vec<JobRecord> {
+        let records = self.crowds.iter().enumerate().flat_map(|(workload, crowd)| {
+            let counted = crowd.jobs.iter().filter(|known| known.counts);
+            counted.map(move |known| JobRecord {
+                workload,
+                submitted: known.submit,
+                started: known.started,
+                ended: known.ended,
+                interruptions: known.interruptions,
+                size: known.size,
+            })
+        });
+        records.collect()
     }
 }
 
-fn info(role: &Role) -> FrameworkInfo {
-    FrameworkInfo {
-        name: Arc::from(role.as_str()),
-        user: Arc::from(""),
-        roles: std::collections::BTreeSet::from([role.clone()]),
-        failover_timeout: Duration::from_secs(600),
-        offer_mode: OfferMode::Optimistic,
-        offer_timeout: None,
-        url: None,
-        labels: BTreeMap::new(),
-        capabilities: Default::default(),
-        rules: Arc::default(),
+/// The master's defaults, but that every workload's framework is offered everything: they don't declare what they wait for, and those
+/// that wait for nothing would keep what is free from the others.
+fn config(scenario: &Scenario, seed: u64) -> Config {
+    let defaults = Config::default();
+    Config { seed, offer_fanout: defaults.offer_fanout.max(scenario.workloads.len()), ..defaults }
+}
+
+fn quota_of(bound: &Bound) -> Quota {
+    let names = [kind_quantity("gpu"), ResourceName::Cpus];
+    let mut quota = Quota::default();
+    for (name, amount) in names.iter().zip([bound.gpus_max, bound.cpus_max]) {
+        if let Some(amount) = amount {
+            quota.limit.insert(name.clone(), milli(amount));
+        }
     }
+    for (name, amount) in names.iter().zip([bound.gpus_guaranteed, bound.cpus_guaranteed]) {
+        if let Some(amount) = amount {
+            quota.guarantee.set(name, milli(amount));
+        }
+    }
+    quota
+}
+
+fn milli(amount: f64) -> Milli {
+    Milli((amount * 1000.0).round() as u64)
 }

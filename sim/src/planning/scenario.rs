@@ -71,6 +71,25 @@ pub struct Pool {
     pub rental: Option<Rental>,
 }
 
+impl Pool {
+    /// Machines with so many cores and so much memory in MiB, and no more.
+    pub(crate) fn plain(name: &str, count: u32, cpus: Milli, mem: Milli) -> Self {
+        Self {
+            name: Arc::from(name),
+            count,
+            cpus,
+            mem,
+            gpus: 0,
+            model: Arc::from(name),
+            speed: 1.0,
+            mtbf: None,
+            repair: Duration::ZERO,
+            supply: None,
+            rental: None,
+        }
+    }
+}
+
 /// How more of a pool is bought.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Supply {
@@ -111,6 +130,8 @@ pub struct Rental {
     pub interruptions_per_hour: f64,
     /// How long until another one is there.
     pub boot: Duration,
+    /// How long before it is taken away that is said.
+    pub notice: Duration,
 }
 
 /// Machines that are bought.
@@ -150,6 +171,42 @@ pub struct Workload {
     pub growth_a_year: f64,
     /// The limit on waits, in any week.
     pub limit: Option<Limit>,
+    /// How long a job takes to save what it has done, when its machine is to be taken away; none if it can't.
+    pub checkpoint: Option<Duration>,
+    /// The weight of its role.
+    pub weight: f64,
+    /// What its role may hold at most, and what is kept for it.
+    pub quota: Option<Quota>,
+}
+
+/// Bounds of what a workload holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Quota {
+    /// GPUs at most.
+    pub gpus_max: Option<f64>,
+    /// Cores at most.
+    pub cpus_max: Option<f64>,
+    /// GPUs that are kept for it.
+    pub gpus_guaranteed: Option<f64>,
+    /// Cores that are kept for it.
+    pub cpus_guaranteed: Option<f64>,
+}
+
+impl Workload {
+    /// These jobs, as they are.
+    pub(crate) fn plain(name: &str, jobs: Vec<super::jobs::TraceJob>) -> Self {
+        let arrivals = Arrivals::Replayed { factor: 1.0, repeats: false };
+        Self {
+            name: name.to_owned(),
+            jobs: Arc::from(jobs),
+            arrivals,
+            growth_a_year: 1.0,
+            limit: None,
+            checkpoint: None,
+            weight: 1.0,
+            quota: None,
+        }
+    }
 }
 
 /// How jobs come.
@@ -235,6 +292,31 @@ impl Scenario {
     /// If a file can't be read, a field is missing, unknown or not acceptable, or a line of a trace is broken.
     pub fn read(file: &Path) -> Result<Self, super::ScenarioError> {
         super::parse::scenario(file)
+    }
+
+    /// These machines and this work for so long, with nothing to buy and every default.
+    pub(crate) fn plain(pools: Vec<Pool>, workloads: Vec<Workload>, horizon: Duration) -> Self {
+        Self {
+            file: PathBuf::new(),
+            name: String::new(),
+            start: Date::EPOCH,
+            horizon,
+            seeds: 1,
+            confidence: 0.9,
+            placement: GpuPolicy::Fgd,
+            currency: String::new(),
+            pools,
+            orders: Vec::new(),
+            rents: Vec::new(),
+            workloads,
+            question: Question::Replay,
+            inputs: Vec::new(),
+        }
+    }
+
+    /// What becomes of each job in one run of the scenario as it is.
+    pub(crate) fn replayed(&self, seed: u64, audits: bool) -> super::Outcome {
+        super::run::Way { keeps_jobs: true, audits, ..super::run::Way::of(self) }.run(seed)
     }
 
     /// How many whole weeks it looks ahead.

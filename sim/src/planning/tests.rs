@@ -105,7 +105,7 @@ fn every_shipped_trace_format_reads() {
         ("service/alibaba2025_dlrm_instances.csv", "dlrm", 23_871),
     ];
     for (file, format, rows) in list {
-        let format = jobs::Format::parse(format).expect("a format");
+        let format = Format::parse(format).expect("a format");
         let jobs = jobs::read(&traces.join(file), format).unwrap_or_else(|error| panic!("{error}"));
         assert!(jobs.len() >= rows / 2, "{file}: {} tasks", jobs.len());
         assert!(jobs[0].submit.is_zero() && jobs.is_sorted_by_key(|job| job.submit), "{file}");
@@ -214,4 +214,76 @@ fn the_report_answers_first_and_needs_no_network() {
     let csv = report::waits_csv(&scenario, &answer);
     let lines: usize = answer.told.iter().flat_map(|told| &told.outcomes).map(|outcome| outcome.weeks.len()).sum();
     assert_eq!(csv.lines().count(), lines + 1);
+}
+
+#[test]
+fn who_can_save_work_in_the_time_of_the_notice_loses_none() {
+    let redone = |work: &str| {
+        let rents = "rents:\n  - {pool: spot, count: 10, from: week 1}\n";
+        let scenario = read(&format!("{HEAD}{POOLS}{RENTED}{work}{rents}")).expect("the scenario reads");
+        answer(&scenario, &mut |_| {}).told[0].mean(|outcome| outcome.redone_hours)
+    };
+    assert!(redone(WORK) > 1.0, "machines are taken away under their jobs");
+    assert!(redone(&format!("{WORK}    checkpoint: 1 min\n")) < 1e-9);
+    assert!(redone(&format!("{WORK}    checkpoint: 10 min\n")) > 1.0, "two minutes are too few for that");
+}
+
+#[test]
+fn no_workload_holds_more_than_its_quota() {
+    let most = |work: &str| {
+        let scenario = read(&format!("{HEAD}{POOLS}{work}")).expect("the scenario reads");
+        let answer = answer(&scenario, &mut |_| {});
+        answer.told[0].outcomes[0].weeks.iter().map(|week| week.used).fold(0.0, f64::max)
+    };
+    assert!(most(WORK) > 50.0);
+    let bounded = most(&format!("{WORK}    quota: {{gpus_max: 20}}\n"));
+    assert!((15.0..=20.0).contains(&bounded), "{bounded}");
+}
+
+#[test]
+fn idle_gpus_are_fragmented_in_part() {
+    let (_, answer) = ask("");
+    let weeks = &answer.told[0].outcomes[0].weeks;
+    assert!(weeks.iter().all(|week| week.fragmented <= week.capacity), "{weeks:?}");
+    assert!(weeks[0].fragmented > 0.0, "{weeks:?}");
+}
+
+#[test]
+fn lists_of_nodes_become_pools_of_those_that_are_alike() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let read = |text: &str, format: &str| {
+        let file = folder.path().join("nodes.csv");
+        std::fs::write(&file, text).expect("written");
+        let pools = nodes::read(&file, nodes::NodeFormat::parse(format).expect("a format"));
+        let words = |pool: &Pool| format!("{} x{} {}c {}g", pool.name, pool.count, pool.cpus.0 / 1000, pool.gpus);
+        pools.map(|pools| pools.iter().map(words).collect::<Vec<_>>()).map_err(|error| error.to_string())
+    };
+    let openb =
+        "sn,cpu_milli,memory_mib,gpu,model\na,96000,1024,8,G2\nb,96000,1024,8,G2\nc,64000,1024,4,G2\nd,8000,1,0,\n";
+    assert_eq!(read(openb, "openb").unwrap(), ["G2 x1 64c 4g", "G2.2 x2 96c 8g", "cpu x1 8c 0g"]);
+    let pai = "machine,gpu_type,cap_cpu,cap_mem,cap_gpu\nx,T4,96,512,2\ny,CPU,96,512,0\n";
+    assert_eq!(read(pai, "pai").unwrap(), ["T4 x1 96c 2g", "cpu x1 96c 0g"]);
+    let spot = "gpu_model,gpu_capacity_num,cpu_num,node_name\nA,4,192,0\n";
+    assert_eq!(read(spot, "spot").unwrap(), ["A x1 192c 4g"]);
+    let own = "pool,count,cpu_milli,memory_mib,gpu,gpu_model\nbig,7,1000,1,0,\n";
+    assert_eq!(read(own, "rialto").unwrap(), ["big x7 1c 0g"]);
+    let broken = read("sn,cpu_milli,memory_mib,gpu,model\na,x,1,0,\n", "openb").expect_err("it is broken");
+    assert!(broken.ends_with("nodes.csv:2: cpu_milli: expected a number from 0 to 100000000, got \"x\""), "{broken}");
+}
+
+#[test]
+fn a_series_of_prices_is_a_series_of_steps() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |text: &str| std::fs::write(folder.path().join("prices.csv"), text).expect("written");
+    std::fs::write(folder.path().join("jobs.csv"), "submit_s,duration_s,num_gpu\n0,10,1\n").expect("written");
+    let pools = "pools:\n  - {name: spot, cpus: 8, mem: 8GiB, rent: {on_demand: 10, prices: prices.csv}}\n";
+    let work = "workloads:\n  - {name: a, file: jobs.csv, format: philly}\n";
+    let of_text = || parse::of_text(&folder.path().join("s.yml"), &format!("{HEAD}{pools}{work}"));
+    write("t_s,price\n0,6\n604800,3.5\n");
+    let scenario = of_text().expect("the scenario reads");
+    let steps = &scenario.pools[0].rental.as_ref().expect("it is rented").steps;
+    assert_eq!(steps[..], [(rialto_core::model::Time::ZERO, 0.6), (rialto_core::model::Time::ZERO + WEEK, 0.35)]);
+    write("t_s,price\n10,6\n10,5\n");
+    let error = of_text().expect_err("it goes back in time").to_string();
+    assert!(error.ends_with("prices.csv:3: t_s: expected moments in the order of time"), "{error}");
 }

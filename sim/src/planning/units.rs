@@ -80,6 +80,9 @@ pub(super) fn growth(text: &str) -> Option<f64> {
 pub struct Date(i64);
 
 impl Date {
+    /// 1970-01-01.
+    pub(super) const EPOCH: Self = Self(0);
+
     /// `2026-10-05`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim().splitn(3, '-');

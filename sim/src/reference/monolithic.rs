@@ -48,7 +48,11 @@ pub(crate) fn run(jobs: &[Job], options: &TwolevelOptions, paths: Paths) -> Acco
             busy = true;
             world.account.attempted(job, clock.now);
             let path = if paths == Paths::Single { Workload::Service } else { jobs[job].workload };
-            clock.after(options.thinks(path, world.missing(job)), Event::Decided(job));
+            let thinks = options.thinks(path, world.missing(job));
+            clock.after(thinks, Event::Decided(job));
+            // There is one scheduler: it is busy for both.
+            let thinks = thinks.min(options.end().since(clock.now));
+            [Workload::Batch, Workload::Service].into_iter().for_each(|of| world.account.thought(of, thinks));
         }
     }
     world.account

@@ -50,7 +50,9 @@ pub(crate) fn run(jobs: &[Job], options: &TwolevelOptions) -> Account {
         {
             scheduler.copy = Some(world.cell.clone());
             world.account.attempted(job, clock.now);
-            clock.after(options.thinks(workload, world.missing(job)), Event::Decided(job));
+            let thinks = options.thinks(workload, world.missing(job));
+            clock.after(thinks, Event::Decided(job));
+            world.account.thought(workload, thinks.min(options.end().since(clock.now)));
         }
     }
     world.account

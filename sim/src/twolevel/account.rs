@@ -1,5 +1,6 @@
 //! What became of each job, and how full the cell was.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rialto_core::model::Time;
@@ -26,6 +27,8 @@ pub(crate) struct Account {
     since: Time,
     /// Thousandths of a core times microseconds.
     used_integral: u128,
+    /// How long the scheduler of each workload has thought.
+    busy: BTreeMap<Workload, Duration>,
 }
 
 /// A number over the jobs, in seconds.
@@ -50,11 +53,20 @@ pub struct Served {
     pub wait_until_complete: Waits,
     /// Attempts for each job.
     pub attempts: f64,
+    /// The part of the time in which their scheduler was deciding; zero where it is not kept account of.
+    pub busyness: f64,
 }
 
 impl Account {
     pub(crate) fn new(jobs: usize, capacity_milli: u64) -> Self {
-        Self { fates: vec![Fate::default(); jobs], capacity_milli, used_milli: 0, since: Time::ZERO, used_integral: 0 }
+        Self {
+            fates: vec![Fate::default(); jobs],
+            capacity_milli,
+            used_milli: 0,
+            since: Time::ZERO,
+            used_integral: 0,
+            busy: BTreeMap::new(),
+        }
     }
 
     /// The job is looked at.
@@ -62,6 +74,11 @@ impl Account {
         let fate = &mut self.fates[job];
         fate.first_attempt.get_or_insert(now);
         fate.attempts += 1;
+    }
+
+    /// The scheduler of a workload has thought for so long.
+    pub(crate) fn thought(&mut self, workload: Workload, thinks: Duration) {
+        *self.busy.entry(workload).or_default() += thinks;
     }
 
     /// So many of its tasks are started.
@@ -111,6 +128,8 @@ impl Account {
             wait: wait(|fate| fate.first_attempt),
             wait_until_complete: wait(|fate| fate.complete),
             attempts: f64::from(attempts) / count.max(1) as f64,
+            busyness: self.busy.get(&workload).map_or(0.0, Duration::as_secs_f64)
+                / end.since(Time::ZERO).as_secs_f64().max(1e-6),
         }
     }
 }

@@ -8,20 +8,19 @@ mod account;
 mod jobs;
 mod policy;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::master::{Config, Stats};
-use rialto_core::model::{FrameworkInfo, Milli, OfferMode, ResourceName, Resources, Role, Time};
+use rialto_core::model::{Milli, ResourceName, Resources, Role, Time};
 
 pub(crate) use self::account::Account;
 pub use self::account::{Served, Waits};
 pub use self::jobs::{Job, Workload, read_jobs};
 use self::policy::{Decider, Manner, Taste};
 use crate::dice::Dice;
-use crate::market::{Machine, Market, Seen};
+use crate::market::{Machine, Market, Seen, info};
 use crate::reference::{mesos, monolithic, shared};
 
 /// Whose way to share the cell.
@@ -227,22 +226,7 @@ fn manner(workload: Workload, options: &TwolevelOptions) -> Manner {
 fn saw(account: &mut Account, at: Time, seen: &Seen) {
     match seen {
         Seen::Started { resources, .. } => account.use_more(at, resources.quantities().get(&ResourceName::Cpus).0),
-        Seen::Ended { resources } => account.use_less(at, resources.quantities().get(&ResourceName::Cpus).0),
-    }
-}
-
-fn info(role: &Role) -> FrameworkInfo {
-    FrameworkInfo {
-        name: Arc::from(role.as_str()),
-        user: Arc::from(""),
-        roles: BTreeSet::from([role.clone()]),
-        failover_timeout: Duration::from_secs(600),
-        offer_mode: OfferMode::Optimistic,
-        offer_timeout: None,
-        url: None,
-        labels: BTreeMap::new(),
-        capabilities: Default::default(),
-        rules: Arc::default(),
+        Seen::Ended { resources, .. } => account.use_less(at, resources.quantities().get(&ResourceName::Cpus).0),
     }
 }
 

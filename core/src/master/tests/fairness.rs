@@ -120,3 +120,14 @@ fn one_that_locks_everything_does_not_come_before_a_demand_that_fits() {
     market.agent("a", "cpus:4;mem:64");
     market.expect("registered a\noffer a cpus:4 mem:64 -> one");
 }
+
+/// The first to accept gets it: so whoever has less must hear of it first, however late it came.
+#[test]
+fn of_those_who_are_offered_the_same_the_one_with_the_smallest_share_is_told_first() {
+    let mut market = Market::new();
+    market.agent("a", "cpus:4").framework("early", "one").framework("late", "two");
+    market.launch("early", "a", "t1", "cpus:4").lines();
+    market.agent("b", "cpus:4");
+    let offers: Vec<String> = market.lines().into_iter().filter(|line| line.starts_with("offer b")).collect();
+    assert_eq!(offers, ["offer b cpus:4 -> late", "offer b cpus:4 -> early"]);
+}
