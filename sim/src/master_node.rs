@@ -125,6 +125,9 @@ impl World {
         self.say(format_args!("operator -> M{life}: {command:?}"));
         self.counts.faults += 1;
         let request = RequestId(self.counts.faults);
+        if let Command::Kill { task, .. } = &command {
+            self.checks.kill_requested(request, task.clone());
+        }
         self.master_step(life, Input::FromOperator { request, principal: Principal::new("operator"), command });
     }
 
@@ -222,7 +225,10 @@ impl World {
                 }
                 Effect::ToFramework(PeerId(conn), event) => self.send(conn, Way::Down, Message::Event(event)),
                 Effect::Close(PeerId(conn), reject) => self.master_closes(conn, reject),
-                Effect::Reply(_, reply) => self.master_replies(life, reply),
+                Effect::Reply(request, reply) => {
+                    self.checks.answered(request, reply.is_ok());
+                    self.master_replies(life, reply);
+                }
                 Effect::Changed(change) => {
                     if let Some(node) = self.masters.get_mut(&life) {
                         node.view.apply(change);
