@@ -1,9 +1,11 @@
 //! `faults FIRST [LAST [MINUTES]]`: runs seeds and prints what came of them; with one seed, its trace.
 
+#[expect(clippy::disallowed_types, reason = "how long the simulation takes is real time")]
 use std::time::Instant;
 
 use rialto_sim::{Less, Options, Summary, run_faults};
 
+#[expect(clippy::disallowed_types, reason = "how long the simulation takes is real time")]
 fn main() {
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
     let first = numbers.first().copied().unwrap_or(1);

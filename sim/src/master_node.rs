@@ -11,7 +11,7 @@ use rialto_core::model::{
 };
 
 use crate::network::{ConnId, Dialer, Life, Message, Way};
-use crate::offers::OfferWatch;
+use crate::offers::{OfferWatch, judge_devices};
 use crate::world::{Event, Node, World};
 
 /// The wall time at the beginning of the world.
@@ -147,7 +147,8 @@ impl World {
         node.watch.hear(now, &input);
         node.core.step(local(now, node.epoch), input, &mut out);
         node.core.check_invariants();
-        if let Err(broken) = node.watch.judge(now, &out) {
+        let judged = node.watch.judge(now, &out).and_then(|()| judge_devices(&node.core, &out));
+        if let Err(broken) = judged {
             self.checks.fail(broken);
         }
         node.steps += 1;
