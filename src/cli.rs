@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 /// A two-level cluster manager: offers, exclusive devices, and frameworks that schedule for themselves.
 #[derive(Debug, Parser)]
@@ -157,6 +158,15 @@ pub struct Master {
     /// In how many offers one resource may be at once.
     #[arg(long, env = "RIALTO_OFFER_FANOUT", default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub offer_fanout: u16,
+    /// The smallest offers to frameworks that declare nothing and ask for nothing else: "|" between alternatives, ";" within one.
+    #[arg(long, env = "RIALTO_MIN_ALLOCATABLE_RESOURCES", default_value = "cpus:0.01|mem:32", value_name = "LIST")]
+    pub min_allocatable_resources: String,
+    /// The region that the master is in. Agents of other regions are offered only to frameworks that ask for all regions.
+    #[arg(long, env = "RIALTO_MASTER_REGION", value_name = "NAME", requires = "zone")]
+    pub region: Option<String>,
+    /// The zone within it.
+    #[arg(long, env = "RIALTO_MASTER_ZONE", value_name = "NAME", requires = "region")]
+    pub zone: Option<String>,
 }
 
 /// Where a registry lives.
@@ -184,7 +194,14 @@ pub struct Agent {
     /// machine's name by default.
     #[arg(long = "attribute", env = "RIALTO_ATTRIBUTES", value_name = "NAME=VALUE", value_delimiter = ';')]
     pub attributes: Vec<String>,
-    /// Where its devices come from: "glob:/dev/ttyUSB*,kind=dongle", or "fake:gpu,model=T4,memory=16GiB,count=2". May be repeated.
+    /// The region that it is in.
+    #[arg(long, env = "RIALTO_REGION", value_name = "NAME", requires = "zone")]
+    pub region: Option<String>,
+    /// The zone within it.
+    #[arg(long, env = "RIALTO_ZONE", value_name = "NAME", requires = "region")]
+    pub zone: Option<String>,
+    /// Where its devices come from: nvml, "cdi:vendor.com/class", "glob:/dev/ttyUSB*,kind=dongle", "plugin:/run/x.sock", or
+    /// "fake:gpu,model=T4,memory=16GiB,count=2". May be repeated.
     #[arg(long = "device-source", env = "RIALTO_DEVICE_SOURCES", value_name = "SPEC", value_delimiter = ';')]
     pub device_sources: Vec<String>,
     /// How tasks are kept apart: with cgroups, namespaces and device control (linux), as plain processes (process), or as far as the
@@ -200,6 +217,9 @@ pub struct Agent {
     /// How much of its cpus and memory is kept for tasks that hold its devices, in per cent; in equal parts for each device.
     #[arg(long, env = "RIALTO_DEVICE_HOST_SHARE", default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u16).range(0..=100))]
     pub device_host_share: u16,
+    /// What may be fetched for tasks.
+    #[command(flatten)]
+    pub fetch: crate::fetch_args::Fetch,
     /// How to reach the master.
     #[command(flatten)]
     pub connect: Connect,
@@ -256,6 +276,9 @@ pub struct Run {
     /// What the machine must be like, such as "zone == a".
     #[arg(long, env = "RIALTO_RUN_CONSTRAINT", default_value = "", value_name = "SELECTOR")]
     pub constraint: String,
+    /// What it may use, and how it is kept apart.
+    #[command(flatten)]
+    pub containment: crate::run::containment::Containment,
     /// The command and its arguments.
     #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     pub command: Vec<String>,
@@ -622,6 +645,50 @@ pub enum Bench {
     Master(BenchMaster),
     /// A real agent that runs real processes.
     Agent(BenchAgent),
+    /// The allocator: whole rounds, single events and memory, beside the figures of Apache Mesos.
+    Allocator(BenchAllocator),
+}
+
+/// `rialto bench allocator`.
+#[derive(Debug, Args)]
+pub struct BenchAllocator {
+    /// How many agents there are.
+    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub agents: u32,
+    /// How many frameworks there are.
+    #[arg(long, default_value_t = 50, value_name = "M", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub frameworks: u32,
+    /// What is done with them.
+    #[arg(long, default_value = "offer-all", value_name = "SHAPE")]
+    pub shape: AllocatorShape,
+    /// Frameworks take optimistic offers, which lock nothing; else exclusive ones, as in Mesos.
+    #[arg(long)]
+    pub optimistic: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `rialto bench allocator` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AllocatorShape {
+    /// All agents join, and are offered.
+    Add,
+    /// All agents say that they have more than before, and are offered anew.
+    Update,
+    /// One round offers every agent.
+    OfferAll,
+    /// Every framework declines everything; then nothing changes.
+    Decline,
+    /// Nobody takes offers, then everybody does.
+    Suppress,
+    /// Each agent has a reservation with labels.
+    Labels,
+    /// Each framework has a role of its own with a quota.
+    Quota,
+    /// Each agent has volumes on reserved disk.
+    Volumes,
 }
 
 /// `rialto bench master`.

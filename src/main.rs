@@ -14,6 +14,7 @@ mod connect;
 mod dev;
 mod device;
 mod explain;
+mod fetch_args;
 mod output;
 mod query;
 mod quota;

@@ -32,11 +32,17 @@ pub async fn agents(query: Query) -> anyhow::Result<()> {
             of(agent.allocated.cpus, agent.total.cpus),
             of(agent.allocated.mem_mib, agent.total.mem_mib),
             of(agent.allocated.disk_mib, agent.total.disk_mib),
+            domain(agent),
             reserved(agent),
         ]
     });
-    table(&["id", "name", "status", "cpus", "mem MiB", "disk MiB", "reserved"], rows.collect(), "no agents")?;
+    table(&["id", "name", "status", "cpus", "mem MiB", "disk MiB", "domain", "reserved"], rows.collect(), "no agents")?;
     Ok(())
+}
+
+/// Where the agent stands, as `REGION/ZONE`.
+fn domain(agent: &api::Agent) -> String {
+    agent.region.iter().chain(&agent.zone).cloned().collect::<Vec<_>>().join("/")
 }
 
 /// Whose the agent's reserved resources are, each with what it is.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use rialto_agent::DeviceSource;
 use rialto_master::{Auth, StoreKind, TlsFiles, Token};
-use rialto_sdk::core::model::Attribute;
+use rialto_sdk::core::model::{Attribute, Domain};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Agent, Master, Store};
@@ -44,6 +44,9 @@ fn master_options(args: &Master) -> anyhow::Result<rialto_master::Options> {
     };
     options.core.agent_timeout = Duration::from_secs(args.agent_timeout);
     options.core.offer_fanout = args.offer_fanout.into();
+    let least = args.min_allocatable_resources.parse();
+    options.core.least = least.context("--min-allocatable-resources")?;
+    options.core.domain = domain(args.region.as_deref(), args.zone.as_deref())?;
     Ok(options)
 }
 
@@ -73,6 +76,7 @@ fn agent_options(args: &Agent) -> anyhow::Result<rialto_agent::Options> {
     }
     options.attributes = attributes(&args.attributes)?;
     options.attributes.entry("host".into()).or_insert(host);
+    options.domain = domain(args.region.as_deref(), args.zone.as_deref())?;
     options.device_sources = device_sources(&args.device_sources)?;
     options.launcher = args.launcher.into();
     options.cgroup_root.clone_from(&args.cgroup_root);
@@ -80,6 +84,8 @@ fn agent_options(args: &Agent) -> anyhow::Result<rialto_agent::Options> {
         let profile = std::fs::read_to_string(path);
         options.seccomp_profile = Some(profile.with_context(|| format!("--seccomp-profile {}", path.display()))?);
     }
+    options.fetch = args.fetch.policy()?;
+    options.images = args.fetch.images();
     options.host_share_milli = args.device_host_share * 10;
     if let Some(path) = args.connect.token() {
         let text = std::fs::read_to_string(&path).with_context(|| format!("token file {}", path.display()))?;
@@ -89,6 +95,11 @@ fn agent_options(args: &Agent) -> anyhow::Result<rialto_agent::Options> {
         options.tls_ca = Some(std::fs::read(path).with_context(|| format!("--tls-ca {}", path.display()))?);
     }
     Ok(options)
+}
+
+/// Both are given, or neither.
+fn domain(region: Option<&str>, zone: Option<&str>) -> anyhow::Result<Option<Domain>> {
+    region.zip(zone).map(|(region, zone)| Domain::new(region, zone).context("--region and --zone")).transpose()
 }
 
 fn attributes(texts: &[String]) -> anyhow::Result<BTreeMap<Arc<str>, Attribute>> {

@@ -42,6 +42,9 @@ pub enum AgentError {
     /// The profile of system calls can't be used.
     #[error("seccomp profile: {0}")]
     Seccomp(#[from] crate::ProfileError),
+    /// Nothing can be fetched as the policy has it.
+    #[error("fetching: {0}")]
+    Fetch(String),
     /// The master does not want this agent.
     #[error("the master refuses this agent: {0}")]
     Refused(Reject),

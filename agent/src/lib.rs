@@ -9,6 +9,7 @@
 //! | `link`, `bulk`, `logs` | the connection to the master; logs and files on connections of their own |
 //! | `journal`, `work_dir`, `gc` | what is kept on disk |
 //! | `launcher`, [`supervisor`], [`cgroup`], `health` | task groups as processes, and how they are |
+//! | `fetch`, `images`, `unpack` | artefacts and images, and what is in archives |
 //! | `sources`, `detect` | devices and resources |
 //!
 //! Decoding, file system and processes are the business of other tasks and threads, each behind a bounded channel. An agent can be killed
@@ -20,8 +21,10 @@ pub mod supervisor;
 mod bulk;
 mod detect;
 mod error;
+mod fetch;
 mod gc;
 mod health;
+mod images;
 mod journal;
 mod launcher;
 mod link;
@@ -30,12 +33,14 @@ mod options;
 mod seccomp;
 mod shell;
 mod sources;
+mod unpack;
 mod volumes;
 mod work_dir;
 
 pub use error::AgentError;
+pub use fetch::{Digests, FetchPolicy, KeyError, TrustedKey};
 pub use launcher::check_launcher;
-pub use options::{LauncherKind, OnStop, Options};
+pub use options::{ImagePolicy, LauncherKind, OnStop, Options};
 pub use seccomp::ProfileError;
 pub use shell::run;
 pub use sources::{DeviceSource, SourceError};

@@ -3,8 +3,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_core::model::{Attribute, Resources};
+use rialto_core::model::{Attribute, Domain, Resources};
 
+use crate::fetch::FetchPolicy;
 use crate::sources::DeviceSource;
 
 /// How an agent is to run.
@@ -20,6 +21,8 @@ pub struct Options {
     pub resources: Resources,
     /// What the agent is like, for constraints.
     pub attributes: BTreeMap<Arc<str>, Attribute>,
+    /// The region and zone that it is in.
+    pub domain: Option<Domain>,
     /// Where its devices come from.
     pub device_sources: Vec<DeviceSource>,
     /// How much of its cpus and memory is kept for the tenants of its devices, in thousandths, in equal parts for each of them.
@@ -36,6 +39,10 @@ pub struct Options {
     pub cgroup_root: String,
     /// Which system calls contained tasks may make: a profile in Docker's JSON format. Without one, all.
     pub seccomp_profile: Option<String>,
+    /// What may be fetched for tasks.
+    pub fetch: FetchPolicy,
+    /// What images may be like, and how much is kept of them.
+    pub images: ImagePolicy,
     /// What becomes of the tasks when the agent is asked to stop.
     pub on_stop: OnStop,
     /// How long the sandbox of a task that has ended is kept.
@@ -54,6 +61,7 @@ impl Options {
             name: crate::detect::host_name(),
             resources: Resources::new(),
             attributes: BTreeMap::new(),
+            domain: None,
             device_sources: Vec::new(),
             host_share_milli: 0,
             token: None,
@@ -62,9 +70,28 @@ impl Options {
             launcher: LauncherKind::Auto,
             cgroup_root: "rialto".to_owned(),
             seccomp_profile: None,
+            fetch: FetchPolicy::default(),
+            images: ImagePolicy::default(),
             on_stop: OnStop::KeepTasks,
             sandbox_retention: Self::SANDBOX_RETENTION,
         }
+    }
+}
+
+/// What images may be like, and how much is kept of them. Where they may come from is the [`FetchPolicy`]'s.
+#[derive(Clone, Debug)]
+pub struct ImagePolicy {
+    /// The largest layer, in bytes; also as it is unpacked.
+    pub max_bytes: u64,
+    /// How much is kept of layers that no task uses, in bytes.
+    pub cache_bytes: u64,
+    /// Registries, `HOST` or `HOST:PORT`, that are asked without TLS; those on loopback are anyway.
+    pub insecure: Vec<String>,
+}
+
+impl Default for ImagePolicy {
+    fn default() -> Self {
+        Self { max_bytes: 16 << 30, cache_bytes: 32 << 30, insecure: Vec::new() }
     }
 }
 

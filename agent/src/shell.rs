@@ -13,10 +13,12 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::bulk::Files;
+use crate::fetch::Fetcher;
+use crate::images::Images;
 use crate::journal::{self, Job, JournalFile, Writer, Written};
 use crate::launcher::{Group, Isolation, Kill, Launcher, Order};
 use crate::link::{Dialer, Epoch, Link, LinkEvent};
-use crate::sources::{self, DeviceSource};
+use crate::sources::{self, DeviceSource, Known, Look, Plugin};
 use crate::volumes::Age;
 use crate::work_dir::{Boot, WorkDir};
 use crate::{AgentError, OnStop, Options, detect, gc};
@@ -31,6 +33,8 @@ const MAX_KILLS: usize = 16;
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often sources that can change are asked again.
 const DISCOVER_EVERY: Duration = Duration::from_secs(30);
+/// How long a plug-in may take for its first word when the agent starts; later it is heard all the same.
+const PLUGIN_PATIENCE: Duration = Duration::from_secs(5);
 const COLLECT_EVERY: Duration = Duration::from_secs(3600);
 /// How long the last records may take when the agent stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -127,7 +131,11 @@ impl Shell {
         }
         let mut attributes = options.attributes.clone();
         attributes.entry("isolation".into()).or_insert_with(|| Attribute::text(&isolation.describe()));
+        let fetcher = Fetcher::new(options.fetch.clone(), layout.root())?;
         let launcher = Launcher {
+            fetcher,
+            images: Images::new(options.images.clone(), &layout)?,
+            known: Known::default(),
             layout: layout.clone(),
             exe,
             isolation,
@@ -139,6 +147,7 @@ impl Shell {
             name: options.name.as_str().into(),
             resources: detect::resources(&options.work_dir, &options.resources),
             attributes,
+            domain: options.domain.clone(),
             host_share_milli: options.host_share_milli,
             origin: wall_clock(),
             seed: seed(),
@@ -175,15 +184,41 @@ impl Shell {
     async fn discover(&mut self, sources: &[DeviceSource]) {
         for source in sources.iter().cloned() {
             let name: Arc<str> = source.to_string().into();
-            let asked = source.clone();
-            let devices = tokio::task::spawn_blocking(move || asked.discover()).await.unwrap_or_default();
-            self.devices.insert(name.clone(), devices.clone());
-            self.step(Input::Discovered { source: name.clone(), devices: devices.clone() });
-            if source.changes() {
-                self.jobs.spawn(discover_again(source, name, devices, self.events.clone()));
-            }
+            let first = match source.plugin() {
+                Some(plugin) => self.follow_plugin(&name, plugin).await,
+                None => {
+                    let mut watch =
+                        Watch { source, name: name.clone(), launcher: self.launcher.clone(), last: Look::default() };
+                    let devices = watch.look().await.unwrap_or_default();
+                    if watch.source.changes() {
+                        self.jobs.spawn(watch.again(self.events.clone()));
+                    }
+                    devices
+                }
+            };
+            self.devices.insert(name.clone(), first.clone());
+            self.step(Input::Discovered { source: name, devices: first });
         }
         self.flush();
+    }
+
+    /// Follows what a plug-in says, and waits a moment for the first that it does.
+    async fn follow_plugin(&mut self, name: &Arc<str>, plugin: Plugin) -> Vec<Device> {
+        let (lists, mut heard) = mpsc::channel(1);
+        self.jobs.spawn(plugin.clone().discover(lists));
+        let first = tokio::time::timeout(PLUGIN_PATIENCE, heard.recv()).await.ok().flatten().unwrap_or_default();
+        let launcher = self.launcher.clone();
+        launcher.known.learn_plugin(&plugin, &first);
+        let (name, events) = (name.clone(), self.events.clone());
+        self.jobs.spawn(async move {
+            while let Some(devices) = heard.recv().await {
+                launcher.known.learn_plugin(&plugin, &devices);
+                if events.send(Event::Input(Input::Discovered { source: name.clone(), devices })).await.is_err() {
+                    return;
+                }
+            }
+        });
+        first
     }
 
     /// Takes up every group that the journal knows, and removes what it does not.
@@ -450,9 +485,10 @@ impl Shell {
     /// Others may have the device open while a slice of it is cleaned: then the tenant's processes being gone is all there is to see.
     fn release(&mut self, device: Arc<Device>, generation: u64, is_slice: bool) {
         let events = self.events.clone();
+        let plugin = self.launcher.known.plugin(&device.id);
         self.jobs.spawn(async move {
             let cleaned = device.clone();
-            let result = match device.nodes.is_empty() || is_slice {
+            let mut result = match device.nodes.is_empty() || is_slice {
                 true => Ok(()),
                 false => {
                     let released =
@@ -460,6 +496,9 @@ impl Shell {
                     released.unwrap_or_else(|_| Err("the release step was cut short".into()))
                 }
             };
+            if let (Ok(()), Some(plugin), false) = (&result, plugin, is_slice) {
+                result = plugin.release(&device.id, generation).await.map_err(|error| error.to_string().into());
+            }
             let input = Input::Released { device: device.id.clone(), generation, result };
             let _stopped = events.send(Event::Input(input)).await;
         });
@@ -501,15 +540,38 @@ impl Shell {
     }
 }
 
-async fn discover_again(source: DeviceSource, name: Arc<str>, mut last: Vec<Device>, events: mpsc::Sender<Event>) {
-    loop {
-        tokio::time::sleep(DISCOVER_EVERY).await;
-        let asked = source.clone();
-        let Ok(devices) = tokio::task::spawn_blocking(move || asked.discover()).await else { return };
-        if devices != last {
-            last.clone_from(&devices);
-            if events.send(Event::Input(Input::Discovered { source: name.clone(), devices })).await.is_err() {
-                return;
+/// A source that is looked at again and again.
+struct Watch {
+    source: DeviceSource,
+    name: Arc<str>,
+    launcher: Arc<Launcher>,
+    last: Look,
+}
+
+impl Watch {
+    /// What it has now, if that is something else than before; `None` too if the agent is stopping. New problems are said.
+    async fn look(&mut self) -> Option<Vec<Device>> {
+        let asked = self.source.clone();
+        let look = tokio::task::spawn_blocking(move || asked.look()).await.ok()?;
+        for problem in look.problems.iter().filter(|problem| !self.last.problems.contains(problem)) {
+            tracing::warn!("{problem}");
+        }
+        let before = std::mem::replace(&mut self.last, look);
+        if before.found == self.last.found {
+            return None;
+        }
+        self.launcher.known.learn(&self.last.found);
+        Some(self.last.found.iter().map(|found| found.device.clone()).collect())
+    }
+
+    async fn again(mut self, events: mpsc::Sender<Event>) {
+        loop {
+            tokio::time::sleep(DISCOVER_EVERY).await;
+            if let Some(devices) = self.look().await {
+                let input = Input::Discovered { source: self.name.clone(), devices };
+                if events.send(Event::Input(input)).await.is_err() {
+                    return;
+                }
             }
         }
     }

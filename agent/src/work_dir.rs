@@ -7,6 +7,8 @@
 //! | `journal` | see [`journal`](crate::journal) |
 //! | `runs/FRAMEWORK/TASK/` | the supervisor's folder of the group that TASK leads |
 //! | `sandboxes/FRAMEWORK/TASK/` | where the task runs, with its output |
+//! | `cache/artefacts/` | what was fetched for tasks, by its SHA-256 |
+//! | `images/` | see [`images`](crate::images) |
 //! | `volumes/roles/ROLE/ID/` | a persistent volume; a `/` in the role is a blank here |
 //! | `volumes/lost/` | folders of volumes that nobody knew any more when a new one of that name was made |
 

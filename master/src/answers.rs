@@ -101,6 +101,7 @@ fn clause(clause: &Clause) -> Value {
         ClauseKind::Constraint { text } => json!({ "kind": "constraint", "constraint": text }),
         ClauseKind::Quota => json!({ "kind": "quota" }),
         ClauseKind::Volumes => json!({ "kind": "volumes" }),
+        ClauseKind::Rules => json!({ "kind": "rules" }),
         ClauseKind::Filters => json!({ "kind": "filters" }),
         ClauseKind::Agents => json!({ "kind": "agents" }),
     };
@@ -157,6 +158,9 @@ fn reason(kind: &CauseKind) -> Value {
         CauseKind::DevicesCleaning { devices } => json!({ "kind": "devices_cleaning", "devices": notes(devices) }),
         CauseKind::DevicesBroken { devices } => json!({ "kind": "devices_broken", "devices": notes(devices) }),
         CauseKind::ConstraintNotMet { unmet } => json!({ "kind": "constraint_not_met", "unmet": unmet }),
+        CauseKind::OtherRegion { region } => json!({ "kind": "other_region", "region": &**region }),
+        CauseKind::NotAdmitted { unmet } => json!({ "kind": "not_admitted", "unmet": unmet }),
+        CauseKind::BelowLeast { least } => json!({ "kind": "below_least", "least": least }),
         CauseKind::Filtered { left, reason } => {
             json!({ "kind": "filtered", "left_s": seconds(*left), "reason": reason.as_deref() })
         }

@@ -5,12 +5,14 @@
 
 mod reserved;
 mod roles;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use self::roles::{Priorities, Role as RoleRow, Roles};
 pub use reserved::{Layer, Reserved, Volume};
+pub use rules::OfferRules;
 
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +88,12 @@ pub struct Agent {
     pub status: String,
     /// What it is like.
     pub attributes: BTreeMap<String, serde_json::Value>,
+    /// The region that it is in, if it was told.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// The zone, likewise.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// What it has.
     pub total: Amounts,
     /// What its tasks hold.
@@ -125,6 +133,9 @@ pub struct Framework {
     pub connected: bool,
     /// `optimistic` or `exclusive`.
     pub offer_mode: String,
+    /// What it asks of its offers, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer_rules: Option<OfferRules>,
     /// Where it serves.
     pub url: Option<String>,
     /// What its tasks hold.
@@ -406,9 +417,11 @@ impl Agent {
             name: agent.name.to_string(),
             status: agent.status.as_str().to_owned(),
             attributes: attributes(&agent.attributes),
+            region: agent.domain.as_ref().map(|domain| domain.region().to_string()),
+            zone: agent.domain.as_ref().map(|domain| domain.zone().to_string()),
             total: Amounts::from(&*agent.total),
             allocated: Amounts::from(&agent.allocated),
-            offered: Amounts::from(&agent.offered),
+            offered: Amounts::from(&agent.offered.quantities()),
             resources: agent.total.to_string(),
             reserved: Reserved::rows(&agent.total),
             journal_degraded: agent.journal_degraded,
@@ -427,6 +440,7 @@ impl Framework {
             suppressed: framework.suppressed.iter().map(Role::to_string).collect(),
             connected: framework.connected,
             offer_mode: offer_mode(framework.mode).to_owned(),
+            offer_rules: OfferRules::unless_default(&framework.rules),
             url: framework.url.as_deref().map(str::to_owned),
             allocated: Amounts::from(&framework.allocated),
             demand: {

@@ -103,7 +103,7 @@ impl Census {
         let mut census = Self { offers: i64::try_from(view.offers.len()).unwrap_or(i64::MAX), ..Self::default() };
         for agent in view.agents.values() {
             *census.agents.entry(agent.status.as_str()).or_default() += 1;
-            let sides = [&agent.total.quantities(), &agent.allocated, &agent.offered];
+            let sides = [&agent.total.quantities(), &agent.allocated, &agent.offered.quantities()];
             for (side, quantities) in sides.into_iter().enumerate() {
                 quantities.iter().for_each(|(name, amount)| census.add(name, side, amount));
             }

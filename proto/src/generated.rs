@@ -13,6 +13,13 @@ pub mod rialto {
             include!("gen/rialto.registry.v1.rs");
         }
     }
+    /// What plug-ins for devices serve.
+    pub mod device {
+        /// Package `rialto.device.v1`.
+        pub mod v1 {
+            include!("gen/rialto.device.v1.rs");
+        }
+    }
     /// The agent's journal.
     pub mod journal {
         /// Package `rialto.journal.v1`.

@@ -29,6 +29,7 @@ pub mod spec;
 pub mod status;
 
 pub use convert::{ConvertError, Wire, checked};
+pub use generated::rialto::device::v1 as device;
 pub use generated::rialto::v1;
 
 /// The version of the native protocol. Both sides of a connection must speak the same.

@@ -212,6 +212,7 @@ fn to_agent(agent: &AgentRecord) -> v1::AgentEntry {
         since_unix_us: agent.since.0,
         resources: Some(agent.resources.to_wire()),
         attributes: to_attributes(&agent.attributes),
+        domain: agent.domain.as_ref().map(Wire::to_wire),
     }
 }
 
@@ -224,6 +225,7 @@ fn from_agent(agent: v1::AgentEntry) -> Converted<AgentRecord> {
         since: WallTime(agent.since_unix_us),
         resources: optional::<Resources>(agent.resources, "resources")?.unwrap_or_default().into(),
         attributes: attributes(agent.attributes, "attributes")?,
+        domain: optional(agent.domain, "domain")?,
     })
 }
 

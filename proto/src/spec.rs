@@ -1,7 +1,9 @@
 //! What a native task's body says: the command and how to run it. Core carries it as opaque bytes.
 
+mod artefact;
 mod containment;
 
+pub use artefact::{Artefact, MAX_ARTEFACTS, Sha256, Sha256Error};
 pub use containment::{ContainerSpec, Limits, MAX_RLIMITS, RLIMITS, Rlimit};
 
 use std::collections::BTreeMap;
@@ -11,7 +13,9 @@ use std::time::Duration;
 use prost::Message;
 use rialto_core::model::Body;
 
-use crate::convert::{At, ConvertError, Converted, Wire, expected, labels, limits, one_of, required, text, to_labels};
+use crate::convert::{
+    At, ConvertError, Converted, Wire, expected, labels, limits, list, one_of, required, text, to_labels,
+};
 use crate::v1;
 
 /// The version of the body's format.
@@ -44,6 +48,8 @@ pub struct TaskSpec {
     pub limits: Limits,
     /// How it is kept apart.
     pub container: ContainerSpec,
+    /// What is put into its sandbox before it starts, in order; at most [`MAX_ARTEFACTS`].
+    pub artefacts: Vec<Artefact>,
 }
 
 /// A command.
@@ -114,6 +120,7 @@ impl TaskSpec {
             labels: BTreeMap::new(),
             limits: Limits::default(),
             container: ContainerSpec::default(),
+            artefacts: Vec::new(),
         }
     }
 
@@ -158,6 +165,7 @@ impl Wire for TaskSpec {
             labels: to_labels(&self.labels),
             limits: containment::limits_to_wire(&self.limits),
             container: containment::container_to_wire(&self.container),
+            artefacts: self.artefacts.iter().map(Wire::to_wire).collect(),
         }
     }
 
@@ -176,6 +184,7 @@ impl Wire for TaskSpec {
             labels: labels(spec.labels, "labels")?,
             limits: containment::limits_from_wire(spec.limits).at("limits")?,
             container: containment::container_from_wire(spec.container).at("container")?,
+            artefacts: list(spec.artefacts, "artefacts", MAX_ARTEFACTS)?,
         })
     }
 }

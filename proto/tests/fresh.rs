@@ -7,7 +7,7 @@ use std::{env, fs};
 /// No such program: whoever asked for a protocol compiler would fail.
 const NO_PROTOC: &str = "/nonexistent/protoc";
 
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "rialto/v1/common.proto",
     "rialto/v1/scheduler.proto",
     "rialto/v1/agent.proto",
@@ -15,6 +15,7 @@ const SOURCES: [&str; 7] = [
     "rialto/v1/task.proto",
     "registry/v1/registry.proto",
     "journal/v1/journal.proto",
+    "device/v1/plugin.proto",
 ];
 
 #[test]

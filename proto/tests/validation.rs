@@ -2,7 +2,9 @@
 
 use std::fmt::Debug;
 
-use rialto_core::model::{AcceptGang, Body, Call, ClusterId, FrameworkInfo, FromAgent, Reject, Term};
+use rialto_core::model::{
+    AcceptGang, Body, Call, ClusterId, Domain, FrameworkInfo, FromAgent, OfferRules, Reject, Term,
+};
 use rialto_proto::hello::Hello;
 use rialto_proto::journal::{JournalError, JournalReader};
 use rialto_proto::logs::{LogFile, ReadLog};
@@ -178,6 +180,45 @@ fn subscriptions() {
     let info = v1::FrameworkInfo { offer_mode: 1, ..v1::FrameworkInfo::default() };
     let roleless = v1::Subscribe { client, info: Some(info), ..v1::Subscribe::default() };
     refused(subscribe(roleless), "subscribe.info.roles", "at least one");
+}
+
+#[test]
+fn what_is_asked_of_offers() {
+    use v1::attribute_constraint::{Of, Predicate};
+    let constraint = |of, predicate| v1::AttributeConstraint { of, predicate };
+    let rules = |groups: Vec<Vec<v1::AttributeConstraint>>, least: Vec<v1::Least>| {
+        let groups = groups.into_iter().map(|constraints| v1::ConstraintGroup { constraints }).collect();
+        let constraints = vec![v1::RoleConstraints { role: "eng".to_owned(), groups }];
+        let least = vec![v1::RoleLeast { role: "eng".to_owned(), any_of: least }];
+        OfferRules::from_wire(v1::OfferRules { constraints, least, all_regions: false })
+    };
+    let one = |of, predicate| rules(vec![vec![constraint(of, predicate)]], vec![]);
+    let at = "constraints[0].groups[0].constraints[0]";
+    let (rack, exists) = (Of::Attribute("rack".to_owned()), Predicate::Exists(v1::Nothing {}));
+    assert!(one(Some(rack.clone()), Some(exists.clone())).is_ok());
+    refused(one(None, Some(exists.clone())), &format!("{at}.of"), "one of its kinds");
+    refused(one(Some(rack.clone()), None), &format!("{at}.predicate"), "one of its kinds");
+    refused(one(Some(Of::Attribute(String::new())), Some(exists.clone())), &format!("{at}.attribute"), "got 0");
+    let matches = |text: &str| one(Some(rack.clone()), Some(Predicate::TextMatches(text.to_owned())));
+    refused(matches("("), &format!("{at}.text_matches"), "expected a regular expression");
+    refused(matches(r"\w{1000}"), &format!("{at}.text_matches"), "expected a smaller regular expression");
+    refused(matches(&"a".repeat(300)), &format!("{at}.text_matches"), "1 to 256 bytes, got 300");
+    refused(rules(vec![vec![]], vec![]), "constraints[0]", "groups[0]: expected at least one");
+    refused(rules(vec![vec![]; 65], vec![]), "constraints[0].groups", "at most 64, got 65");
+    refused(rules(vec![], vec![v1::Least::default()]), "least[0].any_of", "[0]: expected at least one amount");
+    let twice = vec![v1::RoleConstraints { role: "eng".to_owned(), groups: vec![] }; 2];
+    let twice = v1::OfferRules { constraints: twice, least: vec![], all_regions: false };
+    refused(OfferRules::from_wire(twice), "constraints[1]", "expected each role once");
+}
+
+#[test]
+fn where_a_machine_stands() {
+    let domain =
+        |region: &str, zone: &str| Domain::from_wire(v1::Domain { region: region.to_owned(), zone: zone.to_owned() });
+    assert!(domain("eu", "eu-1").is_ok());
+    refused(domain("", "eu-1"), "", "region: expected 1 to 128 printable characters");
+    refused(domain("eu", "a b"), "", "zone: expected 1 to 128 printable characters");
+    refused(domain("eu", &"z".repeat(129)), "", "zone: expected");
 }
 
 #[test]

@@ -81,6 +81,7 @@ impl World {
             name: format!("a{}", at + 1).into(),
             resources: node.resources.clone(),
             attributes: [].into(),
+            domain: None,
             host_share_milli: node.plan.host_share_milli,
             origin: WallTime(WALL + self.now.0.cast_signed() + skew),
             seed,

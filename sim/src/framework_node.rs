@@ -349,5 +349,6 @@ fn info(at: usize, plan: &FrameworkPlan) -> FrameworkInfo {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
+        rules: Arc::default(),
     }
 }

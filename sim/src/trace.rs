@@ -152,6 +152,7 @@ impl fmt::Display for Short<'_, Call> {
                 Some(id) => write!(f, "subscribe {id}"),
                 None => write!(f, "subscribe new"),
             },
+            Call::Rules { id, .. } => write!(f, "rules {}", id.0),
             Call::Accept(accept) => {
                 write!(f, "accept {} {:?}", accept.id.0, accept.offers)?;
                 accept.operations.iter().try_for_each(|operation| match operation {

@@ -144,6 +144,7 @@ impl Emulated {
             name: format!("emulated-{number}").into(),
             resources,
             attributes: std::collections::BTreeMap::new(),
+            domain: None,
             host_share_milli: 0,
             origin: WallTime(0),
             seed: u64::from(number),

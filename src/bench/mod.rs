@@ -1,10 +1,11 @@
 //! `rialto bench`: measures this build on this machine, on the paths that production drives.
 //!
 //! [`mod@master`] runs a real master process against emulated agents (`fleet`) and frameworks of the SDK (`load`); [`mod@agent`] runs a real
-//! master, a real agent and real processes, launched by a framework of the SDK (`probe`). The processes are those of this very binary
+//! master, a real agent and real processes, launched by a framework of the SDK (`probe`); [`mod@allocator`] steps a master alone. The processes are those of this very binary
 //! (`cluster`); what was measured is put together here.
 
 mod agent;
+mod allocator;
 mod cluster;
 mod fleet;
 mod load;
@@ -28,6 +29,7 @@ pub async fn bench(which: Bench) -> anyhow::Result<()> {
     match which {
         Bench::Master(args) => master::master(&args).await,
         Bench::Agent(args) => agent::agent(&args).await,
+        Bench::Allocator(args) => allocator::allocator(&args),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `rialto run`: a framework for one command.
 
+pub mod containment;
 mod policy;
 
 use std::io::Write;
@@ -78,6 +79,7 @@ fn command(args: &Run) -> anyhow::Result<Command> {
     for volume in &args.volumes {
         command = command.volume(volume).context("--volume")?;
     }
+    command = args.containment.apply(command)?;
     if !args.constraint.is_empty() {
         command = command.only_on(&args.constraint).context("--constraint")?;
     }

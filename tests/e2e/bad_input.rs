@@ -63,6 +63,21 @@ fn what_is_no_amount_is_refused_with_the_field() {
 }
 
 #[test]
+fn a_master_or_agent_that_is_told_nonsense_does_not_start() {
+    let cluster = Cluster::nothing();
+    let least = "--min-allocatable-resources";
+    for (args, code, says) in [
+        (&["master", least, "cpus"][..], 1, &[least, "expected NAME:AMOUNT"][..]),
+        (&["master", least, "cpus:1|mem:0"], 1, &[least, "[1]: expected at least one amount"]),
+        (&["master", "--region", "a b", "--zone", "z"], 1, &["--region", "printable characters"]),
+        (&["master", "--region", "eu"], 2, &["--zone"]),
+        (&["agent", "--zone", "z"], 2, &["--region"]),
+    ] {
+        assert_refused(&cluster.rialto(args), code, says);
+    }
+}
+
+#[test]
 fn what_is_no_command_line_is_refused_with_its_usage() {
     let bystander = Bystander::new();
     for args in [

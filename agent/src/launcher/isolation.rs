@@ -52,6 +52,7 @@ impl Isolation {
             hidden: vec![work_dir.to_owned()],
             shown: vec![exe.to_owned()],
             root: Root::Shared,
+            image: None,
             network: Network::Host,
         });
         let isolation = Self { cgroups: found.hierarchies, namespaces, seccomp: None };
@@ -114,6 +115,11 @@ impl Isolation {
         if words.is_empty() { "none".to_owned() } else { words.join(",") }
     }
 
+    /// Whether groups have a view of the file system of their own.
+    pub(super) const fn has_namespaces(&self) -> bool {
+        self.namespaces.is_some()
+    }
+
     /// For the supervisor of a group; `None` where nothing is on.
     ///
     /// # Errors
@@ -121,6 +127,7 @@ impl Isolation {
     pub(super) fn container(&self, spec: &ContainerSpec) -> Result<Option<Container>, String> {
         let Some(namespaces) = &self.namespaces else {
             return match (spec.read_only, spec.private_network) {
+                _ if spec.image.is_some() => Err("container.image: this agent has no namespaces".to_owned()),
                 (true, _) => Err("container.read_only: this agent has no namespaces".to_owned()),
                 (_, true) => Err("container.private_network: this agent has no namespaces".to_owned()),
                 _ if self.cgroups.0.is_empty() && self.seccomp.is_none() => Ok(None),

@@ -4,11 +4,14 @@
 //! the group follows the supervisor's socket and turns what it says into the core's inputs. The connection, and this agent, may be lost
 //! and found again at any time; what counts is what the supervisor's folder says.
 
+mod equip;
+mod fetching;
 mod follow;
 mod isolation;
 mod plan;
 mod remains;
 
+use self::fetching::Fetched;
 pub(crate) use isolation::Isolation;
 pub use isolation::check_launcher;
 
@@ -20,12 +23,16 @@ use std::time::Duration;
 
 use rialto_core::agent::{End, Input};
 use rialto_core::model::{AgentId, Device, Launch, TaskId, TaskKey};
+use rialto_proto::spec::Artefact;
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+use crate::fetch::Fetcher;
 use crate::health;
+use crate::images::{Images, Lease};
 use crate::shell::Event;
+use crate::sources::Known;
 use crate::supervisor::client::{self, Liveness, PidNamespace};
 use crate::supervisor::{protocol, resolve_user};
 use crate::volumes::{Link, Volumes};
@@ -47,6 +54,10 @@ pub(crate) struct Launcher {
     /// `PATH` of tasks that set none.
     pub(crate) path: String,
     pub(crate) isolation: Isolation,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) images: Images,
+    /// What the sources of devices have said.
+    pub(crate) known: Known,
     /// Bounds how many groups are being started at once.
     pub(crate) starting: Semaphore,
     pub(crate) events: mpsc::Sender<Event>,
@@ -75,6 +86,10 @@ pub(crate) struct Group {
     tasks: Vec<TaskKey>,
     members: Vec<Member>,
     checks: Vec<Option<health::Plan>>,
+    artefacts: Vec<Vec<Artefact>>,
+    image: Option<String>,
+    /// Keeps the image's layers until the supervisor's folder says that they are used.
+    layers: Option<Lease>,
     directory: PathBuf,
     kills: mpsc::Receiver<Kill>,
     /// Checks that are to be run, and who waits for the answer, by member.
@@ -100,6 +115,9 @@ impl Group {
             tasks,
             members,
             checks: Vec::new(),
+            artefacts: Vec::new(),
+            image: None,
+            layers: None,
             directory,
             kills,
             requests,
@@ -138,7 +156,18 @@ impl Group {
         }
     }
 
-    async fn spawn_and_stay(&mut self, spec: Option<protocol::Spec>) {
+    async fn spawn_and_stay(&mut self, mut spec: Option<protocol::Spec>) {
+        // With a folder but no word of a supervisor, what is to be fetched is there already.
+        if let Some(spec) = &mut spec {
+            if self.fetch_image(spec).await == Fetched::Ended || self.fetch(spec).await == Fetched::Ended {
+                return;
+            }
+            match self.equip_unless_killed(spec).await {
+                Some(Ok(())) => {}
+                Some(Err(message)) => return self.launch_failed(message).await,
+                None => return self.end_all(&End::Killed(None)).await,
+            }
+        }
         match self.spawn(spec).await {
             Ok(stream) => self.stay(Some(stream)).await,
             Err(message) => self.launch_failed(message).await,
@@ -154,6 +183,8 @@ impl Group {
         match plan::plan(&self.launcher, &self.order, &self.tasks) {
             Ok(plan) => {
                 self.checks = plan.checks;
+                self.artefacts = plan.artefacts;
+                self.image = plan.image;
                 self.namespace = PidNamespace::of(&plan.spec);
                 Some(plan.spec)
             }

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rialto_core::model::{Device, ResourceName, Task, TaskKey};
-use rialto_proto::spec::{self, Check, CommandSpec, TaskSpec};
+use rialto_proto::spec::{self, Artefact, Check, CommandSpec, TaskSpec};
 
 use super::{Launcher, Order};
 use crate::health;
+use crate::supervisor::edits::Edits;
 use crate::supervisor::protocol::{self, CommandLine, Durability, LogLimits};
 use crate::volumes::Volumes;
 
@@ -21,6 +22,17 @@ const MAX_PORT_VARIABLES: usize = 256;
 pub(super) struct Plan {
     pub(super) spec: protocol::Spec,
     pub(super) checks: Vec<Option<health::Plan>>,
+    /// What is to be fetched for each member.
+    pub(super) artefacts: Vec<Vec<Artefact>>,
+    /// Whose files the group sees.
+    pub(super) image: Option<String>,
+}
+
+/// Whose files a group sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Files {
+    Machine,
+    Image,
 }
 
 /// A member whose description can't be run.
@@ -38,13 +50,26 @@ pub(super) fn plan(launcher: &Launcher, order: &Order, keys: &[TaskKey]) -> Resu
         tasks: Vec::new(),
     };
     let mut checks = Vec::new();
+    let mut artefacts = Vec::new();
+    let mut image = None;
     for (member, (task, key)) in order.launch.group.tasks.iter().zip(keys).enumerate() {
         let refuse = |message| PlanError { member, message };
-        let body = TaskSpec::from_body(&task.body).map_err(|error| refuse(error.to_string()))?;
+        let mut body = TaskSpec::from_body(&task.body).map_err(|error| refuse(error.to_string()))?;
         if member == 0 {
+            image.clone_from(&body.container.image);
             spec.container = launcher.isolation.container(&body.container).map_err(refuse)?;
         }
-        let (planned, check) = member_plan(launcher, order, task, body, key, member).map_err(refuse)?;
+        artefacts.push(std::mem::take(&mut body.artefacts));
+        let (planned, check) = member_plan(
+            launcher,
+            order,
+            task,
+            body,
+            key,
+            member,
+            image.as_ref().map_or(Files::Machine, |_| Files::Image),
+        )
+        .map_err(refuse)?;
         spec.tasks.push(planned);
         checks.push(check);
     }
@@ -52,7 +77,7 @@ pub(super) fn plan(launcher: &Launcher, order: &Order, keys: &[TaskKey]) -> Resu
         let volumes = launcher.layout.volumes();
         namespaces.shown.extend(Volumes::links(&order.launch.group.tasks).iter().map(|link| volumes.target(link)));
     }
-    Ok(Plan { spec, checks })
+    Ok(Plan { spec, checks, artefacts, image })
 }
 
 fn member_plan(
@@ -62,6 +87,7 @@ fn member_plan(
     body: TaskSpec,
     key: &TaskKey,
     member: usize,
+    files: Files,
 ) -> Result<(protocol::TaskSpec, Option<health::Plan>), String> {
     let sandbox = launcher.layout.sandbox(key);
     let ports: Vec<u64> = task.resources.ranges(&ResourceName::ports()).numbers().take(MAX_PORT_VARIABLES).collect();
@@ -85,7 +111,11 @@ fn member_plan(
     });
     let spec = protocol::TaskSpec {
         name: member.to_string(),
-        command: command(body.command, &sandbox, &body.working_dir),
+        command: match files {
+            Files::Machine => command(body.command, &sandbox, &body.working_dir),
+            Files::Image => command_line(body.command),
+        },
+        working_dir: (files == Files::Image && !body.working_dir.is_empty()).then(|| sandbox.join(&body.working_dir)),
         env,
         sandbox,
         grace_ms: u32::try_from(task.kill_grace.as_millis()).unwrap_or(u32::MAX),
@@ -94,6 +124,7 @@ fn member_plan(
         user: user(&body.user, &order.launch.user)?,
         cgroup: launcher.isolation.cgroup(task, key, &body.limits),
         check: checked,
+        edits: Edits::default(),
         rlimits: body.container.rlimits.iter().map(rlimit).collect(),
         devices: devices
             .iter()

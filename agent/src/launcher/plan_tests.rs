@@ -6,16 +6,24 @@ use rialto_proto::spec;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
+use crate::fetch::Fetcher;
+use crate::images::Images;
 use crate::launcher::Isolation;
+use crate::sources::Known;
 use crate::work_dir::WorkDir;
+use crate::{FetchPolicy, ImagePolicy};
 
 fn planned(body: Body) -> Result<Plan, PlanError> {
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let layout = WorkDir::open(folder.path()).expect("it is free").layout();
     let launcher = Launcher {
-        layout: WorkDir::open(folder.path()).expect("it is free").layout(),
+        layout: layout.clone(),
         exe: "/bin/true".into(),
         path: "/usr/bin:/bin".to_owned(),
         isolation: Isolation::default(),
+        fetcher: Fetcher::new(FetchPolicy::default(), folder.path()).expect("it can be made"),
+        images: Images::new(ImagePolicy::default(), &layout).expect("it can be made"),
+        known: Known::default(),
         starting: Semaphore::new(1),
         events: mpsc::channel(1).0,
     };

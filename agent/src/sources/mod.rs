@@ -3,16 +3,25 @@
 //! A source tells what it has ([`DeviceSource::discover`]); the core decides who holds it; before a device is handed on, [`release`] shows
 //! that nobody has it open.
 
+mod cdi;
 mod fake;
 mod glob;
 mod holders;
+mod known;
+mod nvml;
+mod plugin;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use rialto_core::model::{Device, DeviceMode};
 
 pub(crate) use holders::release;
+pub(crate) use known::Known;
+pub(crate) use plugin::Plugin;
+
+use crate::supervisor::edits::Edits;
 
 /// A source of devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +34,32 @@ pub struct DeviceSource {
 enum Kind {
     Fake(fake::Fake),
     Glob(glob::Glob),
+    Cdi(cdi::Cdi),
+    Nvml(nvml::Nvml),
+    /// The path of its socket.
+    Plugin(PathBuf),
+}
+
+/// A device, and what a task that holds it gets beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) device: Device,
+    pub(crate) added: Added,
+}
+
+/// What a task gets because of a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Added {
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) edits: Edits,
+}
+
+/// What a source has now, and what it could not make out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Look {
+    pub(crate) found: Vec<Found>,
+    /// For people, one line each.
+    pub(crate) problems: Vec<String>,
 }
 
 /// Why a text is not a source of devices.
@@ -36,37 +71,61 @@ pub struct SourceError {
 }
 
 impl DeviceSource {
-    /// The source that `text` spells: `fake:KIND[,count=N][,model=M][,vendor=V][,generation=G][,mode=shared][,NAME=VALUE]…`, or
-    /// `glob:PATTERN[,kind=KIND][,mode=shared]` with `*`, `?` and `[a-z]` in the pattern.
+    /// The source that `text` spells: `fake:KIND[,count=N][,model=M][,vendor=V][,generation=G][,mode=shared][,NAME=VALUE]…`,
+    /// `glob:PATTERN[,kind=KIND][,mode=shared]` with `*`, `?` and `[a-z]` in the pattern,
+    /// `cdi:VENDOR/CLASS[,kind=KIND][,mode=shared][,name=PATTERN][,folder=DIR]`, `nvml[:mode=shared]`, or `plugin:/PATH/OF/SOCKET`.
     ///
     /// # Errors
     /// Says what was expected.
     pub fn parse(text: &str) -> Result<Self, SourceError> {
-        let error = |message: String| SourceError { text: text.to_owned(), message };
-        let kind = match text.split_once(':') {
-            Some(("fake", rest)) => Kind::Fake(fake::Fake::parse(rest).map_err(error)?),
-            Some(("glob", rest)) => Kind::Glob(glob::Glob::parse(rest).map_err(error)?),
-            _ => {
-                return Err(error(
-                    "expected fake:KIND or glob:PATTERN, as in fake:gpu,model=G2,count=2 or glob:/dev/loop[0-9]*"
-                        .to_owned(),
-                ));
-            }
+        let (name, rest) = text.split_once(':').unwrap_or((text, ""));
+        let kind = match name {
+            "fake" => fake::Fake::parse(rest).map(Kind::Fake),
+            "glob" => glob::Glob::parse(rest).map(Kind::Glob),
+            "cdi" => cdi::Cdi::parse(rest).map(Kind::Cdi),
+            "nvml" => nvml::Nvml::parse(rest).map(Kind::Nvml),
+            "plugin" => plugin::parse(rest).map(Kind::Plugin),
+            _ => Err("expected fake:KIND, glob:PATTERN, cdi:VENDOR/CLASS, nvml or plugin:SOCKET, as in fake:gpu,model=G2,count=2 or \
+                glob:/dev/loop[0-9]*"
+                .to_owned()),
         };
-        Ok(Self { text: text.to_owned(), kind })
+        match kind {
+            Ok(kind) => Ok(Self { text: text.to_owned(), kind }),
+            Err(message) => Err(SourceError { text: text.to_owned(), message }),
+        }
     }
 
-    /// What it has now. Looks into the file system; opens nothing.
+    /// What it has now; nothing of a plug-in, which says so by itself.
     pub fn discover(&self) -> Vec<Device> {
+        self.look().found.into_iter().map(|found| found.device).collect()
+    }
+
+    /// The same, with what tasks get beside the devices.
+    pub(crate) fn look(&self) -> Look {
+        let plain = |devices: Vec<Device>| {
+            let found = devices.into_iter().map(|device| Found { device, added: Added::default() });
+            Look { found: found.collect(), problems: Vec::new() }
+        };
         match &self.kind {
-            Kind::Fake(fake) => fake.devices(),
-            Kind::Glob(glob) => glob.devices(),
+            Kind::Fake(fake) => plain(fake.devices()),
+            Kind::Glob(glob) => plain(glob.devices()),
+            Kind::Cdi(cdi) => cdi.look(),
+            Kind::Nvml(nvml) => nvml.look(),
+            Kind::Plugin(_) => Look::default(),
         }
     }
 
     /// Whether what it has can change while the agent runs.
     pub(crate) fn changes(&self) -> bool {
-        matches!(self.kind, Kind::Glob(_))
+        !matches!(self.kind, Kind::Fake(_) | Kind::Plugin(_))
+    }
+
+    /// The plug-in, if it is one.
+    pub(crate) fn plugin(&self) -> Option<Plugin> {
+        match &self.kind {
+            Kind::Plugin(socket) => Some(Plugin::new(socket.clone())),
+            _ => None,
+        }
     }
 }
 

@@ -24,7 +24,7 @@ fn fake_devices_have_what_is_asked_for() {
 
 #[test]
 fn what_is_not_a_source_says_what_was_expected() {
-    assert!(error("gpu").contains("expected fake:KIND or glob:PATTERN"));
+    assert!(error("gpu").contains("expected fake:KIND, glob:PATTERN, cdi:VENDOR/CLASS, nvml or plugin:SOCKET"));
     assert!(error("fake:").contains("expected a kind such as gpu"));
     assert!(error("fake:gpu,count=many").contains("count: expected a number up to 256, got \"many\""));
     assert!(error("fake:gpu,count").contains("expected NAME=VALUE, got \"count\""));

@@ -170,6 +170,14 @@ pub fn connect(directory: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(format!("/proc/self/fd/{}/{}", handle.as_raw_fd(), store::SOCKET))
 }
 
+/// What a supervisor was told to run.
+///
+/// # Errors
+/// It can't be read.
+pub fn spec(directory: &Path) -> Result<Option<Spec>, ClientError> {
+    read_json(&directory.join(store::SPEC))
+}
+
 /// The record of the group's end, if it has ended.
 ///
 /// # Errors

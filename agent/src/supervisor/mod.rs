@@ -45,6 +45,7 @@
 //! everything in the namespace. The cgroups are removed after the end was told, or by the agent. The folder for `/tmp` is in `DIR`.
 
 pub mod client;
+pub mod edits;
 pub mod protocol;
 
 mod codec;

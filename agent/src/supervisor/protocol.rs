@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::edits::Edits;
 use crate::cgroup::{Hierarchies, Limits, Stats};
 
 /// Version of every format in this file.
@@ -64,8 +65,19 @@ pub struct Namespaces {
     pub shown: Vec<PathBuf>,
     /// How it sees the machine's files.
     pub root: Root,
+    /// Whose files it sees instead of the machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageRoot>,
     /// How it sees the network.
     pub network: Network,
+}
+
+/// The files of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageRoot {
+    /// Folders of one folder, the topmost layer first; nobody writes to them.
+    pub layers: Vec<PathBuf>,
 }
 
 /// How a group sees the machine's files. Its sandboxes and `/tmp` can always be written to.
@@ -136,6 +148,9 @@ pub struct TaskSpec {
     pub env: Vec<(String, String)>,
     /// Absolute path of the working directory; `stdout` and `stderr` are written here.
     pub sandbox: PathBuf,
+    /// Where it runs instead of the sandbox, as it sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<PathBuf>,
     /// Time between SIGTERM and SIGKILL, in milliseconds.
     pub grace_ms: u32,
     /// The task is killed when it runs longer than this, in milliseconds.
@@ -152,6 +167,9 @@ pub struct TaskSpec {
     /// The device nodes that it may open beside those that everybody may, if the group has a container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<PathBuf>,
+    /// What its devices bring with them, if the group has a container.
+    #[serde(default, skip_serializing_if = "Edits::is_empty")]
+    pub edits: Edits,
     /// Limits of each of its processes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rlimits: Vec<Rlimit>,

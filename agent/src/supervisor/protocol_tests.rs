@@ -12,6 +12,8 @@ fn spec(change: impl FnOnce(&mut TaskSpec)) -> Spec {
         user: None,
         cgroup: None,
         devices: Vec::new(),
+        edits: Default::default(),
+        working_dir: None,
         rlimits: Vec::new(),
         check: None,
     };

@@ -101,7 +101,7 @@ fn command(line: &CommandLine, spec: &TaskSpec, held: Held<'_>, birth: Birth) ->
         }
     };
     command.env_clear().envs(spec.env.iter().map(|(key, value)| (key, value)));
-    command.current_dir(&spec.sandbox).process_group(0);
+    command.current_dir(spec.working_dir.as_ref().unwrap_or(&spec.sandbox)).process_group(0);
     let resolve = |user: &String| resolve_user(user).map_err(failed(&format!("user {user:?}")));
     let user = spec.user.as_ref().map(resolve).transpose()?;
     let rlimits = rlimits(&spec.rlimits)?;

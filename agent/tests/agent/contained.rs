@@ -218,8 +218,8 @@ async fn a_supervisor_that_is_killed_takes_everything_with_it() {
     let Some(mut world) = World::contained(|_| {}).await else { return };
     world.run("t1", "(setsid sleep 1000 &); (setsid setsid sleep 1000 &); sleep 1000").await;
     let supervisor = world.supervisors()[0];
-    let inside = descendants(supervisor);
-    assert!(inside.len() >= 3, "{inside:?}");
+    let all = || Some(descendants(supervisor)).filter(|inside| inside.len() >= 3);
+    let inside = until("its three processes", all).await;
     kill(supervisor);
     assert_eq!(world.expect("t1", TaskState::Failed).await.reason, Some(Reason::SupervisorLost));
     assert!(!inside.into_iter().any(lives), "no process is left when the end is told");
@@ -387,6 +387,7 @@ async fn a_task_may_ask_to_see_less() {
             Rlimit { name: "nofile".to_owned(), soft: Some(100), hard: Some(200) },
             Rlimit { name: "core".to_owned(), soft: Some(0), hard: Some(0) },
         ],
+        ..ContainerSpec::default()
     };
     world.launch(vec![spec_task("t1", &spec)]).await;
     world.expect("t1", TaskState::Running).await;

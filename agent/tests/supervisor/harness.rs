@@ -69,6 +69,8 @@ pub(crate) fn shell(home: &TempDir, name: &str, script: &str) -> TaskSpec {
         user: None,
         cgroup: None,
         devices: Vec::new(),
+        edits: Default::default(),
+        working_dir: None,
         rlimits: Vec::new(),
         check: None,
     }

@@ -15,7 +15,8 @@ const RUNS: u32 = 20;
 fn contained(task: &mut TaskSpec, hierarchies: &Hierarchies) -> Container {
     let limits = Limits { cpu_share_milli: 100, cpu_max_milli: None, memory_bytes: Some(64 << 20), pids: Some(100) };
     task.cgroup = Some(CgroupSpec { name: "speed".to_owned(), limits });
-    let namespaces = Namespaces { hidden: Vec::new(), shown: Vec::new(), root: Root::Shared, network: Network::Host };
+    let namespaces =
+        Namespaces { hidden: Vec::new(), shown: Vec::new(), root: Root::Shared, image: None, network: Network::Host };
     Container { cgroups: hierarchies.clone(), namespaces: Some(namespaces), seccomp: None }
 }
 

@@ -28,6 +28,7 @@ fn a_group_sees_its_sandbox_and_its_volume_and_nothing_else_of_the_agent() {
     let mut task = shell(&home, "main", &script);
     task.sandbox = path("sandboxes/mine");
     let namespaces = Namespaces {
+        image: None,
         hidden: vec![agent.path().to_owned()],
         shown: vec![path("volumes/mine")],
         root: Root::Shared,

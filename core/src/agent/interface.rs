@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    AgentId, Attribute, ClientId, ClusterId, Device, DeviceId, DeviceState, Exit, FrameworkId, FromAgent, GangId,
-    Launch, OperationId, Reason, Reject, Resources, Status, TaskId, TaskKey, Term, ToAgent, UpdateId, VolumeKey,
-    WallTime,
+    AgentId, Attribute, ClientId, ClusterId, Device, DeviceId, DeviceState, Domain, Exit, FrameworkId, FromAgent,
+    GangId, Launch, OperationId, Reason, Reject, Resources, Status, TaskId, TaskKey, Term, ToAgent, UpdateId,
+    VolumeKey, WallTime,
 };
 
 /// What an agent is told at its start.
@@ -19,6 +19,8 @@ pub struct Config {
     pub resources: Resources,
     /// What it is like.
     pub attributes: BTreeMap<Arc<str>, Attribute>,
+    /// Where it stands, if it was told.
+    pub domain: Option<Domain>,
     /// How much of its cpus and memory is kept for the tenants of its devices, in thousandths; in equal parts for all devices that are
     /// there and whose source says nothing of it.
     pub host_share_milli: u16,
@@ -123,6 +125,10 @@ pub enum End {
     NotStarted(Arc<str>),
     /// Sandbox or supervisor could not be made; why.
     LaunchFailed(Arc<str>),
+    /// An artefact or its image could not be had; why.
+    FetchFailed(Arc<str>),
+    /// An artefact or its image is not there, or not what it must be; why.
+    ArtefactRefused(Arc<str>),
     /// Its supervisor died without a word; processes of it that could be found were killed.
     SupervisorLost,
     /// The machine was started anew meanwhile.

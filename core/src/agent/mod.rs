@@ -305,6 +305,8 @@ impl Agent {
             tasks: self.journal.tasks.iter().filter(|(_, entry)| !entry.is_settled()).map(task).collect(),
             held: self.journal.gangs.keys().copied().collect(),
             operated: self.journal.operated,
+            domain: self.config.domain.clone(),
+            connection: 0,
         }
     }
 

@@ -296,6 +296,8 @@ fn describe(task: &TaskId, end: End, kill: Option<KillCause>, health: Option<Tas
         End::MemoryLimit(why) => status(TaskState::Failed).because(Reason::MemoryLimit, &why),
         End::NotStarted(why) => status(TaskState::Failed).because(Reason::CommandNotStarted, &why),
         End::LaunchFailed(why) => by_agent(TaskState::Failed).because(Reason::LaunchFailed, &why),
+        End::FetchFailed(why) => by_agent(TaskState::Failed).because(Reason::FetchFailed, &why),
+        End::ArtefactRefused(why) => by_agent(TaskState::Failed).because(Reason::ArtefactRefused, &why),
         End::SupervisorLost => by_agent(TaskState::Failed).because(Reason::SupervisorLost, "its supervisor died"),
         End::Rebooted => by_agent(TaskState::Failed).because(Reason::AgentRebooted, "the machine was started anew"),
     };

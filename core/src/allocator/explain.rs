@@ -157,6 +157,8 @@ pub enum ClauseKind {
         /// The selector.
         text: String,
     },
+    /// What the framework asks of offers.
+    Rules,
     /// The framework must not have refused it.
     Filters,
     /// The agent must be there.
@@ -291,6 +293,21 @@ pub enum CauseKind {
         left: Duration,
         /// What it said.
         reason: Option<Arc<str>>,
+    },
+    /// It is in another region than the master, and the framework takes nothing from there.
+    OtherRegion {
+        /// In which.
+        region: Arc<str>,
+    },
+    /// The framework's offer constraints don't admit it.
+    NotAdmitted {
+        /// What the nearest one misses.
+        unmet: String,
+    },
+    /// So little is free that the framework does not take it, although it would do.
+    BelowLeast {
+        /// What it takes at least.
+        least: String,
     },
     /// The agent can't be given work.
     AgentAway {

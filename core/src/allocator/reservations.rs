@@ -3,11 +3,11 @@
 //! [`Conversion::of`] checks an operation by itself and says what it takes and gives; [`Conversion::apply`] carries it out on a set of
 //! resources, all or nothing. What an agent has by name is never changed by either, and [`inverse`] undoes every operation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::model::{
-    Access, Amounts, Flavor, Guarantee, Milli, Operation, Quantities, Reject, ReservationKind, ResourceName, Resources,
-    Role, VolumeId, VolumeKey, WallTime,
+    Access, Amounts, ByName, Flavor, Guarantee, Milli, Operation, Quantities, Reject, ReservationKind, ResourceName,
+    Resources, Role, VolumeId, VolumeKey, WallTime,
 };
 
 #[cfg(test)]
@@ -367,14 +367,14 @@ fn by_name(amounts: &Amounts) -> Vec<Amounts> {
     };
     let mut parts: Vec<Amounts> = amounts.scalars.iter().map(scalar).collect();
     parts.extend(amounts.ranges.iter().map(|(name, ranges)| Amounts {
-        ranges: BTreeMap::from([(name.clone(), ranges.clone())]),
+        ranges: ByName::from([(name.clone(), ranges.clone())]),
         ..Amounts::default()
     }));
     parts.extend(
-        amounts.sets.iter().map(|(name, items)| Amounts {
-            sets: BTreeMap::from([(name.clone(), items.clone())]),
-            ..Amounts::default()
-        }),
+        amounts
+            .sets
+            .iter()
+            .map(|(name, items)| Amounts { sets: ByName::from([(name.clone(), items.clone())]), ..Amounts::default() }),
     );
     parts
 }

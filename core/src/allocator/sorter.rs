@@ -23,8 +23,8 @@ use crate::model::{FrameworkId, Milli, Quantities, ResourceName, Role};
 pub struct Sorter {
     /// The cluster's total of the resources that count.
     total: Quantities,
-    /// What counts: cpus, mem, disk, and kinds of device as quantities called `device/KIND`.
-    counted: Vec<ResourceName>,
+    /// What of that counts: cpus, mem, disk, and kinds of device as quantities called `device/KIND`; by name.
+    counted: Vec<(ResourceName, Milli)>,
     /// The tree; the first node is above all roles.
     nodes: Vec<Node>,
     roles: BTreeMap<Role, NodeId>,
@@ -112,9 +112,13 @@ impl Sorter {
     /// An empty cluster; `kinds` of device count beside cpus, mem and disk.
     pub fn new(kinds: &[Arc<str>]) -> Self {
         let base = [ResourceName::Cpus, ResourceName::Mem, ResourceName::Disk];
+        let names = base.into_iter().chain(kinds.iter().map(|kind| kind_quantity(kind)));
+        let mut counted: Vec<(ResourceName, Milli)> = names.map(|name| (name, Milli::ZERO)).collect();
+        counted.sort_unstable();
+        counted.dedup();
         Self {
             total: Quantities::new(),
-            counted: base.into_iter().chain(kinds.iter().map(|kind| kind_quantity(kind))).collect(),
+            counted,
             nodes: vec![Node::new(Role::any(), NodeId::TOP)],
             roles: BTreeMap::new(),
             clients: Vec::new(),
@@ -128,13 +132,20 @@ impl Sorter {
     /// The cluster has `quantities` more.
     pub fn grow(&mut self, quantities: &Quantities) {
         self.total.add(quantities);
-        self.is_stale = true;
+        self.total_changed();
     }
 
     /// The cluster has `quantities` less.
     pub fn shrink(&mut self, quantities: &Quantities) {
         let taken = self.total.subtract(quantities);
         debug_assert!(taken, "only what was added to the cluster leaves it");
+        self.total_changed();
+    }
+
+    fn total_changed(&mut self) {
+        for (name, amount) in &mut self.counted {
+            *amount = self.total.get(name);
+        }
         self.is_stale = true;
     }
 
@@ -288,11 +299,13 @@ impl Sorter {
     }
 
     fn ratio(&self, held: &Quantities, weight: u32) -> Ratio {
-        if held.is_empty() {
-            return Ratio::ZERO;
+        let mut largest = Ratio::ZERO;
+        for (name, amount) in held.iter() {
+            if let Some((_, total)) = self.counted.iter().find(|(counts, _)| counts == name) {
+                largest = largest.max(Ratio::new(amount, *total, weight));
+            }
         }
-        let ratios = self.counted.iter().map(|name| Ratio::new(held.get(name), self.total.get(name), weight));
-        ratios.max().unwrap_or(Ratio::ZERO)
+        largest
     }
 
     /// The node of `role`; it and all above it are made if they are not there.

@@ -37,6 +37,7 @@ impl Master {
                 self.unheard.insert(id);
             }
             self.agents.insert(id, Box::new(agent));
+            self.judge_agent(id);
             self.touched.agents.push(id);
             self.hardware_changed(id);
         }
@@ -129,6 +130,7 @@ impl Master {
             since: self.wall(),
             resources: Arc::new(report.resources.clone()),
             attributes: report.attributes.clone(),
+            domain: report.domain.clone(),
         };
         match self.agents.get_mut(&id) {
             Some(agent) if agent.record.principal != record.principal => {
@@ -170,6 +172,7 @@ impl Master {
         agent.record.name = report.name;
         agent.record.resources = Arc::new(resources);
         agent.record.attributes.clone_from(&report.attributes);
+        agent.record.domain = report.domain;
         if agent.record.admission != Admission::Admitted {
             agent.record.since = now;
         }
@@ -181,6 +184,7 @@ impl Master {
         // It says so after this if its journal can't be written now; what it said in an earlier life is void.
         agent.journal_degraded = false;
         self.peers.insert(peer, PeerOf::Agent(id));
+        self.judge_agent(id);
         let told = report.tasks.iter().map(|task| TaskKey::new(task.framework, task.task.id.clone())).collect();
         self.set_devices(id, report.devices, &told);
         self.count(id);
@@ -490,6 +494,13 @@ impl Master {
 
     /// What is free on the agent, from its total, its tasks and its devices; nothing while its tasks hold more than it has.
     pub(super) fn recompute_free(&mut self, id: AgentId) {
+        let agent = self.agents.get_mut(&id).expect("the caller has found it");
+        let is_idle = agent.tasks.is_empty() && self.gangs.held_on(id).next().is_none();
+        if is_idle && agent.devices.is_empty() {
+            agent.free = agent.record.resources.clone();
+            agent.overcommitted = false;
+            return self.recompute_kept(id);
+        }
         let agent = &self.agents[&id];
         let mut free = Resources::clone(&agent.record.resources);
         let mut overcommitted = false;

@@ -8,6 +8,7 @@ use super::state::Agent;
 use crate::allocator::claims;
 use crate::model::{
     Attribute, Attributes, Claim, Device, DeviceId, Milli, Quantities, ResourceName, Resources, Shape, Share,
+    domain_attribute,
 };
 
 /// The smallest amounts that are worth an offer, as in Mesos: so many cpus, or so much memory. A device always is.
@@ -20,13 +21,13 @@ pub(super) struct Available {
     pub(super) resources: Arc<Resources>,
     /// Volumes are not among them: they are for those who name them.
     pub(super) quantities: Quantities,
-    ports: u64,
-    has_devices: bool,
+    pub(super) ports: u64,
+    pub(super) has_devices: bool,
 }
 
 impl Available {
     pub(super) fn new(resources: Arc<Resources>) -> Self {
-        let (quantities, ports) = (resources.plain_quantities(), resources.ranges(&ResourceName::ports()).len());
+        let (quantities, ports) = (resources.plain_quantities(), resources.port_count());
         let has_devices = resources.device_shares().next().is_some();
         Self { resources, quantities, ports, has_devices }
     }
@@ -104,7 +105,7 @@ impl Attributes for AgentAttributes<'_> {
     fn attribute(&self, name: &str) -> Option<Attribute> {
         match name {
             "name" => Some(Attribute::Text(self.0.record.name.clone())),
-            _ => self.0.attributes.get(name).cloned(),
+            _ => domain_attribute(self.0.record.domain.as_ref(), name).or_else(|| self.0.attributes.get(name).cloned()),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Master;
 use super::capacity::{Place, START};
 use super::filters::Refuser;
+use super::rules::ClientRules;
 use crate::allocator::sorter::ClientIndex;
 use crate::model::{Demand, FrameworkId, OfferMode, Quantities, ResourceName, Role, Shape, Time};
 
@@ -28,6 +29,8 @@ pub(super) struct Client {
     pub(super) is_bounded: bool,
     /// Where the next look for agents that fit begins.
     pub(super) cursor: Place,
+    /// What it asks of its offers.
+    pub(super) rules: ClientRules,
 }
 
 impl Client {
@@ -133,16 +136,19 @@ impl Master {
                 bound: u32::MAX,
                 is_bounded: false,
                 cursor: START,
+                rules: ClientRules::default(),
             };
             self.clients.put(client, Some(row));
             self.clients.begin_epoch(client);
         }
+        self.enter_rules(id);
     }
 
     pub(super) fn drop_clients(&mut self, id: FrameworkId) {
         let Some(framework) = self.frameworks.get_mut(&id) else { return };
         for client in std::mem::take(&mut framework.clients).into_values() {
             self.dirty_clients.remove(&client);
+            self.leave_rules(client);
             self.clients.put(client, None);
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Master;
+use super::clients::Client;
 use super::state::OfferEntry;
 use crate::allocator::conduct::{Conduct, IDLE, Ledger};
 use crate::allocator::history::Queue;
@@ -77,7 +78,7 @@ impl Master {
         let client = self.clients.get(self.client_id(id, role)?)?;
         if client.standing > 0
             || !self.frameworks.get(&id)?.takes_offers(role)
-            || !self.could_be_met(queue, role, tries)
+            || !self.could_be_met(client, queue, role, tries)
         {
             return None;
         }
@@ -85,12 +86,15 @@ impl Master {
         Some(self.now.since(client.offered.map_or(since, |offered| offered.max(since))))
     }
 
-    fn could_be_met(&self, queue: &Queue, role: &Role, tries: &mut usize) -> bool {
+    fn could_be_met(&self, client: &Client, queue: &Queue, role: &Role, tries: &mut usize) -> bool {
         let classes = || self.questions.classes.iter().map(|(_, class)| class);
         queue.rows().iter().any(|row| {
             classes().any(|class| {
                 *tries += 1;
-                *tries <= TRIES_MAX && class.stock.fits(role, &row.shape) && self.is_for_some(class, &row.shape)
+                *tries <= TRIES_MAX
+                    && class.stock.fits(role, &row.shape)
+                    && self.is_for_some(class, &row.shape)
+                    && self.admits_some(class, client)
             })
         })
     }

@@ -61,6 +61,9 @@ impl Agent {
                 && device.is_some_and(|device| &*device.kind == "gpu" && device.mode == DeviceMode::Exclusive)
         };
         let count = offer.resources.device_shares().filter(is_gpu).count();
+        if count == 0 {
+            return offer;
+        }
         let mut scalars = Quantities::new();
         scalars.set(&ResourceName::new(GPUS), Milli::from_whole(count as u64));
         Arc::make_mut(&mut offer.resources).add(&Resources::scalars(scalars));

@@ -59,6 +59,7 @@ impl Master {
             Call::AcceptGang(gang) => self.accept_gang(id, gang, out),
             Call::Decline { offers, refusal } => self.decline(id, &offers, &refusal),
             Call::Demand { role, demand } => self.declare(id, &role, demand, out),
+            Call::Rules { id: call, rules } => self.set_rules(id, call, rules, out),
             Call::Suppress(roles) => self.suppress(id, &roles, out),
             Call::Revive(roles) => self.revive(id, &roles),
             Call::Kill { id: call, task, grace } => {
@@ -268,6 +269,7 @@ impl Master {
         self.note_demand(id, role, demand.as_ref());
         let client = self.client_id(id, role);
         let change = client.map(|client| self.want(client, demand.as_ref()));
+        let is_wider = client.is_some_and(|client| self.heed_modesty(client));
         self.set_demand(id, role.clone(), demand);
         let framework = self.frameworks.get_mut(&id).expect("a peer's framework is known");
         let rows = framework
@@ -280,7 +282,7 @@ impl Master {
         if change.is_less() {
             self.prune_framework_offers(id, out);
         }
-        if change.is_more() || self.clients.get(client).is_some_and(|client| client.is_bounded) {
+        if change.is_more() || is_wider || self.clients.get(client).is_some_and(|client| client.is_bounded) {
             self.dirty_clients.insert(client);
             self.want_round();
         }
@@ -326,7 +328,7 @@ fn check_info(info: &FrameworkInfo, failover_max: Duration) -> Result<(), Reject
     if info.failover_timeout > failover_max {
         return Err(Reject::invalid("info.failover_timeout", format!("expected at most {} s", failover_max.as_secs())));
     }
-    Ok(())
+    info.rules.check(&info.roles)
 }
 
 /// The smallest text that is a task id: every task of a framework sorts at or after it.

@@ -71,8 +71,11 @@ impl Master {
         pairs.flat_map(|(role, frameworks)| frameworks.iter().map(move |framework| (role, *framework)))
     }
 
-    /// Whether the framework has refused `resources` of the agent for now.
+    /// Whether the framework has refused `resources` of the agent for now, or takes no offers of such agents at all.
     pub(super) fn is_refused(&self, framework: FrameworkId, id: AgentId, role: &Role, resources: &Resources) -> bool {
+        if !self.is_admitted(framework, role, &self.agents[&id]) {
+            return true;
+        }
         let refuser = self.client_id(framework, role).and_then(|client| self.clients.refuser(client));
         refuser.is_none_or(|refuser| self.agents[&id].filters.hold(refuser, &Arc::new(resources.clone()), self.now))
     }

@@ -23,6 +23,8 @@ mod preempt;
 mod questions;
 mod quota;
 pub mod registry;
+mod round;
+mod rules;
 mod show;
 mod state;
 mod stats;
@@ -51,8 +53,8 @@ use crate::allocator::quota::{Force, Quota, Quotas};
 use crate::allocator::sorter::{ClientIndex, Sorter};
 use crate::gate::Output;
 use crate::model::{
-    AgentId, Call, ClientId, ClusterId, DeviceId, Event, FrameworkId, FromAgent, Offer, OfferId, Operation, PeerId,
-    Principal, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
+    AgentId, Call, ClientId, ClusterId, DeviceId, Domain, Event, FrameworkId, FromAgent, Least, Offer, OfferId,
+    Operation, PeerId, Principal, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -76,6 +78,10 @@ pub struct Config {
     pub offer_timeout: Duration,
     /// The longest that a framework may ask for.
     pub offer_timeout_max: Duration,
+    /// Where the master stands: agents of other regions are for frameworks that ask for them. None means that all are near.
+    pub domain: Option<Domain>,
+    /// The smallest offers that are made to frameworks that neither ask for others nor have declared what they wait for.
+    pub least: Least,
     /// In how many optimistic offers one resource may be at once.
     pub offer_fanout: usize,
     /// How many agents are offered at once to a framework that has declared what it waits for, beside one for each task that waits.
@@ -111,6 +117,8 @@ impl Default for Config {
             failover_timeout_max: Duration::from_secs(14 * 24 * 3600),
             offer_timeout: Duration::from_secs(30),
             offer_timeout_max: Duration::from_secs(600),
+            domain: None,
+            least: Least::usual(),
             offer_fanout: 4,
             offers_per_demand: 200,
             allocation_delay: Duration::ZERO,
@@ -294,6 +302,7 @@ pub struct Master {
     clients: Clients,
     capacity: Capacity,
     reasons: Reasons,
+    rules: rules::Rules,
     /// The last look at an agent that saw each client.
     seen: Vec<u64>,
     looks: u64,
@@ -306,6 +315,8 @@ pub struct Master {
     dirty_clients: BTreeSet<ClientIndex>,
     /// When the next round of offers is due.
     round_at: Option<Time>,
+    /// A round that goes on.
+    begun: round::Round,
     touched: Touched,
     random: Pcg64Mcg,
     /// The last agent, framework and offer of this term.
@@ -349,6 +360,7 @@ impl Master {
             clients: Clients::default(),
             capacity: Capacity::default(),
             reasons: Reasons::default(),
+            rules: rules::Rules::new(&config.least),
             seen: Vec::new(),
             looks: 0,
             unsent: Vec::new(),
@@ -356,6 +368,7 @@ impl Master {
             dirty_agents: BTreeSet::new(),
             dirty_clients: BTreeSet::new(),
             round_at: None,
+            begun: round::Round::default(),
             touched: Touched::default(),
             random: Pcg64Mcg::seed_from_u64(config.seed),
             last_seq: 0,

@@ -14,7 +14,8 @@ use smallvec::SmallVec;
 use super::available::Available;
 use super::capacity::{Indexed, Magnitude, Place};
 use super::clients::{Client, Wanted};
-use super::state::{Agent, OfferEntry};
+use super::rules::Rules;
+use super::state::{Agent, OfferEntry, sole};
 use super::timers::Timer;
 use super::{Master, Outbox, filters};
 use crate::allocator::quota::Holding;
@@ -70,7 +71,10 @@ struct Look {
 
 impl Look {
     /// What of the agent there is for `role`; `None` if there is nothing for anybody.
-    fn available_to(&mut self, agent: &Agent, role: &Role) -> Option<Arc<Available>> {
+    fn available_to(&mut self, agent: &Agent, role: &Role, rules: &Rules) -> Option<Arc<Available>> {
+        if agent.is_locked_whole() {
+            return None;
+        }
         let is_same_for_all = agent.is_unreserved();
         let known = self.available.iter().find(|(known, _)| is_same_for_all || known == role);
         let available = match known {
@@ -82,55 +86,30 @@ impl Look {
             }
         };
         // Nothing is left for anybody, so nothing more can be locked away from who waits for what is: the look ends here.
-        let is_over = is_same_for_all && !available.is_worth_offering();
+        let is_over = is_same_for_all && !rules.is_worth_a_look(&available);
         (!is_over).then_some(available)
     }
 }
 
 impl Master {
-    /// A round is wanted, now or when changes have been gathered for a while.
-    pub(super) fn want_round(&mut self) {
-        let due = self.now + self.config.allocation_delay;
-        self.round_at.get_or_insert(due);
+    /// What the agent has free has changed: everybody may be offered it.
+    pub(super) fn look_at_changed(&mut self, agent: AgentId, out: &mut Outbox) {
+        let free = self.reindex(agent);
+        self.prune_offers(agent, out);
+        self.offer_agent(agent, Asked::Everybody, free, out);
     }
 
-    pub(super) fn want_agent_round(&mut self, agent: AgentId) {
-        self.dirty_agents.insert(agent);
-        self.want_round();
+    /// The clients became willing: they may be offered what the agent has free.
+    pub(super) fn look_for(&mut self, clients: &BTreeSet<ClientIndex>, agent: AgentId, out: &mut Outbox) {
+        self.offer_agent(agent, Asked::These(clients), None, out);
     }
 
-    pub(super) fn maybe_round(&mut self, out: &mut Outbox) {
-        if self.round_at.is_some_and(|due| due <= self.now) {
-            self.round(out);
-        }
-    }
-
-    fn round(&mut self, out: &mut Outbox) {
-        self.round_at = None;
-        self.heed_relaxed_limits();
-        self.stats.rounds += 1;
-        self.sorter.refresh();
-        let agents = std::mem::take(&mut self.dirty_agents);
-        let clients = std::mem::take(&mut self.dirty_clients);
-        for agent in &agents {
-            self.reindex(*agent);
-            self.prune_offers(*agent, out);
-            self.offer_agent(*agent, Asked::Everybody, out);
-        }
-        if !clients.is_empty() {
-            for agent in self.agents_for(&clients).difference(&agents) {
-                self.offer_agent(*agent, Asked::These(&clients), out);
-            }
-        }
-        self.send_offers(out);
-    }
-
-    /// Brings the index of free capacity up to date with the agent.
-    fn reindex(&mut self, id: AgentId) {
-        let Some(agent) = self.agents.get_mut(&id) else { return };
+    /// Brings the index of free capacity up to date with the agent, and says what is free there.
+    pub(super) fn reindex(&mut self, id: AgentId) -> Option<Available> {
+        let agent = self.agents.get_mut(&id)?;
         let mut new = Indexed::default();
         let free = Available::new(agent.free.clone());
-        if agent.is_usable() && free.is_worth_offering() {
+        if agent.is_usable() && self.rules.is_worth_a_look(&free) {
             new.cpus = Some(Magnitude::of(free.quantities.get(&ResourceName::Cpus)));
             let devices = free.resources.device_shares().filter_map(|(id, _)| agent.devices.get(id));
             new.kinds = devices.map(|entry| entry.device.kind.clone()).collect();
@@ -139,11 +118,12 @@ impl Master {
         }
         self.capacity.update(id, &agent.indexed, &new);
         agent.indexed = new;
+        Some(free)
     }
 
     /// The agents on which there may be something for one of the clients: for those that declared what they wait for, as many as they
     /// may have offers more; for the others all that have something free.
-    fn agents_for(&mut self, clients: &BTreeSet<ClientIndex>) -> BTreeSet<AgentId> {
+    pub(super) fn agents_for(&mut self, clients: &BTreeSet<ClientIndex>) -> BTreeSet<AgentId> {
         if clients.iter().any(|id| self.clients.get(*id).is_some_and(|client| client.wanted.is_none())) {
             return self.capacity.all().collect();
         }
@@ -177,7 +157,8 @@ impl Master {
                 let available = Available::new(agent.available(&client.role));
                 let permitted = self.permitted(agent_id, client.framework, &client.role, &available.resources);
                 let available = permitted.map_or(available, |permitted| Available::new(Arc::new(permitted)));
-                if !agent.meets(wanted, &available) || self.has_refused(id, agent, &available) {
+                let may = agent.admits(client) && self.rules.is_enough(agent, client, &available);
+                if !may || !agent.meets(wanted, &available) || self.has_refused(id, agent, &available) {
                     continue;
                 }
                 found.insert(agent_id);
@@ -191,9 +172,13 @@ impl Master {
         client.cursor = cursor;
     }
 
-    /// Offers what is free on the agent, to those who come first; only to those who are asked.
-    fn offer_agent(&mut self, id: AgentId, asked: Asked<'_>, out: &mut Outbox) {
+    /// Offers what is free on the agent, to those who come first; only to those who are asked. What is free may be known already.
+    fn offer_agent(&mut self, id: AgentId, asked: Asked<'_>, free: Option<Available>, out: &mut Outbox) {
         let mut look = Look::default();
+        let all_may_have = |free: &Available| self.agents[&id].is_available_to_all(&free.resources);
+        if let Some(free) = free.filter(all_may_have) {
+            look.available.push((Role::any(), Arc::new(free)));
+        }
         let mut seen = std::mem::take(&mut self.seen);
         self.looks += 1;
         seen.resize(self.clients.len(), 0);
@@ -224,10 +209,10 @@ impl Master {
         let mut found = None;
         for client_id in self.candidates(agent, asked, look) {
             let Some(client) = self.clients.get(client_id) else { continue };
-            if std::mem::replace(&mut seen[client_id.index()], self.looks) == self.looks {
+            if std::mem::replace(&mut seen[client_id.index()], self.looks) == self.looks || !agent.admits(client) {
                 continue;
             }
-            let Some(mut available) = look.available_to(agent, &client.role) else { break };
+            let Some(mut available) = look.available_to(agent, &client.role, &self.rules) else { break };
             if let Some(permitted) = self.permitted(id, client.framework, &client.role, &available.resources) {
                 look.pressed.push(client_id);
                 available = Arc::new(Available::new(Arc::new(permitted)));
@@ -235,7 +220,10 @@ impl Master {
             let available = agent.offerable(client, available);
             look.is_gathering = look.is_gathering || self.waits_for_locked(agent, client_id, client, &available);
             let may = asked.includes(client_id) && !(look.is_gathering && client.mode == OfferMode::Exclusive);
-            if !may || !available.is_worth_offering() || !self.wants(agent, client_id, client, &available) {
+            if !may
+                || !self.rules.is_enough(agent, client, &available)
+                || !self.wants(agent, client_id, client, &available)
+            {
                 continue;
             }
             match self.grows_later(agent, client_id, client, &available) {
@@ -400,7 +388,7 @@ impl Master {
         let expires_in = (mode == OfferMode::Exclusive).then_some(timeout);
         let state = self.agents.get_mut(&agent).expect("the caller has found it");
         state.offers.push((id, client_id));
-        let charged = (mode == OfferMode::Exclusive).then(|| state.quantities(&resources.without_shared()));
+        let charged = (mode == OfferMode::Exclusive).then(|| state.quantities(&sole(&resources)));
         if mode == OfferMode::Exclusive && !planted(Fault::OfferNotLocked) {
             state.lock(&resources);
             self.touched.agents.push(agent);
@@ -421,13 +409,14 @@ impl Master {
             devices: state.devices_in(&resources),
             resources,
             attributes: state.attributes.clone(),
+            domain: state.record.domain.clone(),
             mode,
             expires_in,
             guarantee,
         };
         self.sorter.offered(client_id, charged.as_ref());
         if charged.is_some() {
-            offer.resources.without_shared().reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
+            sole(&offer.resources).reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
         }
         for old in &replaces {
             self.replaced.insert(*old, id);
@@ -453,7 +442,7 @@ impl Master {
     }
 
     /// Tells the frameworks of the offers that were made to them, each of all its own at once.
-    fn send_offers(&mut self, out: &mut Outbox) {
+    pub(super) fn send_offers(&mut self, out: &mut Outbox) {
         let mut offers: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
         for (framework, offer) in self.unsent.drain(..) {
             offers.entry(framework).or_default().push(offer);
@@ -505,8 +494,7 @@ impl Master {
         agent.offers.retain(|(offer, _)| *offer != id);
         if entry.offer.mode == OfferMode::Exclusive {
             agent.unlock(&entry.offer.resources);
-            let held = entry.offer.resources.without_shared();
-            held.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
+            sole(&entry.offer.resources).reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
             self.sorter.credit(&entry.offer.role, entry.framework, &entry.charged);
             self.quotas.credit(&entry.offer.role, Holding::Offer, &entry.charged);
             self.touched.roles.insert(entry.offer.role.clone());
@@ -623,10 +611,10 @@ impl Master {
             available = Arc::new(permitted);
         }
         let available = Available::new(available);
-        match self.clients.get(entry.client).and_then(|client| client.wanted.as_ref()) {
-            Some(wanted) => wanted.iter().any(|wanted| agent.meets(wanted, &available)),
-            None => available.is_worth_offering(),
-        }
+        let Some(client) = self.clients.get(entry.client) else { return false };
+        agent.admits(client)
+            && self.rules.is_enough(agent, client, &available)
+            && client.wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|wanted| agent.meets(wanted, &available)))
     }
 
     pub(super) fn on_offer_expired(&mut self, id: OfferId, out: &mut Outbox) {

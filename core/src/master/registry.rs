@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::allocator::quota::Quota;
 use crate::model::{
-    AgentId, Attribute, ClientId, ClusterId, FrameworkId, FrameworkInfo, Operation, OperationId, Principal, Reason,
-    Resources, Role, TaskKey, Term, WallTime,
+    AgentId, Attribute, ClientId, ClusterId, Domain, FrameworkId, FrameworkInfo, Operation, OperationId, Principal,
+    Reason, Resources, Role, TaskKey, Term, WallTime,
 };
 
 /// Everything that outlives a master. Running tasks are not here: their agents report them.
@@ -114,6 +114,8 @@ pub struct AgentRecord {
     pub resources: Arc<Resources>,
     /// What it was like.
     pub attributes: BTreeMap<Arc<str>, Attribute>,
+    /// Where it stood, if it was told.
+    pub domain: Option<Domain>,
 }
 
 /// A framework, as the registry keeps it.

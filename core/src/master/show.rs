@@ -72,6 +72,23 @@ impl Master {
     }
 
     fn agent_view(&self, agent: &Agent) -> AgentView {
+        AgentView {
+            name: agent.record.name.clone(),
+            status: agent.status,
+            attributes: agent.attributes.clone(),
+            domain: agent.record.domain.clone(),
+            total: agent.record.resources.clone(),
+            allocated: self.allocated_on(agent),
+            offered: agent.locked.clone(),
+            journal_degraded: agent.journal_degraded,
+        }
+    }
+
+    /// What tasks hold on the agent.
+    fn allocated_on(&self, agent: &Agent) -> Quantities {
+        if Arc::ptr_eq(&agent.record.resources, &agent.free) {
+            return Quantities::new();
+        }
         let mut allocated = agent.record.resources.quantities();
         let free_fits = allocated.subtract(&agent.free.quantities());
         if agent.overcommitted || !free_fits {
@@ -80,15 +97,7 @@ impl Master {
                 allocated.add(&self.tasks[key].task.resources.quantities());
             }
         }
-        AgentView {
-            name: agent.record.name.clone(),
-            status: agent.status,
-            attributes: agent.attributes.clone(),
-            total: agent.record.resources.clone(),
-            allocated,
-            offered: agent.locked.quantities(),
-            journal_degraded: agent.journal_degraded,
-        }
+        allocated
     }
 
     fn framework_view(&self, id: FrameworkId, framework: &Framework) -> FrameworkView {
@@ -104,6 +113,7 @@ impl Master {
             suppressed: framework.suppressed.clone(),
             connected: framework.peer.is_some(),
             mode: info.offer_mode,
+            rules: info.rules.clone(),
             url: info.url.clone(),
             allocated,
             demand: framework.waiting.clone(),

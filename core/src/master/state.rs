@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::capacity::Indexed;
 use super::filters::Filters;
 use super::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord};
+use super::rules::Marks;
 use super::timers::TimerKey;
 use super::view::AgentStatus;
 use crate::allocator::sorter::{ClientIndex, class_quantity, kind_quantity};
@@ -23,6 +24,10 @@ use crate::planted::{Fault, planted};
 pub(super) struct Agent {
     pub(super) record: AgentRecord,
     pub(super) attributes: Arc<BTreeMap<Arc<str>, Attribute>>,
+    /// Which offer constraints admit it.
+    pub(super) admitted: Marks,
+    /// Whether it is in another region than the master.
+    pub(super) is_remote: bool,
     pub(super) peer: Option<PeerId>,
     pub(super) status: AgentStatus,
     /// Whether it has registered with this master: then what runs on it is known.
@@ -101,6 +106,8 @@ impl Agent {
             attributes: Arc::new(record.attributes.clone()),
             free: record.resources.clone(),
             record,
+            admitted: Marks::default(),
+            is_remote: false,
             peer: None,
             status,
             heard: false,
@@ -140,6 +147,11 @@ impl Agent {
         if self.is_unreserved() { self.free.clone() } else { Arc::new(self.free.for_role(role)) }
     }
 
+    /// Whether `free` is all that may be offered, and to everybody.
+    pub(super) fn is_available_to_all(&self, free: &Arc<Resources>) -> bool {
+        self.locked.is_empty() && Arc::ptr_eq(&self.free, free) && self.is_unreserved()
+    }
+
     /// What may be offered to `role`: free and not locked.
     pub(super) fn available(&self, role: &Role) -> Arc<Resources> {
         let mut left = self.free_for(role);
@@ -150,9 +162,14 @@ impl Agent {
         left
     }
 
+    /// Whether exclusive offers lock all that is free: then nothing is left for anybody.
+    pub(super) fn is_locked_whole(&self) -> bool {
+        Arc::ptr_eq(&self.free, &self.locked)
+    }
+
     /// An exclusive offer takes hold of `resources`.
     pub(super) fn lock(&mut self, resources: &Arc<Resources>) {
-        let resources = lockable(resources);
+        let resources = sole(resources);
         if self.locked.is_empty() {
             self.locked = resources;
         } else {
@@ -166,7 +183,7 @@ impl Agent {
             self.locked = Arc::default();
             return;
         }
-        let unlocked = Arc::make_mut(&mut self.locked).subtract(&lockable(resources));
+        let unlocked = Arc::make_mut(&mut self.locked).subtract(&sole(resources));
         debug_assert!(unlocked, "an exclusive offer is locked while it stands");
     }
 
@@ -202,7 +219,7 @@ impl Agent {
 }
 
 /// What of an exclusive offer nobody else may be offered: what is shared may be in several.
-fn lockable(resources: &Arc<Resources>) -> Arc<Resources> {
+pub(super) fn sole(resources: &Arc<Resources>) -> Arc<Resources> {
     let is_shared = resources.iter().any(|(flavor, _)| flavor.access == Access::Shared);
     if is_shared { Arc::new(resources.without_shared()) } else { resources.clone() }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::allocator::quota::Usage;
 use crate::model::{
-    AgentId, Attribute, Device, DeviceId, DeviceState, Exit, FrameworkId, OfferId, OfferMode, Quantities, Reason,
-    Resources, Role, Shape, TaskHealth, TaskKey, TaskState, WallTime,
+    AgentId, Attribute, Device, DeviceId, DeviceState, Domain, Exit, FrameworkId, OfferId, OfferMode, OfferRules,
+    Quantities, Reason, Resources, Role, Shape, TaskHealth, TaskKey, TaskState, WallTime,
 };
 
 /// All rows.
@@ -114,12 +114,14 @@ pub struct AgentView {
     pub status: AgentStatus,
     /// What it is like.
     pub attributes: Arc<BTreeMap<Arc<str>, Attribute>>,
+    /// Where it stands, if it was told.
+    pub domain: Option<Domain>,
     /// What it has, devices excepted.
     pub total: Arc<Resources>,
     /// What its tasks hold, scalars of all flavors together.
     pub allocated: Quantities,
-    /// What exclusive offers lock, likewise.
-    pub offered: Quantities,
+    /// What exclusive offers lock.
+    pub offered: Arc<Resources>,
     /// Whether its journal can't be written.
     pub journal_degraded: bool,
 }
@@ -139,6 +141,8 @@ pub struct FrameworkView {
     pub connected: bool,
     /// How it takes offers.
     pub mode: OfferMode,
+    /// What it asks of them.
+    pub rules: Arc<OfferRules>,
     /// Where it serves.
     pub url: Option<Arc<str>>,
     /// What its tasks hold, scalars of all flavors together.

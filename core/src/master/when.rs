@@ -61,6 +61,7 @@ impl Master {
             return Bound::Never;
         }
         let mut rows: Vec<(&Role, &Shape)> = Vec::new();
+        let mut whose = Vec::new();
         let mut target = None;
         // Who takes no offers now is not in the order, and is asked about as if he came last.
         let last = (!order.iter().any(|(of, client)| of == role && *client == id)).then(|| (role.clone(), id));
@@ -71,12 +72,14 @@ impl Master {
                 if rows.len() < WAITING_MAX || is_target {
                     target = target.or_else(|| is_target.then_some(rows.len()));
                     rows.push((of, waiting));
+                    whose.push(*client);
                 }
             }
         }
         let concerned = self.concerned(shape, &rows);
         let agents: Vec<AgentId> = concerned.agents.iter().map(|(_, agent)| *agent).collect();
-        let queue = rows.iter().map(|(of, waiting)| self.waiting(of, waiting, &agents)).collect();
+        let queue =
+            rows.iter().zip(whose).map(|((of, waiting), client)| self.waiting(client, of, waiting, &agents)).collect();
         let Some(target) = target else { return concerned.unknown() };
         let machines = agents.iter().map(|agent| self.machine(*agent)).collect();
         match (Snapshot { machines, queue }).replay(target) {
@@ -148,9 +151,12 @@ impl Master {
         Machine { agent: self.agent_ref(id), stock: agent.stock(), ends: tasks.chain(offers).collect() }
     }
 
-    fn waiting(&self, role: &Role, shape: &Shape, agents: &[AgentId]) -> Waiting {
-        let likes =
-            |id: &AgentId| shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(&self.agents[id]));
+    fn waiting(&self, framework: FrameworkId, role: &Role, shape: &Shape, agents: &[AgentId]) -> Waiting {
+        let likes = |id: &AgentId| {
+            let agent = &self.agents[id];
+            let is_like = shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(agent));
+            is_like && self.is_admitted(framework, role, agent)
+        };
         let machines = agents.iter().enumerate().filter(|(_, id)| likes(id)).map(|(number, _)| number).collect();
         Waiting { role: role.clone(), shape: shape.clone(), machines }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::available::AgentAttributes;
+use super::clients::Client;
 use super::filters::ReasonId;
 use super::questions::condition;
 use super::state::{Agent, Framework, TaskEntry};
@@ -100,7 +101,7 @@ impl Master {
     }
 
     fn why_shape(&self, id: FrameworkId, framework: &Framework, role: &Role, shape: &Shape) -> Wait {
-        let asker = Asker { id, role, shape, standing: self.overlay(id, framework, role) };
+        let asker = self.asker(id, framework, role, shape);
         let mut answer = Answer::default();
         for (missing, cause) in [
             (framework.peer.is_none(), CauseKind::FrameworkAway),
@@ -134,6 +135,11 @@ impl Master {
         }
     }
 
+    fn asker<'a>(&'a self, id: FrameworkId, framework: &Framework, role: &'a Role, shape: &'a Shape) -> Asker<'a> {
+        let client = framework.clients.get(role).and_then(|client| self.clients.get(*client));
+        Asker { id, role, shape, client, standing: self.overlay(id, framework, role) }
+    }
+
     /// The limit that one more of the shape would exceed. Devices count by kind; which models they will be is not known.
     pub(super) fn over_quota(&self, role: &Role, shape: &Shape) -> Option<CauseKind> {
         let mut asked = shape.resources.plain_quantities();
@@ -165,7 +171,7 @@ impl Master {
         role: &'a Role,
         shape: &'a Shape,
     ) -> (Vec<Site<'a>>, Vec<Site<'a>>) {
-        let mut asker = Asker { id, role, shape, standing: self.overlay(id, framework, role) };
+        let mut asker = self.asker(id, framework, role, shape);
         let relaxed = shape.constraint.relaxations();
         let all = |asker: &Asker<'a>, classes: &'a Classes| -> Vec<Site<'a>> {
             let cells = |class: &'a Class| {
@@ -181,9 +187,13 @@ impl Master {
     fn site<'a>(&self, asker: &Asker<'_>, stock: &'a Stock, cell: &Cell, relaxed: &[Relaxed]) -> Site<'a> {
         let agent = &self.agents[&cell.first];
         let attributes = AgentAttributes(agent);
-        let unmet = asker.shape.constraint.unmet(&attributes).len();
-        let met_without =
-            if unmet == 0 { Vec::new() } else { relaxed.iter().map(|one| one.rest.matches(&attributes)).collect() };
+        let is_admitted = asker.client.is_none_or(|client| agent.admits(client));
+        let unmet = asker.shape.constraint.unmet(&attributes).len() + usize::from(!is_admitted);
+        let met_without = if unmet == 0 {
+            Vec::new()
+        } else {
+            relaxed.iter().map(|one| is_admitted && one.rest.matches(&attributes)).collect()
+        };
         Site {
             stock,
             example: self.agent_ref(cell.first),
@@ -235,6 +245,7 @@ impl Master {
         if !now {
             return;
         }
+        findings.extend(asker.client.into_iter().flat_map(|client| agent.withheld_from(client)));
         if let Some(filter) = cell.filter {
             let left = filter.until.since(self.now);
             let cause = CauseKind::Filtered { left, reason: self.reasons.text(filter.reason).cloned() };
@@ -307,10 +318,11 @@ impl Master {
             let fresh = Cell { first: agent, count: 0, filter: overlay.filter, offered: overlay.offered };
             cells.entry(key).or_insert(fresh).count += count;
         };
-        if !constraint.is_any() {
+        let rules = asker.client.filter(|client| self.has_agent_rules(client));
+        if !constraint.is_any() || rules.is_some() {
             for agent in &class.members {
                 let overlay = asker.standing.get(agent).copied().unwrap_or_default();
-                put(*agent, attributes_print(constraint, &self.agents[agent]), overlay, 1);
+                put(*agent, attributes_print(constraint, rules, &self.agents[agent]), overlay, 1);
             }
             return cells;
         }
@@ -403,6 +415,7 @@ struct Asker<'a> {
     id: FrameworkId,
     role: &'a Role,
     shape: &'a Shape,
+    client: Option<&'a Client>,
     standing: BTreeMap<AgentId, Overlay>,
 }
 
@@ -436,9 +449,10 @@ struct Answer {
     evaluations: usize,
 }
 
-/// A number that tells agents apart by the attributes that the constraint looks at.
-fn attributes_print(constraint: &Selector, agent: &Agent) -> u64 {
+/// A number that tells agents apart by the attributes that the constraint looks at, and by what the client asks of agents.
+fn attributes_print(constraint: &Selector, client: Option<&Client>, agent: &Agent) -> u64 {
     let mut hasher = DefaultHasher::new();
+    client.map(|client| (agent.admits(client), agent.is_too_far(client))).hash(&mut hasher);
     for name in constraint.names() {
         AgentAttributes(agent).attribute(name).hash(&mut hasher);
     }

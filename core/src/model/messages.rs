@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    AgentId, Attribute, CallId, ClientId, ClusterId, Demand, DeviceId, DeviceReport, ExecutorId, FrameworkId, GangId,
-    Milli, Offer, OfferId, OfferMode, OperationId, Reason, Reject, Resources, Role, Status, Task, TaskGroup, TaskId,
-    TaskKey, TaskState, Term, UpdateId,
+    AgentId, Attribute, CallId, ClientId, ClusterId, Demand, DeviceId, DeviceReport, Domain, ExecutorId, FrameworkId,
+    GangId, Milli, Offer, OfferId, OfferMode, OfferRules, OperationId, Reason, Reject, Resources, Role, Status, Task,
+    TaskGroup, TaskId, TaskKey, TaskState, Term, UpdateId,
 };
 
 /// What a framework says of itself.
@@ -29,6 +29,8 @@ pub struct FrameworkInfo {
     pub url: Option<Arc<str>>,
     /// What its author wrote on it.
     pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    /// What it asks of its offers.
+    pub rules: Arc<OfferRules>,
 }
 
 /// The first call on every connection.
@@ -42,6 +44,9 @@ pub struct Subscribe {
     pub info: FrameworkInfo,
     /// The roles for which it wants no offers yet.
     pub suppressed: BTreeSet<Role>,
+    /// Counts the framework's connections: one with a lower number than another that the master knows has been abandoned, and is
+    /// refused. Zero is not counted.
+    pub connection: u64,
 }
 
 /// What a framework tells the master.
@@ -66,6 +71,13 @@ pub enum Call {
         role: Role,
         /// What; `None` takes the declaration back.
         demand: Option<Demand>,
+    },
+    /// I ask this of offers from now on; optimistic ones that stand and are not like that are taken back.
+    Rules {
+        /// Answered under this number.
+        id: CallId,
+        /// What.
+        rules: OfferRules,
     },
     /// No offers for these roles.
     Suppress(BTreeSet<Role>),
@@ -299,6 +311,8 @@ pub struct AgentReport {
     pub resources: Resources,
     /// What it is like.
     pub attributes: BTreeMap<Arc<str>, Attribute>,
+    /// Where it stands, if it was told.
+    pub domain: Option<Domain>,
     /// The devices it has, and who holds them.
     pub devices: Vec<DeviceReport>,
     /// Every task that it has not forgotten.
@@ -307,6 +321,8 @@ pub struct AgentReport {
     pub held: Vec<GangId>,
     /// The last operation that it carried out; the resources hold what it led to.
     pub operated: Option<OperationId>,
+    /// Counts the agent's connections, as [`Subscribe::connection`] does those of a framework.
+    pub connection: u64,
 }
 
 /// A task as its agent knows it.

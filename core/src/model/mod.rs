@@ -4,9 +4,13 @@
 //! formats are conversions at the edge (`rialto-proto`); nothing in this crate is serialised.
 
 mod attribute;
+mod by_name;
 mod claim;
+mod constraints;
 mod device;
+mod domain;
 mod ids;
+mod least;
 mod messages;
 mod milli;
 mod offer;
@@ -14,24 +18,29 @@ mod ranges;
 mod reject;
 mod resources;
 mod role;
+mod rules;
 mod selector;
 mod task;
 mod time;
 mod volume;
 
 pub use attribute::Attribute;
+pub use by_name::ByName;
 pub use claim::{Alternative, Claim, ClaimError, Count, DeviceConstraint, Strength};
+pub use constraints::{AttributeConstraint, ConstraintError, OfferConstraints, Pattern, Predicate, Subject, Traits};
 pub use device::{Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Proof, Slice, SliceState, Topology};
+pub use domain::{Domain, DomainError};
 pub use ids::{
     AgentId, CallId, ClientId, ClusterId, ExecutorId, FrameworkId, GangId, IdError, OfferId, OperationId, PeerId,
     Principal, RequestId, TaskId, TaskKey, Term, UpdateId, VolumeId,
 };
+pub use least::{Least, LeastError};
 pub use messages::{
     Accept, AcceptGang, AgentReport, Asked, Call, Event, FrameworkInfo, FromAgent, GangPart, Launch, Operation,
     Outcome, Refusal, Rejection, Subscribe, TaskReport, ToAgent,
 };
 pub use milli::{Milli, MilliError};
-pub use offer::{Demand, Offer, OfferMode, Shape};
+pub use offer::{Demand, Offer, OfferMode, Shape, domain_attribute};
 pub use ranges::{Range, Ranges, RangesError};
 pub use reject::Reject;
 pub use resources::{
@@ -39,6 +48,7 @@ pub use resources::{
     ResourcesError, Share,
 };
 pub use role::{Role, RoleError};
+pub use rules::{OfferRules, Regions};
 pub use selector::{Attributes, Relaxed, Selector, SelectorError};
 pub use task::{Body, ExecutorRef, Exit, Reason, Source, Status, Task, TaskGroup, TaskHealth, TaskState};
 pub use time::{Time, WallTime};

@@ -9,11 +9,15 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::{
-    DeviceId, Milli, MilliError, Ranges, RangesError, Role, RoleError, Volume, VolumeKey, WallTime, is_name_char,
+    ByName, DeviceId, Milli, MilliError, Ranges, RangesError, Role, RoleError, Volume, VolumeKey, WallTime,
+    is_name_char,
 };
 
 #[cfg(test)]
 mod tests;
+
+/// What the port ranges are called.
+const PORTS: &str = "ports";
 
 /// The name of a scalar, a set of ranges or a set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,7 +38,7 @@ impl ResourceName {
 
     /// The name of the port ranges.
     pub fn ports() -> Self {
-        Self::new("ports")
+        Self::new(PORTS)
     }
 
     /// The resource called `name`.
@@ -109,8 +113,13 @@ impl Quantities {
 
     /// Adds every amount of `other`.
     pub fn add(&mut self, other: &Self) {
-        for (name, amount) in other.iter() {
-            self.set(name, self.get(name).plus(amount));
+        let mut at = 0;
+        for (name, amount) in &other.0 {
+            at += self.before(at, name);
+            match self.0.get_mut(at) {
+                Some((here, sum)) if here == name => *sum = sum.plus(*amount),
+                _ => self.0.insert(at, (name.clone(), *amount)),
+            }
         }
     }
 
@@ -120,16 +129,30 @@ impl Quantities {
         if !self.contains(other) {
             return false;
         }
-        for (name, amount) in other.iter() {
-            let left = self.get(name).minus(amount).expect("contains() has just compared every amount");
-            self.set(name, left);
+        let mut at = 0;
+        for (name, amount) in &other.0 {
+            at += self.before(at, name);
+            let left = &mut self.0[at].1;
+            *left = left.minus(*amount).expect("contains() has just compared every amount");
+            if left.is_zero() {
+                self.0.remove(at);
+            }
         }
         true
     }
 
     /// Whether every amount of `other` is at most the one here.
     pub fn contains(&self, other: &Self) -> bool {
-        other.iter().all(|(name, amount)| amount <= self.get(name))
+        let mut at = 0;
+        other.0.iter().all(|(name, amount)| {
+            at += self.before(at, name);
+            self.0.get(at).is_some_and(|(here, whole)| here == name && whole >= amount)
+        })
+    }
+
+    /// How many entries from `at` on come before `name`: both sides are sorted, so what is done to one with the other is one walk.
+    fn before(&self, at: usize, name: &ResourceName) -> usize {
+        self.0[at..].iter().take_while(|(here, _)| here < name).count()
     }
 
     fn find(&self, name: &ResourceName) -> Result<usize, usize> {
@@ -235,9 +258,9 @@ pub struct Amounts {
     /// Scalars.
     pub scalars: Quantities,
     /// Ranges by name. No entry is empty.
-    pub ranges: BTreeMap<ResourceName, Ranges>,
+    pub ranges: ByName<Ranges>,
     /// Sets by name. No entry is empty.
-    pub sets: BTreeMap<ResourceName, BTreeSet<Arc<str>>>,
+    pub sets: ByName<BTreeSet<Arc<str>>>,
     /// Devices, with how much of each. No share is zero.
     pub devices: BTreeMap<DeviceId, Share>,
 }
@@ -277,11 +300,11 @@ impl Amounts {
     fn merge(&mut self, other: &Self) {
         self.scalars.add(&other.scalars);
         for (name, part) in &other.ranges {
-            let whole = self.ranges.entry(name.clone()).or_default();
+            let whole = self.ranges.or_default(name);
             *whole = whole.union(part);
         }
         for (name, part) in &other.sets {
-            self.sets.entry(name.clone()).or_default().extend(part.iter().cloned());
+            self.sets.or_default(name).extend(part.iter().cloned());
         }
         for (id, part) in &other.devices {
             let whole = self.devices.entry(id.clone()).or_insert(Share(0));
@@ -539,6 +562,19 @@ impl Resources {
     /// The devices of all flavors, with how much of each.
     pub fn device_shares(&self) -> impl Iterator<Item = (&DeviceId, Share)> {
         self.0.iter().flat_map(|(_, amounts)| amounts.devices.iter().map(|(id, share)| (id, *share)))
+    }
+
+    /// How many ports there are, of all flavors together.
+    pub fn port_count(&self) -> u64 {
+        let of = |amounts: &Amounts| {
+            amounts.ranges.iter().find(|(name, _)| name.as_str() == PORTS).map(|(_, ports)| ports.len())
+        };
+        let mut counts = self.0.iter().filter_map(|(_, amounts)| of(amounts));
+        match (counts.next(), counts.next()) {
+            (None, _) => 0,
+            (Some(only), None) => only,
+            _ => self.ranges(&ResourceName::ports()).len(),
+        }
     }
 
     /// The ranges called `name` of all flavors together.

@@ -265,6 +265,8 @@ reasons! {
     TaskInvalid = 8, "TASK_INVALID", Task;
     /// A health check failed too often.
     Unhealthy = 9, "UNHEALTHY", Task;
+    /// An artefact or image of it is not there, or not what it must be: by its digest, its signature, its form.
+    ArtefactRefused = 90, "ARTEFACT_REFUSED", Task;
     /// Its offer was no longer valid (frameworks with exclusive offers).
     InvalidOffers = 20, "INVALID_OFFERS", Cluster;
     /// Its agent can't be reached.

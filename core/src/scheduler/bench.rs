@@ -69,6 +69,7 @@ pub fn config(role_name: &str) -> DriverConfig {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
+        rules: Arc::default(),
     };
     DriverConfig { info, client: ClientId(7), durability: Durability::Saved }
 }
@@ -88,6 +89,7 @@ pub fn offer(seq: u64, number: u64, role_name: &str, resources: &str, devices: &
         resources: Arc::new(all),
         devices: devices.iter().cloned().map(Arc::new).collect(),
         attributes: Arc::new(BTreeMap::new()),
+        domain: None,
         mode: OfferMode::Optimistic,
         expires_in: None,
         guarantee: Default::default(),

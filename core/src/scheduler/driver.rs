@@ -10,6 +10,7 @@ mod saved;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub use interface::{DriverConfig, DriverEffect, DriverInput, DriverRecord, DriverStats, Durability, Ending};
 pub use saved::SavedError;
@@ -23,8 +24,8 @@ use super::out::Wish;
 use super::{Happening, Out, Scheduler};
 use crate::gate::{Outbox, Output};
 use crate::model::{
-    Accept, AcceptGang, AgentId, Asked, Call, ClusterId, FrameworkId, GangPart, Offer, OfferId, Operation, Refusal,
-    Reject, Role, Task, TaskId, TaskState, Term, Time,
+    Accept, AcceptGang, AgentId, Asked, Call, ClusterId, FrameworkId, GangPart, Offer, OfferId, OfferRules, Operation,
+    Refusal, Reject, Role, Task, TaskId, TaskState, Term, Time,
 };
 use crate::planted::{Fault, planted};
 
@@ -263,6 +264,7 @@ impl<S: Scheduler> Driver<S> {
                 let call = self.market.demand(role, demand);
                 self.call_if(call, out);
             }
+            Wish::Rules(rules) => self.ask_rules(rules, out),
             Wish::Suppress(role) => {
                 let call = self.market.suppress(role);
                 self.call_if(call, out);
@@ -282,6 +284,18 @@ impl<S: Scheduler> Driver<S> {
             Wish::Save { key, value } => out.push(Output::Persist(DriverRecord::Save { key, value })),
             Wish::Effect(effect) => out.push(Output::Effect(DriverEffect::App(effect))),
             Wish::Teardown => self.tear_down(out),
+        }
+    }
+
+    fn ask_rules(&mut self, rules: OfferRules, out: &mut Outputs<S>) {
+        if let Err(reject) = rules.check(&self.config.info.roles) {
+            self.refused.push(reject);
+            return;
+        }
+        if *self.config.info.rules != rules {
+            self.config.info.rules = Arc::new(rules.clone());
+            let id = self.calls.number();
+            self.call(Call::Rules { id, rules }, out);
         }
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    AgentId, Demand, ExecutorId, GangPart, Offer, OfferId, Operation, Refusal, Role, Task, TaskGroup, TaskId,
+    AgentId, Demand, ExecutorId, GangPart, Offer, OfferId, OfferRules, Operation, Refusal, Role, Task, TaskGroup,
+    TaskId,
 };
 
 /// What a policy wants, gathered while it handles one event.
@@ -51,6 +52,8 @@ pub enum Wish<E> {
         /// What; `None` takes the declaration back.
         demand: Option<Demand>,
     },
+    /// Ask this of offers from now on.
+    Rules(OfferRules),
     /// No offers for that role.
     Suppress(Role),
     /// Offers for that role again.
@@ -161,6 +164,12 @@ impl<E> Out<E> {
     /// Takes the declaration for `role` back: the framework is offered anything again.
     pub fn undeclare(&mut self, role: &Role) {
         self.wishes.push(Wish::Demand { role: role.clone(), demand: None });
+    }
+
+    /// Asks this of offers from now on, on every connection. Rules that name a role that the framework does not take offers for are
+    /// refused, and those before them stay.
+    pub fn rules(&mut self, rules: OfferRules) {
+        self.wishes.push(Wish::Rules(rules));
     }
 
     /// No offers for `role` until it is revived.

@@ -36,9 +36,9 @@ pub use reserve::OfferedVolume;
 use super::Out;
 use crate::allocator::claims;
 use crate::model::{
-    AgentId, Amounts, Attribute, Attributes, Claim, Device, DeviceId, DeviceMode, Flavor, GangPart, Milli, Offer,
-    OfferId, Operation, Quantities, Refusal, ResourceName, Resources, Role, Selector, Shape, Share, Task, TaskGroup,
-    VolumeId,
+    AgentId, Amounts, Attribute, Attributes, ByName, Claim, Device, DeviceId, DeviceMode, Flavor, GangPart, Milli,
+    Offer, OfferId, Operation, Quantities, Refusal, ResourceName, Resources, Role, Selector, Shape, Share, Task,
+    TaskGroup, VolumeId,
 };
 
 /// What a task needs of a machine.
@@ -245,7 +245,7 @@ impl Host {
         for flavor in flavors {
             let Some(ports) = self.left.get(flavor).and_then(|amounts| amounts.ranges.get(&name)) else { continue };
             for port in ports.numbers().take(missing) {
-                let ranges = BTreeMap::from([(name.clone(), crate::model::Ranges::single(port))]);
+                let ranges = ByName::from([(name.clone(), crate::model::Ranges::single(port))]);
                 taken.add(&Resources::flavored(flavor.clone(), Amounts { ranges, ..Amounts::default() }));
                 missing -= 1;
             }

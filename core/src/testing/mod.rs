@@ -13,6 +13,7 @@
 
 mod quota;
 mod reservations;
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use self::quota::{quota, urgent};
 pub use reservations::{labelled, refined, reserved, shared, until, volume};
+pub use rules::{constraints, least};
 
 use crate::allocator::conduct::Conduct;
 use crate::allocator::explain::{TaskNote, Wait};
@@ -30,11 +32,12 @@ use crate::master::registry::{Record, Registry};
 use crate::master::view::View;
 use crate::master::{Command, Config, Effect, Input, Master, Outbox, Reply, Target};
 use crate::model::{
-    Accept, AcceptGang, AgentId, AgentReport, Body, Call, CallId, Claim, ClientId, ClusterId, Demand, Device, DeviceId,
-    DeviceMode, DeviceReport, DeviceState, Event, ExecutorRef, FrameworkId, FrameworkInfo, FromAgent, GangId, GangPart,
-    Health, Launch, Offer, OfferId, OfferMode, Operation, OperationId, PeerId, Principal, Proof, Quantities, Reason,
-    Refusal, Reject, RequestId, Resources, Role, Selector, Shape, Share, Source, Status, Subscribe, Task, TaskGroup,
-    TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time, ToAgent, Topology, UpdateId,
+    Accept, AcceptGang, AgentId, AgentReport, Attribute, Body, Call, CallId, Claim, ClientId, ClusterId, Demand,
+    Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Domain, Event, ExecutorRef, FrameworkId, FrameworkInfo,
+    FromAgent, GangId, GangPart, Health, Launch, Offer, OfferId, OfferMode, OfferRules, Operation, OperationId, PeerId,
+    Principal, Proof, Quantities, Reason, Refusal, Reject, RequestId, Resources, Role, Selector, Shape, Share, Source,
+    Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time, ToAgent, Topology,
+    UpdateId,
 };
 
 /// A device of `kind` and `model`, healthy and exclusive.
@@ -96,6 +99,9 @@ struct AgentSide {
     /// What it was told to hold last.
     last_hold: Option<(GangId, Vec<Launch>)>,
     client: ClientId,
+    attributes: BTreeMap<Arc<str>, Attribute>,
+    domain: Option<Domain>,
+    connection: u64,
     /// Operations that it has got and not done yet.
     inbox: Vec<(OperationId, Operation)>,
     operated: Option<OperationId>,
@@ -107,6 +113,7 @@ struct FrameworkSide {
     peer: PeerId,
     info: FrameworkInfo,
     client: ClientId,
+    connection: u64,
     offers: BTreeMap<OfferId, Offer>,
     unacknowledged: Vec<Status>,
     /// The gangs that it has accepted.
@@ -195,6 +202,11 @@ impl Market {
 
     /// An agent called `name` registers, with devices.
     pub fn agent_with(&mut self, name: &str, resources: &str, devices: Vec<Device>) -> &mut Self {
+        self.add_agent(name, resources, devices);
+        self.register(name)
+    }
+
+    fn add_agent(&mut self, name: &str, resources: &str, devices: Vec<Device>) {
         let client = ClientId(u128::from(self.next()));
         let peer = PeerId(self.next());
         let report =
@@ -208,11 +220,13 @@ impl Market {
             held: BTreeMap::new(),
             last_hold: None,
             client,
+            attributes: BTreeMap::new(),
+            domain: None,
+            connection: 0,
             inbox: Vec::new(),
             operated: None,
         };
         self.agents.insert(name.to_owned(), side);
-        self.register(name)
     }
 
     /// The agent registers, again, on a new connection.
@@ -225,11 +239,13 @@ impl Market {
             client: side.client,
             name: Arc::from(name),
             resources: side.resources.clone(),
-            attributes: BTreeMap::new(),
+            attributes: side.attributes.clone(),
+            domain: side.domain.clone(),
             devices: side.devices.values().cloned().collect(),
             tasks: side.tasks.values().cloned().collect(),
             held: side.held.keys().copied().collect(),
             operated: side.operated,
+            connection: side.connection,
         };
         self.from_agent(name, FromAgent::Register(Box::new(report)))
     }
@@ -273,6 +289,10 @@ impl Market {
 
     /// A framework called `name` subscribes.
     pub fn framework_with(&mut self, name: &str, roles: &[&str], mode: OfferMode) -> &mut Self {
+        self.framework_of(name, roles, mode, OfferRules::default())
+    }
+
+    fn framework_of(&mut self, name: &str, roles: &[&str], mode: OfferMode, rules: OfferRules) -> &mut Self {
         let info = FrameworkInfo {
             name: Arc::from(name),
             user: Arc::from(""),
@@ -282,6 +302,7 @@ impl Market {
             offer_timeout: None,
             url: None,
             labels: BTreeMap::new(),
+            rules: Arc::new(rules),
         };
         let client = ClientId(u128::from(self.next()));
         let side = FrameworkSide {
@@ -289,6 +310,7 @@ impl Market {
             peer: PeerId(0),
             info,
             client,
+            connection: 0,
             offers: BTreeMap::new(),
             unacknowledged: Vec::new(),
             gangs: BTreeSet::new(),
@@ -303,8 +325,13 @@ impl Market {
         let side = self.frameworks.get_mut(name).expect("a framework of that name");
         side.peer = peer;
         side.offers.clear();
-        let subscribe =
-            Subscribe { framework: side.id, client: side.client, info: side.info.clone(), suppressed: BTreeSet::new() };
+        let subscribe = Subscribe {
+            framework: side.id,
+            client: side.client,
+            info: side.info.clone(),
+            suppressed: BTreeSet::new(),
+            connection: side.connection,
+        };
         self.call(name, Call::Subscribe(subscribe))
     }
 

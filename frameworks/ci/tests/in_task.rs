@@ -197,6 +197,7 @@ impl Cluster {
             attributes: Arc::new(BTreeMap::new()),
             mode: OfferMode::Optimistic,
             expires_in: None,
+            domain: None,
             guarantee: Default::default(),
         };
         let mut out = Out::over([offer]);

@@ -6,7 +6,8 @@ use rialto_core::model::{
     Task, TaskId, VolumeId,
 };
 use rialto_core::scheduler::placement::{Needs, Placement};
-use rialto_proto::spec::{CommandSpec, HealthCheck, TaskSpec};
+use rialto_proto::ConvertError;
+use rialto_proto::spec::{CommandSpec, ContainerSpec, HealthCheck, Limits, TaskSpec};
 
 /// How long a task gets between SIGTERM and SIGKILL, unless it says otherwise.
 const KILL_GRACE: Duration = Duration::from_secs(5);
@@ -51,6 +52,9 @@ pub enum CommandError {
     /// A volume's name does not parse.
     #[error("volume: {0}")]
     Volume(IdError),
+    /// An artefact does not parse.
+    #[error("{0}")]
+    Artefact(ConvertError),
     /// The constraint does not parse.
     #[error("constraint: {0}")]
     Constraint(#[from] SelectorError),
@@ -162,6 +166,36 @@ impl Command {
     pub fn device(mut self, claim: &str) -> Result<Self, CommandError> {
         self.needs.claims.push(claim.parse::<Claim>()?);
         Ok(self)
+    }
+
+    /// The same, with something put into its sandbox before it starts: `URI[,to=PATH][,sha256=DIGEST][,extract][,executable]`.
+    ///
+    /// # Errors
+    /// If that is not an artefact.
+    pub fn fetch(mut self, artefact: &str) -> Result<Self, CommandError> {
+        self.spec.artefacts.push(artefact.parse().map_err(CommandError::Artefact)?);
+        Ok(self)
+    }
+
+    /// The same, with at most so much: `None` leaves it to the agent.
+    #[must_use]
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.spec.limits = limits;
+        self
+    }
+
+    /// The same, kept apart like that.
+    #[must_use]
+    pub fn container(mut self, container: ContainerSpec) -> Self {
+        self.spec.container = container;
+        self
+    }
+
+    /// The same, run by this user: a name, `UID`, or `UID:GID`.
+    #[must_use]
+    pub fn user(mut self, user: &str) -> Self {
+        user.clone_into(&mut self.spec.user);
+        self
     }
 
     /// The same, only on agents that match.

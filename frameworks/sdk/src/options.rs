@@ -35,6 +35,7 @@ impl Options {
             offer_timeout: None,
             url: None,
             labels: BTreeMap::new(),
+            rules: Arc::default(),
         };
         Self { access, info, store: None, commands_max: 1024, stop_timeout: Duration::from_secs(5) }
     }

@@ -43,8 +43,15 @@ async fn subscribe(core: &Core) -> Receiver<Event> {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
+        rules: Arc::default(),
     };
-    let call = Call::Subscribe(Subscribe { framework: None, client: ClientId(3), info, suppressed: BTreeSet::new() });
+    let call = Call::Subscribe(Subscribe {
+        framework: None,
+        client: ClientId(3),
+        info,
+        suppressed: BTreeSet::new(),
+        connection: 0,
+    });
     let input = Input::FromFramework { peer: PEER, principal: Principal::new("test"), call };
     core.input(vec![input], 100).await.unwrap();
     receiver

@@ -31,7 +31,7 @@ pub(crate) fn sums(view: &View, change: u64) -> api::Cluster {
         if agent.status == AgentStatus::Active {
             total.add(&agent.total.quantities());
             allocated.add(&agent.allocated);
-            offered.add(&agent.offered);
+            offered.add(&agent.offered.quantities());
         }
     }
     cluster.agents_missing = cluster.agents.get(AgentStatus::Recovering.as_str()).copied().unwrap_or_default();

@@ -11,6 +11,7 @@ fn agent(seq: u64) -> Change {
         total: Arc::default(),
         allocated: Quantities::new(),
         offered: Quantities::new(),
+        domain: None,
         journal_degraded: false,
     };
     Change::Agent(AgentId::new(Term(1), seq), Some(Box::new(view)))

@@ -125,6 +125,8 @@ fn agent_row(agent: &api::Agent, snapshot: &Snapshot) -> Markup {
                 @if devices.total > 0 { (devices.total) }
             }
             td.muted {
+                @if let Some(region) = &agent.region { span.tag { "region=" (region) } " " }
+                @if let Some(zone) = &agent.zone { span.tag { "zone=" (zone) } " " }
                 @for (name, value) in &agent.attributes { span.tag { (name) "=" (attribute(value)) } " " }
                 @for part in &agent.reserved { span.tag title="reserved" { (part.owner()) ": " (part.text) } " " }
             }

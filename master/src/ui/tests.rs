@@ -23,9 +23,10 @@ fn view() -> View {
         name: Arc::from("<b>west</b>"),
         status: AgentStatus::Active,
         attributes: Arc::default(),
+        domain: None,
         total: total.into(),
         allocated: Quantities::of(Milli::from_whole(1), Milli::from_whole(2048)),
-        offered: Quantities::of(Milli::from_whole(2), Milli::ZERO),
+        offered: Arc::new(Resources::of(Milli::from_whole(2), Milli::ZERO)),
         journal_degraded: false,
     };
     view.agents.insert(AGENT, agent);
@@ -56,6 +57,7 @@ fn framework() -> FrameworkView {
         suppressed: BTreeSet::new(),
         connected: true,
         mode: OfferMode::Optimistic,
+        rules: Arc::default(),
         url: Some(Arc::from("javascript:alert(1)")),
         allocated: Quantities::new(),
         demand: vec![(role, shape)].into(),

@@ -171,8 +171,9 @@ pub(crate) fn subscription(known: Option<FrameworkId>) -> Subscribe {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
+        rules: Arc::default(),
     };
-    Subscribe { framework: known, client: ClientId(11), info, suppressed: BTreeSet::new() }
+    Subscribe { framework: known, client: ClientId(11), info, suppressed: BTreeSet::new(), connection: 0 }
 }
 
 /// An agent's end of its connections.
@@ -318,6 +319,8 @@ pub(crate) fn report(known: Option<(AgentId, ClusterId)>) -> AgentReport {
         tasks: Vec::new(),
         held: Vec::new(),
         operated: None,
+        domain: None,
+        connection: 0,
     }
 }
 

@@ -142,6 +142,8 @@ impl Wire for AgentReport {
             tasks: to_list(&self.tasks),
             held: to_list(&self.held),
             operated: self.operated.map(|id| id.to_wire()),
+            domain: self.domain.as_ref().map(Wire::to_wire),
+            connection: self.connection,
         }
     }
 
@@ -160,6 +162,8 @@ impl Wire for AgentReport {
             tasks: list(report.tasks, "tasks", limits::MAX_TASKS)?,
             held: list(report.held, "held", limits::MAX_GANGS)?,
             operated: optional(report.operated, "operated")?,
+            domain: optional(report.domain, "domain")?,
+            connection: report.connection,
         })
     }
 }

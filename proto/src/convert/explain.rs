@@ -193,6 +193,7 @@ fn to_part(kind: &ClauseKind) -> Part {
         ClauseKind::Agents => Part::Agent(NOTHING),
         ClauseKind::Volumes => Part::Volumes(NOTHING),
         ClauseKind::Quota => Part::Quota(NOTHING),
+        ClauseKind::Rules => Part::Rules(NOTHING),
     }
 }
 
@@ -211,6 +212,7 @@ fn from_part(part: Part) -> Converted<ClauseKind> {
         Part::Agent(_) => ClauseKind::Agents,
         Part::Volumes(_) => ClauseKind::Volumes,
         Part::Quota(_) => ClauseKind::Quota,
+        Part::Rules(_) => ClauseKind::Rules,
     })
 }
 
@@ -277,6 +279,9 @@ fn to_kind(kind: &CauseKind) -> Kind {
         }),
         CauseKind::VolumeElsewhere => Kind::VolumeElsewhere(NOTHING),
         CauseKind::VolumeInUse => Kind::VolumeInUse(NOTHING),
+        CauseKind::OtherRegion { region } => Kind::OtherRegion(region.as_ref().to_owned()),
+        CauseKind::NotAdmitted { unmet } => Kind::NotAdmitted(unmet.clone()),
+        CauseKind::BelowLeast { least } => Kind::BelowLeast(least.clone()),
     }
 }
 
@@ -324,6 +329,9 @@ fn from_kind(kind: Kind) -> Converted<CauseKind> {
         },
         Kind::VolumeElsewhere(_) => CauseKind::VolumeElsewhere,
         Kind::VolumeInUse(_) => CauseKind::VolumeInUse,
+        Kind::OtherRegion(region) => CauseKind::OtherRegion { region: text(&region, "other_region")? },
+        Kind::NotAdmitted(unmet) => CauseKind::NotAdmitted { unmet },
+        Kind::BelowLeast(least) => CauseKind::BelowLeast { least },
     })
 }
 

@@ -15,6 +15,7 @@ mod operator;
 mod quota;
 mod reject;
 mod resources;
+mod rules;
 mod scheduler;
 mod subscription;
 mod tasks;

@@ -39,7 +39,7 @@ impl Wire for Quota {
     }
 }
 
-fn amounts(scalars: Vec<v1::Scalar>) -> Converted<BTreeMap<ResourceName, Milli>> {
+pub(super) fn amounts(scalars: Vec<v1::Scalar>) -> Converted<BTreeMap<ResourceName, Milli>> {
     at_most(scalars.len(), MAX_BOUNDS)?;
     let mut amounts = BTreeMap::new();
     for (index, scalar) in scalars.into_iter().enumerate() {

@@ -56,8 +56,12 @@ impl Wire for Part {
         add_scalars(&mut scalars, amounts.scalars)?;
         let amounts = Amounts {
             scalars,
-            ranges: named(amounts.ranges, "ranges", |named| Ok((named.name, ranges(&named.ranges).at("ranges")?)))?,
-            sets: named(amounts.sets, "sets", |named| Ok((named.name, set(&named.items).at("items")?)))?,
+            ranges: named(amounts.ranges, "ranges", |named| Ok((named.name, ranges(&named.ranges).at("ranges")?)))?
+                .into_iter()
+                .collect(),
+            sets: named(amounts.sets, "sets", |named| Ok((named.name, set(&named.items).at("items")?)))?
+                .into_iter()
+                .collect(),
             devices: devices(amounts.devices)?,
         };
         Ok(Self(flavor, amounts))

@@ -38,6 +38,7 @@ fn to_call(call: &Call) -> CallKind {
         Call::Demand { role, demand } => {
             CallKind::Demand(v1::DeclareDemand { role: role.to_wire(), demand: demand.as_ref().map(Wire::to_wire) })
         }
+        Call::Rules { id, rules } => CallKind::Rules(v1::SetRules { id: id.0, rules: Some(rules.to_wire()) }),
         Call::Suppress(roles) => CallKind::Suppress(v1::Roles { roles: to_list(roles) }),
         Call::Revive(roles) => CallKind::Revive(v1::Roles { roles: to_list(roles) }),
         Call::Kill { id, task, grace } => {
@@ -65,6 +66,7 @@ fn from_call(call: CallKind) -> Converted<Call> {
         CallKind::AcceptGang(gang) => inside(gang, "accept_gang").map(Call::AcceptGang),
         CallKind::Decline(decline) => from_decline(decline).at("decline"),
         CallKind::Demand(demand) => from_demand(demand).at("demand"),
+        CallKind::Rules(set) => from_rules(set).at("rules"),
         CallKind::Suppress(roles) => from_roles(roles).at("suppress").map(Call::Suppress),
         CallKind::Revive(roles) => from_roles(roles).at("revive").map(Call::Revive),
         CallKind::Kill(kill) => from_kill(kill).at("kill"),
@@ -98,6 +100,10 @@ fn from_decline(decline: v1::Decline) -> Converted<Call> {
 
 fn from_demand(demand: v1::DeclareDemand) -> Converted<Call> {
     Ok(Call::Demand { role: inside(demand.role, "role")?, demand: optional(demand.demand, "demand")? })
+}
+
+fn from_rules(set: v1::SetRules) -> Converted<Call> {
+    Ok(Call::Rules { id: CallId(set.id), rules: required(set.rules, "rules")? })
 }
 
 fn from_roles(roles: v1::Roles) -> Converted<BTreeSet<Role>> {

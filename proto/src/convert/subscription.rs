@@ -1,7 +1,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rialto_core::model::{Demand, FrameworkInfo, Guarantee, Offer, OfferMode, Resources, Role, Shape, Subscribe};
+use rialto_core::model::{
+    Demand, FrameworkInfo, Guarantee, Offer, OfferMode, OfferRules, Resources, Role, Shape, Subscribe,
+};
 
 use super::error::At;
 use super::{
@@ -21,6 +23,7 @@ impl Wire for Subscribe {
             client: self.client.to_wire(),
             info: Some(self.info.to_wire()),
             suppressed: to_list(&self.suppressed),
+            connection: self.connection,
         }
     }
 
@@ -30,6 +33,7 @@ impl Wire for Subscribe {
             client: inside(subscribe.client, "client")?,
             info: required(subscribe.info, "info")?,
             suppressed: list(subscribe.suppressed, "suppressed", limits::MAX_ROLES)?,
+            connection: subscribe.connection,
         })
     }
 }
@@ -47,6 +51,7 @@ impl Wire for FrameworkInfo {
             offer_timeout_us: self.offer_timeout.map(micros),
             url: self.url.as_ref().map(|url| url.as_ref().to_owned()),
             labels: to_labels(&self.labels),
+            rules: Some(&*self.rules).filter(|rules| **rules != OfferRules::default()).map(Wire::to_wire),
         }
     }
 
@@ -62,6 +67,7 @@ impl Wire for FrameworkInfo {
             offer_timeout: optional_duration(info.offer_timeout_us, "offer_timeout_us")?,
             url: optional_text(info.url, "url")?,
             labels: labels(info.labels, "labels")?,
+            rules: Arc::new(optional::<OfferRules>(info.rules, "rules")?.unwrap_or_default()),
         })
     }
 }
@@ -121,6 +127,7 @@ impl Wire for Offer {
             mode: self.mode.to_wire(),
             expires_in_us: self.expires_in.map(micros),
             borrowed: self.guarantee == Guarantee::Revocable,
+            domain: self.domain.as_ref().map(Wire::to_wire),
         }
     }
 
@@ -135,6 +142,7 @@ impl Wire for Offer {
             attributes: Arc::new(attributes(offer.attributes, "attributes")?),
             mode: inside(offer.mode, "mode")?,
             expires_in: optional_duration(offer.expires_in_us, "expires_in_us")?,
+            domain: optional(offer.domain, "domain")?,
             guarantee: if offer.borrowed { Guarantee::Revocable } else { Guarantee::Firm },
         })
     }

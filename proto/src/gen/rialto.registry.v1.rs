@@ -40,6 +40,9 @@ pub struct AgentEntry {
         ::prost::alloc::string::String,
         super::super::v1::Attribute,
     >,
+    /// Where it stood; absent if it was not told.
+    #[prost(message, optional, tag = "50")]
+    pub domain: ::core::option::Option<super::super::v1::Domain>,
 }
 /// A framework; key framework/F1-3.
 #[derive(Clone, PartialEq, ::prost::Message)]

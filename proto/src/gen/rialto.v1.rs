@@ -790,6 +790,117 @@ pub struct FrameworkInfo {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// What it asks of its offers.
+    #[prost(message, optional, tag = "50")]
+    pub rules: ::core::option::Option<OfferRules>,
+}
+/// What a framework asks of its offers beside what it waits for.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OfferRules {
+    /// On which agents it takes offers; on all, for roles that are not named.
+    #[prost(message, repeated, tag = "1")]
+    pub constraints: ::prost::alloc::vec::Vec<RoleConstraints>,
+    /// The smallest offers that it takes; the master's own, for roles that are not named.
+    #[prost(message, repeated, tag = "2")]
+    pub least: ::prost::alloc::vec::Vec<RoleLeast>,
+    /// Whether it takes offers from other regions than the master's.
+    #[prost(bool, tag = "3")]
+    pub all_regions: bool,
+}
+/// Offer constraints for one role.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RoleConstraints {
+    /// Which role; each once.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// An agent is offered if one of these admits it; without groups every agent is.
+    #[prost(message, repeated, tag = "2")]
+    pub groups: ::prost::alloc::vec::Vec<ConstraintGroup>,
+}
+/// Constraints that must all be met.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConstraintGroup {
+    /// At least one.
+    #[prost(message, repeated, tag = "1")]
+    pub constraints: ::prost::alloc::vec::Vec<AttributeConstraint>,
+}
+/// What one attribute of an agent must be like.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttributeConstraint {
+    /// What is looked at.
+    #[prost(oneof = "attribute_constraint::Of", tags = "1, 2, 3, 4")]
+    pub of: ::core::option::Option<attribute_constraint::Of>,
+    /// What must hold; numbers meet every predicate on texts.
+    #[prost(oneof = "attribute_constraint::Predicate", tags = "5, 6, 7, 8, 9, 10")]
+    pub predicate: ::core::option::Option<attribute_constraint::Predicate>,
+}
+/// Nested message and enum types in `AttributeConstraint`.
+pub mod attribute_constraint {
+    /// What is looked at.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Of {
+        /// The attribute of that name.
+        #[prost(string, tag = "1")]
+        Attribute(::prost::alloc::string::String),
+        /// The machine's name.
+        #[prost(message, tag = "2")]
+        HostName(super::Nothing),
+        /// The region that it is in.
+        #[prost(message, tag = "3")]
+        Region(super::Nothing),
+        /// The zone that it is in.
+        #[prost(message, tag = "4")]
+        Zone(super::Nothing),
+    }
+    /// What must hold; numbers meet every predicate on texts.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Predicate {
+        /// It is there.
+        #[prost(message, tag = "5")]
+        Exists(super::Nothing),
+        /// It is not there.
+        #[prost(message, tag = "6")]
+        NotExists(super::Nothing),
+        /// It is there, and its text is this.
+        #[prost(string, tag = "7")]
+        TextEquals(::prost::alloc::string::String),
+        /// It is not there, or its text is another.
+        #[prost(string, tag = "8")]
+        TextNotEquals(::prost::alloc::string::String),
+        /// It is there, and this regular expression matches all of its text.
+        #[prost(string, tag = "9")]
+        TextMatches(::prost::alloc::string::String),
+        /// It is not there, or this regular expression does not match all of its text.
+        #[prost(string, tag = "10")]
+        TextNotMatches(::prost::alloc::string::String),
+    }
+}
+/// The smallest offers for one role.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RoleLeast {
+    /// Which role; each once.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// An offer must hold all of one of these; without any, every offer will do.
+    #[prost(message, repeated, tag = "2")]
+    pub any_of: ::prost::alloc::vec::Vec<Least>,
+}
+/// Amounts that an offer must hold, all of them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Least {
+    /// At least one; devices as device/KIND or device/KIND/MODEL, ports by their number.
+    #[prost(message, repeated, tag = "1")]
+    pub amounts: ::prost::alloc::vec::Vec<Scalar>,
+}
+/// Where a machine stands.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Domain {
+    /// Far from others.
+    #[prost(string, tag = "1")]
+    pub region: ::prost::alloc::string::String,
+    /// Within the region, with power and network of its own.
+    #[prost(string, tag = "2")]
+    pub zone: ::prost::alloc::string::String,
 }
 /// A group to start.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1203,6 +1314,8 @@ pub enum Reason {
     Reconciliation = 32,
     /// Its artefacts could not be fetched.
     FetchFailed = 33,
+    /// What was to be fetched for it is not what it must be.
+    ArtefactRefused = 90,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1235,6 +1348,7 @@ impl Reason {
             Self::FrameworkRemoved => "REASON_FRAMEWORK_REMOVED",
             Self::Reconciliation => "REASON_RECONCILIATION",
             Self::FetchFailed => "REASON_FETCH_FAILED",
+            Self::ArtefactRefused => "REASON_ARTEFACT_REFUSED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1264,6 +1378,7 @@ impl Reason {
             "REASON_FRAMEWORK_REMOVED" => Some(Self::FrameworkRemoved),
             "REASON_RECONCILIATION" => Some(Self::Reconciliation),
             "REASON_FETCH_FAILED" => Some(Self::FetchFailed),
+            "REASON_ARTEFACT_REFUSED" => Some(Self::ArtefactRefused),
             _ => None,
         }
     }
@@ -1361,7 +1476,7 @@ pub struct EventFrame {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Call {
     /// The call.
-    #[prost(oneof = "call::Call", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "call::Call", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 50")]
     pub call: ::core::option::Option<call::Call>,
 }
 /// Nested message and enum types in `Call`.
@@ -1405,6 +1520,9 @@ pub mod call {
         /// I take these offers of several agents, and start that on all of them or on none.
         #[prost(message, tag = "12")]
         AcceptGang(super::AcceptGang),
+        /// I ask this of offers from now on.
+        #[prost(message, tag = "50")]
+        Rules(super::SetRules),
     }
 }
 /// The first call on every connection.
@@ -1422,6 +1540,19 @@ pub struct Subscribe {
     /// The roles for which it wants no offers yet.
     #[prost(string, repeated, tag = "4")]
     pub suppressed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Counts the framework's connections; 0 is not counted.
+    #[prost(uint64, tag = "50")]
+    pub connection: u64,
+}
+/// What a framework asks of offers from now on.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SetRules {
+    /// Answered under this number.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// What.
+    #[prost(message, optional, tag = "2")]
+    pub rules: ::core::option::Option<OfferRules>,
 }
 /// Offers of one agent, and what to do with them.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1698,6 +1829,9 @@ pub struct Offer {
     /// Whether it is borrowed from another role's guarantee: then what runs on it may have to make way.
     #[prost(bool, tag = "20")]
     pub borrowed: bool,
+    /// Where the agent stands; absent if it was not told.
+    #[prost(message, optional, tag = "50")]
+    pub domain: ::core::option::Option<Domain>,
 }
 /// What became of a call.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2122,6 +2256,12 @@ pub struct AgentReport {
     /// The last operation that it carried out; absent if none.
     #[prost(message, optional, tag = "20")]
     pub operated: ::core::option::Option<OperationId>,
+    /// Where it stands; absent if it was not told.
+    #[prost(message, optional, tag = "50")]
+    pub domain: ::core::option::Option<Domain>,
+    /// Counts the agent's connections; 0 is not counted.
+    #[prost(uint64, tag = "51")]
+    pub connection: u64,
 }
 /// What became of an operation.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3125,7 +3265,7 @@ pub struct Clause {
     #[prost(message, repeated, tag = "3")]
     pub causes: ::prost::alloc::vec::Vec<Cause>,
     /// Which part.
-    #[prost(oneof = "clause::Kind", tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(oneof = "clause::Kind", tags = "4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 50")]
     pub kind: ::core::option::Option<clause::Kind>,
 }
 /// Nested message and enum types in `Clause`.
@@ -3166,6 +3306,9 @@ pub mod clause {
         /// The role must be within its limits.
         #[prost(message, tag = "14")]
         Quota(super::Nothing),
+        /// What the framework asks of offers.
+        #[prost(message, tag = "50")]
+        Rules(super::Nothing),
     }
 }
 /// A device claim.
@@ -3190,7 +3333,7 @@ pub struct Cause {
     /// The reason.
     #[prost(
         oneof = "cause::Kind",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 50, 51, 52"
     )]
     pub kind: ::core::option::Option<cause::Kind>,
 }
@@ -3274,6 +3417,15 @@ pub mod cause {
         /// It fits, but is held for others.
         #[prost(message, tag = "27")]
         HeldForOthers(super::Nothing),
+        /// In this region, which is not the master's; the framework takes nothing from there.
+        #[prost(string, tag = "50")]
+        OtherRegion(::prost::alloc::string::String),
+        /// The framework's offer constraints don't admit it; what the nearest misses.
+        #[prost(string, tag = "51")]
+        NotAdmitted(::prost::alloc::string::String),
+        /// Less is free than the framework takes at least, which is this.
+        #[prost(string, tag = "52")]
+        BelowLeast(::prost::alloc::string::String),
     }
 }
 /// A limit that one more would exceed.
@@ -4131,6 +4283,31 @@ pub struct TaskSpec {
     /// How it is kept apart; absent means the agent's defaults.
     #[prost(message, optional, tag = "21")]
     pub container: ::core::option::Option<ContainerSpec>,
+    /// What is put into its sandbox before it starts, in order.
+    #[prost(message, repeated, tag = "90")]
+    pub artefacts: ::prost::alloc::vec::Vec<Artefact>,
+}
+/// Something that is fetched into the sandbox of a task before it starts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Artefact {
+    /// http, https, file, or git+https, git+http, git+ssh, git+file with a branch, tag or commit after '#'.
+    #[prost(string, tag = "1")]
+    pub uri: ::prost::alloc::string::String,
+    /// Where it is put, relative to the sandbox; empty means the last part of the path of the URI, for what is unpacked the sandbox itself.
+    #[prost(string, tag = "2")]
+    pub destination: ::prost::alloc::string::String,
+    /// The SHA-256 that it must have, in hexadecimal digits; empty means any.
+    #[prost(string, tag = "3")]
+    pub sha256: ::prost::alloc::string::String,
+    /// It is a tar archive, compressed by gzip or not, to be unpacked there.
+    #[prost(bool, tag = "4")]
+    pub extract: bool,
+    /// It may be executed.
+    #[prost(bool, tag = "5")]
+    pub executable: bool,
+    /// The URI of its minisign signature; empty means none, or URI.minisig where the agent asks for one.
+    #[prost(string, tag = "6")]
+    pub signature: ::prost::alloc::string::String,
 }
 /// What a task may use at most. 0 means that the agent decides: memory as asked for, processors as there are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4157,6 +4334,10 @@ pub struct ContainerSpec {
     /// Limits of each of its processes.
     #[prost(message, repeated, tag = "3")]
     pub rlimits: ::prost::alloc::vec::Vec<Rlimit>,
+    /// Whose files it sees instead of the machine's: oci:FOLDER\[:TAG\], oci-archive:FILE\[:TAG\] or docker://HOST/NAME\[:TAG\], each with
+    /// @sha256:DIGEST or without; empty means the machine's.
+    #[prost(string, tag = "90")]
+    pub image: ::prost::alloc::string::String,
 }
 /// A limit of each process of a task, as ulimit sets it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -2,7 +2,7 @@
 
 use rialto_core::model::Milli;
 
-use crate::convert::{At, Converted, expected};
+use crate::convert::{At, Converted, expected, limits};
 use crate::v1;
 
 /// The most resource limits of a task.
@@ -47,6 +47,9 @@ pub struct ContainerSpec {
     pub private_network: bool,
     /// Limits of each of its processes.
     pub rlimits: Vec<Rlimit>,
+    /// Whose files it sees instead of the machine's: `oci:FOLDER[:TAG]`, `oci-archive:FILE[:TAG]` or `docker://HOST/NAME[:TAG]`, each with
+    /// `@sha256:DIGEST` or without.
+    pub image: Option<String>,
 }
 
 /// A limit of each process, as `ulimit` sets it.
@@ -84,6 +87,7 @@ pub(super) fn container_to_wire(container: &ContainerSpec) -> Option<v1::Contain
         read_only: container.read_only,
         private_network: container.private_network,
         rlimits: container.rlimits.iter().map(rlimit).collect(),
+        image: container.image.clone().unwrap_or_default(),
     };
     (*container != ContainerSpec::default()).then_some(wire)
 }
@@ -98,7 +102,14 @@ pub(super) fn container_from_wire(wire: Option<v1::ContainerSpec>) -> Converted<
         read_only: wire.read_only,
         private_network: wire.private_network,
         rlimits: rlimits.collect::<Converted<_>>()?,
+        image: image(wire.image).at("image")?,
     })
+}
+
+fn image(reference: String) -> Converted<Option<String>> {
+    let good = reference.len() <= limits::MAX_TEXT && !reference.contains(|c: char| c.is_control() || c == ' ');
+    expected(good, || format!("expected the name of an image, got {reference:?}"))?;
+    Ok(Some(reference).filter(|reference| !reference.is_empty()))
 }
 
 fn rlimit(wire: v1::Rlimit) -> Converted<Rlimit> {

@@ -9,7 +9,9 @@ use rialto_core::allocator::quota::{Priorities, Quota};
 use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
 use rialto_core::model::*;
 use rialto_proto::hello::Hello;
-use rialto_proto::spec::{Check, CommandSpec, ContainerSpec, HealthCheck, Limits, LogLimits, Rlimit, TaskSpec};
+use rialto_proto::spec::{
+    Artefact, Check, CommandSpec, ContainerSpec, HealthCheck, Limits, LogLimits, Rlimit, Sha256, TaskSpec,
+};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
 pub(crate) const TERM: Term = Term(3);
@@ -139,6 +141,7 @@ fn info() -> FrameworkInfo {
         offer_timeout: None,
         url: Some("http://127.0.0.1:1/".into()),
         labels: BTreeMap::new(),
+        rules: Arc::default(),
     }
 }
 
@@ -155,6 +158,7 @@ pub(crate) fn agent() -> Record {
         since: WallTime(1_700_000_000_000_000),
         resources: resources().into(),
         attributes: attributes(),
+        domain: Domain::new("eu", "eu-1").ok(),
     };
     Record::Agent(AGENT, Some(agent))
 }
@@ -242,15 +246,45 @@ pub(crate) fn calls() -> Vec<Call> {
         operations: vec![Operation::Launch(TaskGroup::single(task()))],
         refusal: Refusal::of(Duration::from_secs(5)),
     };
-    let subscribe =
-        Subscribe { framework: Some(FRAMEWORK), client: ClientId(2), info: info(), suppressed: [role()].into() };
+    let subscribe = Subscribe {
+        framework: Some(FRAMEWORK),
+        client: ClientId(2),
+        info: info(),
+        suppressed: [role()].into(),
+        connection: 7,
+    };
     let part = |seq| GangPart {
         agent: AgentId::new(TERM, seq),
         offers: vec![OfferId::new(TERM, seq + 10)],
         groups: vec![TaskGroup::single(task())],
     };
     let gang = AcceptGang { id: CallId(5), parts: vec![part(1), part(2)], refusal: Refusal::default() };
-    vec![Call::Subscribe(subscribe), Call::Accept(accept), Call::AcceptGang(gang), Call::Teardown]
+    vec![Call::Subscribe(subscribe), Call::Accept(accept), Call::AcceptGang(gang), rules_call(), Call::Teardown]
+}
+
+/// One of each predicate and subject.
+fn rules_call() -> Call {
+    let pattern = |text| Pattern::new(text).unwrap();
+    let named = |name| Subject::attribute(name).unwrap();
+    let groups = vec![
+        vec![
+            AttributeConstraint { of: named("rack"), predicate: Predicate::equals("r1").unwrap() },
+            AttributeConstraint { of: Subject::Zone, predicate: Predicate::differs("z2").unwrap() },
+            AttributeConstraint { of: Subject::Region, predicate: Predicate::Exists },
+        ],
+        vec![
+            AttributeConstraint { of: Subject::HostName, predicate: Predicate::TextMatches(pattern("h[0-9]+")) },
+            AttributeConstraint { of: named("os"), predicate: Predicate::TextNotMatches(pattern(".*bsd")) },
+            AttributeConstraint { of: named("old"), predicate: Predicate::NotExists },
+        ],
+    ];
+    let constraints = OfferConstraints::any_of(groups).unwrap();
+    let rules = OfferRules {
+        constraints: [(role(), constraints)].into(),
+        least: [(role(), "cpus:1;mem:512|device/gpu:1".parse().unwrap())].into(),
+        regions: Regions::All,
+    };
+    Call::Rules { id: CallId(6), rules }
 }
 
 pub(crate) fn events() -> Vec<Event> {
@@ -264,6 +298,7 @@ pub(crate) fn events() -> Vec<Event> {
         attributes: Arc::new(attributes()),
         mode: OfferMode::Exclusive,
         expires_in: Some(Duration::from_secs(30)),
+        domain: Domain::new("eu", "eu-1").ok(),
         guarantee: Guarantee::Firm,
     };
     let reject = Reject::OfferConflict { left: resources() };
@@ -287,6 +322,8 @@ pub(crate) fn from_agent() -> Vec<FromAgent> {
         tasks: vec![TaskReport { framework: FRAMEWORK, task: task(), state: TaskState::Running }],
         held: vec![GANG],
         operated: Some(OPERATION),
+        domain: Domain::new("eu", "eu-1").ok(),
+        connection: 3,
     };
     let update = FromAgent::Update { framework: FRAMEWORK, status: status(), latest: TaskState::Failed };
     vec![FromAgent::Register(Box::new(report)), update, FromAgent::DevicesFree(vec![(DeviceId::new("GPU-1"), 4)])]
@@ -324,7 +361,16 @@ pub(crate) fn spec() -> TaskSpec {
             read_only: true,
             private_network: true,
             rlimits: vec![Rlimit { name: "nofile".to_owned(), soft: Some(1024), hard: None }],
+            image: Some("docker://host/name:1".to_owned()),
         },
+        artefacts: vec![Artefact {
+            uri: "https://host/tool".to_owned(),
+            destination: "bin/tool".to_owned(),
+            sha256: Some(Sha256([7; 32])),
+            extract: false,
+            executable: true,
+            signature: Some("https://host/tool.minisig".to_owned()),
+        }],
         ..TaskSpec::new(CommandSpec::Argv(vec!["make".to_owned(), "all".to_owned()]))
     }
 }

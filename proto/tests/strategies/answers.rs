@@ -86,6 +86,7 @@ fn clause() -> impl Strategy<Value = Clause> {
         Just(ClauseKind::Claims),
         line().prop_map(|text| ClauseKind::Constraint { text }),
         Just(ClauseKind::Filters),
+        Just(ClauseKind::Rules),
         Just(ClauseKind::Volumes),
         Just(ClauseKind::Quota),
         Just(ClauseKind::Agents),
@@ -117,6 +118,9 @@ fn cause() -> impl Strategy<Value = Cause> {
         Just(CauseKind::HeldForOthers),
         (role(), prose(), short(), short(), short())
             .prop_map(|(role, resource, limit, held, over)| CauseKind::OverQuota { role, resource, limit, held, over }),
+        prose().prop_map(|region| CauseKind::OtherRegion { region }),
+        line().prop_map(|unmet| CauseKind::NotAdmitted { unmet }),
+        line().prop_map(|least| CauseKind::BelowLeast { least }),
         Just(CauseKind::VolumeElsewhere),
         Just(CauseKind::VolumeInUse),
         line().prop_map(|unmet| CauseKind::ConstraintNotMet { unmet }),

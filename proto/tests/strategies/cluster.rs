@@ -58,17 +58,18 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
 /// Only records that put something; those that remove have no value.
 pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
     let admission = prop_oneof![Just(Admission::Admitted), Just(Admission::Unreachable), Just(Admission::Gone)];
-    let agent = (any::<u128>(), prose(), prose(), admission, any::<i64>(), resources(), attributes()).prop_map(
-        |(client, principal, name, admission, since, resources, attributes)| AgentRecord {
-            client: ClientId(client),
-            principal: Principal::new(&principal),
-            name,
-            admission,
-            since: WallTime(since),
-            resources: resources.into(),
-            attributes,
-        },
-    );
+    let agent =
+        (any::<u128>(), prose(), prose(), admission, any::<i64>(), resources(), attributes(), option::of(domain()))
+            .prop_map(|(client, principal, name, admission, since, resources, attributes, domain)| AgentRecord {
+                client: ClientId(client),
+                principal: Principal::new(&principal),
+                name,
+                admission,
+                since: WallTime(since),
+                resources: resources.into(),
+                attributes,
+                domain,
+            });
     let framework = (any::<u128>(), prose(), info(), duration()).prop_map(|(client, principal, info, remaining)| {
         FrameworkRecord { client: ClientId(client), principal: Principal::new(&principal), info, remaining }
     });

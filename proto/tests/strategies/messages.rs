@@ -50,8 +50,9 @@ pub(crate) fn reject() -> impl Strategy<Value = Reject> {
 
 pub(crate) fn info() -> impl Strategy<Value = FrameworkInfo> {
     let mode = prop_oneof![Just(OfferMode::Optimistic), Just(OfferMode::Exclusive)];
-    (prose(), prose(), roles(), duration(), mode, option::of(duration()), option::of(prose()), words()).prop_map(
-        |(name, user, roles, failover_timeout, offer_mode, offer_timeout, url, labels)| FrameworkInfo {
+    let times = (duration(), option::of(duration()));
+    (prose(), prose(), roles(), times, mode, option::of(prose()), words(), offer_rules()).prop_map(
+        |(name, user, roles, (failover_timeout, offer_timeout), offer_mode, url, labels, rules)| FrameworkInfo {
             name,
             user,
             roles,
@@ -60,6 +61,7 @@ pub(crate) fn info() -> impl Strategy<Value = FrameworkInfo> {
             offer_timeout,
             url,
             labels,
+            rules: Arc::new(rules),
         },
     )
 }
@@ -96,11 +98,10 @@ fn demand() -> impl Strategy<Value = Demand> {
 }
 
 pub(crate) fn call() -> impl Strategy<Value = Call> {
-    let subscribe = (option::of(framework_id()), any::<u128>(), info(), btree_set(role(), 0..2)).prop_map(
-        |(framework, client, info, suppressed)| {
-            Call::Subscribe(Subscribe { framework, client: ClientId(client), info, suppressed })
-        },
-    );
+    let subscribe = (option::of(framework_id()), any::<u128>(), info(), btree_set(role(), 0..2), any::<u64>())
+        .prop_map(|(framework, client, info, suppressed, connection)| {
+            Call::Subscribe(Subscribe { framework, client: ClientId(client), info, suppressed, connection })
+        });
     let accept = (any::<u64>(), agent_id(), vec(offer_id(), 0..3), vec(operation(), 0..3), refusal()).prop_map(
         |(id, agent, offers, operations, refusal)| {
             Call::Accept(Accept { id: CallId(id), agent, offers, operations, refusal })
@@ -145,24 +146,23 @@ fn offer() -> impl Strategy<Value = Offer> {
         role(),
         resources(),
         devices,
-        attributes(),
+        (attributes(), option::of(domain())),
         mode,
         option::of(duration()),
         any::<bool>(),
     )
-        .prop_map(|(id, agent, agent_name, role, resources, devices, attributes, mode, expires_in, borrowed)| {
-            Offer {
-                id,
-                agent,
-                agent_name,
-                role,
-                resources: Arc::new(resources),
-                devices: devices.into(),
-                attributes: Arc::new(attributes),
-                mode,
-                expires_in,
-                guarantee: if borrowed { Guarantee::Revocable } else { Guarantee::Firm },
-            }
+        .prop_map(|(id, agent, agent_name, role, resources, devices, like, mode, expires_in, borrowed)| Offer {
+            id,
+            agent,
+            agent_name,
+            role,
+            resources: Arc::new(resources),
+            devices: devices.into(),
+            attributes: Arc::new(like.0),
+            domain: like.1,
+            mode,
+            expires_in,
+            guarantee: if borrowed { Guarantee::Revocable } else { Guarantee::Firm },
         })
 }
 
@@ -214,22 +214,24 @@ fn agent_report() -> impl Strategy<Value = AgentReport> {
         any::<u128>(),
         prose(),
         resources(),
-        attributes(),
+        (attributes(), option::of(domain()), any::<u64>()),
         device_reports(),
         vec(task, 0..2),
         vec(gang_id(), 0..2),
         option::of(operation_id()),
     )
-        .prop_map(|(agent, client, name, resources, attributes, devices, tasks, held, operated)| AgentReport {
+        .prop_map(|(agent, client, name, resources, like, devices, tasks, held, operated)| AgentReport {
             agent,
             client: ClientId(client),
             name,
             resources,
-            attributes,
+            attributes: like.0,
             devices,
             tasks,
             held,
             operated,
+            domain: like.1,
+            connection: like.2,
         })
 }
 

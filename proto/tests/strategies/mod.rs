@@ -3,6 +3,7 @@
 mod answers;
 mod cluster;
 mod messages;
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use rialto_core::model::*;
+pub(crate) use rules::{domain, offer_rules};
 
 pub(crate) fn word() -> impl Strategy<Value = Arc<str>> {
     "[a-z][a-z0-9]{0,6}".prop_map(Arc::from)
@@ -154,7 +156,12 @@ fn amounts() -> impl Strategy<Value = Amounts> {
         btree_map(resource_name(), btree_set(word(), 1..4), 0..2),
         btree_map(device_id(), (1..=1000_u16).prop_map(Share), 0..3),
     )
-        .prop_map(|(scalars, ranges, sets, devices)| Amounts { scalars, ranges, sets, devices })
+        .prop_map(|(scalars, ranges, sets, devices)| Amounts {
+            scalars,
+            ranges: ranges.into_iter().collect(),
+            sets: sets.into_iter().collect(),
+            devices,
+        })
 }
 
 pub(crate) fn selector() -> impl Strategy<Value = Selector> {

@@ -208,6 +208,7 @@ fn info(role: &Role) -> FrameworkInfo {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
+        rules: Arc::default(),
     }
 }
 

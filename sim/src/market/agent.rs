@@ -60,6 +60,8 @@ impl Agent {
             tasks: Vec::new(),
             held: Vec::new(),
             operated: None,
+            domain: None,
+            connection: 0,
         };
         Self { number, report, tasks: BTreeMap::new(), updates: 0 }
     }

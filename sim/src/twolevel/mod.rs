@@ -241,6 +241,7 @@ fn info(role: &Role) -> FrameworkInfo {
         offer_timeout: None,
         url: None,
         labels: BTreeMap::new(),
+        rules: Arc::default(),
     }
 }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cpu_time::ThreadTime;
 use rialto_core::gate::Output;
 use rialto_core::master::registry::Registry;
-use rialto_core::master::{Config, Effect, Input, Master, Outbox};
+use rialto_core::master::{Command, Config, Effect, Input, Master, Outbox};
 use rialto_core::model::{
     Accept, AgentId, AgentReport, Body, Call, CallId, ClientId, ClusterId, Event, ExecutorRef, FrameworkId,
-    FrameworkInfo, FromAgent, Milli, Offer, OfferMode, Operation, PeerId, Principal, Refusal, Resources, Role, Source,
-    Status, Subscribe, Task, TaskGroup, TaskId, TaskState, Time, ToAgent, UpdateId,
+    FrameworkInfo, FromAgent, Milli, Offer, OfferId, OfferMode, Operation, PeerId, Principal, Refusal, RequestId,
+    Resources, Role, Source, Status, Subscribe, Task, TaskGroup, TaskId, TaskState, Time, ToAgent, UpdateId,
 };
 
 /// How long the master gathers changes before a round: the clock moves on by as much when a round is wanted.
@@ -18,8 +19,8 @@ const GATHER: Duration = Duration::from_millis(1);
 
 /// An agent, as its connection.
 #[derive(Clone, Debug)]
-pub(super) struct AgentSide {
-    pub(super) id: AgentId,
+struct AgentSide {
+    id: AgentId,
     peer: PeerId,
     client: ClientId,
 }
@@ -29,29 +30,36 @@ pub(super) struct AgentSide {
 pub(super) struct FrameworkSide {
     id: FrameworkId,
     peer: PeerId,
-    pub(super) role: Role,
+    role: Role,
     /// What it was offered and has not answered, oldest first.
-    pub(super) offers: Vec<Offer>,
+    offers: Vec<Offer>,
+}
+
+/// A task that runs.
+#[derive(Debug)]
+pub(super) struct Launched {
+    framework: FrameworkId,
+    task: TaskId,
+    agent: AgentId,
 }
 
 /// The whole of it.
 #[derive(Debug)]
 pub(super) struct Cluster {
-    pub(super) master: Master,
+    master: Master,
     now: Time,
     out: Outbox,
-    pub(super) agents: Vec<AgentSide>,
+    agents: Vec<AgentSide>,
     pub(super) frameworks: Vec<FrameworkSide>,
     by_peer: BTreeMap<PeerId, usize>,
     counter: u64,
     /// How many offers were made since this was last set to zero.
     pub(super) offers: u64,
-    clock: fn() -> Duration,
 }
 
 impl Cluster {
-    /// `clock` tells how long this thread has run, so that others on the machine don't count.
-    pub(super) fn new(config: Config, clock: fn() -> Duration) -> Self {
+    /// No agent and no framework.
+    pub(super) fn new(config: Config) -> Self {
         let config = Config { allocation_delay: GATHER, ..config };
         let mut out = Outbox::new();
         let master = Master::recover(Time::ZERO, config, Registry::new(ClusterId(1)), &mut out);
@@ -64,7 +72,6 @@ impl Cluster {
             by_peer: BTreeMap::new(),
             counter: 0,
             offers: 0,
-            clock,
         }
     }
 
@@ -73,11 +80,12 @@ impl Cluster {
         self.counter
     }
 
-    /// One step, then what the master said is taken in; how long the step took.
+    /// One step, then what the master said is taken in; for how long this thread ran in the step, so that others on the machine don't
+    /// count.
     pub(super) fn step(&mut self, input: Input) -> Duration {
-        let from = (self.clock)();
+        let from = ThreadTime::now();
         self.master.step(self.now, input, &mut self.out);
-        let took = (self.clock)() - from;
+        let took = from.elapsed();
         self.take_in();
         took
     }
@@ -87,10 +95,14 @@ impl Cluster {
         self.step(input) + self.round()
     }
 
-    /// A round, if one is wanted; if not, what it costs to find that out.
+    /// A round, in as many steps as it takes, if one is wanted; if not, what it costs to find that out.
     pub(super) fn round(&mut self) -> Duration {
         self.now = self.now + GATHER;
-        self.step(Input::Tick)
+        let mut took = self.step(Input::Tick);
+        while self.master.next_deadline().is_some_and(|due| due <= self.now) {
+            took += self.step(Input::Tick);
+        }
+        took
     }
 
     fn take_in(&mut self) {
@@ -133,12 +145,14 @@ impl Cluster {
             offer_timeout: Some(Duration::from_secs(600)),
             url: None,
             labels: BTreeMap::new(),
+            rules: Arc::default(),
         };
         let subscribe = Subscribe {
             framework: None,
             client: ClientId(u128::from(self.next())),
             info,
             suppressed: [].into(),
+            connection: 0,
         };
         self.by_peer.insert(peer, self.frameworks.len());
         let id = FrameworkId::new(self.master.term(), 0);
@@ -164,20 +178,60 @@ impl Cluster {
     }
 
     /// The framework says something.
-    pub(super) fn call(&self, framework: usize, call: Call) -> Input {
+    fn call(&self, framework: usize, call: Call) -> Input {
         from_framework(self.frameworks[framework].peer, call)
+    }
+
+    /// An operator asks for something.
+    pub(super) fn command(&mut self, command: Command) -> Duration {
+        let request = RequestId(self.next());
+        self.step(Input::FromOperator { request, principal: Principal::new("bench"), command })
+    }
+
+    /// Nobody takes offers any more.
+    pub(super) fn suppress_all(&mut self) {
+        for at in 0..self.frameworks.len() {
+            let roles = [self.frameworks[at].role.clone()].into();
+            self.step(self.call(at, Call::Suppress(roles)));
+        }
+        self.round();
+    }
+
+    /// Everybody takes offers again: the calls, and the round that follows.
+    pub(super) fn revive_all(&mut self) -> Duration {
+        let mut took = Duration::ZERO;
+        for at in 0..self.frameworks.len() {
+            let roles = [self.frameworks[at].role.clone()].into();
+            took += self.step(self.call(at, Call::Revive(roles)));
+        }
+        took + self.round()
     }
 
     /// The framework declines all that it was offered.
     pub(super) fn decline_all(&mut self, framework: usize, refusal: &Refusal) -> (u64, Input) {
-        let offers: Vec<Offer> = std::mem::take(&mut self.frameworks[framework].offers);
-        let ids = offers.iter().map(|offer| offer.id).collect();
-        let count = offers.len() as u64;
+        let offers = std::mem::take(&mut self.frameworks[framework].offers);
+        let ids: Vec<OfferId> = offers.iter().map(|offer| offer.id).collect();
+        let count = ids.len() as u64;
         (count, self.call(framework, Call::Decline { offers: ids, refusal: refusal.clone() }))
     }
 
-    /// The framework launches one task with a part of its newest offer; who it is and where it runs.
-    pub(super) fn launch(&mut self, framework: usize) -> Option<(Input, FrameworkId, TaskId, AgentId)> {
+    /// A framework declines its newest offer; which, `number` says, if it has one.
+    pub(super) fn decline_newest(&mut self, number: usize) -> Option<Input> {
+        let framework = self.with_offers(number)?;
+        let offer = self.frameworks[framework].offers.pop()?;
+        let refusal = Refusal { duration: Duration::from_secs(3600), reason: None };
+        Some(self.call(framework, Call::Decline { offers: vec![offer.id], refusal }))
+    }
+
+    /// The first framework with an offer, beginning at `number`.
+    fn with_offers(&self, number: usize) -> Option<usize> {
+        let count = self.frameworks.len();
+        (0..count).map(|at| (at + number) % count).find(|at| !self.frameworks[*at].offers.is_empty())
+    }
+
+    /// A framework launches a task with a part of its newest offer; which, `number` says, if it has one.
+    pub(super) fn launch_newest(&mut self, number: usize) -> Option<(Input, Launched)> {
+        let framework = self.with_offers(number)?;
         let offer = self.frameworks[framework].offers.pop()?;
         let number = self.next();
         let id = TaskId::new(&format!("t{number}")).expect("a letter and digits are an id");
@@ -194,6 +248,7 @@ impl Cluster {
             executor: ExecutorRef::Supervisor,
             body: Body::new(Vec::new()),
         };
+        let launched = Launched { framework: side.id, task: id, agent: offer.agent };
         let accept = Accept {
             id: CallId(number),
             agent: offer.agent,
@@ -201,34 +256,32 @@ impl Cluster {
             operations: vec![Operation::Launch(TaskGroup::single(task))],
             refusal: Refusal::default(),
         };
-        Some((from_framework(side.peer, Call::Accept(accept)), side.id, id, offer.agent))
+        Some((self.call(framework, Call::Accept(accept)), launched))
     }
 
-    /// A task's agent says that it has finished.
-    pub(super) fn finish(&self, framework: FrameworkId, task: &TaskId, agent: AgentId) -> Input {
-        let mut status = Status::new(task.clone(), TaskState::Finished, Source::Agent);
+    /// The task's agent says that it has finished.
+    pub(super) fn finish(&self, launched: &Launched) -> Input {
+        let mut status = Status::new(launched.task.clone(), TaskState::Finished, Source::Agent);
         status.uuid = Some(UpdateId(u128::from(self.counter)));
-        let at = self.agents.iter().position(|side| side.id == agent).expect("the agent has joined");
-        let update = FromAgent::Update { framework, status, latest: TaskState::Finished };
-        from_agent(self.agents[at].peer, update)
+        let side = self.agents.iter().find(|side| side.id == launched.agent).expect("the agent has joined");
+        let update = FromAgent::Update { framework: launched.framework, status, latest: TaskState::Finished };
+        from_agent(side.peer, update)
     }
 }
 
-fn report(
-    number: usize,
-    side: &AgentSide,
-    agent: Option<(AgentId, ClusterId)>,
-    resources: &Resources,
-) -> AgentReport {
+fn report(number: usize, side: &AgentSide, agent: Option<(AgentId, ClusterId)>, resources: &Resources) -> AgentReport {
     AgentReport {
         agent,
         client: side.client,
         name: Arc::from(format!("agent-{number}")),
         resources: resources.clone(),
         attributes: BTreeMap::new(),
+        domain: None,
+        connection: 0,
         devices: Vec::new(),
         tasks: Vec::new(),
         held: Vec::new(),
+        operated: None,
     }
 }
 

@@ -31,11 +31,12 @@ pub(super) struct Node {
 pub(super) fn nodes(tasks: &[TaskSpec]) -> Result<Vec<Node>, ContainError> {
     let base = BASE.iter().map(Path::new).filter(|node| node.exists());
     let held = tasks.iter().flat_map(|task| &task.devices).map(PathBuf::as_path);
-    let node = |path: &Path| {
-        let metadata = fs::metadata(path).map_err(ContainError::at(format!("device node {}", path.display())))?;
+    let added = tasks.iter().flat_map(|task| &task.edits.nodes).map(|node| (&*node.path, &*node.from));
+    let node = |(path, from): (&Path, &Path)| {
+        let metadata = fs::metadata(from).map_err(ContainError::at(format!("device node {}", from.display())))?;
         Ok(Node { path: path.to_owned(), metadata })
     };
-    base.chain(held).map(node).collect()
+    base.chain(held).map(|path| (path, path)).chain(added).map(node).collect()
 }
 
 /// Mounts the group's own `/dev`.

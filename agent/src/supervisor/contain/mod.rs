@@ -5,6 +5,7 @@
 //! up for its children, for ever, what they must not have. Members enter their cgroups between fork and exec ([`Entry`]).
 
 mod dev;
+mod image;
 mod mounts;
 mod privileges;
 
@@ -88,7 +89,7 @@ fn group(hierarchies: &cgroup::Hierarchies, task: &TaskSpec) -> Result<Option<cg
 
 fn rules(task: &TaskSpec) -> Result<Vec<DeviceRule>, ContainError> {
     let mut rules = DeviceRule::BASE.to_vec();
-    for node in &task.devices {
+    for node in task.devices.iter().chain(task.edits.nodes.iter().map(|node| &node.from)) {
         rules.push(DeviceRule::of(node).map_err(ContainError::at(format!("device node {}", node.display())))?);
     }
     Ok(rules)

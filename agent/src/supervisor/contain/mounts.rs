@@ -10,7 +10,8 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change};
 use rustix::thread::UnshareFlags;
 
-use super::{ContainError, dev};
+use super::{ContainError, dev, image};
+use crate::supervisor::edits::Mount;
 use crate::supervisor::protocol::{Namespaces, Network, Root, TaskSpec};
 use crate::supervisor::sys::{self, Access, Depth};
 
@@ -36,8 +37,23 @@ pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<(), C
     // What the machine mounts or unmounts later is followed; what is mounted here stays here.
     let follow = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", follow).map_err(ContainError::at("mounts of the machine"))?;
-    let shown = shown(namespaces, tasks)?;
-    let nodes = dev::nodes(tasks)?;
+    let given = Given { shown: shown(namespaces, tasks)?, added: added(tasks)?, nodes: dev::nodes(tasks)? };
+    match &namespaces.image {
+        Some(image) => image::enter(image, namespaces.root, given)?,
+        None => cover(namespaces, temporaries, given)?,
+    }
+    rustix::process::fchdir(own).map_err(ContainError::at("supervisor's folder"))
+}
+
+/// What the group gets of the machine, opened before anything is covered.
+pub(super) struct Given<'a> {
+    pub(super) shown: Vec<Shown>,
+    pub(super) added: Vec<(&'a Mount, OwnedFd)>,
+    pub(super) nodes: Vec<dev::Node>,
+}
+
+/// Covers of the machine's files what the group is not to see.
+fn cover(namespaces: &Namespaces, temporaries: Vec<(&str, &str)>, given: Given<'_>) -> Result<(), ContainError> {
     if namespaces.root == Root::ReadOnly {
         set("/", Access::ReadOnly, Depth::All)?;
     }
@@ -49,13 +65,15 @@ pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<(), C
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
         mount("tmpfs", path, "tmpfs", flags, Some(c"mode=755,size=256k")).map_err(ContainError::at("hidden folder"))?;
     }
-    for shown in shown {
+    for shown in given.shown {
         shown.show().map_err(ContainError::at(shown.path.display().to_string()))?;
     }
-    dev::mount_dev(&nodes)?;
+    for (mount, handle) in given.added {
+        show_added(mount, &handle).map_err(ContainError::at(format!("mount {}", mount.to.display())))?;
+    }
+    dev::mount_dev(&given.nodes)?;
     mount_proc()?;
-    set("/sys", Access::ReadOnly, Depth::All)?;
-    rustix::process::fchdir(own).map_err(ContainError::at("supervisor's folder"))
+    set("/sys", Access::ReadOnly, Depth::All)
 }
 
 /// Tries what [`enter`] needs. The calling thread is of no other use afterwards.
@@ -70,8 +88,8 @@ pub(super) fn probe() -> Result<(), ContainError> {
 }
 
 /// Something that stays visible although what it lies below is hidden.
-struct Shown {
-    path: PathBuf,
+pub(super) struct Shown {
+    pub(super) path: PathBuf,
     handle: OwnedFd,
 }
 
@@ -86,13 +104,17 @@ fn shown(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<Vec<Shown>, Cont
 }
 
 impl Shown {
-    fn show(&self) -> io::Result<()> {
+    pub(super) fn is_folder(&self) -> bool {
+        image::is_folder(&self.handle)
+    }
+
+    pub(super) fn show(&self) -> io::Result<()> {
         let own = rustix::fs::fstat(&self.handle)?;
         let there = fs::metadata(&self.path).ok();
         if there.is_some_and(|there| (there.dev(), there.ino()) == (own.st_dev, own.st_ino)) {
             return Ok(());
         }
-        if rustix::fs::FileType::from_raw_mode(own.st_mode).is_dir() {
+        if self.is_folder() {
             fs::create_dir_all(&self.path)?;
         } else {
             fs::create_dir_all(self.path.parent().expect("it is a file"))?;
@@ -101,6 +123,23 @@ impl Shown {
         mount_bind_recursive(format!("/proc/self/fd/{}", self.handle.as_raw_fd()), &self.path)?;
         sys::set_mount(&self.path, Access::ReadWrite, Depth::One)
     }
+}
+
+/// What devices bring with them: opened before anything is hidden.
+fn added(tasks: &[TaskSpec]) -> Result<Vec<(&Mount, OwnedFd)>, ContainError> {
+    let mut opened = Vec::new();
+    for mount in tasks.iter().flat_map(|task| &task.edits.mounts) {
+        let handle = open(&mount.from, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        opened.push((mount, handle.map_err(ContainError::at(mount.from.display().to_string()))?));
+    }
+    Ok(opened)
+}
+
+/// Shows it where the group is to see it, which must be there: the machine's files are not added to.
+pub(super) fn show_added(mount: &Mount, handle: &OwnedFd) -> io::Result<()> {
+    mount_bind_recursive(format!("/proc/self/fd/{}", handle.as_raw_fd()), &mount.to)?;
+    let access = if mount.writable { Access::ReadWrite } else { Access::ReadOnly };
+    sys::set_mount(&mount.to, access, Depth::One)
 }
 
 /// Makes the group's own folders for temporary files, of those that the machine has.
@@ -117,7 +156,7 @@ fn temporaries() -> Result<Vec<(&'static str, &'static str)>, ContainError> {
     Ok(made)
 }
 
-fn mount_proc() -> Result<(), ContainError> {
+pub(super) fn mount_proc() -> Result<(), ContainError> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("proc", "/proc", "proc", flags, None).map_err(ContainError::at("mount /proc"))?;
     for path in READ_ONLY.iter().filter(|path| Path::new(path).exists()) {
@@ -127,6 +166,6 @@ fn mount_proc() -> Result<(), ContainError> {
     Ok(())
 }
 
-fn set(path: &str, access: Access, depth: Depth) -> Result<(), ContainError> {
+pub(super) fn set(path: &str, access: Access, depth: Depth) -> Result<(), ContainError> {
     sys::set_mount(Path::new(path), access, depth).map_err(ContainError::at(format!("mount {path}")))
 }

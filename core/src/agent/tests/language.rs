@@ -79,6 +79,7 @@ pub(super) fn config(seed: u64) -> Config {
         name: "host-1".into(),
         resources: "cpus:4;mem:8192;ports:[31000-31009]".parse().expect("they are well formed"),
         attributes: BTreeMap::new(),
+        domain: None,
         host_share_milli: 0,
         origin: WallTime(1_000_000),
         seed,

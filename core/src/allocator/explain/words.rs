@@ -83,6 +83,15 @@ impl Cause {
                 format!("it fits, but the framework has {standing} offers already, as many as it may have at once")
             }
             CauseKind::ConstraintNotMet { unmet } => format!("not {unmet}{}", self.at_nearest()),
+            CauseKind::OtherRegion { region } => {
+                format!("in region {region}; the framework takes offers of the master's region only")
+            }
+            CauseKind::NotAdmitted { unmet } => {
+                format!("kept out by the framework's offer constraints: not {unmet}{}", self.at_nearest())
+            }
+            CauseKind::BelowLeast { least } => {
+                format!("less is free than the framework takes at least: {least}{}", self.at_nearest())
+            }
             CauseKind::Filtered { left, reason } => {
                 let why = reason.as_ref().map(|reason| format!("; it said: {reason}")).unwrap_or_default();
                 format!("refused by the framework, for {} more at most{why}", span(*left))

@@ -26,7 +26,11 @@ fn offered(market: &mut Market) -> String {
 fn who_waits_for_work_without_devices_is_offered_neither_them_nor_what_they_keep() {
     let mut market = with_gpus();
     market.demand("ci", vec![shape("build", "cpus:1", &[], 9)]);
-    assert_eq!(offered(&mut market), "cpus:4 mem:512", "else its placement would leave the share of the devices once more");
+    assert_eq!(
+        offered(&mut market),
+        "cpus:4 mem:512",
+        "else its placement would leave the share of the devices once more"
+    );
     market.demand("ci", vec![shape("build", "cpus:5", &[], 1)]);
     assert!(!market.has_offer("ci", "a"), "five cpus are never free for it");
 }

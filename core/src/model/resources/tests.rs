@@ -47,8 +47,8 @@ fn amounts_of_nothing_leave_nothing_behind() {
         assert_eq!(parse(text), Resources::new(), "{text:?}");
     }
     let amounts = Amounts {
-        ranges: BTreeMap::from([(ResourceName::ports(), Ranges::default())]),
-        sets: BTreeMap::from([(ResourceName::new("zones"), BTreeSet::new())]),
+        ranges: ByName::from([(ResourceName::ports(), Ranges::default())]),
+        sets: ByName::from([(ResourceName::new("zones"), BTreeSet::new())]),
         devices: BTreeMap::from([(DeviceId::new("gpu-0"), Share(0))]),
         ..Amounts::default()
     };
@@ -202,7 +202,12 @@ fn amounts() -> impl Strategy<Value = Amounts> {
         prop::collection::btree_map(set_name, items(), 0..3),
         prop::collection::btree_map(id, (0..=1000_u16).prop_map(Share), 0..3),
     )
-        .prop_map(|(scalars, ranges, sets, devices)| Amounts { scalars, ranges, sets, devices })
+        .prop_map(|(scalars, ranges, sets, devices)| Amounts {
+            scalars,
+            ranges: ranges.into_iter().collect(),
+            sets: sets.into_iter().collect(),
+            devices,
+        })
 }
 
 fn flavor() -> impl Strategy<Value = Flavor> {

@@ -9,8 +9,8 @@ use super::tasks::{Verdict, judge};
 use super::{BOOK_MAX, Driver, DriverEffect, Ending, Life, Link, Outputs, saved};
 use crate::gate::Output;
 use crate::model::{
-    Accept, AgentId, Call, CallId, ClusterId, Event, FrameworkId, Offer, OfferId, OfferMode, Operation,
-    Outcome, Reason, Refusal, Reject, Source, Status, Subscribe, TaskId, TaskState, Term, Time,
+    Accept, AgentId, Call, CallId, ClusterId, Event, FrameworkId, Offer, OfferId, OfferMode, Operation, Outcome,
+    Reason, Refusal, Reject, Source, Status, Subscribe, TaskId, TaskState, Term, Time,
 };
 use crate::planted::{Fault, planted};
 use crate::scheduler::{Happening, Scheduler};
@@ -28,6 +28,7 @@ impl<S: Scheduler> Driver<S> {
             client: self.identity.client,
             info: self.config.info.clone(),
             suppressed: self.market.suppressed().clone(),
+            connection: 0,
         };
         let call = Call::Subscribe(subscribe);
         out.push(Output::Effect(DriverEffect::ToMaster { connection: self.connection, call }));

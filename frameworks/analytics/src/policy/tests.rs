@@ -134,6 +134,7 @@ fn offer(seq: u64, room: u64) -> Offer {
         attributes: Arc::default(),
         mode: OfferMode::Optimistic,
         expires_in: None,
+        domain: None,
         guarantee: Default::default(),
     }
 }

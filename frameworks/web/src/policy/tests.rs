@@ -201,6 +201,7 @@ fn offer(seq: u64, agent: u64) -> Offer {
         )])),
         mode: OfferMode::Optimistic,
         expires_in: None,
+        domain: None,
         guarantee: Default::default(),
     }
 }

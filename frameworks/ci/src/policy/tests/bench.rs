@@ -139,6 +139,7 @@ impl Bench {
                 attributes: Arc::new(BTreeMap::new()),
                 mode: OfferMode::Optimistic,
                 expires_in: None,
+                domain: None,
                 guarantee: Default::default(),
             });
         }

@@ -1,0 +1,101 @@
+//! A round: who looks at what after things have changed. It goes on over several steps where much has, so that no step takes long.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use super::{Master, Outbox};
+use crate::allocator::sorter::ClientIndex;
+use crate::model::AgentId;
+
+/// The most agents that one step looks at. What they are told, and shown to the read model, stays in the processor's caches then.
+const AGENTS_A_STEP: usize = 128;
+
+/// What is left of a round that has begun.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    /// Agents on which something changed: everybody is asked about these.
+    changed: BTreeSet<AgentId>,
+    /// Clients that became willing.
+    clients: BTreeSet<ClientIndex>,
+    /// Where there may be something for them; found when all that changed has been looked at.
+    for_clients: Option<BTreeSet<AgentId>>,
+    /// The last that was looked at.
+    last: Option<AgentId>,
+}
+
+impl Round {
+    fn is_over(&self) -> bool {
+        self.changed.is_empty() && self.clients.is_empty()
+    }
+
+    /// The next of `agents`.
+    fn next_of(&self, agents: &BTreeSet<AgentId>) -> Vec<AgentId> {
+        let from = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+        agents.range((from, Bound::Unbounded)).take(AGENTS_A_STEP).copied().collect()
+    }
+}
+
+impl Master {
+    /// A round is wanted, now or when changes have been gathered for a while.
+    pub(super) fn want_round(&mut self) {
+        let due = self.now + self.config.allocation_delay;
+        self.round_at.get_or_insert(due);
+    }
+
+    pub(super) fn want_agent_round(&mut self, agent: AgentId) {
+        self.dirty_agents.insert(agent);
+        self.want_round();
+    }
+
+    /// Begins a round that is due, or goes on with one.
+    pub(super) fn maybe_round(&mut self, out: &mut Outbox) {
+        if self.round_at.is_none_or(|due| due > self.now) {
+            return;
+        }
+        self.round_at = None;
+        self.heed_relaxed_limits();
+        let mut round = std::mem::take(&mut self.begun);
+        if round.is_over() {
+            self.stats.rounds += 1;
+            round.changed = std::mem::take(&mut self.dirty_agents);
+            round.clients = std::mem::take(&mut self.dirty_clients);
+        }
+        self.sorter.refresh();
+        self.go_on(&mut round, out);
+        self.send_offers(out);
+        if !round.is_over() {
+            self.round_at = Some(self.now);
+        } else if !self.dirty_agents.is_empty() || !self.dirty_clients.is_empty() {
+            self.want_round();
+        }
+        self.begun = round;
+    }
+
+    /// One step of a round: of the agents that changed, or of those that clients who became willing are offered.
+    fn go_on(&mut self, round: &mut Round, out: &mut Outbox) {
+        let Some(agents) = &round.for_clients else {
+            let next = round.next_of(&round.changed);
+            for agent in &next {
+                self.look_at_changed(*agent, out);
+            }
+            if next.len() < AGENTS_A_STEP {
+                let agents = if round.clients.is_empty() { BTreeSet::new() } else { self.agents_for(&round.clients) };
+                round.for_clients = Some(agents.difference(&round.changed).copied().collect());
+                round.last = None;
+                self.go_on(round, out);
+            } else {
+                round.last = next.last().copied();
+            }
+            return;
+        };
+        let next = round.next_of(agents);
+        for agent in &next {
+            self.look_for(&round.clients, *agent, out);
+        }
+        if next.len() < AGENTS_A_STEP {
+            *round = Round::default();
+        } else {
+            round.last = next.last().copied();
+        }
+    }
+}
