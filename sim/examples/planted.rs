@@ -1,5 +1,6 @@
 //! `planted [SEEDS [FAULT…]]`: plants each fault, or those named, in turn; prints how many seeds it takes to find it, and what finds it.
 
+#[expect(clippy::disallowed_types, reason = "how long the simulation takes is real time")]
 use std::time::Instant;
 
 use rialto_core::planted::{Fault, MARK, plant};
@@ -8,6 +9,7 @@ use rialto_sim::{Options, run_faults};
 /// How many seeds are tried unless the first argument says otherwise.
 const SEEDS: u64 = 300;
 
+#[expect(clippy::disallowed_types, reason = "how long the simulation takes is real time")]
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let seeds = args.first().and_then(|arg| arg.parse().ok()).unwrap_or(SEEDS);

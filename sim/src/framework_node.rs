@@ -258,6 +258,9 @@ impl World {
                         self.note_call(framework, &call);
                     }
                     if let Some(conn) = conn {
+                        if self.frameworks[at].plan.buggy {
+                            self.babble(framework, conn, &call);
+                        }
                         self.send(conn, Way::Up, Message::Call(call));
                     }
                 }

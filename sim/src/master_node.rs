@@ -11,7 +11,7 @@ use rialto_core::model::{
 };
 
 use crate::network::{ConnId, Dialer, Life, Message, Way};
-use crate::offers::OfferWatch;
+use crate::offers::{OfferWatch, judge_devices};
 use crate::world::{Event, Node, World};
 
 /// The wall time at the beginning of the world.
@@ -125,6 +125,9 @@ impl World {
         self.say(format_args!("operator -> M{life}: {command:?}"));
         self.counts.faults += 1;
         let request = RequestId(self.counts.faults);
+        if let Command::Kill { task, .. } = &command {
+            self.checks.kill_requested(request, task.clone());
+        }
         self.master_step(life, Input::FromOperator { request, principal: Principal::new("operator"), command });
     }
 
@@ -144,7 +147,8 @@ impl World {
         node.watch.hear(now, &input);
         node.core.step(local(now, node.epoch), input, &mut out);
         node.core.check_invariants();
-        if let Err(broken) = node.watch.judge(now, &out) {
+        let judged = node.watch.judge(now, &out).and_then(|()| judge_devices(&node.core, &out));
+        if let Err(broken) = judged {
             self.checks.fail(broken);
         }
         node.steps += 1;
@@ -222,7 +226,10 @@ impl World {
                 }
                 Effect::ToFramework(PeerId(conn), event) => self.send(conn, Way::Down, Message::Event(event)),
                 Effect::Close(PeerId(conn), reject) => self.master_closes(conn, reject),
-                Effect::Reply(_, reply) => self.master_replies(life, reply),
+                Effect::Reply(request, reply) => {
+                    self.checks.answered(request, reply.is_ok());
+                    self.master_replies(life, reply);
+                }
                 Effect::Changed(change) => {
                     if let Some(node) = self.masters.get_mut(&life) {
                         node.view.apply(change);

@@ -74,6 +74,12 @@ pub(crate) struct FrameworkPlan {
     pub(crate) declares: bool,
     /// Whether it suppresses offers while it needs none.
     pub(crate) suppresses: bool,
+    /// How long it thinks before it answers offers.
+    pub(crate) slow: Option<Duration>,
+    /// Whether it asks for far more than it needs, and keeps what it does not use.
+    pub(crate) greedy: bool,
+    /// Whether it says nonsense now and then.
+    pub(crate) buggy: bool,
     pub(crate) jobs: Vec<JobPlan>,
 }
 
@@ -108,7 +114,7 @@ impl Plan {
         unlock_hoarders(&mut frameworks);
         let fast = dice.chance(500);
         let long = SEC(dice.between(2, 40));
-        Self {
+        let mut plan = Self {
             seed,
             unsafe_for,
             agents,
@@ -129,7 +135,9 @@ impl Plan {
             allocation_delay: if dice.chance(500) { Duration::ZERO } else { MS(dice.between(1, 500)) },
             completed_max: dice.count(0, 20),
             offer_growth_delay: if dice.chance(500) { Duration::ZERO } else { MS(dice.between(1, 500)) },
-        }
+        };
+        plan.widen();
+        plan
     }
 }
 
@@ -148,7 +156,7 @@ fn draw_faults(dice: &mut Dice) -> Vec<(Fault, u64)> {
     Fault::ALL.iter().map(|fault| (*fault, on(dice))).filter(|(_, weight)| *weight > 0).collect()
 }
 
-fn draw_agent(dice: &mut Dice, at: usize) -> AgentPlan {
+pub(crate) fn draw_agent(dice: &mut Dice, at: usize) -> AgentPlan {
     // Every job fits the first machine, so that each of them can be run.
     let least = u64::from(at == 0);
     let cpus = Milli::from_whole(dice.between(2 + least * 4, 8));
@@ -204,6 +212,9 @@ fn draw_framework(dice: &mut Dice, at: usize, unsafe_for: Duration) -> Framework
         failover_timeout: unsafe_for + SEC(dice.between(120, 600)),
         declares: dice.chance(500),
         suppresses: dice.chance(300),
+        slow: None,
+        greedy: false,
+        buggy: false,
         jobs: (0..jobs).map(|_| draw_job(dice, manner, unsafe_for)).collect(),
     }
 }
@@ -256,14 +267,17 @@ impl fmt::Display for Plan {
         for (at, plan) in self.frameworks.iter().enumerate() {
             writeln!(
                 f,
-                "f{}: {:?} for {}, {:?} offers, {} jobs, declares {}, suppresses {}",
+                "f{}: {:?} for {}, {:?} offers, {} jobs, declares {}, suppresses {}{}{}{}",
                 at + 1,
                 plan.manner,
                 plan.role,
                 plan.mode,
                 plan.jobs.len(),
                 plan.declares,
-                plan.suppresses
+                plan.suppresses,
+                plan.slow.map(|slow| format!(", thinks for {slow:?}")).unwrap_or_default(),
+                if plan.greedy { ", greedy" } else { "" },
+                if plan.buggy { ", buggy" } else { "" }
             )?;
         }
         Ok(())

@@ -29,6 +29,7 @@ impl World {
             if drawn <= *weight {
                 self.counts.faults += 1;
                 self.say(format_args!("fault: {fault:?}"));
+                self.happened.insert(fault.name());
                 self.inflict(*fault);
                 break;
             }

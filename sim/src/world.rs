@@ -1,6 +1,6 @@
 //! The world: a heap of events, the nodes, and the network between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,6 +95,8 @@ pub(crate) struct World {
     pub(crate) machine_dice: Dice,
     pub(crate) fault_dice: Dice,
     pub(crate) counts: Counts,
+    /// What has occurred, in the words of `mix`.
+    pub(crate) happened: BTreeSet<&'static str>,
     /// Whether the faults are over.
     pub(crate) healed: Option<Time>,
     pub(crate) converged: bool,
@@ -123,6 +125,7 @@ impl World {
             machine_dice: child("machine"),
             fault_dice: child("fault"),
             counts: Counts::default(),
+            happened: plan.mix(),
             healed: None,
             converged: false,
             queue: BTreeMap::new(),
