@@ -34,8 +34,11 @@ const EDGES: [(&str, &[&str]); 10] = [
 ];
 
 /// Everything that the core is built from.
-const CORE_CLOSURE: [&str; 14] = [
+const CORE_CLOSURE: [&str; 18] = [
     "aho-corasick",
+    "equivalent",
+    "hashbrown",
+    "indexmap",
     "memchr",
     "proc-macro2",
     "quote",
@@ -44,6 +47,7 @@ const CORE_CLOSURE: [&str; 14] = [
     "regex",
     "regex-automata",
     "regex-syntax",
+    "rustc-hash",
     "smallvec",
     "syn",
     "thiserror",

@@ -414,11 +414,11 @@ impl Agent {
     pub fn new(id: AgentId, agent: &view::AgentView) -> Self {
         Self {
             id: id.to_string(),
-            name: agent.name.to_string(),
+            name: agent.info.name.to_string(),
             status: agent.status.as_str().to_owned(),
-            attributes: attributes(&agent.attributes),
-            region: agent.domain.as_ref().map(|domain| domain.region().to_string()),
-            zone: agent.domain.as_ref().map(|domain| domain.zone().to_string()),
+            attributes: attributes(&agent.info.attributes),
+            region: agent.info.domain.as_ref().map(|domain| domain.region().to_string()),
+            zone: agent.info.domain.as_ref().map(|domain| domain.zone().to_string()),
             total: Amounts::from(&*agent.total),
             allocated: Amounts::from(&agent.allocated),
             offered: Amounts::from(&agent.offered.quantities()),
@@ -511,17 +511,18 @@ impl Task {
 
 impl Offer {
     /// The row of offer `id`.
-    pub fn new(id: OfferId, offer: &view::OfferView) -> Self {
+    pub fn new(id: OfferId, row: &view::OfferView) -> Self {
+        let offer = &row.offer;
         Self {
             id: id.to_string(),
-            framework: offer.framework.to_string(),
+            framework: row.framework.to_string(),
             agent: offer.agent.to_string(),
             role: offer.role.to_string(),
             mode: offer_mode(offer.mode).to_owned(),
             amounts: Amounts::from(&*offer.resources),
             resources: offer.resources.to_string(),
             devices: offer.resources.device_shares().map(|(id, _)| id.to_string()).collect(),
-            since_ms: millis(offer.since),
+            since_ms: millis(row.since),
         }
     }
 }

@@ -4,11 +4,15 @@
 //! `offer_mode/eng/ci`, `operation/X1-3`, `meta/term`, `meta/cluster`. A value is a version byte, a check sum, and a message of package
 //! `rialto.registry.v1`. The check sum covers the key too, so that a value under the wrong key is found out.
 
+use std::sync::Arc;
+
 use prost::Message;
 use rialto_core::master::registry::{
     Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record, Registry,
 };
-use rialto_core::model::{ClusterId, FrameworkId, Principal, Resources, Role, TaskId, TaskKey, Term, WallTime};
+use rialto_core::model::{
+    AgentInfo, ClusterId, FrameworkId, Principal, Resources, Role, TaskId, TaskKey, Term, WallTime,
+};
 
 use crate::convert::{
     At, ConvertError, Converted, Wire, attributes, duration, inside, kill_reason, micros, optional, optional_duration,
@@ -214,12 +218,12 @@ fn to_agent(agent: &AgentRecord) -> v1::AgentEntry {
     v1::AgentEntry {
         client: agent.client.to_wire(),
         principal: agent.principal.as_str().to_owned(),
-        name: agent.name.as_ref().to_owned(),
+        name: agent.info.name.as_ref().to_owned(),
         admission: agent.admission.to_wire(),
         since_unix_us: agent.since.0,
         resources: Some(agent.resources.to_wire()),
-        attributes: to_attributes(&agent.attributes),
-        domain: agent.domain.as_ref().map(Wire::to_wire),
+        attributes: to_attributes(&agent.info.attributes),
+        domain: agent.info.domain.as_ref().map(Wire::to_wire),
     }
 }
 
@@ -227,12 +231,14 @@ fn from_agent(agent: v1::AgentEntry) -> Converted<AgentRecord> {
     Ok(AgentRecord {
         client: inside(agent.client, "client")?,
         principal: Principal::new(&text(&agent.principal, "principal")?),
-        name: text(&agent.name, "name")?,
+        info: Arc::new(AgentInfo {
+            name: text(&agent.name, "name")?,
+            attributes: attributes(agent.attributes, "attributes")?,
+            domain: optional(agent.domain, "domain")?,
+        }),
         admission: inside(agent.admission, "admission")?,
         since: WallTime(agent.since_unix_us),
         resources: optional::<Resources>(agent.resources, "resources")?.unwrap_or_default().into(),
-        attributes: attributes(agent.attributes, "attributes")?,
-        domain: optional(agent.domain, "domain")?,
     })
 }
 

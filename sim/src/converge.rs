@@ -111,7 +111,7 @@ impl World {
         }
         let away = view.agents.iter().find(|(_, row)| !matches!(row.status, AgentStatus::Active | AgentStatus::Gone));
         if let Some((agent, row)) = away {
-            return Some(format!("{agent} ({}) is {}", row.name, row.status.as_str()));
+            return Some(format!("{agent} ({}) is {}", row.info.name, row.status.as_str()));
         }
         let gone = |agent: &_| view.agents.get(agent).is_none_or(|row| row.status == AgentStatus::Gone);
         let settled = |state: &DeviceState| match state {
@@ -160,8 +160,7 @@ impl World {
             self.checks.require(!held, || format!("I2: {id} has no task and {:?} of it is allocated", row.allocated));
         }
         for (id, row) in &view.frameworks {
-            let held =
-                row.allocated.iter().next().is_some() && !view.offers.values().any(|offer| offer.framework == *id);
+            let held = !row.allocated.is_empty();
             self.checks.require(!held, || format!("{id} has no task and is charged {:?}", row.allocated));
         }
         for at in 0..self.agents.len() {

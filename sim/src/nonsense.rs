@@ -21,7 +21,7 @@ impl World {
         let id = CallId(u64::MAX - self.counts.steps);
         let foreign = self.leader.and_then(|life| self.masters.get(&life)).and_then(|node| {
             let (offer, row) = node.view.offers.iter().find(|(_, row)| Some(row.framework) != framework)?;
-            Some((*offer, row.agent))
+            Some((*offer, row.offer.agent))
         });
         let nonsense = match (self.fault_dice.between(0, 4), call, foreign) {
             (0, Call::Accept(_) | Call::AcceptGang(_) | Call::Kill { .. } | Call::Decline { .. }, _) => call.clone(),

@@ -81,7 +81,7 @@ fn offers_in(out: &Outbox) -> impl Iterator<Item = &Offer> {
         | Output::Ungated(Effect::ToFramework(_, Event::Offers(offers))) => Some(offers),
         _ => None,
     });
-    effects.flatten()
+    effects.flatten().map(|offer| &**offer)
 }
 
 impl Peer {

@@ -21,6 +21,7 @@ mod tasks;
 mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rand_core::Rng;
 use rand_pcg::Pcg64;
@@ -30,8 +31,8 @@ pub use journal::Journal;
 
 use crate::gate::{Outbox, Output};
 use crate::model::{
-    AgentId, AgentReport, ClientId, ClusterId, DeviceId, FromAgent, GangId, Reject, Resources, TaskKey, TaskReport,
-    Term, Time, ToAgent, UpdateId, WallTime,
+    AgentId, AgentInfo, AgentReport, ClientId, ClusterId, DeviceId, FromAgent, GangId, Reject, Resources, TaskKey,
+    TaskReport, Term, Time, ToAgent, UpdateId, WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -306,15 +307,17 @@ impl Agent {
         AgentReport {
             agent: self.journal.identity,
             client: self.journal.client.unwrap_or_default(),
-            name: self.config.name.clone(),
+            info: Arc::new(AgentInfo {
+                name: self.config.name.clone(),
+                attributes: self.config.attributes.clone(),
+                domain: self.config.domain.clone(),
+            }),
             resources: self.total.clone(),
-            attributes: self.config.attributes.clone(),
             devices: self.device_reports(),
             // Of those that ended and were acknowledged nobody needs to hear again; they wait for others of their group.
             tasks: self.journal.tasks.iter().filter(|(_, entry)| !entry.is_settled()).map(task).collect(),
             held: self.journal.gangs.keys().copied().collect(),
             operated: self.journal.operated,
-            domain: self.config.domain.clone(),
             connection: self.connection,
         }
     }

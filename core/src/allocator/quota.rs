@@ -428,10 +428,10 @@ impl Quotas {
 
     fn each_up(&mut self, role: &Role, mut change: impl FnMut(&mut Node)) {
         for prefix in prefixes(role) {
-            if !self.nodes.contains_key(prefix) {
-                self.nodes.insert(Arc::from(prefix), Node::default());
+            match self.nodes.get_mut(prefix) {
+                Some(node) => change(node),
+                None => change(self.nodes.entry(Arc::from(prefix)).or_default()),
             }
-            change(self.nodes.get_mut(prefix).expect("it was there or has been inserted"));
         }
     }
 
@@ -497,7 +497,7 @@ pub fn is_at_or_below(role: &str, top: &str) -> bool {
 /// `a`, `a/b`, `a/b/c` of the role `a/b/c`.
 pub fn prefixes(role: &Role) -> impl Iterator<Item = &str> {
     let text = role.as_str();
-    text.match_indices('/').map(|(at, _)| &text[..at]).chain([text])
+    text.bytes().enumerate().filter(|(_, byte)| *byte == b'/').map(|(at, _)| &text[..at]).chain([text])
 }
 
 fn named(prefix: &str) -> Role {

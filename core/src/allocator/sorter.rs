@@ -74,7 +74,7 @@ impl Ratio {
 
 impl Ord for Ratio {
     fn cmp(&self, other: &Self) -> Ordering {
-        if self.held == 0 || other.held == 0 {
+        if self.held == 0 || other.held == 0 || self.of == other.of {
             return self.held.cmp(&other.held);
         }
         (u128::from(self.held) * other.of).cmp(&(u128::from(other.held) * self.of))
@@ -299,13 +299,18 @@ impl Sorter {
     }
 
     fn ratio(&self, held: &Quantities, weight: u32) -> Ratio {
-        let mut largest = Ratio::ZERO;
+        let mut largest = (Milli::ZERO, Milli(1));
+        // Both are by name.
+        let mut counted = self.counted.as_slice();
         for (name, amount) in held.iter() {
-            if let Some((_, total)) = self.counted.iter().find(|(counts, _)| counts == name) {
-                largest = largest.max(Ratio::new(amount, *total, weight));
+            while let Some(((counts, total), later)) = counted.split_first().filter(|((counts, _), _)| counts <= name) {
+                if counts == name && is_larger((amount, *total), largest) {
+                    largest = (amount, *total);
+                }
+                counted = later;
             }
         }
-        largest
+        Ratio::new(largest.0, largest.1, weight)
     }
 
     /// The node of `role`; it and all above it are made if they are not there.
@@ -329,6 +334,11 @@ impl Sorter {
         }
         parent
     }
+}
+
+/// Whether one amount of its total is more than another of its own.
+fn is_larger((amount, total): (Milli, Milli), (other, of): (Milli, Milli)) -> bool {
+    u128::from(amount.0) * u128::from(of.0.max(1)) > u128::from(other.0) * u128::from(total.0.max(1))
 }
 
 /// `a`, `a/b`, `a/b/c` of the role `a/b/c`.

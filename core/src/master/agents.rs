@@ -45,7 +45,7 @@ impl Master {
 
     /// How many known agents have not come back in this term.
     pub(super) fn agents_missing(&self) -> usize {
-        self.unheard.iter().filter(|id| self.agents[id].is_awaited()).count()
+        self.unheard.iter().filter(|id| self.agents[*id].is_awaited()).count()
     }
 
     pub(super) fn on_agent(&mut self, peer: PeerId, principal: Principal, message: FromAgent, out: &mut Outbox) {
@@ -134,12 +134,10 @@ impl Master {
         let record = AgentRecord {
             client: report.client,
             principal,
-            name: report.name.clone(),
+            info: report.info.clone(),
             admission: Admission::Admitted,
             since: self.wall(),
-            resources: Arc::new(report.resources.clone()),
-            attributes: report.attributes.clone(),
-            domain: report.domain.clone(),
+            resources: self.common.share(report.resources.clone()),
         };
         match self.agents.get_mut(&id) {
             Some(agent) if agent.record.principal != record.principal => {
@@ -174,6 +172,7 @@ impl Master {
         let now = self.wall();
         let resources = self.settle_operations(id, report.operated, report.resources, out);
         let agent = self.agents.get_mut(&id).expect("admit_agent() has made or found it");
+        agent.record.info = report.info;
         if let Some(old) = agent.peer.replace(peer).filter(|old| *old != peer) {
             self.peers.remove(&old);
             out.push(Output::Ungated(Effect::Close(old, Reject::Superseded)));
@@ -182,15 +181,11 @@ impl Master {
             self.timers.cancel(key);
         }
         agent.connection = report.connection;
-        agent.record.name = report.name;
-        agent.record.resources = Arc::new(resources);
-        agent.record.attributes.clone_from(&report.attributes);
-        agent.record.domain = report.domain;
+        agent.record.resources = self.common.share(resources);
         if agent.record.admission != Admission::Admitted {
             agent.record.since = now;
         }
         agent.record.admission = Admission::Admitted;
-        agent.attributes = Arc::new(report.attributes);
         agent.status = AgentStatus::Active;
         // It says so after this if its journal can't be written now; what it said in an earlier life is void.
         agent.journal_degraded = false;

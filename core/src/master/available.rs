@@ -6,10 +6,7 @@ use std::sync::Arc;
 use super::clients::Wanted;
 use super::state::Agent;
 use crate::allocator::claims;
-use crate::model::{
-    Attribute, Attributes, Claim, Device, DeviceId, Guarantee, Milli, Quantities, ResourceName, Resources, Shape,
-    Share, domain_attribute,
-};
+use crate::model::{Claim, Device, DeviceId, Guarantee, Milli, Quantities, ResourceName, Resources, Shape, Share};
 
 /// The smallest amounts that are worth an offer, as in Mesos: so many cpus, or so much memory. A device always is.
 const CPUS_MIN: Milli = Milli(10);
@@ -65,7 +62,7 @@ impl Agent {
     }
 
     fn suits(&self, shape: &Shape, available: &Resources) -> bool {
-        (shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(self)))
+        (shape.constraint.is_any() || shape.constraint.matches(&*self.record.info))
             && self.has_devices_for(shape, available)
     }
 
@@ -103,18 +100,6 @@ impl Agent {
             return self.no_devices.clone();
         }
         resources.device_shares().filter_map(|(id, _)| self.devices.get(id).map(|entry| entry.device.clone())).collect()
-    }
-}
-
-/// The attributes of an agent, with its name among them.
-pub(super) struct AgentAttributes<'a>(pub(super) &'a Agent);
-
-impl Attributes for AgentAttributes<'_> {
-    fn attribute(&self, name: &str) -> Option<Attribute> {
-        match name {
-            "name" => Some(Attribute::Text(self.0.record.name.clone())),
-            _ => domain_attribute(self.0.record.domain.as_ref(), name).or_else(|| self.0.attributes.get(name).cloned()),
-        }
     }
 }
 

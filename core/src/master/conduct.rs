@@ -9,7 +9,7 @@ use super::clients::Client;
 use super::state::OfferEntry;
 use crate::allocator::conduct::{Conduct, IDLE, Ledger};
 use crate::allocator::history::Queue;
-use crate::model::{FrameworkId, OfferMode, Role};
+use crate::model::{FrameworkId, OfferMode, Role, Time};
 
 /// So many times it is tried, in one survey, whether what is free could satisfy what is waited for; then it counts as not.
 const TRIES_MAX: usize = 4096;
@@ -21,7 +21,7 @@ impl Master {
         let mut standing: BTreeMap<(FrameworkId, Role), Ledger> = BTreeMap::new();
         for entry in self.offers.values() {
             let ledger = standing.entry((entry.framework, entry.offer.role.clone())).or_default();
-            self.count_offer(ledger, entry);
+            count_offer(ledger, entry, self.now);
         }
         let mut tries = 0;
         let mut rows = Vec::new();
@@ -49,9 +49,7 @@ impl Master {
             return;
         }
         let key = (entry.framework, entry.offer.role.clone());
-        let mut ledger = self.questions.ledgers.remove(&key).unwrap_or_default();
-        self.count_offer(&mut ledger, entry);
-        self.questions.ledgers.insert(key, ledger);
+        count_offer(self.questions.ledgers.entry(key).or_default(), entry, self.now);
     }
 
     /// The framework declined an offer.
@@ -62,14 +60,6 @@ impl Master {
     /// The framework is gone.
     pub(super) fn forget_conduct(&mut self, framework: FrameworkId) {
         self.questions.ledgers.retain(|(of, _), _| *of != framework);
-    }
-
-    fn count_offer(&self, ledger: &mut Ledger, entry: &OfferEntry) {
-        let standing = self.now.since(entry.issued);
-        match entry.offer.mode {
-            OfferMode::Exclusive => ledger.locked(&entry.charged, standing),
-            OfferMode::Optimistic => ledger.stood(standing),
-        }
     }
 
     /// For how long it was offered nothing, although it waits for something that fits what is free somewhere.
@@ -97,5 +87,13 @@ impl Master {
                     && self.admits_some(class, client)
             })
         })
+    }
+}
+
+fn count_offer(ledger: &mut Ledger, entry: &OfferEntry, now: Time) {
+    let standing = now.since(entry.issued);
+    match entry.offer.mode {
+        OfferMode::Exclusive => ledger.locked(&entry.charged, standing),
+        OfferMode::Optimistic => ledger.stood(standing),
     }
 }

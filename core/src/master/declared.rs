@@ -12,12 +12,13 @@ impl Master {
     pub(super) fn declared_first(&self, taken: usize) -> impl Iterator<Item = ClientIndex> + use<'_> {
         let ranking = || self.sorter.ranking_now().map(|(id, _, _)| id);
         let waits = |id: &ClientIndex| self.clients.get(*id).is_some_and(Client::has_declared);
-        let (mut declared, mut silent) = (ranking().filter(waits), ranking().filter(move |id| !waits(id)));
         // Once all who have declared something are found, nobody else is asked whether he has.
         let mut left = self.clients.declared();
+        let mut declared = (left > 0).then(|| ranking().filter(waits));
+        let mut silent = ranking().filter(move |id| !waits(id));
         let mut next_declared = move || {
             left = left.checked_sub(1)?;
-            declared.next()
+            declared.as_mut()?.next()
         };
         let is_declared_next = taken.is_multiple_of(2);
         std::iter::from_fn(move || {

@@ -51,9 +51,9 @@ impl Agent {
 impl Agent {
     /// The offer as its framework is to see it: to one that takes exclusive offers, the free exclusive GPUs among its devices are also a
     /// scalar. The instances alone are locked and charged, so nothing can be taken twice.
-    pub(super) fn with_gpus(&self, mut offer: Offer) -> Offer {
+    pub(super) fn with_gpus(&self, offer: &Arc<Offer>) -> Arc<Offer> {
         if offer.mode != OfferMode::Exclusive {
-            return offer;
+            return offer.clone();
         }
         let is_gpu = |(id, share): &(&DeviceId, Share)| {
             let device = self.devices.get(*id).map(|entry| &entry.device);
@@ -62,12 +62,13 @@ impl Agent {
         };
         let count = offer.resources.device_shares().filter(is_gpu).count();
         if count == 0 {
-            return offer;
+            return offer.clone();
         }
         let mut scalars = Quantities::new();
         scalars.set(&ResourceName::new(GPUS), Milli::from_whole(count as u64));
-        Arc::make_mut(&mut offer.resources).add(&Resources::scalars(scalars));
-        offer
+        let mut counted = Offer::clone(offer);
+        Arc::make_mut(&mut counted.resources).add(&Resources::scalars(scalars));
+        Arc::new(counted)
     }
 }
 

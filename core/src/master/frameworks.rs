@@ -228,7 +228,7 @@ impl Master {
         self.forget_queues(id);
         self.forget_preemption(id);
         self.drop_clients(id);
-        let Some(framework) = self.frameworks.remove(&id) else { return };
+        let Some(framework) = self.frameworks.shift_remove(&id) else { return };
         self.framework_clients.remove(&framework.record.client);
         self.forget_conduct(id);
         if let Some(key) = framework.away {

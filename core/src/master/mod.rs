@@ -9,6 +9,7 @@ mod available;
 mod capacity;
 mod class_order;
 mod clients;
+mod common;
 mod conduct;
 mod confirm;
 mod deck;
@@ -42,6 +43,7 @@ mod when;
 mod why;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::SeedableRng;
@@ -111,7 +113,7 @@ pub struct Config {
     /// The roles that there may be, with all below them; none means any.
     pub roles: Vec<Role>,
     /// The kinds of device that count in the dominant share.
-    pub fair_share_kinds: Vec<std::sync::Arc<str>>,
+    pub fair_share_kinds: Vec<Arc<str>>,
     /// How many tasks that ended people may still see.
     pub history_max: usize,
     /// How many ids of tasks that ended are remembered for each framework, so that a repeated launch is recognised.
@@ -279,6 +281,10 @@ pub enum Reply {
     WhatWouldHelp(Box<crate::allocator::help::Advice>),
 }
 
+/// Rows by the ids that masters give out. What a round looks up many times is found by hashing; the hash is always the same, and so is the
+/// order in which rows are walked.
+type ById<K, V> = indexmap::IndexMap<K, V, rustc_hash::FxBuildHasher>;
+
 /// The master of a cluster, in one term.
 #[derive(Debug)]
 pub struct Master {
@@ -286,16 +292,16 @@ pub struct Master {
     cluster: ClusterId,
     term: Term,
     now: Time,
-    agents: BTreeMap<AgentId, Box<Agent>>,
+    agents: ById<AgentId, Box<Agent>>,
     agent_clients: BTreeMap<ClientId, AgentId>,
     /// Agents of the registry that have not confirmed this master's term, and may yet.
     unheard: BTreeSet<AgentId>,
-    frameworks: BTreeMap<FrameworkId, Framework>,
+    frameworks: ById<FrameworkId, Framework>,
     framework_clients: BTreeMap<ClientId, FrameworkId>,
     tasks: BTreeMap<TaskKey, TaskEntry>,
     /// Tasks that ended and are only in the view, oldest first.
     history: VecDeque<TaskKey>,
-    offers: BTreeMap<OfferId, Box<OfferEntry>>,
+    offers: ById<OfferId, Box<OfferEntry>>,
     /// Offers that were replaced, with those that replaced them.
     replaced: BTreeMap<OfferId, OfferId>,
     /// Kills whose tasks are not known, because agents are away.
@@ -322,13 +328,14 @@ pub struct Master {
     preemption: Preemption,
     clients: Clients,
     capacity: Capacity,
+    common: common::Common,
     reasons: Reasons,
     rules: rules::Rules,
     /// The last look at an agent that saw each client.
     seen: Vec<u64>,
     looks: u64,
     /// Offers of this round that their frameworks have not been told of.
-    unsent: Vec<(FrameworkId, Offer)>,
+    unsent: Vec<(FrameworkId, Arc<Offer>)>,
     timers: Timers,
     /// Agents on which something may be offered that was not before.
     dirty_agents: BTreeSet<AgentId>,
@@ -355,14 +362,14 @@ impl Master {
             cluster: registry.cluster,
             term,
             now,
-            agents: BTreeMap::new(),
+            agents: ById::default(),
             agent_clients: BTreeMap::new(),
             unheard: BTreeSet::new(),
-            frameworks: BTreeMap::new(),
+            frameworks: ById::default(),
             framework_clients: BTreeMap::new(),
             tasks: BTreeMap::new(),
             history: VecDeque::new(),
-            offers: BTreeMap::new(),
+            offers: ById::default(),
             replaced: BTreeMap::new(),
             gangs: gangs::Gangs::default(),
             kills: if planted(Fault::ForgetKillsOnFailover) { BTreeMap::new() } else { registry.kills },
@@ -382,6 +389,7 @@ impl Master {
             preemption: Preemption::default(),
             clients: Clients::default(),
             capacity: Capacity::default(),
+            common: common::Common::default(),
             reasons: Reasons::default(),
             rules: rules::Rules::new(&config.least),
             seen: Vec::new(),

@@ -3,7 +3,7 @@
 //! A round looks at the agents on which something became free, for everybody who may want it; and for the clients that became willing, at
 //! the agents that may have room for what they declared. It looks at nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::available::Available;
 use super::capacity::{Indexed, Magnitude};
 use super::clients::{Client, Wanted};
 use super::rules::Rules;
-use super::state::{Agent, OfferEntry, sole};
+use super::state::{Agent, OfferEntry, Sight, sole};
 use super::timers::Timer;
 use super::{Master, Outbox, filters};
 use crate::allocator::quota::Holding;
@@ -57,8 +57,10 @@ struct Look {
     is_full: bool,
     /// How many offers were made.
     taken: usize,
-    /// What there is for each role that was asked about.
-    available: SmallVec<[(Role, Arc<Available>); 1]>,
+    /// What there is for those who were asked about.
+    available: SmallVec<[(Sight, Arc<Available>); 2]>,
+    /// Whether what is left is reserved.
+    is_rest_reserved: bool,
     /// Those who were offered less, or nothing, because of quota.
     pressed: SmallVec<[ClientIndex; 2]>,
 }
@@ -66,22 +68,25 @@ struct Look {
 impl Look {
     /// What of the agent there is for `role`; `None` if there is nothing for anybody.
     fn available_to(&mut self, agent: &Agent, role: &Role, rules: &Rules) -> Option<Arc<Available>> {
-        if agent.is_locked_whole() {
-            return None;
-        }
-        let is_same_for_all = agent.is_unreserved();
-        let known = self.available.iter().find(|(known, _)| is_same_for_all || known == role);
+        let sight = agent.sight_of(role);
+        let known = self.available.iter().find(|(known, _)| sight.is_some_and(|sight| sight == *known));
         let available = match known {
             Some((_, available)) => available.clone(),
             None => {
                 let available = Arc::new(Available::new(agent.available(role)));
-                self.available.push((role.clone(), available.clone()));
+                self.available.extend(sight.map(|sight| (sight, available.clone())));
                 available
             }
         };
-        // Nothing is left for anybody, so nothing more can be locked away from who waits for what is: the look ends here.
-        let is_over = is_same_for_all && !rules.is_worth_a_look(&available);
-        (!is_over).then_some(available)
+        if sight.is_some_and(|sight| !sight.has_reserved) && !rules.is_worth_a_look(&available) {
+            // Nothing is left for anybody, so nothing more can be locked away from who waits for what is: the look ends here. Unless
+            // something is reserved for somebody.
+            self.is_rest_reserved = true;
+            if agent.is_unreserved() {
+                return None;
+            }
+        }
+        Some(available)
     }
 }
 
@@ -99,10 +104,10 @@ impl Master {
     }
 
     /// Brings the index of free capacity up to date with the agent, and says what is free there.
-    pub(super) fn reindex(&mut self, id: AgentId) -> Option<Available> {
+    pub(super) fn reindex(&mut self, id: AgentId) -> Option<Arc<Available>> {
         let agent = self.agents.get_mut(&id)?;
         let mut new = Indexed::default();
-        let free = Available::new(agent.free.clone());
+        let free = self.common.available(&agent.free);
         if agent.is_usable() && self.rules.is_worth_a_look(&free) {
             new.cpus = Some(Magnitude::of(free.quantities.get(&ResourceName::Cpus)));
             let devices = free.resources.device_shares().filter_map(|(id, _)| agent.devices.get(id));
@@ -157,11 +162,11 @@ impl Master {
     }
 
     /// Offers what is free on the agent, to those who come first; only to those who are asked. What is free may be known already.
-    fn offer_agent(&mut self, id: AgentId, asked: Asked<'_>, free: Option<Available>, out: &mut Outbox) {
+    fn offer_agent(&mut self, id: AgentId, asked: Asked<'_>, free: Option<Arc<Available>>, out: &mut Outbox) {
         let mut look = Look::default();
-        let all_may_have = |free: &Available| self.agents[&id].is_available_to_all(&free.resources);
+        let all_may_have = |free: &Arc<Available>| self.agents[&id].is_available_to_all(&free.resources);
         if let Some(free) = free.filter(all_may_have) {
-            look.available.push((Role::any(), Arc::new(free)));
+            look.available.extend(self.agents[&id].sight_of(&Role::any()).map(|sight| (sight, free)));
         }
         let mut seen = std::mem::take(&mut self.seen);
         self.looks += 1;
@@ -188,15 +193,21 @@ impl Master {
         look: &mut Look,
         seen: &mut [u64],
     ) -> Option<(ClientIndex, Arc<Available>)> {
-        let agent = self.agents.get(&id).filter(|agent| agent.is_usable() && !agent.free.is_empty())?;
+        let agent = self.agents.get(&id).filter(|agent| agent.is_usable() && !agent.free.is_empty() && !agent.is_locked_whole())?;
         let mut later: Option<Time> = None;
         let mut found = None;
-        for client_id in self.candidates(agent, asked, look) {
+        let mut candidates = self.candidates(agent, asked, look);
+        while let Some(client_id) = candidates.next() {
             let Some(client) = self.clients.get(client_id) else { continue };
             if std::mem::replace(&mut seen[client_id.index()], self.looks) == self.looks || !agent.admits(client) {
                 continue;
             }
+            let was_for_all = !look.is_rest_reserved;
             let Some(mut available) = look.available_to(agent, &client.role, &self.rules) else { break };
+            if was_for_all && look.is_rest_reserved {
+                // Only those need be asked now for whom it is reserved.
+                candidates = self.candidates(agent, asked, look);
+            }
             if let Some(permitted) = self.permitted(id, client.framework, &client.role, &available.resources) {
                 look.pressed.push(client_id);
                 available = Arc::new(Available::new(Arc::new(permitted)));
@@ -218,6 +229,7 @@ impl Master {
                 }
             }
         }
+        drop(candidates);
         if let Some(due) = later {
             self.look_again(id, due);
         }
@@ -240,12 +252,26 @@ impl Master {
                 let takes = |id: &&ClientIndex| self.clients.get(**id).is_some_and(|client| self.takes_offers(client));
                 few.extend(clients.first().filter(takes).copied());
             }
+            _ if look.is_rest_reserved && self.has_one_heir(agent) => few.extend(self.heirs(agent)),
             _ => {
                 few = self.class_waiters(agent, look.taken);
                 all = Some(self.declared_first(look.taken));
             }
         }
         few.into_iter().chain(all.into_iter().flatten())
+    }
+
+    /// Those who take offers and may use something that is reserved on the agent.
+    fn heirs(&self, agent: &Agent) -> impl Iterator<Item = ClientIndex> {
+        let mut owners: SmallVec<[&Role; 2]> = agent.free.iter().filter_map(|(flavor, _)| flavor.role()).collect();
+        owners.sort_unstable();
+        owners.dedup();
+        owners.into_iter().flat_map(|owner| self.sorter.at_or_below(owner))
+    }
+
+    /// Whether there is at most one of them, so that their order need not be asked for.
+    fn has_one_heir(&self, agent: &Agent) -> bool {
+        self.heirs(agent).nth(1).is_none()
     }
 
     pub(super) fn takes_offers(&self, client: &Client) -> bool {
@@ -370,37 +396,37 @@ impl Master {
         let taker = self.frameworks.get_mut(&framework).expect("a client's framework is known");
         taker.offers.insert(id);
         taker.offers_made += 1;
-        let timeout =
-            taker.record.info.offer_timeout.unwrap_or(self.config.offer_timeout).min(self.config.offer_timeout_max);
+        let offer_timeout = taker.record.info.offer_timeout;
+        let timeout = offer_timeout.unwrap_or(self.config.offer_timeout).min(self.config.offer_timeout_max);
         let expires_in = (mode == OfferMode::Exclusive).then_some(timeout);
         let state = self.agents.get_mut(&agent).expect("the caller has found it");
         state.offers.push((id, client_id));
-        let charged = (mode == OfferMode::Exclusive).then(|| state.quantities(&sole(&resources)));
-        if mode == OfferMode::Exclusive && !planted(Fault::OfferNotLocked) {
-            state.lock(&resources);
-            self.touched.agents.push(agent);
+        let locks = (mode == OfferMode::Exclusive).then(|| sole(&resources));
+        let charged = locks.as_ref().map(|locks| state.quantities(locks));
+        self.touched.locked.extend(locks.as_ref().map(|_| agent));
+        if let Some(locks) = locks.filter(|_| !planted(Fault::OfferNotLocked)) {
+            state.lock(locks);
         }
         let guarantee = match self.quotas.has_unmet() && self.quotas.is_borrowed(&role, &state.quantities(&resources)) {
             true => Guarantee::Revocable,
             false => Guarantee::Firm,
         };
         if let Some(charged) = &charged {
+            taker.locked.add(charged);
             self.quotas.charge(&role, Holding::Offer, charged);
             self.touched.roles.insert(role.clone());
         }
-        let offer = Offer {
+        let offer = Arc::new(Offer {
             id,
             agent,
-            agent_name: state.record.name.clone(),
+            info: state.record.info.clone(),
             role,
             devices: state.devices_in(&resources),
             resources,
-            attributes: state.attributes.clone(),
-            domain: state.record.domain.clone(),
             mode,
             expires_in,
             guarantee,
-        };
+        });
         self.sorter.offered(client_id, charged.as_ref());
         if charged.is_some() {
             sole(&offer.resources).reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
@@ -417,26 +443,27 @@ impl Master {
             since: self.wall(),
             expiry: expires_in.map(|timeout| self.timers.set(self.now + timeout, Timer::Offer(id))),
             charged: charged.unwrap_or_default(),
+            is_shown: false,
             replaces,
         };
         self.offers.insert(id, Box::new(entry));
         self.stats.offers_made += 1;
         self.touched.offers.push(id);
-        self.touched.frameworks.push(framework);
-        let offer = self.agents[&agent].with_gpus(offer);
+        let offer = self.agents[&agent].with_gpus(&offer);
         self.unsent.push((framework, offer));
         mode
     }
 
     /// Tells the frameworks of the offers that were made to them, each of all its own at once.
     pub(super) fn send_offers(&mut self, out: &mut Outbox) {
-        let mut offers: BTreeMap<FrameworkId, Vec<Offer>> = BTreeMap::new();
-        for (framework, offer) in self.unsent.drain(..) {
-            offers.entry(framework).or_default().push(offer);
+        let mut unsent = std::mem::take(&mut self.unsent);
+        unsent.sort_by_key(|(framework, _)| *framework);
+        for offers in unsent.chunk_by(|(one, _), (other, _)| one == other) {
+            let event = Event::Offers(offers.iter().map(|(_, offer)| offer.clone()).collect());
+            self.tell(offers[0].0, event, out);
         }
-        for (framework, offers) in offers {
-            self.tell(framework, Event::Offers(offers), out);
-        }
+        unsent.clear();
+        self.unsent = unsent;
     }
 
     /// Takes the client's optimistic offer of the agent back for a larger one, which can be accepted under the old id too.
@@ -460,7 +487,7 @@ impl Master {
 
     /// Ends an offer: nothing is locked by it any more. The framework is not told.
     pub(super) fn remove_offer(&mut self, id: OfferId) -> Option<Box<OfferEntry>> {
-        let entry = self.offers.remove(&id)?;
+        let entry = self.offers.swap_remove(&id)?;
         for old in &entry.replaces {
             self.replaced.remove(old);
         }
@@ -469,6 +496,8 @@ impl Master {
         }
         if let Some(framework) = self.frameworks.get_mut(&entry.framework) {
             framework.offers.remove(&id);
+            let was_locked = framework.locked.subtract(&entry.charged);
+            debug_assert!(was_locked, "an exclusive offer is locked while it stands");
         }
         if let Some(client) = self.clients.get_mut(entry.client) {
             client.standing = client.standing.saturating_sub(1);
@@ -485,7 +514,10 @@ impl Master {
             self.sorter.credit(&entry.offer.role, entry.framework, &entry.charged);
             self.quotas.credit(&entry.offer.role, Holding::Offer, &entry.charged);
             self.touched.roles.insert(entry.offer.role.clone());
-            self.touched.agents.push(entry.offer.agent);
+            self.touched.locked.push(entry.offer.agent);
+        }
+        if !entry.is_shown {
+            // No row of it will tell that it was made.
             self.touched.frameworks.push(entry.framework);
         }
         self.touched.offers.push(id);

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Master;
-use super::available::AgentAttributes;
 use super::state::{Agent, DeviceEntry};
 use super::view::AgentStatus;
 use crate::allocator::agent_classes::{Class, Classes, Fleet};
@@ -45,7 +44,7 @@ impl Master {
 
     /// Notes which agents this step has changed.
     pub(super) fn mark_touched(&mut self) {
-        for id in &self.touched.agents {
+        for id in self.touched.agents.iter().chain(&self.touched.locked) {
             self.questions.classes.mark(*id);
         }
         let mut last = None;
@@ -134,7 +133,7 @@ impl Master {
 
     /// Whether some agent of the class is what the shape asks for.
     pub(super) fn is_for_some(&self, class: &Class, shape: &Shape) -> bool {
-        let like = |agent: &AgentId| shape.constraint.matches(&AgentAttributes(&self.agents[agent]));
+        let like = |agent: &AgentId| shape.constraint.matches(&*self.agents[agent].record.info);
         shape.constraint.is_any() || class.members.iter().any(like)
     }
 
@@ -143,7 +142,7 @@ impl Master {
         let Some(state) = self.agents.get(&agent).filter(|state| state.status != AgentStatus::Gone) else {
             return false;
         };
-        let like = shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(state));
+        let like = shape.constraint.is_any() || shape.constraint.matches(&*state.record.info);
         like && state.stock().could_hold(shape)
     }
 
@@ -153,14 +152,14 @@ impl Master {
     }
 
     pub(super) fn agent_ref(&self, id: AgentId) -> AgentRef {
-        let name = self.agents.get(&id).map_or_else(|| Arc::from("?"), |agent| agent.record.name.clone());
+        let name = self.agents.get(&id).map_or_else(|| Arc::from("?"), |agent| agent.record.info.name.clone());
         AgentRef { id, name }
     }
 }
 
 /// The master's agents, as classes get to know them.
 struct Machines<'a> {
-    agents: &'a BTreeMap<AgentId, Box<Agent>>,
+    agents: &'a super::ById<AgentId, Box<Agent>>,
     /// Whether they are looked at as if nobody held anything of them.
     empty: bool,
 }

@@ -69,7 +69,9 @@ impl Master {
         let locks = self.offers.iter().filter(|(_, entry)| {
             entry.offer.mode == OfferMode::Exclusive && is_at_or_below(entry.offer.role.as_str(), role.as_str())
         });
-        for id in locks.map(|(id, _)| *id).collect::<Vec<OfferId>>() {
+        let mut locks: Vec<OfferId> = locks.map(|(id, _)| *id).collect();
+        locks.sort_unstable();
+        for id in locks {
             self.rescind(id, out);
         }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::allocator::quota::Quota;
 use crate::model::{
-    AgentId, Attribute, ClientId, ClusterId, Domain, FrameworkId, FrameworkInfo, OfferMode, Operation, OperationId,
-    Principal, Reason, Resources, Role, TaskKey, Term, WallTime,
+    AgentId, AgentInfo, ClientId, ClusterId, FrameworkId, FrameworkInfo, OfferMode, Operation, OperationId, Principal,
+    Reason, Resources, Role, TaskKey, Term, WallTime,
 };
 
 /// Everything that outlives a master. Running tasks are not here: their agents report them.
@@ -110,18 +110,14 @@ pub struct AgentRecord {
     pub client: ClientId,
     /// Who registered it.
     pub principal: Principal,
-    /// For people.
-    pub name: Arc<str>,
+    /// What it was like.
+    pub info: Arc<AgentInfo>,
     /// Whether it is part of the cluster.
     pub admission: Admission,
     /// Since when.
     pub since: WallTime,
     /// What it had when it was last heard of.
     pub resources: Arc<Resources>,
-    /// What it was like.
-    pub attributes: BTreeMap<Arc<str>, Attribute>,
-    /// Where it stood, if it was told.
-    pub domain: Option<Domain>,
 }
 
 /// A framework, as the registry keeps it.

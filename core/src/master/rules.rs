@@ -200,7 +200,7 @@ impl Master {
     pub(super) fn judge_agent(&mut self, id: AgentId) {
         let home = self.config.domain.as_ref();
         let agent = self.agents.get_mut(&id).expect("the caller has found it");
-        let own = agent.record.domain.as_ref();
+        let own = agent.record.info.domain.as_ref();
         agent.is_remote = home.zip(own).is_some_and(|(home, own)| home.region() != own.region());
         let mut admitted = Marks::default();
         for (set, slot) in self.rules.sets.iter().enumerate() {
@@ -278,7 +278,7 @@ impl Agent {
     /// Why the client is not offered what would fit.
     pub(super) fn withheld_from(&self, client: &Client) -> Vec<Finding> {
         let mut causes = Vec::new();
-        if let Some(domain) = self.record.domain.as_ref().filter(|_| self.is_too_far(client)) {
+        if let Some(domain) = self.record.info.domain.as_ref().filter(|_| self.is_too_far(client)) {
             causes.push((CauseKind::OtherRegion { region: domain.region().clone() }, 0));
         }
         if let Some(constraints) = &client.rules.constraints
@@ -313,11 +313,11 @@ impl Agent {
 
     /// What constraints judge it by.
     pub(super) fn traits(&self) -> Traits<'_> {
-        let host_name = match self.attributes.get("host") {
+        let host_name = match self.record.info.attributes.get("host") {
             Some(Attribute::Text(name)) => name,
-            _ => &self.record.name,
+            _ => &self.record.info.name,
         };
-        Traits { host_name, domain: self.record.domain.as_ref(), attributes: &self.attributes }
+        Traits { host_name, domain: self.record.info.domain.as_ref(), attributes: &self.record.info.attributes }
     }
 }
 

@@ -17,6 +17,14 @@ impl Master {
         self.mark_touched();
         let touched = std::mem::take(&mut self.touched);
         let mut push = |change| out.push(Output::Effect(Effect::Changed(change)));
+        // First, because rows that are shown whole say what they come to.
+        for id in each_once(touched.offers) {
+            let row = self.offers.get_mut(&id).map(|entry| {
+                entry.is_shown = true;
+                offer_view(entry)
+            });
+            push(Change::Offer(id, row));
+        }
         for id in each_once(touched.agents) {
             push(Change::Agent(id, self.agents.get(&id).map(|agent| Box::new(self.agent_view(agent)))));
         }
@@ -30,16 +38,14 @@ impl Master {
             let row = self.tasks.get(&key).map(|entry| Arc::new(task_view(entry)));
             push(Change::Task(key, row));
         }
-        for id in each_once(touched.offers) {
-            push(Change::Offer(id, self.offers.get(&id).map(|entry| Box::new(offer_view(entry)))));
-        }
         for (agent, id) in touched.devices {
             let row = self.device_view(agent, &id).map(Box::new);
             push(Change::Device(agent, id, row));
         }
-        let above = |role: &Role| prefixes(role).map(Role::new).collect::<Vec<_>>();
-        let roles: BTreeSet<Role> = touched.roles.iter().flat_map(above).flatten().collect();
-        for role in roles {
+        let above = touched.roles.iter().flat_map(|role| prefixes(role).filter(|prefix| *prefix != role.as_str()));
+        let mut roles: Vec<Role> = above.filter_map(|prefix| Role::new(prefix).ok()).collect();
+        roles.extend(touched.roles);
+        for role in each_once(roles) {
             let row = self.role_view(&role).map(Box::new);
             push(Change::Role(role, row));
         }
@@ -73,10 +79,8 @@ impl Master {
 
     fn agent_view(&self, agent: &Agent) -> AgentView {
         AgentView {
-            name: agent.record.name.clone(),
+            info: agent.record.info.clone(),
             status: agent.status,
-            attributes: agent.attributes.clone(),
-            domain: agent.record.domain.clone(),
             total: agent.record.resources.clone(),
             allocated: self.allocated_on(agent),
             offered: agent.locked.clone(),
@@ -106,6 +110,8 @@ impl Master {
         for role in &info.roles {
             allocated.add(&self.sorter.held(role, id));
         }
+        let locked_is_held = allocated.subtract(&framework.locked);
+        debug_assert!(locked_is_held, "what exclusive offers lock is held");
         FrameworkView {
             name: info.name.clone(),
             principal: framework.record.principal.as_str().into(),
@@ -154,12 +160,5 @@ pub(super) fn task_view(entry: &TaskEntry) -> TaskView {
 }
 
 fn offer_view(entry: &OfferEntry) -> OfferView {
-    OfferView {
-        framework: entry.framework,
-        agent: entry.offer.agent,
-        role: entry.offer.role.clone(),
-        mode: entry.offer.mode,
-        resources: entry.offer.resources.clone(),
-        since: entry.since,
-    }
+    OfferView { framework: entry.framework, offer: entry.offer.clone(), since: entry.since }
 }

@@ -14,9 +14,9 @@ use super::timers::TimerKey;
 use super::view::AgentStatus;
 use crate::allocator::sorter::{ClientIndex, class_quantity, kind_quantity};
 use crate::model::{
-    Accept, Access, AgentId, Attribute, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId,
-    OfferMode, PeerId, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey,
-    TaskState, Time, WallTime,
+    Accept, Access, AgentId, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId, OfferMode,
+    PeerId, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time,
+    WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -24,7 +24,6 @@ use crate::planted::{Fault, planted};
 #[derive(Debug)]
 pub(super) struct Agent {
     pub(super) record: AgentRecord,
-    pub(super) attributes: Arc<BTreeMap<Arc<str>, Attribute>>,
     /// Which offer constraints admit it.
     pub(super) admitted: Marks,
     /// Whether it is in another region than the master.
@@ -72,6 +71,15 @@ pub(super) struct Agent {
     pub(super) turned: Time,
 }
 
+/// What of an agent's free resources a role may use: those who see the same are offered the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sight {
+    /// One bit for each flavor, in their order.
+    flavors: u64,
+    /// Whether some of it is reserved.
+    pub(super) has_reserved: bool,
+}
+
 /// A device of an agent.
 #[derive(Debug)]
 pub(super) struct DeviceEntry {
@@ -113,7 +121,6 @@ impl Agent {
 
     pub(super) fn new(record: AgentRecord, status: AgentStatus) -> Self {
         Self {
-            attributes: Arc::new(record.attributes.clone()),
             free: record.resources.clone(),
             record,
             admitted: Marks::default(),
@@ -157,6 +164,29 @@ impl Agent {
         self.free.iter().all(|(flavor, _)| flavor.reservations.is_empty())
     }
 
+    /// Which flavors of what is free `role` may use; none, if there are too many to tell them apart so.
+    pub(super) fn sight_of(&self, role: &Role) -> Option<Sight> {
+        let mut sight = Sight::default();
+        let mut last: Option<(&Role, bool)> = None;
+        for (at, (flavor, _)) in self.free.iter().enumerate() {
+            let bit = 1_u64.checked_shl(u32::try_from(at).ok()?)?;
+            let Some(owner) = flavor.role() else {
+                sight.flavors |= bit;
+                continue;
+            };
+            let is_for = match last {
+                Some((known, is_for)) if known == owner => is_for,
+                _ => flavor.is_for(role),
+            };
+            last = Some((owner, is_for));
+            if is_for {
+                sight.flavors |= bit;
+                sight.has_reserved = true;
+            }
+        }
+        Some(sight)
+    }
+
     /// What of the free resources `role` may use.
     pub(super) fn free_for(&self, role: &Role) -> Arc<Resources> {
         if self.is_unreserved() { self.free.clone() } else { Arc::new(self.free.for_role(role)) }
@@ -183,8 +213,7 @@ impl Agent {
     }
 
     /// An exclusive offer takes hold of `resources`.
-    pub(super) fn lock(&mut self, resources: &Arc<Resources>) {
-        let resources = sole(resources);
+    pub(super) fn lock(&mut self, resources: Arc<Resources>) {
         if self.locked.is_empty() {
             self.locked = resources;
         } else {
@@ -252,6 +281,8 @@ pub(super) struct Framework {
     pub(super) waiting: Arc<[(Role, Shape)]>,
     pub(super) tasks: BTreeSet<TaskId>,
     pub(super) offers: BTreeSet<OfferId>,
+    /// What exclusive offers to it lock.
+    pub(super) locked: Quantities,
     /// The framework in each of its roles.
     pub(super) clients: BTreeMap<Role, ClientIndex>,
     /// Tasks that ended and were acknowledged, oldest first.
@@ -272,6 +303,7 @@ impl Framework {
             waiting: Arc::new([]),
             tasks: BTreeSet::new(),
             offers: BTreeSet::new(),
+            locked: Quantities::new(),
             clients: BTreeMap::new(),
             completed: VecDeque::new(),
             away: None,
@@ -326,7 +358,7 @@ impl TaskEntry {
 /// An offer that stands.
 #[derive(Debug)]
 pub(super) struct OfferEntry {
-    pub(super) offer: Offer,
+    pub(super) offer: Arc<Offer>,
     pub(super) framework: FrameworkId,
     pub(super) client: ClientIndex,
     /// When the framework's turn began: when the first of those that this one replaced was made.
@@ -337,6 +369,8 @@ pub(super) struct OfferEntry {
     pub(super) expiry: Option<TimerKey>,
     /// What it is charged as, if it locks.
     pub(super) charged: Quantities,
+    /// Whether a row of it was shown.
+    pub(super) is_shown: bool,
     /// Offers that this one replaced, whose acceptance may be on its way.
     pub(super) replaces: Vec<OfferId>,
 }
@@ -357,6 +391,8 @@ pub(super) enum PeerOf {
 #[derive(Debug, Default)]
 pub(super) struct Touched {
     pub(super) agents: Vec<AgentId>,
+    /// Those of which exclusive offers lock more, or less.
+    pub(super) locked: Vec<AgentId>,
     pub(super) frameworks: Vec<FrameworkId>,
     pub(super) tasks: BTreeSet<TaskKey>,
     pub(super) offers: Vec<OfferId>,

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::model::{AgentId, FrameworkId, GangId, OfferId, Time};
 
@@ -38,32 +38,54 @@ impl TimerKey {
     }
 }
 
-/// All that is due some time, earliest first.
+/// All that is due some time, earliest first; of what is due at once, what was set first.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    set: BTreeMap<TimerKey, Timer>,
+    set: BTreeMap<Time, Batch>,
     count: u64,
+}
+
+/// What is due at the same time, by number; offers that are made in one round are. One that was cancelled leaves a gap.
+#[derive(Debug, Default)]
+struct Batch {
+    timers: VecDeque<(u64, Option<Timer>)>,
+    left: usize,
 }
 
 impl Timers {
     pub(super) fn set(&mut self, at: Time, timer: Timer) -> TimerKey {
         self.count += 1;
-        let key = TimerKey(at, self.count);
-        self.set.insert(key, timer);
-        key
+        let batch = self.set.entry(at).or_default();
+        batch.timers.push_back((self.count, Some(timer)));
+        batch.left += 1;
+        TimerKey(at, self.count)
     }
 
     pub(super) fn cancel(&mut self, key: TimerKey) {
-        self.set.remove(&key);
+        let TimerKey(at, number) = key;
+        let Some(batch) = self.set.get_mut(&at) else { return };
+        let Ok(place) = batch.timers.binary_search_by_key(&number, |(number, _)| *number) else { return };
+        batch.left -= usize::from(batch.timers[place].1.take().is_some());
+        if batch.left == 0 {
+            self.set.remove(&at);
+        }
     }
 
     /// The earliest that is due at `now`; taken out.
     pub(super) fn pop(&mut self, now: Time) -> Option<Timer> {
-        let entry = self.set.first_entry()?;
-        (entry.key().0 <= now).then(|| entry.remove())
+        let mut batch = self.set.first_entry().filter(|batch| *batch.key() <= now)?;
+        let timer = std::iter::from_fn(|| batch.get_mut().timers.pop_front()).find_map(|(_, timer)| timer);
+        batch.get_mut().left -= 1;
+        if batch.get().left == 0 {
+            batch.remove();
+        }
+        Some(timer.expect("a batch holds what it counts"))
     }
 
     pub(super) fn next(&self) -> Option<Time> {
-        self.set.keys().next().map(|key| key.0)
+        self.set.keys().next().copied()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::state::sole;
 use crate::allocator::quota::Usage;
 use crate::model::{
-    AgentId, Attribute, Device, DeviceId, DeviceState, Domain, Exit, FrameworkId, OfferId, OfferMode, OfferRules,
+    AgentId, AgentInfo, Device, DeviceId, DeviceState, Exit, FrameworkId, Offer, OfferId, OfferMode, OfferRules,
     Quantities, Reason, Resources, Role, Shape, TaskHealth, TaskKey, TaskState, WallTime,
 };
 
@@ -37,10 +38,40 @@ impl View {
             Change::Framework(id, framework) => put(&mut self.frameworks, id, framework),
             Change::Task(key, Some(task)) => drop(self.tasks.insert(key, task)),
             Change::Task(key, None) => drop(self.tasks.remove(&key)),
-            Change::Offer(id, offer) => put(&mut self.offers, id, offer),
+            Change::Offer(id, offer) => self.apply_offer(id, offer),
             Change::Device(agent, id, device) => put(&mut self.devices, (agent, id), device),
             Change::Role(role, row) => put(&mut self.roles, role, row),
         }
+    }
+}
+
+impl View {
+    /// What an offer changes of its agent and its framework is not said of them too: it follows.
+    fn apply_offer(&mut self, id: OfferId, row: Option<OfferView>) {
+        if let Some(gone) = self.offers.remove(&id)
+            && let Some((agent, locked)) = self.locked_by(&gone)
+        {
+            let was_offered = Arc::make_mut(&mut agent.offered).subtract(&locked);
+            debug_assert!(was_offered, "an offer that ends was offered");
+        }
+        let Some(made) = row else { return };
+        if let Some((agent, locked)) = self.locked_by(&made) {
+            if agent.offered.is_empty() {
+                agent.offered = locked;
+            } else {
+                Arc::make_mut(&mut agent.offered).add(&locked);
+            }
+        }
+        if let Some(framework) = self.frameworks.get_mut(&made.framework) {
+            framework.offers_made += 1;
+        }
+        self.offers.insert(id, made);
+    }
+
+    /// What an exclusive offer locks, and of which agent.
+    fn locked_by(&mut self, row: &OfferView) -> Option<(&mut AgentView, Arc<Resources>)> {
+        let is_locking = row.offer.mode == OfferMode::Exclusive;
+        is_locking.then(|| Some((self.agents.get_mut(&row.offer.agent)?, sole(&row.offer.resources))))?
     }
 }
 
@@ -60,8 +91,8 @@ pub enum Change {
     Framework(FrameworkId, Option<Box<FrameworkView>>),
     /// A task. Shared, because these are most of all changes, and readers keep the last ones.
     Task(TaskKey, Option<Arc<TaskView>>),
-    /// An offer.
-    Offer(OfferId, Option<Box<OfferView>>),
+    /// An offer. It changes also what its agent has offered, and how many offers its framework was made.
+    Offer(OfferId, Option<OfferView>),
     /// A device.
     Device(AgentId, DeviceId, Option<Box<DeviceView>>),
     /// A role.
@@ -110,14 +141,10 @@ impl AgentStatus {
 /// An agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentView {
-    /// For people.
-    pub name: Arc<str>,
+    /// What it is like.
+    pub info: Arc<AgentInfo>,
     /// Where it stands.
     pub status: AgentStatus,
-    /// What it is like.
-    pub attributes: Arc<BTreeMap<Arc<str>, Attribute>>,
-    /// Where it stands, if it was told.
-    pub domain: Option<Domain>,
     /// What it has, devices excepted.
     pub total: Arc<Resources>,
     /// What its tasks hold, scalars of all flavors together.
@@ -195,14 +222,8 @@ pub struct TaskView {
 pub struct OfferView {
     /// To whom.
     pub framework: FrameworkId,
-    /// Whose resources.
-    pub agent: AgentId,
-    /// For which role.
-    pub role: Role,
-    /// Whether it locks.
-    pub mode: OfferMode,
     /// What.
-    pub resources: Arc<Resources>,
+    pub offer: Arc<Offer>,
     /// Since when.
     pub since: WallTime,
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::available::AgentAttributes;
 use super::questions::Questions;
 use super::state::{Agent, Framework};
 use super::{Master, Target};
@@ -105,7 +104,7 @@ impl Master {
                 if !agent.is_usable() || agent.overcommitted {
                     continue;
                 }
-                let like = shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(agent));
+                let like = shape.constraint.is_any() || shape.constraint.matches(&*agent.record.info);
                 if for_asked && like {
                     self.count_silent(agent, &mut found);
                 }
@@ -154,7 +153,7 @@ impl Master {
     fn waiting(&self, framework: FrameworkId, role: &Role, shape: &Shape, agents: &[AgentId]) -> Waiting {
         let likes = |id: &AgentId| {
             let agent = &self.agents[id];
-            let is_like = shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(agent));
+            let is_like = shape.constraint.is_any() || shape.constraint.matches(&*agent.record.info);
             is_like && self.is_admitted(framework, role, agent)
         };
         let machines = agents.iter().enumerate().filter(|(_, id)| likes(id)).map(|(number, _)| number).collect();

@@ -5,7 +5,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::available::AgentAttributes;
 use super::clients::Client;
 use super::filters::ReasonId;
 use super::questions::condition;
@@ -186,13 +185,13 @@ impl Master {
 
     fn site<'a>(&self, asker: &Asker<'_>, stock: &'a Stock, cell: &Cell, relaxed: &[Relaxed]) -> Site<'a> {
         let agent = &self.agents[&cell.first];
-        let attributes = AgentAttributes(agent);
+        let attributes = &*agent.record.info;
         let is_admitted = asker.client.is_none_or(|client| agent.admits(client));
-        let unmet = asker.shape.constraint.unmet(&attributes).len() + usize::from(!is_admitted);
+        let unmet = asker.shape.constraint.unmet(attributes).len() + usize::from(!is_admitted);
         let met_without = if unmet == 0 {
             Vec::new()
         } else {
-            relaxed.iter().map(|one| is_admitted && one.rest.matches(&attributes)).collect()
+            relaxed.iter().map(|one| is_admitted && one.rest.matches(attributes)).collect()
         };
         Site {
             stock,
@@ -236,7 +235,7 @@ impl Master {
     fn judge_cell(&self, asker: &Asker<'_>, cell: &Cell, now: bool, findings: &mut Vec<Finding>) {
         let agent = &self.agents[&cell.first];
         let constraint = &asker.shape.constraint;
-        let unmet = if constraint.is_any() { Vec::new() } else { constraint.unmet(&AgentAttributes(agent)) };
+        let unmet = if constraint.is_any() { Vec::new() } else { constraint.unmet(&*agent.record.info) };
         if !unmet.is_empty() {
             let clause = ClauseKind::Constraint { text: constraint.to_string() };
             let miss = unmet.len() as u64;
@@ -454,7 +453,7 @@ fn attributes_print(constraint: &Selector, client: Option<&Client>, agent: &Agen
     let mut hasher = DefaultHasher::new();
     client.map(|client| (agent.admits(client), agent.is_too_far(client))).hash(&mut hasher);
     for name in constraint.names() {
-        AgentAttributes(agent).attribute(name).hash(&mut hasher);
+        agent.record.info.attribute(name).hash(&mut hasher);
     }
     hasher.finish()
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    AgentId, Attribute, CallId, ClientId, ClusterId, Demand, DeviceId, DeviceReport, Domain, ExecutorId, FrameworkId,
-    GangId, Milli, Offer, OfferId, OfferMode, OfferRules, OperationId, Reason, Reject, Resources, Role, Status, Task,
+    AgentId, AgentInfo, CallId, ClientId, ClusterId, Demand, DeviceId, DeviceReport, ExecutorId, FrameworkId, GangId,
+    Milli, Offer, OfferId, OfferMode, OfferRules, OperationId, Reason, Reject, Resources, Role, Status, Task,
     TaskGroup, TaskId, TaskKey, TaskState, Term, UpdateId,
 };
 
@@ -318,7 +318,7 @@ pub enum Event {
         agents_missing: u32,
     },
     /// These are offered to you.
-    Offers(Vec<Offer>),
+    Offers(Vec<Arc<Offer>>),
     /// These are offered no more.
     Rescind(Vec<OfferId>),
     /// A task's state; acknowledge it if it has a uuid.
@@ -347,14 +347,10 @@ pub struct AgentReport {
     pub agent: Option<(AgentId, ClusterId)>,
     /// Drawn once by a new agent, so that a repeated registration is the same agent.
     pub client: ClientId,
-    /// For people.
-    pub name: Arc<str>,
+    /// What it is like.
+    pub info: Arc<AgentInfo>,
     /// What it has, devices excepted.
     pub resources: Resources,
-    /// What it is like.
-    pub attributes: BTreeMap<Arc<str>, Attribute>,
-    /// Where it stands, if it was told.
-    pub domain: Option<Domain>,
     /// The devices it has, and who holds them.
     pub devices: Vec<DeviceReport>,
     /// Every task that it has not forgotten.

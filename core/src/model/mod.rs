@@ -3,6 +3,7 @@
 //! Types here are values: they hold what they say, check what they are given, and know nothing of sockets or storage. Wire and disk
 //! formats are conversions at the edge (`rialto-proto`); nothing in this crate is serialised.
 
+mod agent_info;
 mod attribute;
 mod by_name;
 mod claim;
@@ -24,6 +25,7 @@ mod task;
 mod time;
 mod volume;
 
+pub use agent_info::AgentInfo;
 pub use attribute::Attribute;
 pub use by_name::ByName;
 pub use claim::{Alternative, Claim, ClaimError, Count, DeviceConstraint, Strength};
@@ -40,7 +42,7 @@ pub use messages::{
     Launch, Operation, Outcome, Pace, Refusal, Rejection, Subscribe, TaskReport, ToAgent,
 };
 pub use milli::{Milli, MilliError};
-pub use offer::{Demand, Offer, OfferMode, Shape, domain_attribute};
+pub use offer::{Demand, Offer, OfferMode, Shape};
 pub use ranges::{Range, Ranges, RangesError};
 pub use reject::Reject;
 pub use resources::{

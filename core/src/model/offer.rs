@@ -1,8 +1,7 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AgentId, Attribute, Attributes, Claim, Device, Domain, Guarantee, OfferId, Resources, Role, Selector};
+use super::{AgentId, AgentInfo, Attribute, Attributes, Claim, Device, Guarantee, OfferId, Resources, Role, Selector};
 
 /// Whether an offer locks what it offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,18 +19,14 @@ pub struct Offer {
     pub id: OfferId,
     /// Whose resources.
     pub agent: AgentId,
-    /// The agent's name, for people.
-    pub agent_name: Arc<str>,
+    /// What that agent is like.
+    pub info: Arc<AgentInfo>,
     /// The role that would be charged.
     pub role: Role,
     /// What is offered; devices by id.
     pub resources: Arc<Resources>,
     /// The devices among them, with what they are.
     pub devices: Arc<[Arc<Device>]>,
-    /// The agent's attributes.
-    pub attributes: Arc<BTreeMap<Arc<str>, Attribute>>,
-    /// Where the agent stands, if it was told.
-    pub domain: Option<Domain>,
     /// Whether it locks what it offers.
     pub mode: OfferMode,
     /// How long it stands; none if until rescinded or replaced.
@@ -42,19 +37,7 @@ pub struct Offer {
 
 impl Attributes for Offer {
     fn attribute(&self, name: &str) -> Option<Attribute> {
-        match name {
-            "name" => Some(Attribute::Text(self.agent_name.clone())),
-            _ => domain_attribute(self.domain.as_ref(), name).or_else(|| self.attributes.get(name).cloned()),
-        }
-    }
-}
-
-/// What selectors find under `region` and `zone`, on a machine that was told where it stands.
-pub fn domain_attribute(domain: Option<&Domain>, name: &str) -> Option<Attribute> {
-    match name {
-        "region" => domain.map(|domain| Attribute::Text(domain.region().clone())),
-        "zone" => domain.map(|domain| Attribute::Text(domain.zone().clone())),
-        _ => None,
+        self.info.attribute(name)
     }
 }
 

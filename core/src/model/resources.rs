@@ -113,6 +113,14 @@ impl Quantities {
 
     /// Adds every amount of `other`.
     pub fn add(&mut self, other: &Self) {
+        if self.0.is_empty() {
+            self.0.clone_from(&other.0);
+            return;
+        }
+        if self.names_same(other) {
+            self.0.iter_mut().zip(&other.0).for_each(|((_, sum), (_, amount))| *sum = sum.plus(*amount));
+            return;
+        }
         let mut at = 0;
         for (name, amount) in &other.0 {
             at += self.before(at, name);
@@ -129,6 +137,12 @@ impl Quantities {
         if !self.contains(other) {
             return false;
         }
+        if self.names_same(other) {
+            let less = |(left, taken): (Milli, Milli)| left.minus(taken).expect("contains() has just compared every amount");
+            self.0.iter_mut().zip(&other.0).for_each(|((_, left), (_, taken))| *left = less((*left, *taken)));
+            self.0.retain(|(_, left)| !left.is_zero());
+            return true;
+        }
         let mut at = 0;
         for (name, amount) in &other.0 {
             at += self.before(at, name);
@@ -143,11 +157,19 @@ impl Quantities {
 
     /// Whether every amount of `other` is at most the one here.
     pub fn contains(&self, other: &Self) -> bool {
+        if self.names_same(other) {
+            return self.0.iter().zip(&other.0).all(|((_, whole), (_, part))| whole >= part);
+        }
         let mut at = 0;
         other.0.iter().all(|(name, amount)| {
             at += self.before(at, name);
             self.0.get(at).is_some_and(|(here, whole)| here == name && whole >= amount)
         })
+    }
+
+    /// Whether both have amounts of the same things, as those that are added up mostly do.
+    fn names_same(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|((here, _), (there, _))| here == there)
     }
 
     /// How many entries from `at` on come before `name`: both sides are sorted, so what is done to one with the other is one walk.

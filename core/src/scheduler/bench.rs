@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::{Driver, DriverConfig, DriverEffect, DriverInput, DriverRecord, Durability, Ending, Scheduler};
 use crate::gate::{Outbox, Output};
 use crate::model::{
-    Accept, AgentId, Call, ClientId, ClusterId, Demand, Device, Event, Exit, FrameworkId, FrameworkInfo, Offer,
-    OfferId, OfferMode, Operation, Outcome, Reject, Rejection, Resources, Role, Source, Status, Task, TaskId,
+    Accept, AgentId, AgentInfo, Call, ClientId, ClusterId, Demand, Device, Event, Exit, FrameworkId, FrameworkInfo,
+    Offer, OfferId, OfferMode, Operation, Outcome, Reject, Rejection, Resources, Role, Source, Status, Task, TaskId,
     TaskState, Term, Time, UpdateId,
 };
 
@@ -85,12 +85,10 @@ pub fn offer(seq: u64, number: u64, role_name: &str, resources: &str, devices: &
     Offer {
         id: OfferId::new(Term(1), seq),
         agent: agent(number),
-        agent_name: Arc::from(format!("agent-{number}")),
+        info: Arc::new(AgentInfo { name: Arc::from(format!("agent-{number}")), ..AgentInfo::default() }),
         role: role(role_name),
         resources: Arc::new(all),
         devices: devices.iter().cloned().map(Arc::new).collect(),
-        attributes: Arc::new(BTreeMap::new()),
-        domain: None,
         mode: OfferMode::Optimistic,
         expires_in: None,
         guarantee: Default::default(),
@@ -206,7 +204,7 @@ impl<S: Scheduler> Bench<S> {
         let role = self.config.info.roles.first().expect("a framework has a role").clone();
         let offer = offer(seq, number, role.as_str(), resources, devices);
         let id = offer.id;
-        self.event(Event::Offers(vec![offer]));
+        self.event(Event::Offers(vec![Arc::new(offer)]));
         id
     }
 

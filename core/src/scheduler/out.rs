@@ -13,7 +13,7 @@ use crate::model::{
 /// Offers that it accepts or declines leave the book at once.
 #[derive(Debug)]
 pub struct Out<E> {
-    pub(super) book: BTreeMap<OfferId, Offer>,
+    pub(super) book: BTreeMap<OfferId, Arc<Offer>>,
     pub(super) wishes: Vec<Wish<E>>,
 }
 
@@ -96,7 +96,7 @@ impl<E> Default for Out<E> {
 impl<E> Out<E> {
     /// No wishes yet, and these offers in the book: for a test that drives a policy by itself.
     pub fn over(offers: impl IntoIterator<Item = Offer>) -> Self {
-        Self { book: offers.into_iter().map(|offer| (offer.id, offer)).collect(), wishes: Vec::new() }
+        Self { book: offers.into_iter().map(|offer| (offer.id, Arc::new(offer))).collect(), wishes: Vec::new() }
     }
 
     /// What was wished for, in order: for a test that drives a policy by itself.
@@ -106,23 +106,23 @@ impl<E> Out<E> {
 
     /// The offers that stand, oldest first.
     pub fn offers(&self) -> impl Iterator<Item = &Offer> {
-        self.book.values()
+        self.book.values().map(|offer| &**offer)
     }
 
     /// The offers that stand and came after the offer `id`, oldest first.
     pub fn offers_after(&self, id: OfferId) -> impl Iterator<Item = &Offer> {
-        self.book.range((Bound::Excluded(id), Bound::Unbounded)).map(|(_, offer)| offer)
+        self.book.range((Bound::Excluded(id), Bound::Unbounded)).map(|(_, offer)| &**offer)
     }
 
     /// The offer `id`, if it stands.
     pub fn offer(&self, id: OfferId) -> Option<&Offer> {
-        self.book.get(&id)
+        self.book.get(&id).map(|offer| &**offer)
     }
 
     /// Takes `offers`, all of one agent and one role, and does `operations` with them; what is left is refused for `refusal`.
     /// Does nothing if none of the offers stands any more.
     pub fn accept(&mut self, offers: &[OfferId], operations: Vec<Operation>, refusal: Refusal) {
-        let taken: Vec<Offer> = offers.iter().filter_map(|id| self.book.remove(id)).collect();
+        let taken: Vec<Arc<Offer>> = offers.iter().filter_map(|id| self.book.remove(id)).collect();
         let Some(agent) = taken.first().map(|offer| offer.agent) else { return };
         let offers = taken.iter().map(|offer| offer.id).collect();
         self.wishes.push(Wish::Accept { agent, offers, operations, refusal });

@@ -36,9 +36,9 @@ pub use reserve::OfferedVolume;
 use super::Out;
 use crate::allocator::claims;
 use crate::model::{
-    AgentId, Amounts, Attribute, Attributes, ByName, Claim, Device, DeviceId, DeviceMode, Domain, Flavor, GangPart,
+    AgentId, AgentInfo, Amounts, Attribute, Attributes, ByName, Claim, Device, DeviceId, DeviceMode, Flavor, GangPart,
     Milli, Offer, OfferId, Operation, Quantities, Refusal, ResourceName, Resources, Role, Selector, Shape, Share, Task,
-    TaskGroup, VolumeId, domain_attribute,
+    TaskGroup, VolumeId,
 };
 
 /// What a task needs of a machine.
@@ -103,9 +103,7 @@ pub struct Placement {
 #[derive(Clone, Debug)]
 pub struct Host {
     agent: AgentId,
-    name: Arc<str>,
-    attributes: Arc<BTreeMap<Arc<str>, Attribute>>,
-    domain: Option<Domain>,
+    info: Arc<AgentInfo>,
     offers: Vec<OfferId>,
     left: Resources,
     /// Persistent volumes, those that this round makes among them.
@@ -123,7 +121,7 @@ impl Host {
 
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.info.name
     }
 
     /// What is left of it.
@@ -139,9 +137,7 @@ impl Host {
     fn new(offer: &Offer) -> Self {
         Self {
             agent: offer.agent,
-            name: offer.agent_name.clone(),
-            attributes: offer.attributes.clone(),
-            domain: offer.domain.clone(),
+            info: offer.info.clone(),
             offers: Vec::new(),
             left: Resources::new(),
             volumes: Resources::new(),
@@ -196,7 +192,7 @@ impl Host {
         debug_assert!(was_there, "only what is left is taken");
         taken.add(&volumes);
         let ports = taken.ranges(&ResourceName::ports()).numbers().collect();
-        Some(Placement { agent: self.agent, agent_name: self.name.clone(), resources: taken, ports })
+        Some(Placement { agent: self.agent, agent_name: self.info.name.clone(), resources: taken, ports })
     }
 
     /// What is reserved is used first: others can't use it.
@@ -280,10 +276,7 @@ fn is_usable(flavor: &Flavor, role: &Role) -> bool {
 
 impl Attributes for Host {
     fn attribute(&self, name: &str) -> Option<Attribute> {
-        match name {
-            "name" => Some(Attribute::Text(self.name.clone())),
-            _ => domain_attribute(self.domain.as_ref(), name).or_else(|| self.attributes.get(name).cloned()),
-        }
+        self.info.attribute(name)
     }
 }
 

@@ -33,12 +33,12 @@ use crate::master::registry::{Record, Registry};
 use crate::master::view::View;
 use crate::master::{Command, Config, Effect, Input, Master, Outbox, Reply, Target};
 use crate::model::{
-    Accept, AcceptGang, AgentId, AgentReport, Announce, Attribute, Body, Call, CallId, Claim, ClientId, ClusterId,
-    Demand, Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Domain, Event, ExecutorRef, FrameworkId,
-    FrameworkInfo, FromAgent, GangId, GangPart, Health, Launch, Offer, OfferId, OfferMode, OfferRules, Operation,
-    OperationId, PeerId, Principal, Proof, Quantities, Reason, Refusal, Reject, RequestId, Resources, Role, Selector,
-    Shape, Share, Source, Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport, TaskState, Time,
-    ToAgent, Topology, UpdateId,
+    Accept, AcceptGang, AgentId, AgentInfo, AgentReport, Announce, Attribute, Body, Call, CallId, Claim, ClientId,
+    ClusterId, Demand, Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Domain, Event, ExecutorRef,
+    FrameworkId, FrameworkInfo, FromAgent, GangId, GangPart, Health, Launch, Offer, OfferId, OfferMode, OfferRules,
+    Operation, OperationId, PeerId, Principal, Proof, Quantities, Reason, Refusal, Reject, RequestId, Resources, Role,
+    Selector, Shape, Share, Source, Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport,
+    TaskState, Time, ToAgent, Topology, UpdateId,
 };
 
 /// A device of `kind` and `model`, healthy and exclusive.
@@ -117,7 +117,7 @@ struct FrameworkSide {
     info: FrameworkInfo,
     client: ClientId,
     connection: u64,
-    offers: BTreeMap<OfferId, Offer>,
+    offers: BTreeMap<OfferId, Arc<Offer>>,
     unacknowledged: Vec<Status>,
     /// The gangs that it has accepted.
     gangs: BTreeSet<CallId>,
@@ -246,10 +246,12 @@ impl Market {
         AgentReport {
             agent: side.id.map(|id| (id, ClusterId(7))),
             client: side.client,
-            name: Arc::from(name),
+            info: Arc::new(AgentInfo {
+                name: Arc::from(name),
+                attributes: side.attributes.clone(),
+                domain: side.domain.clone(),
+            }),
             resources: side.resources.clone(),
-            attributes: side.attributes.clone(),
-            domain: side.domain.clone(),
             devices: side.devices.values().cloned().collect(),
             tasks: side.tasks.values().cloned().collect(),
             held: side.held.keys().copied().collect(),
@@ -505,7 +507,7 @@ impl Market {
     }
 
     /// The newest offer of the agent that the framework has.
-    pub fn offer_of(&self, framework: &str, agent: &str) -> Offer {
+    pub fn offer_of(&self, framework: &str, agent: &str) -> Arc<Offer> {
         let agent = self.agents[agent].id.expect("the agent is registered");
         let offers = self.frameworks[framework].offers.values().rev();
         offers.into_iter().find(|offer| offer.agent == agent).expect("the framework has an offer of that agent").clone()
@@ -849,7 +851,7 @@ impl Market {
             }
             Event::Offers(offers) => {
                 for offer in offers {
-                    let line = format!("offer {} {} -> {name}", offer.agent_name, offer.resources);
+                    let line = format!("offer {} {} -> {name}", offer.info.name, offer.resources);
                     self.trace.push(line);
                     self.frameworks.get_mut(&name).expect("it was found").offers.insert(offer.id, offer);
                 }
@@ -857,7 +859,7 @@ impl Market {
             Event::Rescind(ids) => {
                 for id in ids {
                     let gone = side.offers.remove(&id);
-                    let of = gone.map_or_else(|| "?".to_owned(), |offer| offer.agent_name.to_string());
+                    let of = gone.map_or_else(|| "?".to_owned(), |offer| offer.info.name.to_string());
                     self.trace.push(format!("rescind {of} from {name}"));
                 }
             }

@@ -160,7 +160,7 @@ impl Market {
     /// What the framework has on offer: the agents, with the resources.
     pub fn on_offer(&self, framework: &str) -> Vec<String> {
         let offers = self.frameworks[framework].offers.values();
-        let mut texts: Vec<String> = offers.map(|offer| format!("{} {}", offer.agent_name, offer.resources)).collect();
+        let mut texts: Vec<String> = offers.map(|offer| format!("{} {}", offer.info.name, offer.resources)).collect();
         texts.sort();
         texts
     }

@@ -7,7 +7,7 @@
     reason = "the test plays the agent: it makes folders and starts programs"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Program, ExitCode, Stdio};
@@ -19,8 +19,8 @@ use rialto_ci::policy::{CiPolicy, Command, Effect, Io, PipelineResult, Setup, ch
 use rialto_ci::spec::{Context, PipelineFile, Variables};
 use rialto_sdk::blobs::{BlobServer, BlobStore, Grant, Limits, Report, ServeOptions, TokenKey, task_io};
 use rialto_sdk::model::{
-    AgentId, Exit, FrameworkId, Milli, Offer, OfferId, OfferMode, Operation, Resources, Role, Source, Status, TaskId,
-    TaskState, Term, Time,
+    AgentId, AgentInfo, Exit, FrameworkId, Milli, Offer, OfferId, OfferMode, Operation, Resources, Role, Source,
+    Status, TaskId, TaskState, Term, Time,
 };
 use rialto_sdk::{CommandSpec, Happening, Out, Scheduler, TaskSpec, scheduler::Wish};
 use tempfile::TempDir;
@@ -190,14 +190,12 @@ impl Cluster {
         let offer = Offer {
             id: OfferId::new(Term(1), self.offers),
             agent: AgentId::new(Term(1), 1),
-            agent_name: Arc::from("here"),
+            info: Arc::new(AgentInfo { name: Arc::from("here"), ..AgentInfo::default() }),
             role: Role::any(),
             resources: Arc::new(Resources::of(Milli::from_whole(100), Milli::from_whole(1 << 20))),
             devices: Arc::new([]),
-            attributes: Arc::new(BTreeMap::new()),
             mode: OfferMode::Optimistic,
             expires_in: None,
-            domain: None,
             guarantee: Default::default(),
         };
         let mut out = Out::over([offer]);

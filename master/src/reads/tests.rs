@@ -5,13 +5,11 @@ use rialto_core::model::{AgentId, Quantities, Term};
 
 fn agent(seq: u64) -> Change {
     let view = AgentView {
-        name: Arc::from("a"),
+        info: Arc::new(rialto_core::model::AgentInfo { name: Arc::from("a"), ..Default::default() }),
         status: AgentStatus::Active,
-        attributes: Arc::default(),
         total: Arc::default(),
         allocated: Quantities::new(),
         offered: Arc::default(),
-        domain: None,
         journal_degraded: false,
     };
     Change::Agent(AgentId::new(Term(1), seq), Some(Box::new(view)))

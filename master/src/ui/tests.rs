@@ -20,10 +20,8 @@ fn view() -> View {
     let mut view = View::default();
     let total = Resources::of(Milli::from_whole(4), Milli::from_whole(8192));
     let agent = AgentView {
-        name: Arc::from("<b>west</b>"),
+        info: Arc::new(rialto_core::model::AgentInfo { name: Arc::from("<b>west</b>"), ..Default::default() }),
         status: AgentStatus::Active,
-        attributes: Arc::default(),
-        domain: None,
         total: total.into(),
         allocated: Quantities::of(Milli::from_whole(1), Milli::from_whole(2048)),
         offered: Arc::new(Resources::of(Milli::from_whole(2), Milli::ZERO)),

@@ -13,8 +13,8 @@ use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
 use rialto_core::model::{
-    AgentId, AgentReport, Call, ClientId, ClusterId, Event, FrameworkId, FrameworkInfo, FromAgent, Milli, Offer,
-    OfferMode, Resources, Role, Subscribe, Term, ToAgent,
+    AgentId, AgentInfo, AgentReport, Call, ClientId, ClusterId, Event, FrameworkId, FrameworkInfo, FromAgent, Milli,
+    Offer, OfferMode, Resources, Role, Subscribe, Term, ToAgent,
 };
 use rialto_master::{Listener, MasterError, Options, bind, serve};
 use rialto_proto::hello::Hello;
@@ -124,7 +124,7 @@ impl Framework {
         }
     }
 
-    pub(crate) async fn offer(&mut self) -> Offer {
+    pub(crate) async fn offer(&mut self) -> Arc<Offer> {
         self.wait("an offer", |event| if let Event::Offers(offers) = event { offers.first().cloned() } else { None })
             .await
     }
@@ -313,14 +313,12 @@ pub(crate) fn report(known: Option<(AgentId, ClusterId)>) -> AgentReport {
     AgentReport {
         agent: known,
         client: ClientId(22),
-        name: Arc::from("west"),
+        info: Arc::new(AgentInfo { name: Arc::from("west"), ..AgentInfo::default() }),
         resources: Resources::of(Milli::from_whole(4), Milli::from_whole(8192)),
-        attributes: BTreeMap::new(),
         devices: Vec::new(),
         tasks: Vec::new(),
         held: Vec::new(),
         operated: None,
-        domain: None,
         connection: 0,
     }
 }

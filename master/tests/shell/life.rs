@@ -65,7 +65,7 @@ pub(crate) fn update_of(
 }
 
 /// Has `framework` launch `id` on the agent, and waits until it runs there.
-pub(crate) async fn run(framework: &mut Framework, agent: &mut Agent, id: &str) -> (Launch, Offer) {
+pub(crate) async fn run(framework: &mut Framework, agent: &mut Agent, id: &str) -> (Launch, Arc<Offer>) {
     let offer = framework.offer().await;
     framework.call(accept(1, &offer, task(id))).await;
     let launch = agent

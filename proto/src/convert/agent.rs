@@ -1,6 +1,6 @@
 use rialto_core::model::{
-    AgentId, AgentReport, Announce, ClusterId, DeviceId, FromAgent, Reason, Resources, TaskKey, TaskReport, Term,
-    ToAgent,
+    AgentId, AgentInfo, AgentReport, Announce, ClusterId, DeviceId, FromAgent, Reason, Resources, TaskKey, TaskReport,
+    Term, ToAgent,
 };
 
 use super::error::{At, Converted};
@@ -12,6 +12,7 @@ use super::{
 use crate::v1;
 use crate::v1::from_agent::Message as Up;
 use crate::v1::to_agent::Message as Down;
+use std::sync::Arc;
 
 impl Wire for FromAgent {
     type Message = v1::FromAgent;
@@ -138,14 +139,14 @@ impl Wire for AgentReport {
             agent: self.agent.map(|(agent, _)| agent.to_wire()),
             cluster: self.agent.map(|(_, cluster)| cluster.to_wire()).unwrap_or_default(),
             client: self.client.to_wire(),
-            name: self.name.as_ref().to_owned(),
+            name: self.info.name.as_ref().to_owned(),
             resources: Some(self.resources.to_wire()),
-            attributes: to_attributes(&self.attributes),
+            attributes: to_attributes(&self.info.attributes),
             devices: to_list(&self.devices),
             tasks: to_list(&self.tasks),
             held: to_list(&self.held),
             operated: self.operated.map(|id| id.to_wire()),
-            domain: self.domain.as_ref().map(Wire::to_wire),
+            domain: self.info.domain.as_ref().map(Wire::to_wire),
             connection: self.connection,
         }
     }
@@ -158,14 +159,16 @@ impl Wire for AgentReport {
         Ok(Self {
             agent,
             client: inside(report.client, "client")?,
-            name: text(&report.name, "name")?,
+            info: Arc::new(AgentInfo {
+                name: text(&report.name, "name")?,
+                attributes: attributes(report.attributes, "attributes")?,
+                domain: optional(report.domain, "domain")?,
+            }),
             resources: optional::<Resources>(report.resources, "resources")?.unwrap_or_default(),
-            attributes: attributes(report.attributes, "attributes")?,
             devices: list(report.devices, "devices", limits::MAX_DEVICES)?,
             tasks: list(report.tasks, "tasks", limits::MAX_TASKS)?,
             held: list(report.held, "held", limits::MAX_GANGS)?,
             operated: optional(report.operated, "operated")?,
-            domain: optional(report.domain, "domain")?,
             connection: report.connection,
         })
     }

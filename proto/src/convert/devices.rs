@@ -77,19 +77,6 @@ fn nodes(paths: &[String]) -> Converted<Vec<Arc<str>>> {
     paths.iter().enumerate().map(node).collect()
 }
 
-/// Devices are shared by reference in core.
-impl Wire for Arc<Device> {
-    type Message = v1::Device;
-
-    fn to_wire(&self) -> v1::Device {
-        self.as_ref().to_wire()
-    }
-
-    fn from_wire(device: v1::Device) -> Converted<Self> {
-        Device::from_wire(device).map(Self::new)
-    }
-}
-
 impl Wire for DeviceReport {
     type Message = v1::DeviceReport;
 

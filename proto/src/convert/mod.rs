@@ -1,6 +1,8 @@
 //! Core types ⇄ wire types. One implementation of [`Wire`] for each type; what a message holds is converted by its own implementation,
 //! and the helpers in `fields` name the field when one fails.
 
+use std::sync::Arc;
+
 mod agent;
 mod answers;
 mod attributes;
@@ -46,6 +48,19 @@ pub trait Wire: Sized {
     ///
     /// The field that holds what it must not, as a path from `message`.
     fn from_wire(message: Self::Message) -> Result<Self, ConvertError>;
+}
+
+/// Much is shared by reference in core.
+impl<T: Wire> Wire for Arc<T> {
+    type Message = T::Message;
+
+    fn to_wire(&self) -> T::Message {
+        self.as_ref().to_wire()
+    }
+
+    fn from_wire(message: T::Message) -> Result<Self, ConvertError> {
+        T::from_wire(message).map(Self::new)
+    }
 }
 
 /// Checks a value that came in through another API as if it had come over the wire, so that it fits the registry and the journal: what is

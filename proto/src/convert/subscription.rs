@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rialto_core::model::{
-    Capability, Demand, FrameworkInfo, Guarantee, Offer, OfferMode, OfferRules, Resources, Role, Shape, Subscribe,
+    AgentInfo, Capability, Demand, FrameworkInfo, Guarantee, Offer, OfferMode, OfferRules, Resources, Role, Shape,
+    Subscribe,
 };
 
 use super::error::At;
@@ -123,15 +124,15 @@ impl Wire for Offer {
         v1::Offer {
             id: Some(self.id.to_wire()),
             agent: Some(self.agent.to_wire()),
-            agent_name: self.agent_name.as_ref().to_owned(),
+            agent_name: self.info.name.as_ref().to_owned(),
             role: self.role.to_wire(),
             resources: Some(self.resources.to_wire()),
             devices: to_list(self.devices.iter()),
-            attributes: to_attributes(&self.attributes),
+            attributes: to_attributes(&self.info.attributes),
             mode: self.mode.to_wire(),
             expires_in_us: self.expires_in.map(micros),
             borrowed: self.guarantee == Guarantee::Revocable,
-            domain: self.domain.as_ref().map(Wire::to_wire),
+            domain: self.info.domain.as_ref().map(Wire::to_wire),
         }
     }
 
@@ -139,14 +140,16 @@ impl Wire for Offer {
         Ok(Self {
             id: required(offer.id, "id")?,
             agent: required(offer.agent, "agent")?,
-            agent_name: text(&offer.agent_name, "agent_name")?,
+            info: Arc::new(AgentInfo {
+                name: text(&offer.agent_name, "agent_name")?,
+                attributes: attributes(offer.attributes, "attributes")?,
+                domain: optional(offer.domain, "domain")?,
+            }),
             role: inside(offer.role, "role")?,
             resources: Arc::new(optional::<Resources>(offer.resources, "resources")?.unwrap_or_default()),
             devices: list(offer.devices, "devices", limits::MAX_DEVICES)?,
-            attributes: Arc::new(attributes(offer.attributes, "attributes")?),
             mode: inside(offer.mode, "mode")?,
             expires_in: optional_duration(offer.expires_in_us, "expires_in_us")?,
-            domain: optional(offer.domain, "domain")?,
             guarantee: if offer.borrowed { Guarantee::Revocable } else { Guarantee::Firm },
         })
     }

@@ -150,16 +150,18 @@ pub(crate) fn term() -> Record {
     Record::Term(TERM)
 }
 
+fn agent_info() -> Arc<AgentInfo> {
+    Arc::new(AgentInfo { name: "m1".into(), attributes: attributes(), domain: Domain::new("eu", "eu-1").ok() })
+}
+
 pub(crate) fn agent() -> Record {
     let agent = AgentRecord {
         client: ClientId(1),
         principal: Principal::new("agents"),
-        name: "m1".into(),
+        info: agent_info(),
         admission: Admission::Unreachable,
         since: WallTime(1_700_000_000_000_000),
         resources: resources().into(),
-        attributes: attributes(),
-        domain: Domain::new("eu", "eu-1").ok(),
     };
     Record::Agent(AGENT, Some(agent))
 }
@@ -296,21 +298,19 @@ pub(crate) fn events() -> Vec<Event> {
     let offer = Offer {
         id: OfferId::new(TERM, 6),
         agent: AGENT,
-        agent_name: "m1".into(),
+        info: agent_info(),
         role: role(),
         resources: Arc::new(resources()),
         devices: [Arc::new(device())].into(),
-        attributes: Arc::new(attributes()),
         mode: OfferMode::Exclusive,
         expires_in: Some(Duration::from_secs(30)),
-        domain: Domain::new("eu", "eu-1").ok(),
         guarantee: Guarantee::Firm,
     };
     let reject = Reject::OfferConflict { left: resources() };
     let rejection = Rejection { operation: 0, tasks: vec![task_id()], reject };
     vec![
         Event::Subscribed { framework: FRAMEWORK, cluster: CLUSTER, term: TERM, agents_missing: 2 },
-        Event::Offers(vec![offer]),
+        Event::Offers(vec![Arc::new(offer)]),
         Event::Update(status()),
         Event::Outcome(Outcome { call: CallId(4), rejected: vec![rejection] }),
     ]
@@ -320,14 +320,12 @@ pub(crate) fn from_agent() -> Vec<FromAgent> {
     let report = AgentReport {
         agent: Some((AGENT, CLUSTER)),
         client: ClientId(1),
-        name: "m1".into(),
+        info: agent_info(),
         resources: resources(),
-        attributes: attributes(),
         devices: vec![DeviceReport { device: Arc::new(device()), state: DeviceState::Free }],
         tasks: vec![TaskReport { framework: FRAMEWORK, task: task(), state: TaskState::Running }],
         held: vec![GANG],
         operated: Some(OPERATION),
-        domain: Domain::new("eu", "eu-1").ok(),
         connection: 3,
     };
     let update = FromAgent::Update { framework: FRAMEWORK, status: status(), latest: TaskState::Failed };

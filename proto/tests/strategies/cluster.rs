@@ -68,12 +68,10 @@ pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
             .prop_map(|(client, principal, name, admission, since, resources, attributes, domain)| AgentRecord {
                 client: ClientId(client),
                 principal: Principal::new(&principal),
-                name,
+                info: Arc::new(AgentInfo { name, attributes, domain }),
                 admission,
                 since: WallTime(since),
                 resources: resources.into(),
-                attributes,
-                domain,
             });
     let framework = (any::<u128>(), prose(), info(), duration()).prop_map(|(client, principal, info, remaining)| {
         FrameworkRecord { client: ClientId(client), principal: Principal::new(&principal), info, remaining }

@@ -161,12 +161,10 @@ fn offer() -> impl Strategy<Value = Offer> {
         .prop_map(|(id, agent, agent_name, role, resources, devices, like, mode, expires_in, borrowed)| Offer {
             id,
             agent,
-            agent_name,
+            info: Arc::new(AgentInfo { name: agent_name, attributes: like.0, domain: like.1 }),
             role,
             resources: Arc::new(resources),
             devices: devices.into(),
-            attributes: Arc::new(like.0),
-            domain: like.1,
             mode,
             expires_in,
             guarantee: if borrowed { Guarantee::Revocable } else { Guarantee::Firm },
@@ -189,7 +187,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
                 Event::Subscribed { framework, cluster: ClusterId(cluster), term: Term(term), agents_missing }
             }
         ),
-        vec(offer(), 0..2).prop_map(Event::Offers),
+        vec(offer().prop_map(Arc::new), 0..2).prop_map(Event::Offers),
         vec(offer_id(), 0..3).prop_map(Event::Rescind),
         status().prop_map(Event::Update),
         outcome().prop_map(Event::Outcome),
@@ -230,14 +228,12 @@ fn agent_report() -> impl Strategy<Value = AgentReport> {
         .prop_map(|(agent, client, name, resources, like, devices, tasks, held, operated)| AgentReport {
             agent,
             client: ClientId(client),
-            name,
+            info: Arc::new(AgentInfo { name, attributes: like.0, domain: like.1 }),
             resources,
-            attributes: like.0,
             devices,
             tasks,
             held,
             operated,
-            domain: like.1,
             connection: like.2,
         })
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rialto_core::master::Input;
 use rialto_core::model::{
-    AgentReport, Body, ClientId, FrameworkId, FromAgent, PeerId, Principal, Resources, Source, Status, TaskKey,
-    TaskState, ToAgent, UpdateId,
+    AgentInfo, AgentReport, Body, ClientId, FrameworkId, FromAgent, PeerId, Principal, Resources, Source, Status,
+    TaskKey, TaskState, ToAgent, UpdateId,
 };
 
 use super::{Machine, Seen};
@@ -53,14 +53,12 @@ impl Agent {
         let report = AgentReport {
             agent: None,
             client: ClientId(number as u128 + 1),
-            name: Arc::from(machine.name.as_str()),
+            info: Arc::new(AgentInfo { name: Arc::from(machine.name.as_str()), ..AgentInfo::default() }),
             resources: machine.resources.clone(),
-            attributes: BTreeMap::new(),
             devices: machine.devices.clone(),
             tasks: Vec::new(),
             held: Vec::new(),
             operated: None,
-            domain: None,
             connection: 0,
         };
         Self { number, report, tasks: BTreeMap::new(), updates: 0 }

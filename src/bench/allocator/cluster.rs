@@ -9,7 +9,7 @@ use rialto_core::gate::Output;
 use rialto_core::master::registry::Registry;
 use rialto_core::master::{Command, Config, Effect, Input, Master, Outbox};
 use rialto_core::model::{
-    Accept, AgentId, AgentReport, Body, Call, CallId, ClientId, ClusterId, Event, ExecutorRef, FrameworkId,
+    Accept, AgentId, AgentInfo, AgentReport, Body, Call, CallId, ClientId, ClusterId, Event, ExecutorRef, FrameworkId,
     FrameworkInfo, FromAgent, Milli, Offer, OfferId, OfferMode, Operation, PeerId, Principal, Refusal, RequestId,
     Resources, Role, Source, Status, Subscribe, Task, TaskGroup, TaskId, TaskState, Time, ToAgent, UpdateId,
 };
@@ -32,7 +32,7 @@ pub(super) struct FrameworkSide {
     peer: PeerId,
     role: Role,
     /// What it was offered and has not answered, oldest first.
-    offers: Vec<Offer>,
+    offers: Vec<Arc<Offer>>,
 }
 
 /// A task that runs.
@@ -274,10 +274,8 @@ fn report(number: usize, side: &AgentSide, agent: Option<(AgentId, ClusterId)>, 
     AgentReport {
         agent,
         client: side.client,
-        name: Arc::from(format!("agent-{number}")),
+        info: Arc::new(AgentInfo { name: Arc::from(format!("agent-{number}")), ..AgentInfo::default() }),
         resources: resources.clone(),
-        attributes: BTreeMap::new(),
-        domain: None,
         connection: 0,
         devices: Vec::new(),
         tasks: Vec::new(),

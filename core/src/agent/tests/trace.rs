@@ -12,7 +12,9 @@ fn line(effect: &Effect) -> String {
         }
         Effect::ToMaster(FromAgent::DevicesFree(devices)) => format!("free {devices:?}"),
         Effect::ToMaster(FromAgent::Devices(reports)) => format!("devices {}", reports.len()),
-        Effect::ToMaster(FromAgent::Register(report)) => format!("register {} with {}", report.name, report.resources),
+        Effect::ToMaster(FromAgent::Register(report)) => {
+            format!("register {} with {}", report.info.name, report.resources)
+        }
         Effect::ToMaster(other) => format!("say {other:?}"),
         Effect::Start { launch, devices } => {
             let devices: Vec<String> = devices.values().flatten().map(|device| device.id.to_string()).collect();

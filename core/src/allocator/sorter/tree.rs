@@ -116,6 +116,17 @@ impl Sorter {
         }
     }
 
+    /// Those who take offers in `role` and below it, in no order.
+    pub fn at_or_below(&self, role: &Role) -> impl Iterator<Item = ClientIndex> {
+        let mut nodes: SmallVec<[NodeId; 4]> = self.roles.get(role).copied().into_iter().collect();
+        let mut next_node = move || {
+            let node = &self.nodes[nodes.pop()?];
+            nodes.extend(node.children.iter().copied());
+            Some(node)
+        };
+        std::iter::from_fn(move || next_node()).flat_map(|node| node.clients.iter().copied())
+    }
+
     fn client_key(&self, id: ClientIndex) -> (Ratio, u64, FrameworkId) {
         let client = &self.clients[id.index()];
         (client.share, client.served, client.framework)
@@ -177,8 +188,13 @@ impl Sorter {
             let list = std::mem::take(&mut self.nodes[node].clients);
             self.nodes[node].clients = moved(list, was, |other| self.client_key(*other) < self.client_key(id));
         }
-        for (node, competitor) in self.path(id) {
-            self.reassess_competitor(node, competitor, &mut change, served);
+        let (mut at, mut competitor) = (node, Competitor::Leaf);
+        loop {
+            self.reassess_competitor(at, competitor, &mut change, served);
+            if at == NodeId::TOP {
+                return;
+            }
+            (at, competitor) = (self.nodes[at].parent, Competitor::Below(at));
         }
     }
 
@@ -222,13 +238,20 @@ impl Sorter {
 
     /// Where the competitor is in the order, or would have to be.
     fn place(&self, node: NodeId, competitor: Competitor) -> Result<usize, usize> {
+        // Who is served was the first, mostly, and often is the only one.
+        if self.nodes[node].competitors.first() == Some(&competitor) {
+            return Ok(0);
+        }
         let key = self.key(node, competitor);
         self.nodes[node].competitors.binary_search_by(|other| self.key(node, *other).cmp(&key))
     }
 
     fn client_place(&self, id: ClientIndex) -> Result<usize, usize> {
-        let key = self.client_key(id);
         let clients = &self.nodes[self.clients[id.index()].node].clients;
+        if clients.first() == Some(&id) {
+            return Ok(0);
+        }
+        let key = self.client_key(id);
         clients.binary_search_by(|other| self.client_key(*other).cmp(&key))
     }
 
@@ -263,6 +286,9 @@ impl Sorter {
 
 /// The list with the item at `was` where it belongs among the others, which are in order.
 fn moved<T: Copy>(mut list: Vec<T>, was: usize, comes_before: impl Fn(&T) -> bool) -> Vec<T> {
+    if list.len() == 1 {
+        return list;
+    }
     let item = list[was];
     let left = list[..was].partition_point(&comes_before);
     if left < was {

@@ -52,7 +52,7 @@ fn reserve_create_and_launch_work_in_one_accept() {
          offer a cpus:2 mem:1024 disk:900 cpus(eng):1 -> ci",
     );
     market.update("a", "ci", "t1", TaskState::Finished).lines();
-    let offered = market.offer_of("ci", "a").resources;
+    let offered = market.offer_of("ci", "a").resources.clone();
     assert_eq!(*offered, mixed("cpus:2;mem:1024;disk:900", &data).plus(&reserved("eng", "cpus:2")));
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::allocator::preemption::{Candidate, Choice, choose, loss};
 use crate::allocator::quota::{is_at_or_below, prefixes};
 use crate::master::Master;
-use crate::master::available::{AgentAttributes, fits_amounts};
+use crate::master::available::fits_amounts;
 use crate::master::headroom::held_back;
 use crate::master::state::{Agent, TaskEntry};
 use crate::model::{
@@ -230,7 +230,7 @@ pub(super) fn is_ending(entry: &TaskEntry) -> bool {
 impl Agent {
     /// Whether the agent is like the shape asks.
     pub(in crate::master) fn allows(&self, shape: &Shape) -> bool {
-        shape.constraint.is_any() || shape.constraint.matches(&AgentAttributes(self))
+        shape.constraint.is_any() || shape.constraint.matches(&*self.record.info)
     }
 
     /// What `role` may use of what the task holds, once it has ended and its devices are clean.

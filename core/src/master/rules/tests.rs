@@ -184,7 +184,7 @@ fn offers_name_region_and_zone_and_selectors_and_constraints_use_them() {
     let mut market = near("eu");
     market.agent_in("a", "cpus:1", "eu/z1").agent_in("b", "cpus:1", "eu/z2");
     market.framework_asking("f", "*", constraints("*", "@zone != z1"));
-    assert_eq!(market.offer_of("f", "b").domain.map(|domain| domain.to_string()), Some("eu/z2".to_owned()));
+    assert_eq!(market.offer_of("f", "b").info.domain.as_ref().map(ToString::to_string), Some("eu/z2".to_owned()));
     assert_eq!(market.on_offer("f"), ["b cpus:1"]);
     market.framework("g", "*");
     let mut wanted = shape("s", "cpus:1", &[], 1);

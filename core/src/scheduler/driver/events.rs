@@ -106,7 +106,7 @@ impl<S: Scheduler> Driver<S> {
         self.tell(now, Happening::Subscribed { framework, term }, out);
     }
 
-    fn offered(&mut self, now: Time, mut offers: Vec<Offer>, out: &mut Outputs<S>) {
+    fn offered(&mut self, now: Time, mut offers: Vec<Arc<Offer>>, out: &mut Outputs<S>) {
         self.stats.offers += offers.len() as u64;
         let room = BOOK_MAX.saturating_sub(self.out.book.len()).min(offers.len());
         let over: Vec<OfferId> = offers.split_off(room).into_iter().map(|offer| offer.id).collect();
@@ -122,7 +122,7 @@ impl<S: Scheduler> Driver<S> {
     }
 
     /// An accept that crossed with a replacement takes the new offer under the old id, and nobody rescinds that; so it goes here.
-    fn enter(&mut self, offer: Offer) {
+    fn enter(&mut self, offer: Arc<Offer>) {
         if offer.mode == OfferMode::Optimistic {
             let place = (offer.agent, offer.role.clone());
             if let Some(old) = self.standing.insert(place, offer.id) {

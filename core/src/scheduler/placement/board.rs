@@ -203,7 +203,7 @@ impl GpuBoard {
         let at = self.slots.len();
         self.slots.push(Slot {
             agent: offer.agent,
-            name: offer.agent_name.clone(),
+            name: offer.info.name.clone(),
             offer: None,
             devices: Vec::new(),
             scene: Scene::default(),

@@ -2,7 +2,7 @@ use proptest::prelude::{any, prop, prop_assert_eq, proptest};
 
 use super::super::bench::{agent, offer, role, task_id};
 use super::*;
-use crate::model::{Body, DeviceMode, ExecutorRef, Health, Proof, Topology};
+use crate::model::{AgentInfo, Body, DeviceMode, Domain, ExecutorRef, Health, Proof, Topology};
 
 fn gpu(name: &str) -> Device {
     Device {
@@ -134,9 +134,9 @@ fn a_constraint_binds() {
 
 #[test]
 fn a_constraint_may_ask_for_a_zone() {
-    let zone = |name| Some(Domain::new("eu", name).expect("names"));
-    let near = Offer { domain: zone("eu-1"), ..offer(1, 1, "web", "cpus:8", &[]) };
-    let far = Offer { domain: zone("eu-2"), ..offer(2, 2, "web", "cpus:8", &[]) };
+    let zone = |name| Arc::new(AgentInfo { domain: Domain::new("eu", name).ok(), ..AgentInfo::default() });
+    let near = Offer { info: zone("eu-1"), ..offer(1, 1, "web", "cpus:8", &[]) };
+    let far = Offer { info: zone("eu-2"), ..offer(2, 2, "web", "cpus:8", &[]) };
     let there = Needs { constraint: "zone == \"eu-2\"".parse().expect("a selector"), ..needs(1) };
     assert_eq!(packer(&[near, far]).place(&there, Strategy::Pack).map(|place| place.agent), Some(agent(2)));
 }

@@ -1,6 +1,6 @@
 use rialto_sdk::blobs::{Output, Pack};
 use rialto_sdk::core::model::{
-    AgentId, Exit, Milli, Offer, OfferId, OfferMode, Operation, Quantities, Reason, Resources, Source, Term,
+    AgentId, AgentInfo, Exit, Milli, Offer, OfferId, OfferMode, Operation, Quantities, Reason, Resources, Source, Term,
 };
 use rialto_sdk::core::scheduler::Wish;
 
@@ -132,14 +132,12 @@ fn offer(seq: u64, room: u64) -> Offer {
     Offer {
         id: OfferId::new(Term(1), seq),
         agent: AgentId::new(Term(1), 1),
-        agent_name: Arc::from("a1"),
+        info: Arc::new(AgentInfo { name: Arc::from("a1"), ..AgentInfo::default() }),
         role: Role::any(),
         resources: Arc::new(Resources::scalars(Quantities::of(Milli::from_whole(room), Milli::from_whole(1 << 20)))),
         devices: Arc::new([]),
-        attributes: Arc::default(),
         mode: OfferMode::Optimistic,
         expires_in: None,
-        domain: None,
         guarantee: Default::default(),
     }
 }

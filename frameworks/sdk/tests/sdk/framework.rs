@@ -10,6 +10,7 @@ use rialto_sdk::{
     Access, Command, Framework, FrameworkEnd, Happening, Options, Out, RedbStore, RunError, Scheduler, StartError,
     start,
 };
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Launches one task on the first offer, saves what it hears, and tells the test.
@@ -65,7 +66,7 @@ fn run(options: Options) -> (Framework<Order>, mpsc::UnboundedReceiver<String>) 
 }
 
 async fn offered(connection: &mut Connection) -> Accept {
-    connection.say(Event::Offers(vec![offer(1, 1, "web", "cpus:4;mem:1024", &[])])).await;
+    connection.say(Event::Offers(vec![Arc::new(offer(1, 1, "web", "cpus:4;mem:1024", &[]))])).await;
     let Call::Accept(accept) = connection.call().await else { panic!("the offer is accepted") };
     accept
 }

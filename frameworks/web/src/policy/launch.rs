@@ -45,7 +45,7 @@ pub(super) fn host_of(offer: &Offer) -> Arc<str> {
     match offer.attribute(HOST_ATTRIBUTE) {
         Some(Attribute::Text(host)) => host,
         Some(other) => Arc::from(other.to_string()),
-        None => offer.agent_name.clone(),
+        None => offer.info.name.clone(),
     }
 }
 

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use rialto_sdk::TaskSpec;
 use rialto_sdk::core::model::{
-    AgentId, Exit, FrameworkId, Milli, Offer, OfferId, OfferMode, Operation, Quantities, Range, Ranges, Reason,
-    Resources, Source, TaskHealth, Term,
+    AgentId, AgentInfo, Exit, FrameworkId, Milli, Offer, OfferId, OfferMode, Operation, Quantities, Range, Ranges,
+    Reason, Resources, Source, TaskHealth, Term,
 };
 use rialto_sdk::core::scheduler::Wish;
 
@@ -191,17 +191,19 @@ fn offer(seq: u64, agent: u64) -> Offer {
     Offer {
         id: OfferId::new(Term(1), seq),
         agent: AgentId::new(Term(1), agent),
-        agent_name: Arc::from(format!("a{agent}")),
+        info: Arc::new(AgentInfo {
+            name: Arc::from(format!("a{agent}")),
+            attributes: BTreeMap::from([(
+                Arc::from(HOST_ATTRIBUTE),
+                rialto_sdk::core::model::Attribute::text("127.0.0.1"),
+            )]),
+            domain: None,
+        }),
         role: Role::any(),
         resources: Arc::new(resources),
         devices: Arc::new([]),
-        attributes: Arc::new(BTreeMap::from([(
-            Arc::from(HOST_ATTRIBUTE),
-            rialto_sdk::core::model::Attribute::text("127.0.0.1"),
-        )])),
         mode: OfferMode::Optimistic,
         expires_in: None,
-        domain: None,
         guarantee: Default::default(),
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use rialto_sdk::blobs::{Digest, Manifest, Output, Pack, TokenKey};
 use rialto_sdk::model::{
-    AgentId, Amounts, Device, DeviceId, DeviceMode, Exit, FrameworkId, Health, Milli, Offer, OfferId, OfferMode,
-    Operation, Proof, Quantities, Reason, Reject, Resources, Role, Source, Status, Task, TaskId, TaskState, Term, Time,
-    Topology,
+    AgentId, AgentInfo, Amounts, Device, DeviceId, DeviceMode, Exit, FrameworkId, Health, Milli, Offer, OfferId,
+    OfferMode, Operation, Proof, Quantities, Reason, Reject, Resources, Role, Source, Status, Task, TaskId, TaskState,
+    Term, Time, Topology,
 };
 use rialto_sdk::scheduler::{Happening, Out, Scheduler, Wish};
 
@@ -132,14 +132,12 @@ impl Bench {
             book.push(Offer {
                 id: OfferId::new(Term(1), self.offers),
                 agent: agent(at),
-                agent_name: Arc::from(format!("m{at}")),
+                info: Arc::new(AgentInfo { name: Arc::from(format!("m{at}")), ..AgentInfo::default() }),
                 role: Role::any(),
                 resources: Arc::new(machine.left.clone()),
                 devices: machine.devices.iter().filter(free).cloned().collect(),
-                attributes: Arc::new(BTreeMap::new()),
                 mode: OfferMode::Optimistic,
                 expires_in: None,
-                domain: None,
                 guarantee: Default::default(),
             });
         }
