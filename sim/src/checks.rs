@@ -98,9 +98,10 @@ impl Checks {
     }
 
     /// A master answers an operator: from now on a kill is carried out, whoever leads.
-    pub(crate) fn answered(&mut self, request: RequestId, is_done: bool) {
-        let key = self.kill_requests.remove(&request);
-        self.kills_promised.extend(key.filter(|_| is_done));
+    pub(crate) fn answered(&mut self, request: RequestId, is_done: bool) -> Option<TaskKey> {
+        let key = self.kill_requests.remove(&request).filter(|_| is_done);
+        self.kills_promised.extend(key.clone());
+        key
     }
 
     /// Once all has healed and settled, no task lives that a master has promised to kill.

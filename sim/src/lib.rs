@@ -8,6 +8,7 @@
 //!
 //! Start reading at `world` (the heap of events), then `checks`.
 
+mod agent_duties;
 mod agent_node;
 mod checks;
 mod converge;
@@ -18,6 +19,7 @@ mod framework_node;
 mod input;
 mod machine;
 mod market;
+mod master_duties;
 mod master_node;
 mod mix;
 mod network;
@@ -29,6 +31,7 @@ pub mod planning;
 mod reference;
 mod run;
 mod shrink;
+mod story;
 mod strike;
 mod trace;
 pub mod twolevel;
@@ -39,3 +42,4 @@ pub use input::InputError;
 pub use mix::words;
 pub use run::{Failure, FaultsArgs, Options, Report, Summary, main, run_faults};
 pub use shrink::{Less, LessError, Minimised, minimise};
+pub use story::story;

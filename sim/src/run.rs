@@ -9,7 +9,8 @@ use std::time::Duration;
 use rialto_core::model::Time;
 
 use crate::plan::Plan;
-use crate::shrink::{Less, Minimised, minimise};
+use crate::shrink::Less;
+use crate::story::story;
 use crate::world::World;
 
 /// What to run.
@@ -222,9 +223,6 @@ impl Summary {
     }
 }
 
-/// How many lines of the trace the story of a failure ends with.
-const STORY: usize = 80;
-
 /// Runs the seeds, each twice, and says a line of each; at the end, what all of them add up to. `elapsed` tells the time that has passed.
 ///
 /// # Errors
@@ -262,22 +260,3 @@ pub fn main(args: &FaultsArgs, elapsed: impl Fn() -> Duration, mut say: impl FnM
 
 /// Clusters of as many agents are counted apart.
 const LARGE: usize = 5;
-
-/// A failure made small, for a person: the parameters, the end of the trace, what did not hold, and how to see it again.
-fn story(options: Options, failure: Box<Failure>) -> String {
-    let first = failure.message.clone();
-    let Minimised { options, failure, runs } = minimise(options, failure);
-    let from = if options.whole_trace { 0 } else { failure.trace.len().saturating_sub(STORY) };
-    let mut text = failure.parameters.clone();
-    text.extend(failure.trace[from..].iter().map(|line| format!("{line}\n")));
-    text += &format!("seed {} failed at {}: {}\n", failure.seed, failure.at, failure.message);
-    if first != failure.message {
-        text += &format!("before it was made smaller: {first}\n");
-    }
-    text + &format!("made smaller in {runs} runs, commit {}\nto see it again: {options} --trace", commit())
-}
-
-/// What this was built from: the commit, if whoever built it has said so, else the version.
-fn commit() -> &'static str {
-    option_env!("RIALTO_COMMIT").unwrap_or(concat!("unknown (version ", env!("CARGO_PKG_VERSION"), ")"))
-}

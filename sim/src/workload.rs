@@ -1,6 +1,6 @@
 //! The frameworks of a simulation: one policy that runs jobs in several manners, and remembers what it was told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub(crate) struct Player {
     suppressed: bool,
     /// When it has thought about its offers, if it is slow and has new ones.
     due: Option<Time>,
+    /// Jobs for which it has declined offers once, if it hesitates.
+    hesitated: BTreeSet<usize>,
     /// What it was told since the checkers looked last.
     pub(crate) seen: Vec<Seen>,
 }
@@ -76,7 +78,15 @@ impl Player {
             Some((number, Job::read(std::str::from_utf8(value).ok()?)?))
         });
         let jobs = jobs.collect();
-        Self { plan, jobs, stopping: saved.contains_key(STOPPING), suppressed: false, due: None, seen: Vec::new() }
+        Self {
+            plan,
+            jobs,
+            stopping: saved.contains_key(STOPPING),
+            suppressed: false,
+            due: None,
+            hesitated: BTreeSet::new(),
+            seen: Vec::new(),
+        }
     }
 
     /// Whether nothing runs and nothing waits, apart from jobs for which `hopeless` holds.
@@ -171,7 +181,14 @@ impl Player {
             Manner::Hoarder => return,
             Manner::Decliner => {
                 let offers: Vec<_> = out.offers().map(|offer| offer.id).collect();
-                return out.decline(&offers, Refusal::of(Duration::from_secs(offers.len() as u64)));
+                return out.decline(&offers, self.refusal(offers.len() as u64));
+            }
+            Manner::Batch | Manner::Service if self.hesitates_now() => {
+                let offers: Vec<_> = out.offers().map(|offer| offer.id).collect();
+                if !offers.is_empty() {
+                    self.hesitated.extend(self.waiting());
+                    return out.decline(&offers, self.refusal(2));
+                }
             }
             Manner::Batch | Manner::Service => {}
         }
@@ -207,11 +224,19 @@ impl Player {
             return;
         }
         if idle && !self.plan.declares {
-            out.decline(&unused, Refusal::of(Duration::from_secs(5)));
+            out.decline(&unused, self.refusal(5));
         } else if self.plan.mode == OfferMode::Exclusive {
             // What is locked and too small would keep others from it.
-            out.decline(&unused, Refusal::of(Duration::from_secs(1)));
+            out.decline(&unused, self.refusal(1));
         }
+    }
+
+    fn hesitates_now(&self) -> bool {
+        self.plan.hesitates && self.waiting().iter().any(|number| !self.hesitated.contains(number))
+    }
+
+    fn refusal(&self, seconds: u64) -> Refusal {
+        Refusal { pace: self.plan.pace, ..Refusal::of(Duration::from_secs(seconds)) }
     }
 
     fn waiting(&self) -> Vec<usize> {

@@ -62,6 +62,8 @@ pub(crate) enum Event {
     Strike,
     Heal,
     Look,
+    /// A process crashes while it writes.
+    Tear(Node, Life),
 }
 
 /// What a run counted.
@@ -94,6 +96,7 @@ pub(crate) struct World {
     pub(crate) store_dice: Dice,
     pub(crate) machine_dice: Dice,
     pub(crate) fault_dice: Dice,
+    pub(crate) tear_dice: Dice,
     pub(crate) counts: Counts,
     /// What has occurred, in the words of `mix`.
     pub(crate) happened: BTreeSet<&'static str>,
@@ -124,6 +127,7 @@ impl World {
             store_dice: child("store"),
             machine_dice: child("machine"),
             fault_dice: child("fault"),
+            tear_dice: child("tear"),
             counts: Counts::default(),
             happened: plan.mix(),
             healed: None,
@@ -222,6 +226,7 @@ impl World {
             Event::Strike => self.strike(),
             Event::Heal => self.heal(),
             Event::Look => self.look(),
+            Event::Tear(node, life) => self.torn(node, life),
         }
     }
 
