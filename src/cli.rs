@@ -835,6 +835,9 @@ pub struct SimFaults {
     /// How much virtual time each seed gets before the faults end.
     #[arg(long, default_value_t = 10, value_name = "MINUTES")]
     pub minutes: u64,
+    /// Leave a part of each plan out, as the story of a failure says: `agents=2,jobs=3,without=partition`.
+    #[arg(long, value_name = "PARTS")]
+    pub less: Option<rialto_sim::Less>,
     /// Print every message.
     #[arg(long)]
     pub trace: bool,

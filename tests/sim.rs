@@ -2,7 +2,11 @@
 //!
 //! A failure names its seed; `rialto sim faults --seed N --trace` shows the run.
 
-use rialto_sim::{Options, Report, run_faults};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use rialto_sim::{Options, Report, run_faults, words};
 
 /// Seeds that failed once, with what they found. A seed whose run has changed since is still one more seed.
 const FOUND: &[(u64, &str)] = &[
@@ -49,26 +53,59 @@ const FRESH_COUNT: u64 = 200;
 
 #[test]
 fn every_seed_that_ever_failed() {
-    let failures: Vec<String> =
-        FOUND.iter().filter_map(|(seed, why)| Some(format!("{why}: {}", failure_of(*seed)?))).collect();
+    let seeds: Vec<u64> = FOUND.iter().map(|(seed, _)| *seed).collect();
+    let failures = failures_of(&seeds);
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
 #[test]
 fn fresh_seeds() {
     let count = std::env::var("RIALTO_SIM_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(FRESH_COUNT);
-    let failures: Vec<String> = (FRESH..FRESH + count.max(FRESH_COUNT)).filter_map(failure_of).collect();
+    let seeds: Vec<u64> = (FRESH..FRESH + count.max(FRESH_COUNT)).collect();
+    let failures = failures_of(&seeds);
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
-/// The faults strike: a simulation in which nothing goes wrong would show nothing.
+/// The faults strike, and every manner, mode and consequence occurs: a simulation in which nothing goes wrong would show nothing.
 #[test]
 fn runs_are_eventful() {
-    let reports: Vec<Report> = (1..=40).map(|seed| run(seed).expect("these seeds are run by no other test")).collect();
+    let reports: Vec<Report> = (1..=60).map(|seed| run(seed).expect("these seeds are run by no other test")).collect();
     let sum = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
     assert!(sum(|report| report.tasks) > 500, "too few tasks: {}", sum(|report| report.tasks));
     assert!(sum(|report| report.crashes) > 200, "too few crashes: {}", sum(|report| report.crashes));
     assert!(sum(|report| report.conflicts) > 10, "too few conflicts: {}", sum(|report| report.conflicts));
+    let occurred: BTreeSet<&str> = reports.iter().flat_map(|report| report.mix.iter().copied()).collect();
+    let missing: Vec<&str> = words().filter(|word| !occurred.contains(word)).collect();
+    assert!(missing.is_empty(), "in {} runs there was none of {missing:?}", reports.len());
+}
+
+/// What plants faults leaves a mark in the binary; the shipped one is built without it.
+#[test]
+fn the_shipped_binary_can_not_plant_faults_in_itself() {
+    let source = include_str!("../core/src/planted.rs");
+    let (_, mark) = source.split_once("pub const MARK: &str = \"").expect("the mark is a literal there");
+    let (mark, _) = mark.split_once('"').expect("a literal ends");
+    let binary = std::fs::read(env!("CARGO_BIN_EXE_rialto")).expect("the binary is built for the tests");
+    let holds = |text: &str| binary.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds("Run whole clusters under faults"), "its texts are to be found in it");
+    assert!(!holds(mark), "this binary is built with the feature `planted`");
+}
+
+/// Why seeds fail, those that do; as many run at once as there are cores.
+fn failures_of(seeds: &[u64]) -> Vec<String> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut failures = Vec::new();
+        while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+            failures.extend(failure_of(*seed));
+        }
+        failures
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a seed's panic is its failure")).collect()
+    })
 }
 
 /// Why the seed fails, if it does.

@@ -6,6 +6,7 @@ use rialto_core::agent::{Agent, Config, Effect, End, Input, Journal, Out, Record
 use rialto_core::gate::{BatchId, Gate};
 use rialto_core::model::{DeviceId, Exit, Launch, Reject, Resources, TaskId, TaskKey, Term, Time, ToAgent, WallTime};
 
+use crate::agent_duties::AgentWatch;
 use crate::machine::{Machine, Phase, Process};
 use crate::master_node::{WALL, global, local};
 use crate::network::{ConnId, Dialer, Life, Message, Way};
@@ -40,6 +41,7 @@ pub(crate) struct AgentLife {
     epoch: Time,
     tick: Option<Time>,
     dials: u32,
+    watch: AgentWatch,
 }
 
 impl AgentNode {
@@ -80,8 +82,8 @@ impl World {
         let config = Config {
             name: format!("a{}", at + 1).into(),
             resources: node.resources.clone(),
-            attributes: [].into(),
-            domain: None,
+            attributes: node.plan.attributes(),
+            domain: node.plan.domain(),
             host_share_milli: node.plan.host_share_milli,
             origin: WallTime(WALL + self.now.0.cast_signed() + skew),
             seed,
@@ -98,6 +100,7 @@ impl World {
             epoch,
             tick: None,
             dials: 0,
+            watch: AgentWatch::of(&node.durable),
         });
         self.say(format_args!("a{} starts", at + 1));
         // What a torn journal leaves half done is settled by the first step.
@@ -209,6 +212,8 @@ impl World {
     pub(crate) fn agent_hears(&mut self, at: usize, life: Life, term: Term, message: ToAgent) {
         if let Some(node) = self.agents[at].alive(life) {
             node.dials = 0;
+            // What is due anyway is done before, so that all that the next step does is done because of the message.
+            self.agent_step(at, life, Input::Tick);
             self.agent_step(at, life, Input::FromMaster { term, message });
         }
     }
@@ -258,8 +263,12 @@ impl World {
         let now = self.now;
         let Some(node) = self.agents[at].alive(life) else { return };
         let mut out = Out::new();
+        let told = node.watch.hear(&node.core, &input);
         node.core.step(local(now, node.epoch), input, &mut out);
         node.core.check_invariants();
+        if let Err(broken) = node.watch.judge(&told, &out) {
+            self.checks.fail(format!("a{}: {broken}", at + 1));
+        }
         self.counts.steps += 1;
         let commit = self.commit_time();
         let Some(node) = self.agents[at].alive(life) else { return };
@@ -269,8 +278,10 @@ impl World {
         if begins {
             node.in_flight = node.gate.take_batch();
         }
-        if begins && node.in_flight.is_some() {
+        let records = node.in_flight.as_ref().map_or(0, |(_, records)| records.len());
+        if begins && records > 0 {
             self.after(commit, Event::Commit(Node::Agent(at), life));
+            self.tear(Node::Agent(at), life, records, commit);
         }
         self.agent_does(at, life, released);
         self.wake_agent(at);

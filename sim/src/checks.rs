@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use rialto_core::model::{AgentId, CallId, FrameworkId, Source, Status, TaskId, TaskKey, TaskState, Time, UpdateId};
+use rialto_core::model::{
+    AgentId, CallId, FrameworkId, RequestId, Source, Status, TaskId, TaskKey, TaskState, Time, UpdateId,
+};
 
 use crate::workload::Seen;
 
@@ -56,6 +58,12 @@ pub(crate) struct Checks {
     /// The members of every gang.
     pub(crate) gangs: BTreeMap<(FrameworkId, CallId), Vec<TaskKey>>,
     updates: BTreeSet<(FrameworkId, UpdateId)>,
+    /// What happened to tasks.
+    pub(crate) events: u64,
+    /// Kills by operators that no master has answered yet.
+    kill_requests: BTreeMap<RequestId, TaskKey>,
+    /// Kills that a master has promised.
+    kills_promised: BTreeSet<TaskKey>,
     broken: Option<String>,
 }
 
@@ -77,6 +85,7 @@ impl Checks {
 
     /// A framework has sent a launch: from now on the task must come to an end.
     pub(crate) fn launched(&mut self, key: TaskKey, agent: AgentId) {
+        self.events += 1;
         self.tasks.entry(key).or_default().agent = Some(agent);
     }
 
@@ -84,8 +93,29 @@ impl Checks {
         self.tasks.entry(key).or_default().kill_asked = true;
     }
 
+    pub(crate) fn kill_requested(&mut self, request: RequestId, key: TaskKey) {
+        self.kill_requests.insert(request, key);
+    }
+
+    /// A master answers an operator: from now on a kill is carried out, whoever leads.
+    pub(crate) fn answered(&mut self, request: RequestId, is_done: bool) -> Option<TaskKey> {
+        let key = self.kill_requests.remove(&request).filter(|_| is_done);
+        self.kills_promised.extend(key.clone());
+        key
+    }
+
+    /// Once all has healed and settled, no task lives that a master has promised to kill.
+    pub(crate) fn check_kills(&mut self) {
+        let lives = |key: &&TaskKey| self.tasks.get(*key).is_some_and(|facts| facts.alive);
+        let spared = self.kills_promised.iter().find(|key| lives(key) && !self.is_given_up(key)).cloned();
+        if let Some(key) = spared {
+            self.fail(format!("{key} was to be killed, as its master had promised, and lives"));
+        }
+    }
+
     /// A process is started: once for each task, and never after its framework was told that the task has ended.
     pub(crate) fn started(&mut self, key: &TaskKey) {
+        self.events += 1;
         let excused = self.is_given_up(key);
         let facts = self.tasks.entry(key.clone()).or_default();
         let before = std::mem::replace(facts, Facts { started: true, alive: true, since: self.now, ..facts.clone() });
@@ -103,6 +133,7 @@ impl Checks {
     }
 
     pub(crate) fn died(&mut self, key: &TaskKey) {
+        self.events += 1;
         self.tasks.entry(key.clone()).or_default().alive = false;
     }
 
@@ -143,6 +174,7 @@ impl Checks {
 
     /// A policy was told something, which may be undone by a crash of its framework.
     pub(crate) fn told(&mut self, framework: FrameworkId, seen: &Seen) {
+        self.events += 1;
         let Seen::Update(status) = seen else { return };
         let key = TaskKey::new(framework, status.task.clone());
         let alive = self.tasks.get(&key).is_some_and(|facts| facts.alive);

@@ -7,17 +7,24 @@ use rialto_core::master::{Command, Target};
 use rialto_core::model::{DeviceState, Slice, SliceState};
 
 use crate::master_node::difference;
+use crate::mix::seen_in;
 use crate::workload::Order;
 use crate::world::{CONVERGENCE, Event, Node, World};
 
 /// How long after the faults a gang may live in part: connections are found dead, agents given up, late starts and kills carried out.
 const GANGS_SETTLE: Duration = Duration::from_secs(180);
 
+/// How long after the faults a task may live that was to be killed, with its grace period.
+const KILLS_SETTLE: Duration = Duration::from_secs(150);
+
 impl World {
     /// Nothing fails from now on, and what is down comes back.
     pub(crate) fn heal(&mut self) {
         self.say(format_args!("all heals"));
         self.healed = Some(self.now);
+        if let Some(view) = self.leading_view() {
+            self.happened.extend(seen_in(&view));
+        }
         self.network.heal();
         let old: Vec<_> = self.masters.keys().copied().filter(|life| Some(*life) != self.leader).collect();
         for life in old {
@@ -58,6 +65,9 @@ impl World {
         if self.now.since(healed) > CONVERGENCE {
             self.ask_why();
             return self.checks.fail(format!("not at rest {CONVERGENCE:?} after the last fault: {unrest}"));
+        }
+        if self.now.since(healed) > KILLS_SETTLE {
+            self.checks.check_kills();
         }
         // What would run for ever is told to end only after gangs had the time to start or to be ended.
         if self.now.since(healed) > GANGS_SETTLE {

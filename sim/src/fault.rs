@@ -65,4 +65,29 @@ impl Fault {
         Self::SetQuota,
         Self::Reserve,
     ];
+
+    /// Its name on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::CrashMaster => "crash-master",
+            Self::ReplaceMaster => "replace-master",
+            Self::CrashAgent => "crash-agent",
+            Self::RebootMachine => "reboot-machine",
+            Self::ResizeMachine => "resize-machine",
+            Self::CrashFramework => "crash-framework",
+            Self::ResetConnection => "reset-connection",
+            Self::Partition => "partition",
+            Self::FailDisk => "fail-disk",
+            Self::FailDevice => "fail-device",
+            Self::FlapDevice => "flap-device",
+            Self::ClearDevice => "clear-device",
+            Self::KillTask => "kill-task",
+            Self::LoseAgent => "lose-agent",
+            Self::RemoveFramework => "remove-framework",
+            Self::AbandonFramework => "abandon-framework",
+            Self::SetWeight => "set-weight",
+            Self::SetQuota => "set-quota",
+            Self::Reserve => "reserve",
+        }
+    }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::gate::{BatchId, Gate, Output};
-use rialto_core::model::{Call, Capability, ClientId, Event as FromMaster, FrameworkInfo, Operation, TaskKey, Time};
+use rialto_core::model::{
+    Call, Capability, ClientId, Event as FromMaster, FrameworkInfo, Operation, TaskId, TaskKey, Time,
+};
 use rialto_core::scheduler::{Driver, DriverConfig, DriverEffect, DriverInput, DriverRecord, Durability};
 
 use crate::master_node::{global, local};
@@ -61,6 +63,15 @@ impl FrameworkNode {
                 None => drop(self.saved.remove(&key)),
             }
         }
+    }
+}
+
+impl FrameworkLife {
+    /// The task whose update `call` acknowledges, if a crash would undo that the policy knows of it.
+    fn acknowledges_too_soon(&self, call: &Call) -> Option<TaskId> {
+        let Call::Acknowledge { uuid, task, .. } = call else { return None };
+        let is_it = |seen: &Seen| matches!(seen, Seen::Update(status) if status.uuid == Some(*uuid));
+        self.unsure.iter().any(|(_, seen)| is_it(seen)).then(|| task.clone())
     }
 }
 
@@ -208,9 +219,11 @@ impl World {
         if begins {
             node.in_flight = node.gate.take_batch();
         }
-        if begins && node.in_flight.is_some() {
+        let records = node.in_flight.as_ref().map_or(0, |(_, records)| records.len());
+        if begins && records > 0 {
             node.batches += 1;
             self.after(commit, Event::Commit(Node::Framework(at), life));
+            self.tear(Node::Framework(at), life, records, commit);
         }
         for seen in &seen {
             self.say(format_args!("f{} policy: {}", at + 1, describe(seen)));
@@ -254,10 +267,16 @@ impl World {
                 DriverEffect::ToMaster { connection, call } => {
                     let conn = node.conn.filter(|_| connection == node.connections);
                     let framework = node.driver.framework();
+                    if let Some(task) = node.acknowledges_too_soon(&call) {
+                        self.checks.fail(format!("I4: f{} acknowledges an update of {task} that is not saved", at + 1));
+                    }
                     if let Some(framework) = framework {
                         self.note_call(framework, &call);
                     }
                     if let Some(conn) = conn {
+                        if self.frameworks[at].plan.buggy {
+                            self.babble(framework, conn, &call);
+                        }
                         self.send(conn, Way::Up, Message::Call(call));
                     }
                 }
@@ -348,6 +367,6 @@ fn info(at: usize, plan: &FrameworkPlan) -> FrameworkInfo {
         labels: BTreeMap::new(),
         // Every other one hears of kills before its tasks have ended.
         capabilities: (at % 2 == 1).then_some(Capability::TaskKilling).into_iter().collect(),
-        rules: Arc::default(),
+        rules: Arc::new(plan.rules.clone()),
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! Start reading at `world` (the heap of events), then `checks`.
 
+mod agent_duties;
 mod agent_node;
 mod checks;
 mod converge;
@@ -18,14 +19,19 @@ mod framework_node;
 mod input;
 mod machine;
 mod market;
+mod master_duties;
 mod master_node;
+mod mix;
 mod network;
+mod nonsense;
 mod offers;
 mod operators;
 mod plan;
 pub mod planning;
 mod reference;
 mod run;
+mod shrink;
+mod story;
 mod strike;
 mod trace;
 pub mod twolevel;
@@ -34,4 +40,7 @@ mod workload;
 mod world;
 
 pub use input::InputError;
-pub use run::{Failure, FaultsArgs, Options, Report, main, run_faults};
+pub use mix::words;
+pub use run::{Failure, FaultsArgs, Options, Report, Summary, main, run_faults};
+pub use shrink::{Less, LessError, Minimised, minimise};
+pub use story::story;

@@ -7,11 +7,13 @@ use rialto_core::master::registry::Record;
 use rialto_core::master::view::View;
 use rialto_core::master::{Command, Config, Effect, Input, Master, Outbox, Reply};
 use rialto_core::model::{
-    Call, Event as ToFramework, FromAgent, PeerId, Principal, Reason, Reject, RequestId, Time, ToAgent, WallTime,
+    Call, Event as ToFramework, FromAgent, PeerId, Principal, Reason, Reject, RequestId, TaskKey, Time, ToAgent,
+    WallTime,
 };
 
+use crate::master_duties::MasterWatch;
 use crate::network::{ConnId, Dialer, Life, Message, Way};
-use crate::offers::OfferWatch;
+use crate::offers::{OfferWatch, judge_devices};
 use crate::world::{Event, Node, World};
 
 /// The wall time at the beginning of the world.
@@ -27,6 +29,8 @@ pub(crate) struct MasterNode {
     pub(crate) view: View,
     /// What it has offered, and to whom it may not.
     watch: OfferWatch,
+    /// What it owes to whom.
+    duties: MasterWatch,
     epoch: Time,
     tick: Option<Time>,
     steps: u64,
@@ -53,6 +57,7 @@ impl World {
             agent_timeout: self.plan.agent_timeout,
             recovery_timeout: self.plan.recovery_timeout,
             offer_timeout: self.plan.offer_timeout,
+            domain: self.plan.domain(),
             offer_fanout: self.plan.offer_fanout,
             allocation_delay: self.plan.allocation_delay,
             offer_growth_delay: self.plan.offer_growth_delay,
@@ -68,7 +73,17 @@ impl World {
         let (gate, view) = (Gate::default(), View::default());
         self.masters.insert(
             life,
-            MasterNode { core, gate, in_flight: None, view, watch: OfferWatch::default(), epoch, tick: None, steps: 0 },
+            MasterNode {
+                core,
+                gate,
+                in_flight: None,
+                view,
+                watch: OfferWatch::default(),
+                duties: MasterWatch::default(),
+                epoch,
+                tick: None,
+                steps: 0,
+            },
         );
         self.leader = Some(life);
         self.master_yields(life, out);
@@ -125,6 +140,9 @@ impl World {
         self.say(format_args!("operator -> M{life}: {command:?}"));
         self.counts.faults += 1;
         let request = RequestId(self.counts.faults);
+        if let Command::Kill { task, .. } = &command {
+            self.checks.kill_requested(request, task.clone());
+        }
         self.master_step(life, Input::FromOperator { request, principal: Principal::new("operator"), command });
     }
 
@@ -142,9 +160,17 @@ impl World {
         let Some(node) = self.masters.get_mut(&life) else { return };
         let mut out = Outbox::new();
         node.watch.hear(now, &input);
+        let speaker = match &input {
+            Input::FromAgent { peer, .. } | Input::FromFramework { peer, .. } => self.network.conns.get(&peer.0),
+            _ => None,
+        };
+        let told = node.duties.hear(&node.core, speaker.map(|conn| conn.dialer_life), &input);
+        let registry = (self.fence == life && node.gate.is_idle()).then_some(&self.registry);
         node.core.step(local(now, node.epoch), input, &mut out);
         node.core.check_invariants();
-        if let Err(broken) = node.watch.judge(now, &out) {
+        let judged = node.watch.judge(now, &out).and_then(|()| judge_devices(&node.core, &out));
+        let judged = judged.and_then(|()| node.duties.judge(told, &node.core, registry, &self.plan, &out));
+        if let Err(broken) = judged {
             self.checks.fail(broken);
         }
         node.steps += 1;
@@ -161,8 +187,10 @@ impl World {
         if begins {
             node.in_flight = node.gate.take_batch();
         }
-        if begins && node.in_flight.is_some() {
+        let records = node.in_flight.as_ref().map_or(0, |(_, records)| records.len());
+        if begins && records > 0 {
             self.after(commit, Event::Commit(Node::Master, life));
+            self.tear(Node::Master, life, records, commit);
         }
         self.master_does(life, released);
         self.wake_master(life);
@@ -222,7 +250,13 @@ impl World {
                 }
                 Effect::ToFramework(PeerId(conn), event) => self.send(conn, Way::Down, Message::Event(event)),
                 Effect::Close(PeerId(conn), reject) => self.master_closes(conn, reject),
-                Effect::Reply(_, reply) => self.master_replies(life, reply),
+                Effect::Reply(request, reply) => {
+                    let promised = self.checks.answered(request, reply.is_ok());
+                    self.master_replies(life, reply);
+                    if let Some(key) = promised {
+                        self.check_promise(life, &key);
+                    }
+                }
                 Effect::Changed(change) => {
                     if let Some(node) = self.masters.get_mut(&life) {
                         node.view.apply(change);
@@ -255,6 +289,14 @@ impl World {
             Ok(_) => self.say(format_args!("M{life} -> operator: done")),
             Err(reject) => self.say(format_args!("M{life} -> operator: {reject}")),
         }
+    }
+
+    /// A kill that is promised outlives the master that has promised it.
+    fn check_promise(&mut self, life: Life, key: &TaskKey) {
+        let Some(node) = self.masters.get(&life).filter(|_| self.fence == life) else { return };
+        let lives = node.core.view().tasks.get(key).is_some_and(|row| !row.state.is_terminal());
+        let is_kept = !lives || self.registry.kills.contains_key(key);
+        self.checks.require(is_kept, || format!("the kill of {key} is promised, and the registry does not know"));
     }
 
     /// The read model equals the core, ended tasks excepted, whenever no change is held back.

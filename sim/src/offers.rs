@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rialto_core::gate::Output;
-use rialto_core::master::{Effect, Input, Outbox};
+use rialto_core::master::{Effect, Input, Master, Outbox};
 use rialto_core::model::{AgentId, Call, Event, Offer, OfferId, PeerId, Refusal, Resources, Role, Time};
 
 /// What one master has been told by each framework's connection, and what it has offered there.
@@ -53,6 +53,35 @@ impl OfferWatch {
         }
         Ok(())
     }
+}
+
+/// Whether each device that is offered is there, and may be given out, as far as the master itself knows (I1).
+pub(crate) fn judge_devices(core: &Master, out: &Outbox) -> Result<(), String> {
+    let offers = || offers_in(out).filter(|offer| !offer.devices.is_empty());
+    if offers().next().is_none() {
+        return Ok(());
+    }
+    let rows = core.view().devices;
+    for (offer, device) in offers().flat_map(|offer| offer.resources.device_shares().map(move |(id, _)| (offer, id))) {
+        let row = rows.get(&(offer.agent, device.clone()));
+        if !row.is_some_and(|row| row.device.health.is_usable()) {
+            let health = row.map(|row| row.device.health);
+            return Err(format!(
+                "I1: {device} of {} is in offer {}, and its health is {health:?}",
+                offer.agent, offer.id
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn offers_in(out: &Outbox) -> impl Iterator<Item = &Offer> {
+    let effects = out.iter().filter_map(|output| match output {
+        Output::Effect(Effect::ToFramework(_, Event::Offers(offers)))
+        | Output::Ungated(Effect::ToFramework(_, Event::Offers(offers))) => Some(offers),
+        _ => None,
+    });
+    effects.flatten().map(|offer| &**offer)
 }
 
 impl Peer {

@@ -7,8 +7,8 @@ use rialto_core::allocator::quota::{Force, Quota};
 use rialto_core::master::Command;
 use rialto_core::master::view::{AgentStatus, View};
 use rialto_core::model::{
-    AgentId, Amounts, Flavor, Milli, Operation, Quantities, Reservation, ReservationKind, ResourceName, Resources,
-    Role, Volume, VolumeId, WallTime,
+    AgentId, Amounts, Flavor, Milli, OfferMode, Operation, Quantities, Reservation, ReservationKind, ResourceName,
+    Resources, Role, Volume, VolumeId, WallTime,
 };
 
 use crate::master_node::WALL;
@@ -24,6 +24,15 @@ impl World {
         let quota = (!self.fault_dice.chance(250)).then(|| self.draw_quota());
         let force = if self.fault_dice.chance(500) { Force::Yes } else { Force::No };
         self.operate(Command::SetQuota { quotas: vec![(role, quota)], force });
+    }
+
+    /// Sets how all frameworks of a role are made offers, or takes it back.
+    pub(crate) fn set_an_offer_mode(&mut self) {
+        let role = self.some_role();
+        let modes = [None, Some(OfferMode::Exclusive), Some(OfferMode::Optimistic)];
+        let mode = *self.fault_dice.pick(&modes).expect("three modes");
+        self.happened.extend(mode.map(|_| "offer mode of a role"));
+        self.operate(Command::SetOfferMode { role, mode });
     }
 
     fn draw_quota(&mut self) -> Quota {
@@ -120,6 +129,8 @@ fn leftovers(view: &View) -> Vec<Command> {
     if !quotas.is_empty() {
         commands.push(Command::SetQuota { quotas, force: Force::Yes });
     }
+    let set = view.roles.iter().filter(|(_, row)| row.offer_mode.is_some());
+    commands.extend(set.map(|(role, _)| Command::SetOfferMode { role: role.clone(), mode: None }));
     for (agent, row) in view.agents.iter().filter(|(_, row)| row.status == AgentStatus::Active) {
         let flavors = row.total.iter().map(|(flavor, _)| flavor).filter(|flavor| is_dynamic(flavor));
         commands.extend(

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::model::{
-    Claim, Device, DeviceId, DeviceMode, Health, Milli, OfferMode, Proof, Quantities, ResourceName, Resources, Role,
-    Topology,
+    Claim, Device, DeviceId, DeviceMode, Health, Milli, OfferMode, OfferRules, Pace, Proof, Quantities, ResourceName,
+    Resources, Role, Topology,
 };
 
 use crate::dice::Dice;
@@ -37,6 +37,10 @@ pub(crate) struct Plan {
     pub(crate) allocation_delay: Duration,
     pub(crate) offer_growth_delay: Duration,
     pub(crate) completed_max: usize,
+    /// How often a process crashes while it writes several records, in thousandths of these writes.
+    pub(crate) tears: u64,
+    /// Whether machines stand in regions.
+    pub(crate) has_regions: bool,
 }
 
 /// A machine.
@@ -48,6 +52,11 @@ pub(crate) struct AgentPlan {
     pub(crate) devices: Vec<Device>,
     /// How much of it is kept for the tenants of its devices; so little that every job still fits the first machine.
     pub(crate) host_share_milli: u16,
+    /// Whether it stands in another region than the master; none if it was not told where it stands.
+    pub(crate) domain: Option<&'static str>,
+    pub(crate) is_far: bool,
+    /// Whether it has the attribute that constraints ask for.
+    pub(crate) in_rack: bool,
 }
 
 /// What a framework is like.
@@ -74,6 +83,22 @@ pub(crate) struct FrameworkPlan {
     pub(crate) declares: bool,
     /// Whether it suppresses offers while it needs none.
     pub(crate) suppresses: bool,
+    /// How long it thinks before it answers offers.
+    pub(crate) slow: Option<Duration>,
+    /// Whether it asks for far more than it needs, and keeps what it does not use.
+    pub(crate) greedy: bool,
+    /// Whether it says nonsense now and then.
+    pub(crate) buggy: bool,
+    /// Whether it declines what it is offered once, for each job, before it takes it.
+    pub(crate) hesitates: bool,
+    /// Whether the master may make its refusals longer.
+    pub(crate) pace: Pace,
+    /// What it asks of offers.
+    pub(crate) rules: OfferRules,
+    /// Whether these ask for an attribute.
+    pub(crate) wants_rack: bool,
+    /// How many cpus there must be in each offer, by these.
+    pub(crate) least_cpus: Option<Milli>,
     pub(crate) jobs: Vec<JobPlan>,
 }
 
@@ -108,7 +133,7 @@ impl Plan {
         unlock_hoarders(&mut frameworks);
         let fast = dice.chance(500);
         let long = SEC(dice.between(2, 40));
-        Self {
+        let mut plan = Self {
             seed,
             unsafe_for,
             agents,
@@ -129,7 +154,11 @@ impl Plan {
             allocation_delay: if dice.chance(500) { Duration::ZERO } else { MS(dice.between(1, 500)) },
             completed_max: dice.count(0, 20),
             offer_growth_delay: if dice.chance(500) { Duration::ZERO } else { MS(dice.between(1, 500)) },
-        }
+            tears: 0,
+            has_regions: false,
+        };
+        plan.widen();
+        plan
     }
 }
 
@@ -148,7 +177,7 @@ fn draw_faults(dice: &mut Dice) -> Vec<(Fault, u64)> {
     Fault::ALL.iter().map(|fault| (*fault, on(dice))).filter(|(_, weight)| *weight > 0).collect()
 }
 
-fn draw_agent(dice: &mut Dice, at: usize) -> AgentPlan {
+pub(crate) fn draw_agent(dice: &mut Dice, at: usize) -> AgentPlan {
     // Every job fits the first machine, so that each of them can be run.
     let least = u64::from(at == 0);
     let cpus = Milli::from_whole(dice.between(2 + least * 4, 8));
@@ -163,7 +192,8 @@ fn draw_agent(dice: &mut Dice, at: usize) -> AgentPlan {
     };
     let small = machine(Milli(cpus.0 / 2), Milli(mem.0 / 4));
     let host_share_milli = *dice.pick(&[0, 0, 100, 200]).expect("four shares");
-    AgentPlan { resources: machine(cpus, mem), small, devices, host_share_milli }
+    let resources = machine(cpus, mem);
+    AgentPlan { resources, small, devices, host_share_milli, domain: None, is_far: false, in_rack: true }
 }
 
 fn device(at: usize, is_large: bool, is_shared: bool) -> Device {
@@ -204,6 +234,14 @@ fn draw_framework(dice: &mut Dice, at: usize, unsafe_for: Duration) -> Framework
         failover_timeout: unsafe_for + SEC(dice.between(120, 600)),
         declares: dice.chance(500),
         suppresses: dice.chance(300),
+        slow: None,
+        greedy: false,
+        buggy: false,
+        hesitates: false,
+        pace: Pace::AsSaid,
+        rules: OfferRules::default(),
+        wants_rack: false,
+        least_cpus: None,
         jobs: (0..jobs).map(|_| draw_job(dice, manner, unsafe_for)).collect(),
     }
 }
@@ -254,17 +292,21 @@ impl fmt::Display for Plan {
             writeln!(f, "a{}: {} and {} devices", at + 1, agent.resources, agent.devices.len())?;
         }
         for (at, plan) in self.frameworks.iter().enumerate() {
-            writeln!(
+            write!(
                 f,
-                "f{}: {:?} for {}, {:?} offers, {} jobs, declares {}, suppresses {}",
+                "f{}: {:?} for {}, {:?} offers, {} jobs, declares {}, suppresses {}{}{}{}",
                 at + 1,
                 plan.manner,
                 plan.role,
                 plan.mode,
                 plan.jobs.len(),
                 plan.declares,
-                plan.suppresses
+                plan.suppresses,
+                plan.slow.map(|slow| format!(", thinks for {slow:?}")).unwrap_or_default(),
+                if plan.greedy { ", greedy" } else { "" },
+                if plan.buggy { ", buggy" } else { "" }
             )?;
+            plan.describe_rules(f)?;
         }
         Ok(())
     }

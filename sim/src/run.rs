@@ -1,4 +1,5 @@
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,6 +9,8 @@ use std::time::Duration;
 use rialto_core::model::Time;
 
 use crate::plan::Plan;
+use crate::shrink::Less;
+use crate::story::story;
 use crate::world::World;
 
 /// What to run.
@@ -19,6 +22,8 @@ pub struct Options {
     pub minutes: u64,
     /// Whether the trace is kept whole, and not only its end.
     pub whole_trace: bool,
+    /// What of the plan is left out.
+    pub less: Less,
 }
 
 impl Options {
@@ -28,8 +33,8 @@ impl Options {
     pub const MINUTES_MAX: u64 = 7 * 24 * 60;
 
     /// A run of `seed` with the usual length.
-    pub const fn of(seed: u64) -> Self {
-        Self { seed, minutes: Self::MINUTES, whole_trace: false }
+    pub fn of(seed: u64) -> Self {
+        Self { seed, minutes: Self::MINUTES, whole_trace: false, less: Less::default() }
     }
 }
 
@@ -44,6 +49,12 @@ pub struct Report {
     pub steps: u64,
     /// Tasks that were launched.
     pub tasks: u64,
+    /// What happened to tasks: launches, starts, ends, and what their frameworks were told of them.
+    pub events: u64,
+    /// How many machines there were.
+    pub agents: usize,
+    /// What occurred, of [`words`](crate::words).
+    pub mix: BTreeSet<&'static str>,
     /// Processes that were started.
     pub processes: u64,
     /// Faults that struck, operators' commands among them.
@@ -119,7 +130,9 @@ impl fmt::Display for Report {
 /// If an invariant does not hold, a machine of the core panics, or the cluster does not come to rest.
 pub fn run_faults(options: Options) -> Result<Report, Box<Failure>> {
     let minutes = options.minutes.clamp(1, Options::MINUTES_MAX);
-    let plan = Arc::new(Plan::draw(options.seed, minutes));
+    let mut plan = Plan::draw(options.seed, minutes);
+    options.less.cut(&mut plan);
+    let plan = Arc::new(plan);
     let parameters = plan.to_string();
     let mut world = World::new(plan, options.whole_trace);
     // An invariant of a machine is an assertion: it is one more way for a run to fail.
@@ -133,14 +146,19 @@ pub fn run_faults(options: Options) -> Result<Report, Box<Failure>> {
     }
 }
 
-fn report(seed: u64, parameters: String, world: World) -> Report {
+fn report(seed: u64, parameters: String, mut world: World) -> Report {
     let healed = world.healed.unwrap_or_default();
     let gangs = world.checks.count_gangs();
+    world.happened.extend((world.counts.preempted > 0).then_some("preemption"));
+    world.happened.extend((world.counts.conflicts > 0).then_some("offer conflict"));
     Report {
         seed,
         parameters,
         steps: world.counts.steps,
         tasks: world.checks.tasks.len() as u64,
+        events: world.checks.events,
+        agents: world.agents.len(),
+        mix: world.happened,
         processes: world.counts.processes,
         faults: world.counts.faults,
         crashes: world.counts.crashes,
@@ -169,29 +187,76 @@ pub struct FaultsArgs {
     pub minutes: u64,
     /// Whether to print the whole trace of every run.
     pub trace: bool,
+    /// What of each plan is left out.
+    pub less: Less,
 }
 
-/// Runs the seeds, each twice, and says in a text what came of them.
+/// What runs that went well add up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    runs: u64,
+    steps: u64,
+    events: u64,
+    virtual_time: Duration,
+}
+
+impl Summary {
+    /// One more.
+    pub fn add(&mut self, report: &Report) {
+        self.runs += 1;
+        self.steps += report.steps;
+        self.events += report.events;
+        self.virtual_time += report.virtual_time;
+    }
+
+    /// In a sentence, where it took `elapsed`.
+    pub fn text(&self, elapsed: Duration) -> String {
+        let (hours, seconds) = (self.virtual_time.as_secs_f64() / 3600.0, elapsed.as_secs_f64().max(1e-6));
+        format!(
+            "{} runs in {seconds:.1} s: {} steps, {:.0} a second; {hours:.1} cluster-hours, {:.0} an hour of this core, with {:.0} task events in each",
+            self.runs,
+            self.steps,
+            self.steps as f64 / seconds,
+            hours * 3600.0 / seconds,
+            self.events as f64 / hours.max(1e-9),
+        )
+    }
+}
+
+/// Runs the seeds, each twice, and says a line of each; at the end, what all of them add up to. `elapsed` tells the time that has passed.
 ///
 /// # Errors
-/// The text of the first failure, with all that is needed to look at it.
-pub fn main(args: &FaultsArgs) -> Result<String, String> {
-    let mut lines = Vec::new();
+/// The story of the first failure, made small, with all that is needed to look at it.
+pub fn main(args: &FaultsArgs, elapsed: impl Fn() -> Duration, mut say: impl FnMut(String)) -> Result<(), String> {
+    let (mut all, mut large) = (Summary::default(), Summary::default());
+    let mut large_for = Duration::ZERO;
     for seed in args.seeds.clone() {
-        let options = Options { seed, minutes: args.minutes, whole_trace: args.trace };
-        let report = run_faults(options).map_err(|failure| failure.to_string())?;
-        let again = run_faults(options).map_err(|failure| failure.to_string())?;
+        let options = Options { seed, minutes: args.minutes, whole_trace: args.trace, less: args.less };
+        let before = elapsed();
+        let report = run_faults(options).map_err(|failure| story(options, failure))?;
+        let again = run_faults(options).map_err(|failure| story(options, failure))?;
         if report.trace_hash != again.trace_hash {
             return Err(format!(
-                "seed {seed}: two runs of it differ: {:016x} and {:016x}",
+                "I10: two runs of seed {seed} differ: {:016x} and {:016x}",
                 report.trace_hash, again.trace_hash
             ));
         }
-        if args.trace {
-            lines.push(report.parameters.trim_end().to_owned());
-            lines.extend(report.trace.iter().cloned());
+        [&report, &again].into_iter().for_each(|report| all.add(report));
+        if report.agents >= LARGE {
+            [&report, &again].into_iter().for_each(|report| large.add(report));
+            large_for += elapsed().saturating_sub(before);
         }
-        lines.push(report.to_string());
+        if args.trace {
+            say(format!("{}\n{}", report.parameters.trim_end(), report.trace.join("\n")));
+        }
+        say(report.to_string());
     }
-    Ok(lines.join("\n"))
+    say(all.text(elapsed()));
+    if large.runs > 0 {
+        say(format!("of these, clusters of at least {LARGE} agents: {}", large.text(large_for)));
+    }
+    Ok(())
 }
+
+/// Clusters of as many agents are counted apart.
+const LARGE: usize = 5;

@@ -7,7 +7,7 @@ use rialto_core::model::DeviceId;
 
 use crate::converge::is_quarantined;
 use crate::fault::Fault;
-use crate::network::{ConnId, Dialer, Way};
+use crate::network::{ConnId, Dialer, Life, Way};
 use crate::workload::Order;
 use crate::world::{Event, Node, World};
 
@@ -29,6 +29,7 @@ impl World {
             if drawn <= *weight {
                 self.counts.faults += 1;
                 self.say(format_args!("fault: {fault:?}"));
+                self.happened.insert(fault.name());
                 self.inflict(*fault);
                 break;
             }
@@ -87,6 +88,7 @@ impl World {
             Fault::LoseAgent => self.lose_agent(at_agent),
             Fault::RemoveFramework => self.remove_framework(at_framework),
             Fault::AbandonFramework => self.abandon(at_framework),
+            Fault::SetWeight if self.fault_dice.chance(400) => self.set_an_offer_mode(),
             Fault::SetWeight => {
                 let weight_milli = u32::try_from(self.fault_dice.between(1, 5000)).expect("it is small");
                 let role = self.frameworks[at_framework].plan.role.clone();
@@ -95,6 +97,33 @@ impl World {
             Fault::SetQuota => self.set_a_quota(),
             Fault::Reserve => self.change_a_reservation(),
         }
+    }
+
+    /// A process has begun to write so many records, which takes `commit`: now and then it crashes meanwhile.
+    pub(crate) fn tear(&mut self, node: Node, life: Life, records: usize, commit: Duration) {
+        let often = if records > 1 { self.plan.tears } else { self.plan.tears / 10 };
+        if self.healed.is_none() && self.tear_dice.chance(often) {
+            self.after(commit / 2, Event::Tear(node, life));
+        }
+    }
+
+    pub(crate) fn torn(&mut self, node: Node, life: Life) {
+        let down = self.tear_dice.span(DOWN);
+        let lives = match node {
+            Node::Master => self.leader == Some(life),
+            Node::Agent(at) => self.agents[at].life.as_ref().is_some_and(|node| node.life == life),
+            Node::Framework(at) => self.frameworks[at].life.as_ref().is_some_and(|node| node.life == life),
+        };
+        if self.healed.is_some() || !lives {
+            return;
+        }
+        self.happened.insert("torn commit");
+        match node {
+            Node::Master => self.crash_master(life),
+            Node::Agent(at) => self.crash_agent(at),
+            Node::Framework(at) => self.crash_framework(at),
+        }
+        self.after(down, Event::Start(node));
     }
 
     fn reset_connection(&mut self) {

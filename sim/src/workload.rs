@@ -1,6 +1,6 @@
 //! The frameworks of a simulation: one policy that runs jobs in several manners, and remembers what it was told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +40,10 @@ pub(crate) struct Player {
     jobs: BTreeMap<usize, Job>,
     stopping: bool,
     suppressed: bool,
+    /// When it has thought about its offers, if it is slow and has new ones.
+    due: Option<Time>,
+    /// Jobs for which it has declined offers once, if it hesitates.
+    hesitated: BTreeSet<usize>,
     /// What it was told since the checkers looked last.
     pub(crate) seen: Vec<Seen>,
 }
@@ -63,6 +67,8 @@ enum JobState {
 }
 
 const STOPPING: &str = "stopping";
+/// How many times more than it needs a greedy framework asks for.
+const GREED: u32 = 20;
 
 impl Player {
     /// The policy, with what an earlier life has saved.
@@ -72,7 +78,15 @@ impl Player {
             Some((number, Job::read(std::str::from_utf8(value).ok()?)?))
         });
         let jobs = jobs.collect();
-        Self { plan, jobs, stopping: saved.contains_key(STOPPING), suppressed: false, seen: Vec::new() }
+        Self {
+            plan,
+            jobs,
+            stopping: saved.contains_key(STOPPING),
+            suppressed: false,
+            due: None,
+            hesitated: BTreeSet::new(),
+            seen: Vec::new(),
+        }
     }
 
     /// Whether nothing runs and nothing waits, apart from jobs for which `hopeless` holds.
@@ -167,7 +181,14 @@ impl Player {
             Manner::Hoarder => return,
             Manner::Decliner => {
                 let offers: Vec<_> = out.offers().map(|offer| offer.id).collect();
-                return out.decline(&offers, Refusal::of(Duration::from_secs(offers.len() as u64)));
+                return out.decline(&offers, self.refusal(offers.len() as u64));
+            }
+            Manner::Batch | Manner::Service if self.hesitates_now() => {
+                let offers: Vec<_> = out.offers().map(|offer| offer.id).collect();
+                if !offers.is_empty() {
+                    self.hesitated.extend(self.waiting());
+                    return out.decline(&offers, self.refusal(2));
+                }
             }
             Manner::Batch | Manner::Service => {}
         }
@@ -199,12 +220,23 @@ impl Player {
         let unused = packer.unused();
         packer.submit(out, &Refusal::default());
         let idle = self.waiting().is_empty();
+        if self.plan.greedy && !idle {
+            return;
+        }
         if idle && !self.plan.declares {
-            out.decline(&unused, Refusal::of(Duration::from_secs(5)));
+            out.decline(&unused, self.refusal(5));
         } else if self.plan.mode == OfferMode::Exclusive {
             // What is locked and too small would keep others from it.
-            out.decline(&unused, Refusal::of(Duration::from_secs(1)));
+            out.decline(&unused, self.refusal(1));
         }
+    }
+
+    fn hesitates_now(&self) -> bool {
+        self.plan.hesitates && self.waiting().iter().any(|number| !self.hesitated.contains(number))
+    }
+
+    fn refusal(&self, seconds: u64) -> Refusal {
+        Refusal { pace: self.plan.pace, ..Refusal::of(Duration::from_secs(seconds)) }
     }
 
     fn waiting(&self) -> Vec<usize> {
@@ -215,7 +247,11 @@ impl Player {
     fn ask(&mut self, changed: Changed, out: &mut Out<()>) {
         let waiting = self.waiting();
         if self.plan.declares {
-            let shape = |number: &usize| self.plan.jobs[*number].shape(*number);
+            let count = if self.plan.greedy { GREED } else { 1 };
+            let shape = |number: &usize| {
+                let shape = self.plan.jobs[*number].shape(*number);
+                Shape { count: shape.count * count, ..shape }
+            };
             out.demand(&self.plan.role, Demand { shapes: waiting.iter().map(shape).collect() });
         }
         // Who suppresses while launches are unanswered may have to revive for their rejection, and loses the offers in between.
@@ -233,8 +269,13 @@ impl Scheduler for Player {
     type Command = Order;
     type Effect = ();
 
-    fn on_event(&mut self, _now: Time, event: Happening<Order>, out: &mut Out<()>) {
+    fn next_deadline(&self) -> Option<Time> {
+        self.due
+    }
+
+    fn on_event(&mut self, now: Time, event: Happening<Order>, out: &mut Out<()>) {
         let subscribed = matches!(event, Happening::Subscribed { .. });
+        let has_thought = matches!(event, Happening::Tick);
         let before = self.waiting();
         match event {
             Happening::Update(status) => {
@@ -251,10 +292,14 @@ impl Scheduler for Player {
             }
             Happening::Command(order) => self.order(order, out),
             Happening::Refused(reject) => self.seen.push(Seen::Refused(reject)),
+            Happening::Tick => self.due = None,
             Happening::Subscribed { .. } | Happening::Offers => {}
             _ => return,
         }
-        self.place(out);
+        match self.plan.slow.filter(|_| !has_thought) {
+            Some(slow) => self.due = self.due.or(Some(now + slow)),
+            None => self.place(out),
+        }
         let changed = if subscribed || self.waiting() != before { Changed::Yes } else { Changed::No };
         if changed == Changed::Yes || self.plan.suppresses {
             self.ask(changed, out);

@@ -1,6 +1,6 @@
 //! The world: a heap of events, the nodes, and the network between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +62,8 @@ pub(crate) enum Event {
     Strike,
     Heal,
     Look,
+    /// A process crashes while it writes.
+    Tear(Node, Life),
 }
 
 /// What a run counted.
@@ -94,7 +96,10 @@ pub(crate) struct World {
     pub(crate) store_dice: Dice,
     pub(crate) machine_dice: Dice,
     pub(crate) fault_dice: Dice,
+    pub(crate) tear_dice: Dice,
     pub(crate) counts: Counts,
+    /// What has occurred, in the words of `mix`.
+    pub(crate) happened: BTreeSet<&'static str>,
     /// Whether the faults are over.
     pub(crate) healed: Option<Time>,
     pub(crate) converged: bool,
@@ -122,7 +127,9 @@ impl World {
             store_dice: child("store"),
             machine_dice: child("machine"),
             fault_dice: child("fault"),
+            tear_dice: child("tear"),
             counts: Counts::default(),
+            happened: plan.mix(),
             healed: None,
             converged: false,
             queue: BTreeMap::new(),
@@ -219,6 +226,7 @@ impl World {
             Event::Strike => self.strike(),
             Event::Heal => self.heal(),
             Event::Look => self.look(),
+            Event::Tear(node, life) => self.torn(node, life),
         }
     }
 

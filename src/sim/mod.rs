@@ -8,6 +8,7 @@ pub mod twolevel;
 pub mod validate;
 
 use std::ops::Range;
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use rialto_sim::FaultsArgs;
@@ -15,14 +16,31 @@ use rialto_sim::FaultsArgs;
 use crate::cli::SimFaults;
 use crate::output;
 
-/// Runs seeds; 0 if all invariants held, 1 with the whole story of the first failure if not.
+/// Runs seeds; 0 if all invariants held, 1 with the whole story of the first failure, made small, if not.
 pub fn faults(args: &SimFaults) -> anyhow::Result<u8> {
-    let faults = FaultsArgs { seeds: seeds(args)?, minutes: args.minutes, trace: args.trace };
-    match rialto_sim::main(&faults) {
-        Ok(text) => {
-            output::line(text)?;
-            Ok(0)
-        }
+    let faults = FaultsArgs {
+        seeds: seeds(args)?,
+        minutes: args.minutes,
+        trace: args.trace,
+        less: args.less.unwrap_or_default(),
+    };
+    // An invariant of a machine is an assertion, and making a failure small meets it again and again: the story tells it once.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let (start, mut printed) = (Instant::now(), Ok(()));
+    let result = rialto_sim::main(
+        &faults,
+        || start.elapsed(),
+        |line| {
+            if printed.is_ok() {
+                printed = output::line(line);
+            }
+        },
+    );
+    std::panic::set_hook(hook);
+    printed?;
+    match result {
+        Ok(()) => Ok(0),
         Err(failure) => {
             output::line(failure)?;
             Ok(1)

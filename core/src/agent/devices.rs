@@ -379,7 +379,8 @@ impl Agent {
         self.persist(record, out);
     }
 
-    pub(super) fn device_reports(&self) -> Vec<DeviceReport> {
+    /// The devices that it tells of, as it would tell of them now.
+    pub fn device_reports(&self) -> Vec<DeviceReport> {
         let share = self.host_share();
         let shown = self.devices.values().filter(|slot| slot.is_shown());
         let device = |slot: &Slot| match &share {
