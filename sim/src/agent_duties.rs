@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use rialto_core::agent::{Agent, Effect, Input, Out, Record};
 use rialto_core::gate::Output;
-use rialto_core::model::{DeviceReport, Launch, TaskKey, Term, ToAgent, UpdateId};
+use rialto_core::model::{DeviceReport, FrameworkId, Launch, TaskKey, Term, ToAgent, UpdateId};
 
 /// What one agent process has recorded, in its journal or on the way there.
 #[derive(Debug, Default)]
 pub(crate) struct AgentWatch {
     term: Term,
     kills: BTreeSet<TaskKey>,
+    removed: BTreeSet<FrameworkId>,
 }
 
 /// What it is told, as far as a duty comes of it.
@@ -59,20 +60,26 @@ impl AgentWatch {
                     self.recorded(record);
                     judge_record(told, record)?;
                 }
-                Output::Effect(Effect::Kill { task, .. }) | Output::Ungated(Effect::Kill { task, .. }) => {
-                    if !self.kills.contains(task) {
-                        return Err(format!("{task} is ended, and the agent's next life will not know why"));
-                    }
-                }
-                Output::Effect(_) | Output::Ungated(_) => {}
+                Output::Effect(effect) | Output::Ungated(effect) => self.judge_effect(told, effect)?,
             }
         }
         Ok(())
     }
 
+    fn judge_effect(&self, told: &Told, effect: &Effect) -> Result<(), String> {
+        match (effect, told) {
+            (Effect::Kill { task, .. }, _) if !self.kills.contains(task) && !self.removed.contains(&task.framework) => {
+                Err(format!("{task} is ended, and the agent's next life will not know why"))
+            }
+            (Effect::Start { launch, .. }, Told::Launch(devices)) => judge_devices(devices, launch),
+            _ => Ok(()),
+        }
+    }
+
     fn recorded(&mut self, record: &Record) {
         match record {
             Record::Term(term) => self.term = self.term.max(*term),
+            Record::FrameworkRemoved(framework) => drop(self.removed.insert(*framework)),
             Record::Kill { task, .. } => drop(self.kills.insert(task.clone())),
             _ => {}
         }
@@ -84,7 +91,6 @@ fn judge_record(told: &Told, record: &Record) -> Result<(), String> {
         (Told::Acknowledged(said), Record::Acknowledged { task, uuid }) if said != uuid => {
             Err(format!("I4: an update of {task} is taken for acknowledged, and another one was"))
         }
-        (Told::Launch(devices), Record::Launch(launch)) => judge_devices(devices, launch),
         _ => Ok(()),
     }
 }
