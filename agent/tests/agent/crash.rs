@@ -294,10 +294,8 @@ fn crash_agent() -> PathBuf {
     let exe = test.parent().and_then(Path::parent).expect("tests lie in deps").join("examples/crash-agent");
     BUILD.call_once(|| {
         let mut build = std::process::Command::new(env!("CARGO"));
-        // As the whole workspace has its dependencies, so that none is compiled again.
-        build.args(["build", "--quiet", "--workspace", "--example", "crash-agent"]);
-        build.args(["--features", "rialto-agent/crash-points"]);
-        let built = build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).status().expect("cargo runs");
+        build.args(["build", "--quiet", "--example", "crash-agent", "--features", "crash-points"]);
+        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
         assert!(built.success(), "the example builds");
     });
     exe

@@ -250,7 +250,7 @@ impl Registry {
         let mut lines = lines.lines().map_while(Result::ok);
         let address = lines.find_map(|line| {
             let (_, rest) = line.split_once("listening on ")?;
-            Some(rest.split(['"', ' ']).next()?.to_owned())
+            Some(rest.split(['"', ' ', ',']).next()?.to_owned())
         });
         // What it says later must find somebody who reads.
         std::thread::spawn(move || lines.for_each(drop));
