@@ -35,6 +35,11 @@ const FOUND: &[(u64, &str)] = &[
         1087,
         "a leader denied a task that its predecessor launched after the agent's registration, whose answer got lost",
     ),
+    (
+        578,
+        "a task's end that the master told was forgotten when its agent returned once more, before its framework had heard of it",
+    ),
+    (700_077, "who waits for what he declared was miscounted when an operator changed the mode of his role"),
     (1200, "the share of devices was taken from an offer, and once more from it where it was placed"),
     (1857, "a gang was aborted for a member whose agent was declared gone: a fault of the checker"),
     (1923, "a framework that waits for nothing took the turn of those who do, and a hoarder came next"),

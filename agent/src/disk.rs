@@ -92,11 +92,11 @@ pub(crate) fn measure(folder: &Path) -> u64 {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(root) = openat(CWD, folder, flags, Mode::empty()) else { return 0 };
     let Ok(stat) = rustix::fs::fstat(&root) else { return 0 };
-    below(root, stat.st_dev, 0)
+    below(&root, stat.st_dev, 0)
 }
 
-fn below(folder: OwnedFd, device: u64, depth: usize) -> u64 {
-    let Ok(entries) = Dir::read_from(&folder) else { return 0 };
+fn below(folder: &OwnedFd, device: u64, depth: usize) -> u64 {
+    let Ok(entries) = Dir::read_from(folder) else { return 0 };
     let mut sum = 0_u64;
     for entry in entries.flatten() {
         let name = entry.file_name();
@@ -111,7 +111,7 @@ fn below(folder: OwnedFd, device: u64, depth: usize) -> u64 {
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory && depth < MAX_DEPTH {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             if let Ok(inner) = openat(folder.as_fd(), name, flags, Mode::empty()) {
-                sum = sum.saturating_add(below(inner, device, depth + 1));
+                sum = sum.saturating_add(below(&inner, device, depth + 1));
             }
         }
     }

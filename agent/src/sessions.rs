@@ -176,7 +176,7 @@ async fn exec(mut asked: Asked, incoming: &mut Streaming<v1::BulkDown>, reader: 
     let (input, terminal) = (asked.input.take(), asked.terminal);
     let mut outputs = std::mem::take(&mut asked.outputs);
     if let (Some(master), true) = (&input, terminal) {
-        outputs.push(master.try_clone().map_err(broken)?);
+        outputs.push(master.try_clone().map_err(|error| broken(&error))?);
     }
     let mut outputs = outputs.into_iter();
     let (out, err) = (outputs.next(), outputs.next());
@@ -222,9 +222,9 @@ fn how(ended: Ended) -> session_end::How {
 /// Sends what comes until nothing can come any more.
 async fn copy(output: Option<OwnedFd>, stream: Stream, reader: &Reader) -> Result<(), Stop> {
     let Some(output) = output else { return Ok(()) };
-    rustix::io::ioctl_fionbio(&output, true).map_err(|error| broken(error.into()))?;
+    rustix::io::ioctl_fionbio(&output, true).map_err(|error| broken(&error.into()))?;
     // Terminals are no pipes, and are read like one.
-    let mut output = pipe::Receiver::from_owned_fd_unchecked(output).map_err(broken)?;
+    let mut output = pipe::Receiver::from_owned_fd_unchecked(output).map_err(|error| broken(&error))?;
     let mut buffer = vec![0; CHUNK];
     loop {
         match output.read(&mut buffer).await {
@@ -256,10 +256,9 @@ async fn listen(input: Option<OwnedFd>, terminal: bool, incoming: &mut Streaming
         };
         match (said.input, &mut input) {
             (Some(session_input::Input::Data(data)), Some(fd)) => {
-                if fd.write_all(&data).await.is_err() {
-                    // Nobody reads any more; that the process ends is heard elsewhere.
-                    input = None;
-                }
+                let written = fd.write_all(&data).await;
+                // If nobody reads any more: that the process ends is heard elsewhere.
+                input = input.filter(|_| written.is_ok());
             }
             (Some(session_input::Input::Size(size)), Some(fd)) if terminal => {
                 if let Ok(size) = TerminalSize::from_wire(size) {
@@ -280,12 +279,12 @@ async fn gone(incoming: &mut Streaming<v1::BulkDown>) {
     while let Ok(Some(v1::BulkDown { message: Some(bulk_down::Message::Input(_)) })) = incoming.message().await {}
 }
 
-fn set_size(terminal: impl AsFd, size: TerminalSize) {
+fn set_size(terminal: &impl AsFd, size: TerminalSize) {
     if let Err(error) = resize(terminal, size.rows, size.columns) {
         tracing::debug!("a terminal can't be resized: {error}");
     }
 }
 
-fn broken(error: io::Error) -> Stop {
+fn broken(error: &io::Error) -> Stop {
     Stop::Error(BulkErrorKind::Io, error.to_string())
 }

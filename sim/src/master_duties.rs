@@ -98,7 +98,7 @@ impl MasterWatch {
         }
         match told {
             Told::Comes(peer, principal, life, tasks) if admitted == Some(peer) => {
-                self.judge_order(peer, principal, life)?;
+                self.judge_order(peer, &principal, life)?;
                 judge_return(peer, &tasks, core, registry, &effects().collect::<Vec<_>>())?;
             }
             Told::Confirms(agent) => {
@@ -119,7 +119,7 @@ impl MasterWatch {
     }
 
     /// Of two connections of one life of a peer the later one counts.
-    fn judge_order(&mut self, peer: PeerId, principal: Principal, life: Option<Life>) -> Result<(), String> {
+    fn judge_order(&mut self, peer: PeerId, principal: &Principal, life: Option<Life>) -> Result<(), String> {
         let Some(life) = life else { return Ok(()) };
         let before = self.stands.insert(principal.clone(), (life, peer));
         match before.filter(|(same, newest)| *same == life && *newest > peer) {

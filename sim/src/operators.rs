@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use rialto_core::allocator::quota::{Force, Quota};
 use rialto_core::master::Command;
-use rialto_core::master::view::{AgentStatus, View};
+use rialto_core::master::view::{AgentStatus, AgentView, View};
 use rialto_core::model::{
     AgentId, Amounts, Flavor, Milli, OfferMode, Operation, Quantities, Reservation, ReservationKind, ResourceName,
     Resources, Role, Volume, VolumeId, WallTime,
 };
 
+use crate::converge::is_quarantined;
 use crate::master_node::WALL;
 use crate::world::World;
 
@@ -106,7 +107,7 @@ impl World {
         Role::new(self.fault_dice.pick(&ROLES).expect("three roles")).expect("a literal role")
     }
 
-    /// After the faults operators take back what they set, as soon as it can be; what is still there, if anything.
+    /// After the faults operators take back what they set and see to devices that are quarantined, as soon as it can be; what is still there, if anything.
     pub(crate) fn take_back(&mut self) -> Option<String> {
         let view = self.leading_view()?;
         let commands = leftovers(&view);
@@ -121,7 +122,7 @@ impl World {
     pub(crate) const TAKE_BACK: Duration = Duration::from_secs(20);
 }
 
-/// What ends every quota, reservation and volume that an operator has made.
+/// What ends every quota, reservation and volume that an operator has made, and every quarantine.
 fn leftovers(view: &View) -> Vec<Command> {
     let mut commands = Vec::new();
     let limited = view.roles.iter().filter(|(_, row)| !row.usage.quota.is_empty());
@@ -131,6 +132,10 @@ fn leftovers(view: &View) -> Vec<Command> {
     }
     let set = view.roles.iter().filter(|(_, row)| row.offer_mode.is_some());
     commands.extend(set.map(|(role, _)| Command::SetOfferMode { role: role.clone(), mode: None }));
+    let is_active = |agent| view.agents.get(agent).is_some_and(|row: &AgentView| row.status == AgentStatus::Active);
+    let quarantined = view.devices.iter().filter(|((agent, _), row)| is_active(agent) && is_quarantined(&row.state));
+    commands
+        .extend(quarantined.map(|((agent, device), _)| Command::ClearDevice { agent: *agent, device: device.clone() }));
     for (agent, row) in view.agents.iter().filter(|(_, row)| row.status == AgentStatus::Active) {
         let flavors = row.total.iter().map(|(flavor, _)| flavor).filter(|flavor| is_dynamic(flavor));
         commands.extend(

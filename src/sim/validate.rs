@@ -56,9 +56,9 @@ pub async fn run(args: &SimValidate) -> anyhow::Result<u8> {
         report.rows.extend(twin::judge(&live, &simulated));
     }
     if args.json {
-        output::json(&json(&report))?
+        output::json(&json(&report))?;
     } else {
-        print(&report)?
+        print(&report)?;
     }
     Ok(u8::from(report.failed() > 0))
 }

@@ -12,7 +12,7 @@ const SOLO: AgentSpec = AgentSpec::roomy("solo");
 
 fn is_contained(cluster: &Cluster, what: &str) -> bool {
     let agent = cluster.agents().remove(0);
-    let words = agent.attributes.get("isolation").map(|words| words.to_string()).unwrap_or_default();
+    let words = agent.attributes.get("isolation").map(ToString::to_string).unwrap_or_default();
     let has = words.contains(what);
     if !has {
         eprintln!("skipped: this agent has no {what}, only {words}");

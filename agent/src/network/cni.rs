@@ -106,7 +106,8 @@ impl Plugins {
                 config["prevResult"] = result.clone();
             }
             // All are asked, whatever one of them says.
-            first = first.and(self.call("DEL", name, &config, wire).map(drop));
+            let removed = self.call("DEL", name, &config, wire).map(drop);
+            first = first.and(removed);
         }
         first
     }

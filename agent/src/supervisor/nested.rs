@@ -88,10 +88,11 @@ fn end_session(session: i32) {
         let before = hit.len();
         for process in procfs::descendants(me) {
             let is_of_it = process.session == session && !process.is_zombie;
-            if is_of_it && hit.insert((process.pid, process.start_ticks)) {
-                if let Err(error) = process.signal(Signal::KILL) {
-                    super::store::note(&format!("nested process {}: {error}", process.pid));
-                }
+            if is_of_it
+                && hit.insert((process.pid, process.start_ticks))
+                && let Err(error) = process.signal(Signal::KILL)
+            {
+                super::store::note(&format!("nested process {}: {error}", process.pid));
             }
         }
         if hit.len() == before {

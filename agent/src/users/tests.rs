@@ -24,7 +24,10 @@ fn every_group_has_a_range_of_its_own_also_after_a_restart() {
 
 #[test]
 fn tasks_get_a_range_as_the_agent_has_it() {
-    let users = |who| Users::of(Path::new("/nonexistent"), who);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("no-folder");
+    fs::write(&file, "").expect("a file");
+    let users = |who| Users::of(&file, who);
     assert!(users(UserNamespaces::AsAsked).wants(true) && !users(UserNamespaces::AsAsked).wants(false));
     assert!(users(UserNamespaces::Always).wants(false));
     assert!(users(UserNamespaces::Always).take(&leader("a")).is_err_and(|error| error.starts_with("user namespace: ")));

@@ -37,7 +37,7 @@ async fn wherever_a_containing_agent_dies_the_story_ends_once() {
 /// Tells the story once undisturbed, which shows all points, and then once for each point with a death there.
 async fn walk(launcher: LauncherKind, least: usize) {
     let told = Story::tell(launcher, None).await;
-    assert_eq!(told.ends.values().cloned().collect::<Vec<_>>(), [TaskState::Finished, TaskState::Killed]);
+    assert_eq!(told.ends.values().copied().collect::<Vec<_>>(), [TaskState::Finished, TaskState::Killed]);
     let points = told.points;
     assert!(points.len() >= least, "{} points: {points:?}", points.len());
     let mut stories = tokio::task::JoinSet::new();

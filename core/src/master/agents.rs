@@ -238,8 +238,10 @@ impl Master {
     fn resume_missing(&mut self, id: AgentId, key: &TaskKey, out: &mut Outbox) {
         let entry = &self.tasks[key];
         if entry.state.is_terminal() {
-            // The agent forgets a task only when its end was acknowledged.
-            self.forget_task(key, out);
+            // The agent forgets a task only when its end was acknowledged. One whose end the master told may still have to be.
+            if entry.notice.is_none() {
+                self.forget_task(key, out);
+            }
         } else if !self.frameworks.contains_key(&key.framework) {
             self.forget_task(key, out);
         } else if entry.state == TaskState::Staging {

@@ -88,6 +88,15 @@ impl Clients {
         self.count_declared(old.is_some_and(|client| client.has_declared()), is);
     }
 
+    /// How the client is made offers from now on.
+    pub(super) fn set_mode(&mut self, id: ClientIndex, mode: OfferMode) {
+        let Some(client) = self.get_mut(id) else { return };
+        let was = client.has_declared();
+        client.mode = mode;
+        let is = client.has_declared();
+        self.count_declared(was, is);
+    }
+
     /// How many wait for what they have declared; see [`Client::has_declared`].
     pub(super) fn declared(&self) -> usize {
         self.declared

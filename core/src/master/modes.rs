@@ -60,7 +60,7 @@ impl Master {
             return;
         }
         self.rescind_for_roles(id, &BTreeSet::from([role]), out);
-        self.clients.get_mut(client).expect("it was there above").mode = mode;
+        self.clients.set_mode(client, mode);
         self.dirty_clients.insert(client);
         self.want_round();
     }

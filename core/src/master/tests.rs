@@ -422,6 +422,16 @@ fn a_framework_that_came_back_has_all_of_its_time_again() {
 }
 
 #[test]
+fn a_task_that_is_gone_is_told_of_until_its_framework_has_heard_however_often_its_agent_returns() {
+    let mut market = small();
+    market.launch("ci", "a", "t1", "cpus:1").update("a", "ci", "t1", TaskState::Running).acknowledge("ci");
+    market.framework_leaves("ci").agent_leaves("a").forget_on_agent("a", "ci", "t1").register("a");
+    market.agent_leaves("a").register("a").lines();
+    market.subscribe("ci");
+    assert!(market.lines().iter().any(|line| line.starts_with("update t1 TASK_GONE")));
+}
+
+#[test]
 fn the_same_framework_subscribing_twice_is_one() {
     let mut market = small();
     market.subscribe("ci").expect("close an old connection: superseded\nsubscribed ci\noffer a cpus:4 mem:1024 -> ci");

@@ -168,7 +168,7 @@ impl Scheduler for Taker {
                 self.declare(out);
             }
             Happening::Update(status) if self.kind == Kind::Probe && status.state == TaskState::Finished => {
-                self.ended.push(now)
+                self.ended.push(now);
             }
             _ => {}
         }

@@ -119,12 +119,12 @@ impl Sorter {
     /// Those who take offers in `role` and below it, in no order.
     pub fn at_or_below(&self, role: &Role) -> impl Iterator<Item = ClientIndex> {
         let mut nodes: SmallVec<[NodeId; 4]> = self.roles.get(role).copied().into_iter().collect();
-        let mut next_node = move || {
+        let next_node = move || {
             let node = &self.nodes[nodes.pop()?];
             nodes.extend(node.children.iter().copied());
             Some(node)
         };
-        std::iter::from_fn(move || next_node()).flat_map(|node| node.clients.iter().copied())
+        std::iter::from_fn(next_node).flat_map(|node| node.clients.iter().copied())
     }
 
     fn client_key(&self, id: ClientIndex) -> (Ratio, u64, FrameworkId) {

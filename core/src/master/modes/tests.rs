@@ -65,3 +65,15 @@ fn tasks_are_not_touched_by_a_change() {
     assert!(!market.lines().iter().any(|line| line.contains("kill") || line.contains("update")));
     assert_eq!(market.offered("f", "a"), "cpus:3");
 }
+
+#[test]
+fn who_waits_for_what_he_declared_is_known_in_either_mode() {
+    let mut market = Market::new();
+    market.agent("a", "cpus:4").framework("f", "eng").framework("g", "ops");
+    market.demand("f", vec![shape("s", "cpus:1", &[], 1)]);
+    set(&mut market, "eng", Some(OfferMode::Exclusive));
+    market.demand("f", vec![]);
+    set(&mut market, "eng", None);
+    market.demand("f", vec![shape("s", "cpus:1", &[], 1)]).lines();
+    assert!(market.has_offer("f", "a"), "a demand is met at once");
+}
