@@ -1,6 +1,6 @@
 //! `rialto sim validate`: what must come out of the simulator, held against published results and closed forms.
 //!
-//! A [`Check`](check::Check) is a row or several of the table: what must come out, what came out, how far it may be off. Each consists
+//! A `Check` is a row or several of the table: what must come out, what came out, how far it may be off. Each consists
 //! of parts that know nothing of each other, so that all parts of all checks run on as many threads as there are cores; what they found
 //! is judged at the end, in order. What is random follows from seeds, so the table is the same every time, but for the processor time
 //! that one check measures.
