@@ -3,7 +3,7 @@
 //! A round looks at the agents on which something became free, for everybody who may want it; and for the clients that became willing, at
 //! the agents that may have room for what they declared. It looks at nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::clients::{Client, Wanted};
 use super::rules::Rules;
 use super::state::{Agent, OfferEntry, Sight, sole};
 use super::timers::Timer;
-use super::{Master, Outbox, filters};
+use super::{ById, Master, Outbox, filters};
 use crate::allocator::quota::Holding;
 use crate::allocator::sorter::ClientIndex;
 use crate::model::{
@@ -460,19 +460,13 @@ impl Master {
     /// Tells the frameworks of the offers that were made to them, each of all its own at once. Who comes first in the order of shares is
     /// told first: of those that are offered the same thing, the first to accept gets it.
     pub(super) fn send_offers(&mut self, out: &mut Outbox) {
-        let mut unsent = std::mem::take(&mut self.unsent);
-        let mut places: BTreeMap<FrameworkId, usize> = BTreeMap::new();
-        for (framework, _) in &unsent {
-            let next = places.len();
-            places.entry(*framework).or_insert(next);
+        let mut offers: ById<FrameworkId, Vec<Arc<Offer>>> = ById::default();
+        for (framework, offer) in self.unsent.drain(..) {
+            offers.entry(framework).or_default().push(offer);
         }
-        unsent.sort_by_key(|(framework, _)| places[framework]);
-        for offers in unsent.chunk_by(|(one, _), (other, _)| one == other) {
-            let event = Event::Offers(offers.iter().map(|(_, offer)| offer.clone()).collect());
-            self.tell(offers[0].0, event, out);
+        for (framework, offers) in offers {
+            self.tell(framework, Event::Offers(offers), out);
         }
-        unsent.clear();
-        self.unsent = unsent;
     }
 
     /// Takes the client's optimistic offer of the agent back for a larger one, which can be accepted under the old id too.
