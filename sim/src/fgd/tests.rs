@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::input::Table;
+use crate::validate::fgd::EMPTY;
 
 fn table(text: &str) -> Table {
     Table::of_text(Path::new("t.csv"), text.to_owned()).expect("a table")
@@ -104,24 +105,7 @@ fn fragmentation_of_the_empty_cluster_is_as_published_for_every_trace() {
         return;
     };
     let nodes = read_nodes(&traces.join("openb_node_list_gpu_node.csv")).expect("the nodes read");
-    let published = [
-        ("default", 13.9445, 35),
-        ("cpu050", 5.5530, 35),
-        ("cpu100", 10.5824, 35),
-        ("cpu200", 20.8181, 34),
-        ("cpu250", 25.8740, 34),
-        ("gpushare40", 13.8799, 36),
-        ("gpushare60", 13.8180, 33),
-        ("gpushare80", 13.7117, 32),
-        ("gpushare100", 13.6422, 21),
-        ("gpuspec10", 18.9951, 74),
-        ("gpuspec20", 25.8453, 102),
-        ("gpuspec25", 28.8826, 113),
-        ("multigpu20", 14.0212, 38),
-        ("multigpu30", 14.0649, 40),
-        ("multigpu50", 14.7308, 43),
-    ];
-    for (name, percent, kinds) in published {
+    for (name, percent, kinds) in EMPTY {
         let pods = read_pods(&traces.join(format!("openb_pod_list_{name}.csv"))).expect("the pods read");
         let (got, typical) = initial_fragmentation(&nodes, &pods);
         assert!((got - percent).abs() < 0.01 && typical == kinds, "{name}: {got} of {typical} kinds");

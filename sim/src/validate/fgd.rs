@@ -13,7 +13,7 @@ use crate::fgd::{FgdOptions, GpuPolicy, Node, Scores, Ties, initial_fragmentatio
 
 const EXPECTED: &str = include_str!("fgd_expected.csv");
 /// Fragmentation of the empty cluster in percent of its GPU, and how many kinds of task are typical.
-const EMPTY: [(&str, f64, usize); 15] = [
+pub(crate) const EMPTY: [(&str, f64, usize); 15] = [
     ("default", 13.9445, 35),
     ("cpu050", 5.5530, 35),
     ("cpu100", 10.5824, 35),

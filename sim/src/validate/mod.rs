@@ -11,7 +11,7 @@
 mod cells;
 mod check;
 mod fairness;
-mod fgd;
+pub(crate) mod fgd;
 mod locality;
 mod logs;
 mod queueing;
