@@ -166,9 +166,9 @@ impl Master {
     /// Offers what is free on the agent, to those who come first; only to those who are asked. What is free may be known already.
     fn offer_agent(&mut self, id: AgentId, asked: Asked<'_>, free: Option<Arc<Available>>, out: &mut Outbox) {
         let mut look = Look::default();
-        let all_may_have = |free: &Arc<Available>| self.agents[&id].is_available_to_all(&free.resources);
-        if let Some(free) = free.filter(all_may_have) {
-            look.available.extend(self.agents[&id].sight_of(&Role::any()).map(|sight| (sight, free)));
+        let Some(agent) = self.agents.get(&id) else { return };
+        if let Some(free) = free.filter(|free| agent.is_available_to_all(&free.resources)) {
+            look.available.extend(agent.sight_of(&Role::any()).map(|sight| (sight, free)));
         }
         let mut seen = std::mem::take(&mut self.seen);
         self.looks += 1;

@@ -215,7 +215,8 @@ impl Sorter {
         {
             self.price_client(id);
             let list = std::mem::take(&mut self.nodes[node].clients);
-            self.nodes[node].clients = moved(list, was, |other| self.client_key(*other) < self.client_key(id));
+            let key = self.client_key(id);
+            self.nodes[node].clients = moved(list, was, |other| self.client_key(*other) < key);
         }
         let (mut at, mut competitor) = (node, Competitor::Leaf);
         loop {
@@ -343,7 +344,9 @@ fn moved<T: Copy>(mut list: Vec<T>, was: usize, comes_before: impl Fn(&T) -> boo
         list[left] = item;
         return list;
     }
-    let right = was + 1 + list[was + 1..].partition_point(&comes_before);
+    // Who was served comes last, mostly.
+    let is_last = list.last().is_none_or(&comes_before);
+    let right = if is_last { list.len() } else { was + 1 + list[was + 1..].partition_point(&comes_before) };
     list.copy_within(was + 1..right, was);
     list[right - 1] = item;
     list
