@@ -199,12 +199,7 @@ impl Agent {
 
     /// What may be offered to `role`: free and not locked.
     pub(super) fn available(&self, role: &Role) -> Arc<Resources> {
-        let mut left = self.free_for(role);
-        if !self.locked.is_empty() {
-            let was_free = Arc::make_mut(&mut left).subtract(&self.locked.for_role(role));
-            debug_assert!(was_free, "what is locked is free");
-        }
-        left
+        if self.locked.is_empty() { self.free_for(role) } else { Arc::new(self.free.left_for(role, &self.locked)) }
     }
 
     /// Whether exclusive offers lock all that is free: then nothing is left for anybody.
