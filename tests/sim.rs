@@ -48,6 +48,10 @@ const FOUND: &[(u64, &str)] = &[
     (4235, "a slice that was clean was offered although tasks held more than the machine has"),
     (4862, "master and framework crashed while a gang started, and nobody knew that a part of it was missing"),
     (7717, "a gang was killed after its hold had ended, and its devices were waited for to be cleaned, for ever"),
+    (
+        701_365,
+        "a replaced master believed an agent that had launched for its successor, and two tasks had the same device there",
+    ),
     (700_353, "demand that came and went faster than accepts travelled had each offer taken back before it was named"),
     (700_475, "an end that waited behind an earlier update was forgotten when its framework was removed"),
     (700_651, "partitions without a gap kept a framework away past its failover timeout: a fault of the plan"),

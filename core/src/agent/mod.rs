@@ -308,6 +308,7 @@ impl Agent {
         };
         AgentReport {
             agent: self.journal.identity,
+            term: self.journal.term,
             client: self.journal.client.unwrap_or_default(),
             info: Arc::new(AgentInfo {
                 name: self.config.name.clone(),

@@ -321,6 +321,7 @@ pub(crate) fn events() -> Vec<Event> {
 pub(crate) fn from_agent() -> Vec<FromAgent> {
     let report = AgentReport {
         agent: Some((AGENT, CLUSTER)),
+        term: TERM,
         client: ClientId(1),
         info: agent_info(),
         resources: resources(),
