@@ -438,6 +438,9 @@ impl Master {
             guarantee,
         });
         self.sorter.offered(client_id, charged.as_ref());
+        if let Some(charged) = charged.as_ref().filter(|_| available.has_devices) {
+            self.class_order.charge(&offer.role, framework, charged);
+        }
         if charged.is_some() {
             sole(&offer.resources).reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
         }
@@ -460,6 +463,9 @@ impl Master {
         self.stats.offers_made += 1;
         self.touched.offers.push(id);
         self.unsent.push((framework, state.with_gpus(&offer)));
+        if available.has_devices {
+            self.rank_classes();
+        }
         mode
     }
 
@@ -521,6 +527,9 @@ impl Master {
             agent.unlock(&entry.offer.resources);
             sole(&entry.offer.resources).reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
             self.sorter.credit(&entry.offer.role, entry.framework, &entry.charged);
+            if !entry.offer.devices.is_empty() {
+                self.class_order.credit(&entry.offer.role, entry.framework, &entry.charged);
+            }
             self.quotas.credit(&entry.offer.role, Holding::Offer, &entry.charged);
             self.touched.roles.insert(entry.offer.role.clone());
             self.touched.locked.push(entry.offer.agent);
