@@ -46,6 +46,7 @@ const FOUND: &[(u64, &str)] = &[
     (1857, "a gang was aborted for a member whose agent was declared gone: a fault of the checker"),
     (1923, "a framework that waits for nothing took the turn of those who do, and a hoarder came next"),
     (4235, "a slice that was clean was offered although tasks held more than the machine has"),
+    (5381, "a gang that broke ran on in part, because its master died before it had ended the others"),
     (4862, "master and framework crashed while a gang started, and nobody knew that a part of it was missing"),
     (7717, "a gang was killed after its hold had ended, and its devices were waited for to be cleaned, for ever"),
     (

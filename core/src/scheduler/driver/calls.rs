@@ -1,6 +1,6 @@
 //! Calls that the master has not answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::{Accept, AcceptGang, Call, CallId, Operation, TaskId, Time};
@@ -26,6 +26,8 @@ pub(super) struct Calls {
     end: u64,
     accepts: BTreeMap<CallId, Accept>,
     gangs: BTreeMap<CallId, AcceptGang>,
+    /// Those of them of which a member has ended without running: the master ends the others, and then answers.
+    broken: BTreeSet<CallId>,
     kills: BTreeMap<TaskId, Kill>,
 }
 
@@ -47,6 +49,7 @@ impl Calls {
             end: first + (1 << 32),
             accepts: BTreeMap::new(),
             gangs: BTreeMap::new(),
+            broken: BTreeSet::new(),
             kills: BTreeMap::new(),
         }
     }
@@ -65,6 +68,18 @@ impl Calls {
     pub(super) fn gang(&mut self, gang: AcceptGang) -> Call {
         self.gangs.insert(gang.id, gang.clone());
         Call::AcceptGang(gang)
+    }
+
+    /// A member of the gang has ended without running.
+    pub(super) fn break_gang(&mut self, id: CallId) {
+        if self.gangs.contains_key(&id) {
+            self.broken.insert(id);
+        }
+    }
+
+    /// The gangs that broke before they were answered.
+    pub(super) fn take_broken(&mut self) -> Vec<AcceptGang> {
+        std::mem::take(&mut self.broken).iter().filter_map(|id| self.gangs.remove(id)).collect()
     }
 
     /// The gangs for all of whose tasks `is_settled` holds: their answers are of no more interest.
@@ -90,6 +105,7 @@ impl Calls {
             return Answered::Accept(accept);
         }
         if let Some(gang) = self.gangs.remove(&id) {
+            self.broken.remove(&id);
             return Answered::Gang(gang);
         }
         let task = self.kills.iter().find(|(_, kill)| kill.id == id).map(|(task, _)| task.clone());
@@ -107,6 +123,7 @@ impl Calls {
     pub(super) fn clear(&mut self) {
         self.accepts.clear();
         self.gangs.clear();
+        self.broken.clear();
         self.kills.clear();
     }
 
@@ -149,13 +166,14 @@ impl Calls {
 
     pub(super) fn check_invariants(&self) {
         assert!(self.next <= self.end, "the call ids of this life are used up");
-        let kills: std::collections::BTreeSet<CallId> = self.kills.values().map(|kill| kill.id).collect();
+        let kills: BTreeSet<CallId> = self.kills.values().map(|kill| kill.id).collect();
         assert_eq!(kills.len(), self.kills.len(), "two kills share a call id");
         for id in self.accepts.keys().chain(self.gangs.keys()).chain(&kills) {
             assert!(id.0 < self.next, "call {id:?} was never numbered");
             assert!(!(self.accepts.contains_key(id) && kills.contains(id)), "call {id:?} is an accept and a kill");
             assert!(!(self.accepts.contains_key(id) && self.gangs.contains_key(id)), "call {id:?} is one of the two");
         }
+        assert!(self.broken.iter().all(|id| self.gangs.contains_key(id)), "a broken gang is answered and remembered");
         assert!(self.accepts.iter().all(|(id, accept)| accept.id == *id), "an accept is kept under another id");
     }
 }

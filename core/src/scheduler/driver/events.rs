@@ -96,7 +96,7 @@ impl<S: Scheduler> Driver<S> {
             self.call(Call::Teardown, out);
             return;
         }
-        self.settle_gangs(out);
+        self.settle_gangs(now, out);
         for call in self.calls.resend(now).into_iter().chain(self.market.resend()) {
             self.call(call, out);
         }
@@ -150,10 +150,13 @@ impl<S: Scheduler> Driver<S> {
             uuid,
         });
         let task = status.task.clone();
-        let gang = self.gang_in_doubt(&task);
+        let (gang, unanswered) = (self.gang_in_doubt(&task), self.gang_unanswered(&task));
         match judge(&mut self.tasks, status) {
             Verdict::News(status) => {
                 let never_ran = status.state.is_terminal() && status.state != TaskState::Finished;
+                if let Some(gang) = unanswered.filter(|_| never_ran && status.exit.is_none()) {
+                    self.calls.break_gang(gang);
+                }
                 self.news(now, *status, out);
                 if let Some(gang) = gang.filter(|_| never_ran) {
                     self.abort_gang(now, gang, out);

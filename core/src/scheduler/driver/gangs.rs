@@ -6,12 +6,18 @@
 
 use super::tasks::Tracked;
 use super::{Driver, Outputs};
-use crate::model::{AcceptGang, CallId, Outcome, TaskId, Time};
+use crate::model::{AcceptGang, Call, CallId, Outcome, TaskId, Time};
 use crate::scheduler::Scheduler;
 
 impl<S: Scheduler> Driver<S> {
-    /// A gang all of whose tasks have run, or ended, has started: it need not be repeated for the sake of its answer.
-    pub(super) fn settle_gangs(&mut self, out: &mut Outputs<S>) {
+    /// On a new connection: a gang all of whose tasks have run, or ended, has started, and need not be repeated for the sake of its answer.
+    /// One of which a member ended without running should have been ended by the master that is lost; now the driver sees to that.
+    pub(super) fn settle_gangs(&mut self, now: Time, out: &mut Outputs<S>) {
+        for gang in self.calls.take_broken() {
+            // They are sent with all that waits for an answer.
+            self.kill_gang(now, gang.id);
+            self.gang_settled(&gang, out);
+        }
         let is_settled = |id: &TaskId| self.tasks.get(id).is_none_or(Tracked::runs);
         for gang in self.calls.drop_gangs(is_settled) {
             self.gang_settled(&gang, out);
@@ -47,13 +53,21 @@ impl<S: Scheduler> Driver<S> {
         tracked.gang
     }
 
+    /// The gang of a task that was never heard to run, if its master has not answered: it sees to the others.
+    pub(super) fn gang_unanswered(&self, task: &TaskId) -> Option<CallId> {
+        self.tasks.get(task).filter(|tracked| tracked.launch.is_some() && !tracked.runs())?.gang
+    }
+
     /// A member has ended without running: no other may run on.
     pub(super) fn abort_gang(&mut self, now: Time, gang: CallId, out: &mut Outputs<S>) {
+        for call in self.kill_gang(now, gang) {
+            self.call(call, out);
+        }
+    }
+
+    fn kill_gang(&mut self, now: Time, gang: CallId) -> Vec<Call> {
         let others: Vec<TaskId> =
             self.tasks.iter().filter(|(_, task)| task.gang == Some(gang)).map(|(id, _)| id.clone()).collect();
-        for task in others {
-            let call = self.calls.kill(now, task, None);
-            self.call_if(call, out);
-        }
+        others.into_iter().filter_map(|task| self.calls.kill(now, task, None)).collect()
     }
 }

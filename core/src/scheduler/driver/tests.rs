@@ -233,6 +233,30 @@ fn a_gang_that_was_seen_to_run_is_not_repeated() {
     assert_eq!(desk.driver.unanswered(), 0);
 }
 
+#[test]
+fn a_gang_that_broke_is_ended_by_the_driver_if_its_master_could_not() {
+    let (mut desk, _) = with_gang();
+    desk.update(&task_id("t1"), TaskState::Running);
+    desk.update(&task_id("t2"), TaskState::Failed);
+    assert!(killed(&desk.take_calls()).is_empty(), "the master sees to it");
+    desk.disconnect();
+    desk.connect();
+    let calls = desk.take_calls();
+    assert_eq!(killed(&calls), [task_id("t1")]);
+    assert!(calls.iter().all(|call| !matches!(call, Call::AcceptGang(_))), "nobody is to start the rest");
+}
+
+#[test]
+fn a_gang_that_its_master_has_ended_is_left_to_it() {
+    let (mut desk, gang) = with_gang();
+    desk.update(&task_id("t1"), TaskState::Running);
+    desk.update(&task_id("t2"), TaskState::Failed);
+    desk.event(Event::Outcome(Outcome { call: gang.id, rejected: Vec::new() }));
+    desk.disconnect();
+    desk.connect();
+    assert!(killed(&desk.take_calls()).is_empty());
+}
+
 /// The names of the tasks that the calls kill.
 fn killed(calls: &[Call]) -> Vec<TaskId> {
     calls.iter().filter_map(|call| if let Call::Kill { task, .. } = call { Some(task.clone()) } else { None }).collect()
