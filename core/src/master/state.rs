@@ -1,7 +1,7 @@
 //! The rows of the master's state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use smallvec::SmallVec;
 
@@ -129,7 +129,7 @@ impl Agent {
             connection: 0,
             status,
             heard: false,
-            locked: Arc::default(),
+            locked: nothing(),
             kept: Quantities::new(),
             overcommitted: false,
             devices: BTreeMap::new(),
@@ -199,12 +199,7 @@ impl Agent {
 
     /// What may be offered to `role`: free and not locked.
     pub(super) fn available(&self, role: &Role) -> Arc<Resources> {
-        let mut left = self.free_for(role);
-        if !self.locked.is_empty() {
-            let was_free = Arc::make_mut(&mut left).subtract(&self.locked.for_role(role));
-            debug_assert!(was_free, "what is locked is free");
-        }
-        left
+        if self.locked.is_empty() { self.free_for(role) } else { Arc::new(self.free.left_for(role, &self.locked)) }
     }
 
     /// Whether exclusive offers lock all that is free: then nothing is left for anybody.
@@ -224,7 +219,7 @@ impl Agent {
     /// An exclusive offer lets go of `resources`.
     pub(super) fn unlock(&mut self, resources: &Arc<Resources>) {
         if Arc::ptr_eq(&self.locked, resources) {
-            self.locked = Arc::default();
+            self.locked = nothing();
             return;
         }
         let unlocked = Arc::make_mut(&mut self.locked).subtract(&sole(resources));
@@ -260,6 +255,12 @@ impl Agent {
         }
         counted
     }
+}
+
+/// What is locked of most agents, once for all of them.
+fn nothing() -> Arc<Resources> {
+    static NOTHING: LazyLock<Arc<Resources>> = LazyLock::new(Arc::default);
+    NOTHING.clone()
 }
 
 /// What of an exclusive offer nobody else may be offered: what is shared may be in several.

@@ -345,6 +345,8 @@ pub enum Event {
 pub struct AgentReport {
     /// The id and cluster from an earlier registration; none for a new agent.
     pub agent: Option<(AgentId, ClusterId)>,
+    /// The highest term that it has heard of. A master of an older one has been replaced.
+    pub term: Term,
     /// Drawn once by a new agent, so that a repeated registration is the same agent.
     pub client: ClientId,
     /// What it is like.

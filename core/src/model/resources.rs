@@ -511,6 +511,22 @@ impl Resources {
         Self(self.0.iter().filter(|(flavor, _)| flavor.is_for(role)).cloned().collect())
     }
 
+    /// The part that `role` may use, without `taken`, which is a part of all.
+    #[must_use]
+    pub fn left_for(&self, role: &Role, taken: &Self) -> Self {
+        debug_assert!(self.contains(taken), "only what is there was taken");
+        let left = |(flavor, amounts): &(FlavorRef, Amounts)| {
+            let part = taken.find(flavor).ok().map(|at| &taken.0[at].1);
+            if part == Some(amounts) || !flavor.is_for(role) {
+                return None;
+            }
+            let mut left = amounts.clone();
+            part.into_iter().for_each(|part| left.take(part));
+            Some((flavor.clone(), left))
+        };
+        Self(self.0.iter().filter_map(left).collect())
+    }
+
     /// The scalars, ranges and sets: what is counted, where devices are kept by their state.
     #[must_use]
     pub fn without_devices(&self) -> Self {

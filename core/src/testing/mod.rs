@@ -38,7 +38,7 @@ use crate::model::{
     FrameworkId, FrameworkInfo, FromAgent, GangId, GangPart, Health, Launch, Offer, OfferId, OfferMode, OfferRules,
     Operation, OperationId, PeerId, Principal, Proof, Quantities, Reason, Refusal, Reject, RequestId, Resources, Role,
     Selector, Shape, Share, Source, Status, Subscribe, Task, TaskGroup, TaskHealth, TaskId, TaskKey, TaskReport,
-    TaskState, Time, ToAgent, Topology, UpdateId,
+    TaskState, Term, Time, ToAgent, Topology, UpdateId,
 };
 
 /// A device of `kind` and `model`, healthy and exclusive.
@@ -103,6 +103,8 @@ struct AgentSide {
     attributes: BTreeMap<Arc<str>, Attribute>,
     domain: Option<Domain>,
     connection: u64,
+    /// The highest term that it has heard of.
+    heard: Term,
     /// Operations that it has got and not done yet.
     inbox: Vec<(OperationId, Operation)>,
     operated: Option<OperationId>,
@@ -226,6 +228,7 @@ impl Market {
             attributes: BTreeMap::new(),
             domain: None,
             connection: 0,
+            heard: Term::default(),
             inbox: Vec::new(),
             operated: None,
             answer: terms::Answer::Arrives,
@@ -245,6 +248,7 @@ impl Market {
         let side = &self.agents[name];
         AgentReport {
             agent: side.id.map(|id| (id, ClusterId(7))),
+            term: side.heard,
             client: side.client,
             info: Arc::new(AgentInfo {
                 name: Arc::from(name),

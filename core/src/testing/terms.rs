@@ -1,7 +1,7 @@
 //! Masters of several terms: agents confirm the newest, unless its answer to their registration gets lost.
 
 use super::Market;
-use crate::model::{Asked, Call, FromAgent, TaskReport, TaskState};
+use crate::model::{Asked, Call, FromAgent, TaskReport, TaskState, Term};
 
 /// What becomes of the answer to a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,12 @@ impl Market {
     }
 
     /// The agent says that it has heard of the term, if it has.
+    /// The agent has heard of that term, of another master.
+    pub fn hears_of(&mut self, name: &str, term: u64) -> &mut Self {
+        self.agents.get_mut(name).expect("an agent of that name").heard = Term(term);
+        self
+    }
+
     pub(super) fn confirm_term(&mut self, name: &str) -> &mut Self {
         let side = self.agents.get_mut(name).expect("an agent of that name");
         match std::mem::replace(&mut side.answer, Answer::Arrives) {

@@ -312,6 +312,7 @@ impl Agent {
 pub(crate) fn report(known: Option<(AgentId, ClusterId)>) -> AgentReport {
     AgentReport {
         agent: known,
+        term: Term::default(),
         client: ClientId(22),
         info: Arc::new(AgentInfo { name: Arc::from("west"), ..AgentInfo::default() }),
         resources: Resources::of(Milli::from_whole(4), Milli::from_whole(8192)),

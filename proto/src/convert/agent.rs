@@ -148,6 +148,7 @@ impl Wire for AgentReport {
             operated: self.operated.map(|id| id.to_wire()),
             domain: self.info.domain.as_ref().map(Wire::to_wire),
             connection: self.connection,
+            term: self.term.0,
         }
     }
 
@@ -158,6 +159,7 @@ impl Wire for AgentReport {
         };
         Ok(Self {
             agent,
+            term: Term(report.term),
             client: inside(report.client, "client")?,
             info: Arc::new(AgentInfo {
                 name: text(&report.name, "name")?,

@@ -2485,6 +2485,9 @@ pub struct AgentReport {
     /// Counts the agent's connections; 0 is not counted.
     #[prost(uint64, tag = "51")]
     pub connection: u64,
+    /// The highest term that it has heard of; a master of an older one is refused.
+    #[prost(uint64, tag = "141")]
+    pub term: u64,
 }
 /// What became of an operation.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -238,6 +238,7 @@ pub(crate) fn journal() -> Vec<JournalRecord> {
         },
         JournalRecord::Operated { id: OPERATION, reserved: volume(), doomed: vec![volume_key()] },
         JournalRecord::VolumeDestroyed(volume_key()),
+        JournalRecord::Life(3),
     ]
 }
 
@@ -320,6 +321,7 @@ pub(crate) fn events() -> Vec<Event> {
 pub(crate) fn from_agent() -> Vec<FromAgent> {
     let report = AgentReport {
         agent: Some((AGENT, CLUSTER)),
+        term: TERM,
         client: ClientId(1),
         info: agent_info(),
         resources: resources(),

@@ -219,7 +219,7 @@ fn agent_report() -> impl Strategy<Value = AgentReport> {
         any::<u128>(),
         prose(),
         resources(),
-        (attributes(), option::of(domain()), any::<u64>()),
+        (attributes(), option::of(domain()), any::<u64>(), any::<u64>()),
         device_reports(),
         vec(task, 0..2),
         vec(gang_id(), 0..2),
@@ -227,6 +227,7 @@ fn agent_report() -> impl Strategy<Value = AgentReport> {
     )
         .prop_map(|(agent, client, name, resources, like, devices, tasks, held, operated)| AgentReport {
             agent,
+            term: Term(like.3),
             client: ClientId(client),
             info: Arc::new(AgentInfo { name, attributes: like.0, domain: like.1 }),
             resources,

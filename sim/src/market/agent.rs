@@ -7,7 +7,7 @@ use std::time::Duration;
 use rialto_core::master::Input;
 use rialto_core::model::{
     AgentInfo, AgentReport, Body, ClientId, FrameworkId, FromAgent, PeerId, Principal, Resources, Source, Status,
-    TaskKey, TaskState, ToAgent, UpdateId,
+    TaskKey, TaskState, Term, ToAgent, UpdateId,
 };
 
 use super::{Machine, Seen};
@@ -52,6 +52,7 @@ impl Agent {
     pub(super) fn new(number: usize, machine: &Machine) -> Self {
         let report = AgentReport {
             agent: None,
+            term: Term::default(),
             client: ClientId(number as u128 + 1),
             info: Arc::new(AgentInfo { name: Arc::from(machine.name.as_str()), ..AgentInfo::default() }),
             resources: machine.resources.clone(),

@@ -11,7 +11,7 @@ use rialto_core::master::{Command, Config, Effect, Input, Master, Outbox};
 use rialto_core::model::{
     Accept, AgentId, AgentInfo, AgentReport, Body, Call, CallId, ClientId, ClusterId, Event, ExecutorRef, FrameworkId,
     FrameworkInfo, FromAgent, Milli, Offer, OfferId, OfferMode, Operation, PeerId, Principal, Refusal, RequestId,
-    Resources, Role, Source, Status, Subscribe, Task, TaskGroup, TaskId, TaskState, Time, ToAgent, UpdateId,
+    Resources, Role, Source, Status, Subscribe, Task, TaskGroup, TaskId, TaskState, Term, Time, ToAgent, UpdateId,
 };
 
 /// How long the master gathers changes before a round: the clock moves on by as much when a round is wanted.
@@ -273,6 +273,7 @@ impl Cluster {
 fn report(number: usize, side: &AgentSide, agent: Option<(AgentId, ClusterId)>, resources: &Resources) -> AgentReport {
     AgentReport {
         agent,
+        term: Term::default(),
         client: side.client,
         info: Arc::new(AgentInfo { name: Arc::from(format!("agent-{number}")), ..AgentInfo::default() }),
         resources: resources.clone(),

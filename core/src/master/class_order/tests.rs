@@ -61,3 +61,18 @@ fn what_was_given_back_counts_no_more() {
     market.cleaned("g", "g-0", 1);
     assert!(market.has_offer("x", "g") && !market.has_offer("y", "g"));
 }
+
+#[test]
+fn what_an_exclusive_offer_locks_counts_while_it_stands() {
+    let mut market = Market::new();
+    for name in ["x", "y"] {
+        market.framework_with(name, &[name], OfferMode::Exclusive);
+        market.demand(name, vec![shape("s", "cpus:1", &["gpu: model == T4"], 2)]);
+    }
+    market.agent_with_gpus("g", "cpus:1;mem:1024", &["T4"]).agent_with_gpus("h", "cpus:1;mem:1024", &["T4"]);
+    assert!(market.has_offer("x", "g") && market.has_offer("y", "h"), "x has been offered one before y was");
+    market.decline("x", "g", 600);
+    assert!(market.has_offer("y", "g"), "nobody else wants it");
+    market.agent_with_gpus("i", "cpus:1;mem:1024", &["T4"]);
+    assert!(market.has_offer("x", "i"), "x has given its own back");
+}

@@ -80,3 +80,12 @@ fn an_agent_that_never_confirms_is_unreachable_in_the_end() {
     market.register_unanswered("a").agent_leaves("a").wait(Duration::from_secs(31)).lines();
     market.asks_for("ci", "t1", "a").expect("update t1 TASK_UNREACHABLE RECONCILIATION -> ci");
 }
+
+#[test]
+fn a_master_that_was_replaced_hears_of_it_from_an_agent_and_takes_nothing_of_its_report() {
+    let mut market = replaced();
+    market.register("a").launch("ci", "a", "t1", "cpus:1").lines();
+    market.agent_leaves("a").hears_of("a", 3).lines();
+    market.register("a").expect("close a: old_term");
+    assert_eq!(market.hears_of("a", 2).register("a").lines()[0], "registered a");
+}
