@@ -189,8 +189,7 @@ fn wrong_orders(cells: &[Cell], published: &BTreeMap<(&'static str, &'static str
 pub(super) fn over_arrivals(folder: &Path, effort: Effort) -> Result<Check, InputError> {
     let cluster = read(folder, "default")?;
     let options = RATIOS.map(|(policy, _)| FgdOptions { policy, ..FgdOptions::default() });
-    let parts =
-        options.iter().flat_map(|options| seeds(&cluster, options, seeds_of(options.policy, effort))).collect();
+    let parts = options.iter().flat_map(|options| seeds(&cluster, options, seeds_of(options.policy, effort))).collect();
     let judge = move |found: &[Vec<f64>]| {
         let (mut rows, mut rest) = (Vec::new(), found);
         for (policy, ratios) in &RATIOS {

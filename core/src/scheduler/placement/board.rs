@@ -313,7 +313,8 @@ impl GpuBoard {
         let mut resources = Resources::of(wanted.cpus, wanted.mem);
         let devices = picked.iter().map(|gpu| (slot.devices[*gpu].clone(), Share(wanted.share))).collect();
         resources.add(&Resources::flavored(Flavor::default(), Amounts { devices, ..Amounts::default() }));
-        let placement = Placement { agent: self.agents[at], agent_name: slot.name.clone(), resources, ports: Vec::new() };
+        let placement =
+            Placement { agent: self.agents[at], agent_name: slot.name.clone(), resources, ports: Vec::new() };
         self.changed(at);
         placement
     }
