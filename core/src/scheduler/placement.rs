@@ -26,6 +26,7 @@ pub mod gpu;
 pub mod policy;
 
 mod reserve;
+mod revocable;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -37,8 +38,8 @@ use super::Out;
 use crate::allocator::claims;
 use crate::model::{
     AgentId, AgentInfo, Amounts, Attribute, Attributes, ByName, Claim, Device, DeviceId, DeviceMode, Flavor, GangPart,
-    Milli, Offer, OfferId, Operation, Quantities, Refusal, ResourceName, Resources, Role, Selector, Shape, Share, Task,
-    TaskGroup, VolumeId,
+    Guarantee, Milli, Offer, OfferId, Operation, Quantities, Refusal, ResourceName, Resources, Role, Selector, Shape,
+    Share, Task, TaskGroup, VolumeId,
 };
 
 /// What a task needs of a machine.
@@ -54,19 +55,28 @@ pub struct Needs {
     pub volumes: Vec<VolumeId>,
     /// What the machine must be like.
     pub constraint: Selector,
+    /// Whether it may be taken back at any time.
+    pub guarantee: Guarantee,
 }
 
 impl Needs {
     /// `resources`, on any machine.
     pub fn new(resources: Quantities) -> Self {
-        Self { resources, claims: Vec::new(), ports: 0, volumes: Vec::new(), constraint: Selector::any() }
+        Self {
+            resources,
+            claims: Vec::new(),
+            ports: 0,
+            volumes: Vec::new(),
+            constraint: Selector::any(),
+            guarantee: Guarantee::Firm,
+        }
     }
 
     /// A demand's shape: `count` tasks called `name` wait for this.
     pub fn shape(&self, name: &str, count: u32) -> Shape {
         Shape {
             name: Arc::from(name),
-            resources: Resources::scalars(self.resources.clone()),
+            resources: self.amounts(),
             claims: self.claims.clone(),
             constraint: self.constraint.clone(),
             count,
@@ -106,6 +116,8 @@ pub struct Host {
     info: Arc<AgentInfo>,
     offers: Vec<OfferId>,
     left: Resources,
+    /// What may be taken back at any time.
+    revocable: Resources,
     /// Persistent volumes, those that this round makes among them.
     volumes: Resources,
     devices: BTreeMap<DeviceId, Arc<Device>>,
@@ -140,6 +152,7 @@ impl Host {
             info: offer.info.clone(),
             offers: Vec::new(),
             left: Resources::new(),
+            revocable: Resources::new(),
             volumes: Resources::new(),
             devices: BTreeMap::new(),
             operations: Vec::new(),
@@ -156,6 +169,7 @@ impl Host {
         };
         if offer.resources.device_shares().any(whole) {
             self.left = Resources::new();
+            self.revocable = Resources::new();
             self.volumes = Resources::new();
             self.devices.clear();
         }
@@ -164,12 +178,13 @@ impl Host {
         for (flavor, amounts) in offer.resources.iter().filter(|(flavor, _)| is_usable(flavor, role)) {
             self.left.add(&Resources::flavored(flavor.clone(), amounts.clone()));
         }
+        self.revocable.add(&offer.resources.split_revocable().0);
         self.volumes.add_offered(&offer.resources.split_volumes().0);
     }
 
     /// How many tasks of these needs would fit by their scalars.
     fn room_for(&self, needs: &Needs) -> u64 {
-        let left = self.left.quantities();
+        let left = self.left_for(needs);
         needs.resources.iter().map(|(name, amount)| left.get(name).0 / amount.0.max(1)).min().unwrap_or(u64::MAX)
     }
 
@@ -179,6 +194,9 @@ impl Host {
 
     /// Takes what is needed, or nothing.
     fn take(&mut self, needs: &Needs) -> Option<Placement> {
+        if needs.guarantee == Guarantee::Revocable {
+            return self.take_revocable(needs);
+        }
         let flavors = self.flavors();
         let mut taken = self.take_scalars(needs, &flavors)?;
         taken.add(&self.take_ports(needs, &flavors)?);
@@ -269,7 +287,7 @@ fn holds(amounts: &Amounts, id: &DeviceId, share: Share) -> bool {
     amounts.devices.get(id).is_some_and(|here| *here >= share)
 }
 
-/// Volumes, mounted disks and what may be taken back at any time are not for tasks that did not ask for them.
+/// Volumes, mounted disks and what may be taken back at any time are not for tasks that did not ask for them; see `reserve`, `revocable`.
 fn is_usable(flavor: &Flavor, role: &Role) -> bool {
     flavor.is_plain() && flavor.is_for(role)
 }

@@ -259,8 +259,10 @@ fn framework_row(framework: &api::Framework) -> Markup {
 }
 
 fn wait(demand: &api::Demand) -> Markup {
+    let asks = [amounts(&demand.asks)].into_iter().filter(|text| !text.is_empty()).chain(demand.claims.iter().cloned());
+    let asks = asks.collect::<Vec<_>>().join(" · ");
     html! {
-        div { (demand.count) " × " (demand.name) " " span.muted { (amounts(&demand.asks)) " " (demand.claims.join(", ")) @if demand.hopeless { " never fits" } } }
+        div { (demand.count) " × " (demand.name) " " span.muted { (asks) @if demand.hopeless { " never fits" } } }
     }
 }
 

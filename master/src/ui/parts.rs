@@ -63,8 +63,15 @@ pub(super) fn amounts(amounts: &api::Amounts) -> String {
     if amounts.disk_mib > 0.0 {
         words.push(format!("{} disk", mib(amounts.disk_mib)));
     }
-    words.extend(amounts.other.iter().map(|(name, amount)| format!("{} {}", number(*amount), plain(name))));
+    let others = amounts.other.iter().filter(|(name, amount)| **amount > of_models(amounts, name));
+    words.extend(others.map(|(name, amount)| format!("{} {}", number(*amount), plain(name))));
     words.join(" · ")
+}
+
+/// How many of the devices called `name` are named by their model as well.
+fn of_models(amounts: &api::Amounts, name: &str) -> f64 {
+    let is_model = |other: &str| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+    amounts.other.iter().filter(|(other, _)| is_model(other)).map(|(_, amount)| amount).sum()
 }
 
 /// A resource's name: devices are summed up under names such as device/gpu.

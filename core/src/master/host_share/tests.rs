@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use crate::master::Config;
 use crate::model::{Device, DeviceMode, DeviceState, Health, Milli, OfferMode, Quantities, TaskState};
-use crate::testing::{Market, device, shape};
+use crate::scheduler::placement::{Needs, Packer, Strategy};
+use crate::testing::{Market, device, shape, task};
 
 /// A GPU that keeps two cpus and 256 MiB for its tenants.
 fn gpu(id: &str) -> Device {
@@ -201,5 +202,24 @@ fn revocable_work_is_known_as_such_to_the_next_master() {
     market.launch_revocable("ci", "a", "r1", "cpus:3;mem:64").failover().register("a").subscribe("ci");
     market.demand("ci", vec![shape("build", "cpus:1", &[], 9)]);
     market.decline("ci", "a", 1).wait(Duration::from_secs(2)).lines();
+    assert_eq!(market.offered_revocable("ci", "a"), "cpus:1 mem:448");
+}
+
+#[test]
+fn the_packer_places_work_that_may_be_taken_back_on_what_is_kept() {
+    let mut market = with_revocable();
+    let offer = market.offer_of("ci", "a");
+    let mut packer = Packer::new(&offer.role, [&*offer]);
+    let needs = Needs::new(Quantities::of(Milli::from_whole(3), Milli::from_whole(64))).revocable();
+    let placement = packer.place(&needs, Strategy::Pack).expect("four cpus are kept");
+    assert!(packer.place(&needs, Strategy::Pack).is_none(), "one of them is left");
+    let with_port = Needs { ports: 1, ..needs };
+    assert!(packer.place(&with_port, Strategy::Pack).is_none(), "ports are not kept for anybody");
+    let mut task = task("r1", offer.role.as_str(), "", &[]);
+    task.resources = placement.resources.clone();
+    packer.launch(&placement, task);
+    for plan in packer.into_accepts() {
+        market.accept("ci", &offer, plan.operations);
+    }
     assert_eq!(market.offered_revocable("ci", "a"), "cpus:1 mem:448");
 }
