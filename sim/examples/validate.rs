@@ -15,5 +15,5 @@ fn main() {
         let columns = [&row.id.to_owned(), &row.what, &row.expected, &row.got, &row.tolerance];
         println!("{} | {}", columns.map(String::as_str).join(" | "), row.verdict.as_str());
     }
-    println!("{} rows, {} failed", report.rows.len(), report.failed());
+    println!("{} rows, {} failed, processor seconds {:.1?}", report.rows.len(), report.failed(), report.costs);
 }

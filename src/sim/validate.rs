@@ -2,6 +2,8 @@
 
 mod live;
 
+use std::collections::BTreeMap;
+
 use rialto_sim::validate::{self, Effort, Options, Report, Row, Verdict, twin};
 use serde::Serialize;
 
@@ -17,6 +19,7 @@ struct Json<'a> {
     failed: usize,
     rows: Vec<JsonRow<'a>>,
     not_run: Vec<&'a str>,
+    cpu_s: BTreeMap<&'a str, f64>,
 }
 
 #[derive(Serialize)]
@@ -40,7 +43,7 @@ pub async fn run(args: &SimValidate) -> anyhow::Result<u8> {
     let options = Options { traces: args.traces.clone(), only: args.only.clone(), effort, threads };
     let is_live = if args.only.is_empty() { !args.quick } else { args.only.iter().any(|only| only == LIVE) };
     let others = !args.only.iter().all(|only| only == LIVE) || args.only.is_empty();
-    let mut report = Report { rows: Vec::new(), passed_over: Vec::new() };
+    let mut report = Report { rows: Vec::new(), passed_over: Vec::new(), costs: Vec::new() };
     if others {
         match tokio::task::spawn_blocking(move || validated(&options)).await? {
             Ok(done) => report = done,
@@ -80,6 +83,7 @@ fn json(report: &Report) -> Json<'_> {
         failed: report.failed(),
         rows: report.rows.iter().map(json_row).collect(),
         not_run: report.passed_over.iter().map(|(id, _)| *id).collect(),
+        cpu_s: report.costs.iter().copied().collect(),
     }
 }
 
@@ -115,6 +119,10 @@ fn print(report: &Report) -> anyhow::Result<()> {
         of(Verdict::Fail),
         of(Verdict::Told)
     ))?;
+    if !report.costs.is_empty() {
+        let costs = report.costs.iter().map(|(id, seconds)| format!("{id} {seconds:.1}"));
+        output::line(format_args!("processor time in seconds: {}", costs.collect::<Vec<_>>().join(", ")))?;
+    }
     if !report.passed_over.is_empty() {
         let ids: Vec<&str> = report.passed_over.iter().map(|(id, _)| *id).collect();
         output::line(format_args!("not run without --traces FOLDER: {}", ids.join(", ")))?;

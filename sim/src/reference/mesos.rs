@@ -18,7 +18,7 @@ enum Event {
     Submitted(usize),
     Allocate,
     Offered(Workload, Cell),
-    Answered(Workload, Cell, Vec<(usize, Vec<u32>)>),
+    Answered(Cell, Vec<(usize, Vec<u32>)>),
     Ended(usize, Vec<u32>),
 }
 
@@ -61,22 +61,20 @@ impl Allocator<'_> {
             Event::Submitted(job) => {
                 let workload = self.world.jobs[job].workload;
                 self.queues.entry(workload).or_default().push_back(job);
-                self.ask(workload);
+                self.asking.insert(workload);
+                self.batch();
             }
             Event::Allocate => {
                 self.batching = false;
                 self.offer_all();
             }
             Event::Offered(workload, offer) => self.consider(workload, offer),
-            Event::Answered(workload, rest, placed) => {
+            Event::Answered(rest, placed) => {
                 self.world.cell.give_back(&rest);
                 for (job, machines) in placed {
                     self.world.started(job, machines.len() as u32, now);
                     self.hold(job, machines.len() as u64, true);
                     self.clock.after(self.world.jobs[job].duration, Event::Ended(job, machines));
-                }
-                if self.queues.get(&workload).is_some_and(|queue| !queue.is_empty()) {
-                    self.asking.insert(workload);
                 }
                 self.batch();
             }
@@ -88,13 +86,9 @@ impl Allocator<'_> {
         }
     }
 
-    fn ask(&mut self, workload: Workload) {
-        self.asking.insert(workload);
-        self.batch();
-    }
-
+    /// The next offer is made within a second of whatever happened: of a request, an answer, or the end of a task, wanted or not.
     fn batch(&mut self) {
-        if !self.batching && !self.asking.is_empty() {
+        if !self.batching {
             self.batching = true;
             self.clock.after(BATCHING, Event::Allocate);
         }
@@ -109,7 +103,6 @@ impl Allocator<'_> {
         else {
             return;
         };
-        self.asking.remove(&workload);
         let machines = self.world.options.machines;
         let offer = std::mem::replace(&mut self.world.cell, Cell::empty(machines));
         self.clock.after(OFFERING, Event::Offered(workload, offer));
@@ -123,7 +116,8 @@ impl Allocator<'_> {
         part(cpus, options.cpus.0).max(part(mem, options.mem.0))
     }
 
-    /// The framework goes through its queue as long as anything is left, and answers when it has thought about all it took.
+    /// The framework goes through its queue as long as anything is left, and answers when it has thought about all it took. It goes on
+    /// asking, and may be offered more while it thinks, unless its queue is empty.
     fn consider(&mut self, workload: Workload, mut offer: Cell) {
         let (mut thinks, mut placed) = (Duration::ZERO, Vec::new());
         let now = self.clock.now;
@@ -148,7 +142,10 @@ impl Allocator<'_> {
                 self.clock.after(RETRY, Event::Submitted(job));
             }
         }
-        self.clock.after(thinks, Event::Answered(workload, offer, placed));
+        if queue.is_empty() {
+            self.asking.remove(&workload);
+        }
+        self.clock.after(thinks, Event::Answered(offer, placed));
     }
 
     fn hold(&mut self, job: usize, tasks: u64, more: bool) {

@@ -2,7 +2,8 @@
 //!
 //! They follow the description of the simulator that came with Schwarzkopf et al., "Omega" (EuroSys 2013): a scheduler takes the first
 //! job of its queue, thinks for a time that grows with its tasks, and places them at random on machines where they fit; what is left
-//! over is tried again a second later, and a job that gets nowhere is given up.
+//! over is tried again a second later, and a job that gets nowhere is given up. Thinking about a job for which nothing is found does not
+//! count as time of deciding, as in the published figures.
 //!
 //! - [`monolithic`]: one scheduler for all, that takes as long for every job or as long as each kind takes;
 //! - [`shared`]: one scheduler a workload; each works on a copy of the cell, and what no longer fits at the end is a conflict;

@@ -27,6 +27,7 @@ pub(crate) fn run(jobs: &[Job], options: &TwolevelOptions, paths: Paths) -> Acco
     for (number, job) in jobs.iter().enumerate().filter(|(_, job)| job.workload != Workload::Prefill) {
         clock.at(job.submit, Event::Submitted(number));
     }
+    let path = |job: usize| if paths == Paths::Single { Workload::Service } else { jobs[job].workload };
     while let Some(event) = clock.next(options.end()) {
         match event {
             Event::Submitted(job) => queue.push_back(job),
@@ -35,6 +36,11 @@ pub(crate) fn run(jobs: &[Job], options: &TwolevelOptions, paths: Paths) -> Acco
                 busy = false;
                 let missing = world.missing(job);
                 let placed = world.cell.place(&jobs[job], missing, &mut world.dice);
+                if !placed.is_empty() {
+                    // There is one scheduler: it was busy for both.
+                    let thought = options.thinks(path(job), missing);
+                    [Workload::Batch, Workload::Service].into_iter().for_each(|of| world.account.thought(of, thought));
+                }
                 world.started(job, placed.len() as u32, clock.now);
                 if !placed.is_empty() {
                     clock.after(jobs[job].duration, Event::Ended(job, placed));
@@ -47,12 +53,7 @@ pub(crate) fn run(jobs: &[Job], options: &TwolevelOptions, paths: Paths) -> Acco
         if !busy && let Some(job) = queue.pop_front() {
             busy = true;
             world.account.attempted(job, clock.now);
-            let path = if paths == Paths::Single { Workload::Service } else { jobs[job].workload };
-            let thinks = options.thinks(path, world.missing(job));
-            clock.after(thinks, Event::Decided(job));
-            // There is one scheduler: it is busy for both.
-            let thinks = thinks.min(options.end().since(clock.now));
-            [Workload::Batch, Workload::Service].into_iter().for_each(|of| world.account.thought(of, thinks));
+            clock.after(options.thinks(path(job), world.missing(job)), Event::Decided(job));
         }
     }
     world.account

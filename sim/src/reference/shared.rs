@@ -50,9 +50,7 @@ pub(crate) fn run(jobs: &[Job], options: &TwolevelOptions) -> Account {
         {
             scheduler.copy = Some(world.cell.clone());
             world.account.attempted(job, clock.now);
-            let thinks = options.thinks(workload, world.missing(job));
-            clock.after(thinks, Event::Decided(job));
-            world.account.thought(workload, thinks.min(options.end().since(clock.now)));
+            clock.after(options.thinks(workload, world.missing(job)), Event::Decided(job));
         }
     }
     world.account
@@ -60,7 +58,11 @@ pub(crate) fn run(jobs: &[Job], options: &TwolevelOptions) -> Account {
 
 /// Places the job's tasks on the copy, and then those that still fit in the cell.
 fn commit(world: &mut World<'_>, clock: &mut Clock<Event>, job: usize, mut copy: Cell) {
-    let wanted = copy.place(&world.jobs[job], world.missing(job), &mut world.dice);
+    let (missing, workload) = (world.missing(job), world.jobs[job].workload);
+    let wanted = copy.place(&world.jobs[job], missing, &mut world.dice);
+    if !wanted.is_empty() {
+        world.account.thought(workload, world.options.thinks(workload, missing));
+    }
     let placed: Vec<u32> = wanted.into_iter().filter(|machine| world.cell.take(&world.jobs[job], *machine)).collect();
     world.started(job, placed.len() as u32, clock.now);
     if !placed.is_empty() {

@@ -130,9 +130,10 @@ fn the_models_of_other_systems_agree_with_their_published_simulator() {
         run_twolevel(&jobs, &TwolevelOptions { model, t_job_service, ..TwolevelOptions::default() }, |_| {})
     };
     let part = |report: &TwolevelReport| report.batch.unscheduled as f64 / report.batch.jobs as f64;
-    let (quick, slow) = (at(Model::OmegaMesos, 10), at(Model::OmegaMesos, 60));
+    // Between these, near 60 s, it depends on the seed when the cell breaks down.
+    let (quick, slow) = (at(Model::OmegaMesos, 10), at(Model::OmegaMesos, 100));
     assert!(part(&quick) < 0.006 && (0.80..0.82).contains(&quick.cpu_utilisation), "{quick:?}");
-    assert!((0.22..0.42).contains(&part(&slow)) && (0.70..0.74).contains(&slow.cpu_utilisation), "{slow:?}");
+    assert!((0.44..0.62).contains(&part(&slow)) && (0.65..0.69).contains(&slow.cpu_utilisation), "{slow:?}");
     let shared = at(Model::OmegaShared, 60);
     assert!(part(&shared) < 0.005 && (0.80..0.82).contains(&shared.cpu_utilisation), "{shared:?}");
     assert!((340.0..460.0).contains(&shared.service.wait.mean), "{shared:?}");

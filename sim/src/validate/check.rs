@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use cpu_time::ThreadTime;
+
 /// One thing that is run by itself; the numbers it found.
 pub(super) type Part = Box<dyn FnOnce() -> Vec<f64> + Send>;
 /// What the numbers of all parts, in their order, say.
@@ -121,22 +123,30 @@ pub(super) fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
     sum / f64::from(count.max(1))
 }
 
-/// Runs all parts of all checks on so many threads, and judges them in order.
-pub(super) fn run(checks: Vec<Check>, threads: usize, progress: &(dyn Fn(usize, usize) + Sync)) -> Vec<Row> {
+/// What a part found, and for how many seconds it kept a processor busy.
+type Found = (Vec<f64>, f64);
+
+/// Runs all parts of all checks on so many threads, and judges them in order; for each check its rows, and the processor seconds of its
+/// parts.
+pub(super) fn run(
+    checks: Vec<Check>,
+    threads: usize,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Vec<(Vec<Row>, f64)> {
     let (mut parts, mut judges) = (Vec::new(), Vec::new());
     for check in checks {
         judges.push((check.parts.len(), check.judge));
         parts.extend(check.parts);
     }
     let mut found = on_threads(parts, threads, progress).into_iter();
-    let rows = judges.into_iter().flat_map(|(count, judge)| {
-        let its: Vec<Vec<f64>> = found.by_ref().take(count).collect();
-        judge(&its)
+    let judged = judges.into_iter().map(|(count, judge)| {
+        let (its, seconds): (Vec<Vec<f64>>, Vec<f64>) = found.by_ref().take(count).unzip();
+        (judge(&its), seconds.iter().sum())
     });
-    rows.collect()
+    judged.collect()
 }
 
-fn on_threads(parts: Vec<Part>, threads: usize, progress: &(dyn Fn(usize, usize) + Sync)) -> Vec<Vec<f64>> {
+fn on_threads(parts: Vec<Part>, threads: usize, progress: &(dyn Fn(usize, usize) + Sync)) -> Vec<Found> {
     let count = parts.len();
     let waiting = Mutex::new(parts.into_iter().enumerate());
     let (done, found) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
@@ -146,8 +156,10 @@ fn on_threads(parts: Vec<Part>, threads: usize, progress: &(dyn Fn(usize, usize)
                 loop {
                     let next = waiting.lock().expect("nothing panics while it holds the lock").next();
                     let Some((number, part)) = next else { return };
+                    let began = ThreadTime::now();
                     let numbers = part();
-                    found.lock().expect("nothing panics while it holds the lock").insert(number, numbers);
+                    let took = (numbers, began.elapsed().as_secs_f64());
+                    found.lock().expect("nothing panics while it holds the lock").insert(number, took);
                     progress(done.fetch_add(1, Ordering::Relaxed) + 1, count);
                 }
             });

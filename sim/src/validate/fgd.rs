@@ -48,6 +48,10 @@ const RATIOS: [(GpuPolicy, [f64; 4]); 6] = [
     (GpuPolicy::Fgd, [17.862, 23.169, 29.864, 49.970]),
 ];
 const RATIOS_AT: [u64; 4] = [50, 70, 80, 90];
+/// From so many seeds on the mean of a policy whose outcome hangs on the order of arrivals is known well enough. At 90 % arrived the ten
+/// published seeds of `clustering` have a standard deviation of 5 points, those of `packing` 4.4, and `random` 2.1 at 80 %; the others
+/// stay below 1.4, `fgd` at 0.5.
+const SEEDS_OF_VARIED: u64 = 20;
 
 type Cluster = (Arc<Vec<Node>>, Arc<Vec<GpuAsk>>);
 
@@ -58,7 +62,7 @@ fn read(folder: &Path, trace: &str) -> Result<Cluster, InputError> {
 }
 
 /// A part for each seed: what is given out at 100 and 130 % arrived, and how much of the idle is fragmented on the way.
-fn seeds(cluster: &Cluster, options: &FgdOptions, effort: Effort) -> Vec<Part> {
+fn seeds(cluster: &Cluster, options: &FgdOptions, count: u64) -> Vec<Part> {
     let part = |seed| {
         let (nodes, pods) = cluster.clone();
         let options = FgdOptions { first_seed: options.first_seed + seed, seeds: 1, ..options.clone() };
@@ -69,7 +73,15 @@ fn seeds(cluster: &Cluster, options: &FgdOptions, effort: Effort) -> Vec<Part> {
         });
         part
     };
-    (0..effort.seeds()).map(part).collect()
+    (0..count).map(part).collect()
+}
+
+/// How many seeds it takes to know the mean of a policy's fragmentation on the way.
+fn seeds_of(policy: GpuPolicy, effort: Effort) -> u64 {
+    match policy {
+        GpuPolicy::Random | GpuPolicy::Clustering | GpuPolicy::Packing => effort.seeds().max(SEEDS_OF_VARIED),
+        GpuPolicy::Fgd | GpuPolicy::BestFit | GpuPolicy::DotProd => effort.seeds(),
+    }
 }
 
 fn mean_of(found: &[Vec<f64>], at: usize) -> f64 {
@@ -105,7 +117,7 @@ pub(super) fn table(folder: &Path, effort: Effort) -> Result<Check, InputError> 
     for (trace, _, _) in EMPTY {
         let cluster = read(folder, trace)?;
         for policy in POLICIES {
-            parts.extend(seeds(&cluster, &FgdOptions { policy, ..FgdOptions::default() }, effort));
+            parts.extend(seeds(&cluster, &FgdOptions { policy, ..FgdOptions::default() }, effort.seeds()));
         }
     }
     let each = effort.seeds() as usize;
@@ -177,10 +189,12 @@ fn wrong_orders(cells: &[Cell], published: &BTreeMap<(&'static str, &'static str
 pub(super) fn over_arrivals(folder: &Path, effort: Effort) -> Result<Check, InputError> {
     let cluster = read(folder, "default")?;
     let options = RATIOS.map(|(policy, _)| FgdOptions { policy, ..FgdOptions::default() });
-    let parts = options.iter().flat_map(|options| seeds(&cluster, options, effort)).collect();
+    let parts = options.iter().flat_map(|options| seeds(&cluster, options, seeds_of(options.policy, effort))).collect();
     let judge = move |found: &[Vec<f64>]| {
-        let mut rows = Vec::new();
-        for ((policy, ratios), found) in RATIOS.iter().zip(found.chunks(effort.seeds() as usize)) {
+        let (mut rows, mut rest) = (Vec::new(), found);
+        for (policy, ratios) in &RATIOS {
+            let (found, others) = rest.split_at(seeds_of(*policy, effort) as usize);
+            rest = others;
             for (at, (percent, ratio)) in RATIOS_AT.iter().zip(ratios).enumerate() {
                 let tolerance = if *percent == 90 { 4.0 } else { 2.0 };
                 let what = format!("fragmented % of idle at {percent} % arrived, {policy}");
@@ -201,7 +215,7 @@ pub(super) fn ablation(folder: &Path, effort: Effort) -> Result<Check, InputErro
     ];
     let cluster = read(folder, "default")?;
     let options = WAYS.map(|(_, scores, ties, _)| FgdOptions { scores, ties, ..FgdOptions::default() });
-    let parts = options.iter().flat_map(|options| seeds(&cluster, options, effort)).collect();
+    let parts = options.iter().flat_map(|options| seeds(&cluster, options, effort.seeds())).collect();
     let judge = move |found: &[Vec<f64>]| {
         let ways = WAYS.iter().zip(found.chunks(effort.seeds() as usize));
         ways.map(|((name, _, _, expected), found)| {
@@ -218,7 +232,7 @@ pub(super) fn through_offers(folder: &Path, effort: Effort) -> Result<Check, Inp
     let cluster = read(folder, "default")?;
     let options =
         OFFERED.map(|(nodes, _)| FgdOptions { offer_nodes: Some(nodes), frameworks: 2, ..FgdOptions::default() });
-    let parts = options.iter().flat_map(|options| seeds(&cluster, options, effort)).collect();
+    let parts = options.iter().flat_map(|options| seeds(&cluster, options, effort.seeds())).collect();
     let judge = move |found: &[Vec<f64>]| {
         let ways = OFFERED.iter().zip(found.chunks(effort.seeds() as usize));
         ways.map(|((nodes, bound), found)| {

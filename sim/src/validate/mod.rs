@@ -100,8 +100,7 @@ const CHECKS: [(&str, Option<&str>); 14] = [
 /// If a check is not known, or needs traces that are not there.
 pub fn validate(options: &Options, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Report, ValidateError> {
     report::known(&options.only)?;
-    let mut checks = Vec::new();
-    let mut passed_over = Vec::new();
+    let (mut ids, mut checks, mut passed_over) = (Vec::new(), Vec::new(), Vec::new());
     for (id, needs) in CHECKS {
         let is_named = options.only.iter().any(|only| only == id);
         if !options.only.is_empty() && !is_named {
@@ -110,11 +109,14 @@ pub fn validate(options: &Options, progress: &(dyn Fn(usize, usize) + Sync)) -> 
         match (needs, &options.traces) {
             (Some(needs), None) if is_named => return Err(ValidateError::NoTraces(id, needs)),
             (Some(needs), None) => passed_over.push((id, needs)),
-            _ => checks.push(check_of(id, options)?),
+            _ => {
+                ids.push(id);
+                checks.push(check_of(id, options)?);
+            }
         }
     }
-    let rows = check::run(checks, options.threads, progress);
-    Ok(Report { rows, passed_over })
+    let (rows, costs): (Vec<_>, Vec<f64>) = check::run(checks, options.threads, progress).into_iter().unzip();
+    Ok(Report { rows: rows.concat(), passed_over, costs: ids.into_iter().zip(costs).collect() })
 }
 
 fn check_of(id: &str, options: &Options) -> Result<Check, ValidateError> {

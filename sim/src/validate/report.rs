@@ -10,6 +10,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// The checks that were not run because they need traces, and which.
     pub passed_over: Vec<(&'static str, &'static str)>,
+    /// For how many seconds each check kept a processor busy.
+    pub costs: Vec<(&'static str, f64)>,
 }
 
 /// There is no such check.

@@ -3,7 +3,7 @@
 //! A [`GpuBoard`] is told of offers as they come and go. It keeps, for every kind of task that it has placed, what each machine is worth
 //! to it, and reckons anew only where a machine has changed: the cost of a placement follows what happened since the last one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rand_core::{Rng, SeedableRng};
@@ -21,6 +21,10 @@ use crate::scheduler::Out;
 
 /// The most kinds of task whose scores are kept.
 const KINDS_MAX: usize = 1024;
+/// How many changes for each machine are remembered, so that kinds need not look for them among all machines.
+const CHANGES_PER_SLOT: usize = 2;
+/// The score of a machine on which a kind of task does not fit.
+const UNFIT: i64 = i64::MIN;
 
 /// How a [`GpuBoard`] chooses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,17 +68,23 @@ pub struct GpuBoard {
     fragmentation: Fragmentation,
     random: Pcg64Mcg,
     slots: Vec<Slot>,
+    /// By slot: its agent, and whether an offer of it stands. Apart from the rest, because every placement looks at all of them.
+    agents: Vec<AgentId>,
+    standing: Vec<bool>,
     by_agent: BTreeMap<AgentId, usize>,
     by_offer: BTreeMap<OfferId, usize>,
+    /// The offers on which something is to be launched.
+    launching: BTreeSet<OfferId>,
     kinds: BTreeMap<GpuAsk, Kind>,
     /// Counts changes of machines.
     version: u64,
+    /// The slots of the last of these changes, one by one.
+    changes: VecDeque<usize>,
 }
 
 /// A machine that is on offer, or was.
 #[derive(Clone, Debug)]
 struct Slot {
-    agent: AgentId,
     name: Arc<str>,
     offer: Option<OfferId>,
     devices: Vec<DeviceId>,
@@ -85,11 +95,11 @@ struct Slot {
 }
 
 /// What the machines are worth to one kind of task.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Kind {
     wanted: Wanted,
-    /// By slot; none where it does not fit.
-    scores: Vec<Option<i64>>,
+    /// By slot; [`UNFIT`] where it does not fit.
+    scores: Vec<i64>,
     /// The count of changes up to which they hold.
     version: u64,
 }
@@ -102,10 +112,14 @@ impl GpuBoard {
             choice,
             fragmentation,
             slots: Vec::new(),
+            agents: Vec::new(),
+            standing: Vec::new(),
             by_agent: BTreeMap::new(),
             by_offer: BTreeMap::new(),
+            launching: BTreeSet::new(),
             kinds: BTreeMap::new(),
-            version: 1,
+            version: 0,
+            changes: VecDeque::new(),
         }
     }
 
@@ -127,6 +141,7 @@ impl GpuBoard {
             self.by_offer.remove(&old);
         }
         slot.operations.clear();
+        self.standing[at] = true;
         self.by_offer.insert(offer.id, at);
         let node = read(offer, &mut slot.devices, &mut self.fragmentation);
         if slot.scene.node != node {
@@ -139,52 +154,49 @@ impl GpuBoard {
     /// An offer stands no more.
     pub fn withdrawn(&mut self, offer: OfferId) {
         if let Some(at) = self.by_offer.remove(&offer) {
-            self.slots[at].offer = None;
-            self.slots[at].operations.clear();
+            self.stands_no_more(at);
         }
     }
 
     /// No offer stands any more.
     pub fn clear(&mut self) {
         for at in std::mem::take(&mut self.by_offer).into_values() {
-            self.slots[at].offer = None;
-            self.slots[at].operations.clear();
+            self.stands_no_more(at);
         }
+        self.launching.clear();
     }
 
     /// The best place for a task among the offers that stand, and takes it; none if it fits nowhere. To be followed by
     /// [`GpuBoard::launch`]; the place is given up with the offer if none follows.
     pub fn place(&mut self, ask: &GpuAsk) -> Option<Placement> {
-        let mut kind = self.kinds.remove(ask).unwrap_or_else(|| self.kind(ask));
+        let mut kind = match self.kinds.get_mut(ask) {
+            Some(kind) => std::mem::take(kind),
+            None => self.kind(ask),
+        };
         self.refresh(&mut kind);
         let best = self.best(&kind);
         let placement = best.map(|at| self.take(at, &kind.wanted));
-        if self.kinds.len() >= KINDS_MAX {
-            self.kinds.clear();
-        }
-        self.kinds.insert(ask.clone(), kind);
+        self.keep(ask, kind);
         placement
     }
 
     /// Launches `task` at its placement, with the next [`GpuBoard::submit`].
     pub fn launch(&mut self, placement: &Placement, task: Task) {
-        if let Some(at) = self.by_agent.get(&placement.agent) {
-            self.slots[*at].operations.push(Operation::Launch(TaskGroup::single(task)));
+        let Some(slot) = self.by_agent.get(&placement.agent).map(|at| &mut self.slots[*at]) else { return };
+        if let Some(offer) = slot.offer {
+            slot.operations.push(Operation::Launch(TaskGroup::single(task)));
+            self.launching.insert(offer);
         }
     }
 
     /// Accepts the offers on which something is launched; what is left of them is refused for `refusal`.
     pub fn submit<E>(&mut self, out: &mut Out<E>, refusal: &Refusal) {
-        let slots = &mut self.slots;
-        self.by_offer.retain(|offer, at| {
-            let slot = &mut slots[*at];
-            if slot.operations.is_empty() {
-                return true;
-            }
-            out.accept(&[*offer], std::mem::take(&mut slot.operations), refusal.clone());
-            slot.offer = None;
-            false
-        });
+        for offer in std::mem::take(&mut self.launching) {
+            // None if it was withdrawn, or another took its place.
+            let Some(at) = self.by_offer.remove(&offer) else { continue };
+            out.accept(&[offer], std::mem::take(&mut self.slots[at].operations), refusal.clone());
+            self.stands_no_more(at);
+        }
     }
 
     /// A task that was placed there has ended: for [`GpuPolicy::Clustering`], which looks at the company.
@@ -201,8 +213,9 @@ impl GpuBoard {
             return *at;
         }
         let at = self.slots.len();
+        self.agents.push(offer.agent);
+        self.standing.push(false);
         self.slots.push(Slot {
-            agent: offer.agent,
             name: offer.info.name.clone(),
             offer: None,
             devices: Vec::new(),
@@ -217,50 +230,71 @@ impl GpuBoard {
     fn changed(&mut self, at: usize) {
         self.version += 1;
         self.slots[at].version = self.version;
+        self.changes.push_back(at);
+        if self.changes.len() > CHANGES_PER_SLOT * self.slots.len() {
+            self.changes.pop_front();
+        }
+    }
+
+    fn stands_no_more(&mut self, at: usize) {
+        self.slots[at].offer = None;
+        self.slots[at].operations.clear();
+        self.standing[at] = false;
     }
 
     fn kind(&mut self, ask: &GpuAsk) -> Kind {
         Kind { wanted: self.fragmentation.models().compile(ask), scores: Vec::new(), version: 0 }
     }
 
+    fn keep(&mut self, ask: &GpuAsk, kind: Kind) {
+        if let Some(kept) = self.kinds.get_mut(ask) {
+            *kept = kind;
+            return;
+        }
+        if self.kinds.len() >= KINDS_MAX {
+            self.kinds.clear();
+        }
+        self.kinds.insert(ask.clone(), kind);
+    }
+
     /// Reckons anew what the machines are worth that have changed since.
     fn refresh(&self, kind: &mut Kind) {
-        kind.scores.resize(self.slots.len(), None);
-        let GpuChoice { policy, scores, largest, .. } = self.choice;
-        for (slot, score) in self.slots.iter().zip(&mut kind.scores) {
-            if slot.version > kind.version {
-                let fits = kind.wanted.fits(&slot.scene.node);
-                let exact = scores == Scores::Exact;
-                *score =
-                    fits.then(|| policy::score(policy, exact, largest, &self.fragmentation, &slot.scene, &kind.wanted));
+        kind.scores.resize(self.slots.len(), UNFIT);
+        let forgotten = self.version - self.changes.len() as u64;
+        match kind.version.checked_sub(forgotten) {
+            None => (0..self.slots.len()).for_each(|at| kind.scores[at] = self.score(at, &kind.wanted)),
+            Some(known) => {
+                let known = usize::try_from(known).expect("it is at most the number of changes that are remembered");
+                for (at, version) in self.changes.iter().zip(forgotten + 1..).skip(known) {
+                    // Of several changes of one machine the last one counts.
+                    if self.slots[*at].version == version {
+                        kind.scores[*at] = self.score(*at, &kind.wanted);
+                    }
+                }
             }
         }
         kind.version = self.version;
     }
 
-    fn best(&mut self, kind: &Kind) -> Option<usize> {
-        if self.choice.ties == Ties::Random || self.choice.policy == GpuPolicy::Random {
-            return self.any_of_the_best(kind);
+    fn score(&self, at: usize, wanted: &Wanted) -> i64 {
+        let GpuChoice { policy, scores, largest, .. } = self.choice;
+        let scene = &self.slots[at].scene;
+        if !wanted.fits(&scene.node) {
+            return UNFIT;
         }
-        let standing = self.slots.iter().zip(&kind.scores).enumerate();
-        let mut best: Option<(i64, AgentId, usize)> = None;
-        for (at, (slot, score)) in standing {
-            let (Some(score), Some(_)) = (*score, slot.offer) else { continue };
-            let beats = |(highest, agent, _)| score > highest || (score == highest && slot.agent < agent);
-            if best.is_none_or(beats) {
-                best = Some((score, slot.agent, at));
-            }
-        }
-        best.map(|(_, _, at)| at)
+        policy::score(policy, scores == Scores::Exact, largest, &self.fragmentation, scene, wanted)
     }
 
-    fn any_of_the_best(&mut self, kind: &Kind) -> Option<usize> {
-        let standing = self.slots.iter().zip(&kind.scores).enumerate();
-        let scored =
-            standing.filter(|(_, (slot, _))| slot.offer.is_some()).filter_map(|(at, (_, score))| Some((at, (*score)?)));
-        let highest = scored.clone().map(|(_, score)| score).max()?;
-        let best: Vec<usize> = scored.filter(|(_, score)| *score == highest).map(|(at, _)| at).collect();
-        Some(best[draw(&mut self.random, best.len())])
+    fn best(&mut self, kind: &Kind) -> Option<usize> {
+        let of = |(standing, score): (&bool, &i64)| if *standing { *score } else { UNFIT };
+        let scores = self.standing.iter().zip(&kind.scores).map(of);
+        let highest = scores.clone().max().filter(|score| *score > UNFIT)?;
+        let equals = scores.enumerate().filter(|(_, score)| *score == highest).map(|(at, _)| at);
+        if self.choice.ties == Ties::First && self.choice.policy != GpuPolicy::Random {
+            return equals.min_by_key(|at| self.agents[*at]);
+        }
+        let equals: Vec<usize> = equals.collect();
+        Some(equals[draw(&mut self.random, equals.len())])
     }
 
     fn take(&mut self, at: usize, wanted: &Wanted) -> Placement {
@@ -279,7 +313,8 @@ impl GpuBoard {
         let mut resources = Resources::of(wanted.cpus, wanted.mem);
         let devices = picked.iter().map(|gpu| (slot.devices[*gpu].clone(), Share(wanted.share))).collect();
         resources.add(&Resources::flavored(Flavor::default(), Amounts { devices, ..Amounts::default() }));
-        let placement = Placement { agent: slot.agent, agent_name: slot.name.clone(), resources, ports: Vec::new() };
+        let placement =
+            Placement { agent: self.agents[at], agent_name: slot.name.clone(), resources, ports: Vec::new() };
         self.changed(at);
         placement
     }

@@ -99,7 +99,7 @@ impl Models {
 }
 
 /// A [`GpuAsk`] that compares fast.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) cpus: Milli,
     pub(super) mem: Milli,

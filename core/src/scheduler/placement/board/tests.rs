@@ -133,3 +133,25 @@ fn clustering_likes_its_own_company() {
         .collect();
     assert_eq!(agents, [1, 2, 1, 2]);
 }
+
+#[test]
+fn a_kind_that_nobody_asked_for_while_much_changed_is_not_placed_by_what_was() {
+    let mut board = board(GpuPolicy::BestFit, &[machine(1, 1, 8, "A"), machine(2, 2, 8, "A")]);
+    let agent_of = |board: &mut GpuBoard, share| board.place(&ask(1, share)).map(|place| place.agent.seq);
+    assert_eq!(agent_of(&mut board, 1000), Some(1));
+    // More changes than are remembered, after which the first machine has no whole GPU left.
+    let others: Vec<Option<u64>> = (0..7).map(|_| agent_of(&mut board, 990)).collect();
+    assert_eq!(others, [Some(1); 7]);
+    assert_eq!(agent_of(&mut board, 1000), Some(2));
+}
+
+#[test]
+fn what_was_launched_on_an_offer_that_is_replaced_is_not_accepted() {
+    let mut board = board(GpuPolicy::Fgd, &[machine(1, 1, 2, "A")]);
+    let place = board.place(&ask(1, 1000)).expect("it fits");
+    board.launch(&place, task("t", &place));
+    board.offered(&machine(2, 1, 2, "A"));
+    let mut out: Out<()> = Out::over([machine(2, 1, 2, "A")]);
+    board.submit(&mut out, &Refusal::default());
+    assert_eq!((out.into_wishes().len(), board.on_offer()), (0, 1));
+}
