@@ -189,7 +189,7 @@ fn who_asks_for_no_device_ends_no_revocable_work() {
 fn a_mixture_is_refused() {
     let mut market = with_revocable();
     let offer = market.offer_of("ci", "a");
-    let mut both = crate::testing::task("t1", "*", "cpus:1", &[]);
+    let mut both = task("t1", "*", "cpus:1", &[]);
     both.resources.add(&offer.resources.split_revocable().0);
     let launch = crate::model::Operation::Launch(crate::model::TaskGroup::single(both));
     market.accept("ci", &offer, vec![launch]);
