@@ -29,6 +29,7 @@ const FOUND: &[(u64, &str)] = &[
     (402, "a device whose task was refused by the agent was waited for to be cleaned, for ever"),
     (461, "exclusive offers that were locked in parts starved a framework that had said what it waits for"),
     (469, "a framework's next life took an update for news that its earlier life had acknowledged"),
+    (2021, "the row of a task went with its older end, although its agent had come back and told of it again"),
     (2289, "an agent's update and the master's were out at once, and the older one came after the end"),
     (613, "exclusive offers stood beside tasks that were found after a failover, over the limit of their role"),
     (
@@ -41,6 +42,7 @@ const FOUND: &[(u64, &str)] = &[
     ),
     (700_077, "who waits for what he declared was miscounted when an operator changed the mode of his role"),
     (1200, "the share of devices was taken from an offer, and once more from it where it was placed"),
+    (1625, "the clock was set back between two starts of an agent, and a connection that it had abandoned took over"),
     (1857, "a gang was aborted for a member whose agent was declared gone: a fault of the checker"),
     (1923, "a framework that waits for nothing took the turn of those who do, and a hoarder came next"),
     (4235, "a slice that was clean was offered although tasks held more than the machine has"),
