@@ -114,12 +114,10 @@ fn a_zygote_ends_with_its_agent_and_supervisors_do_not() {
 #[test]
 fn a_second_supervisor_of_a_folder_is_refused() {
     let spawner = spawner();
-    let mut run = run(&spawner, "exec sleep 100");
-    run.running("main");
+    let mut run = run(&spawner, "exit 0");
+    run.end();
     let mut again = spawner.spawn(&run.dir, PidNamespace::Same).expect("forked");
     assert_eq!(again.child.wait().expect("a child").code(), Some(2));
-    run.peer.send(&Command::Kill { task: None, grace_ms: None });
-    run.end();
 }
 
 #[test]
