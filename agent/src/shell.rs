@@ -23,6 +23,7 @@ use crate::link::{Dialer, Epoch, Link, LinkEvent};
 use crate::network::Networks;
 use crate::secrets::Secrets;
 use crate::sources::{self, DeviceSource, Known, Look, Plugin};
+use crate::supervisor::Spawner;
 use crate::users::Users;
 use crate::volumes::Age;
 use crate::work_dir::{Boot, WorkDir};
@@ -156,12 +157,14 @@ impl Shell {
             lookers: Arc::default(),
             known: Known::default(),
             layout: layout.clone(),
+            spawner: Spawner::new(&exe),
             exe,
             isolation,
             path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned()),
             starting: Semaphore::new(std::thread::available_parallelism().map_or(4, |cpus| (2 * cpus.get()).max(4))),
             events: events.clone(),
         };
+        launcher.spawner.warm_up();
         let config = Config {
             name: options.name.as_str().into(),
             resources,

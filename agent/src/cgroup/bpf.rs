@@ -12,9 +12,16 @@ const PROG_LOAD: libc::c_int = 5;
 const PROG_ATTACH: libc::c_int = 8;
 const TYPE_CGROUP_DEVICE: u32 = 15;
 const ATTACH_CGROUP_DEVICE: u32 = 6;
-/// All programs of a group and of those above it must agree.
-const ALLOW_MULTI: u32 = 2;
 const LICENCE: &CStr = c"Apache-2.0";
+
+/// What a group's programs mean for the groups below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Programs of groups below take its place.
+    UnlessOverridden = 1,
+    /// All must agree: its own, and those below that are of this kind too.
+    Always = 2,
+}
 
 /// One instruction, as the kernel lays it out.
 #[repr(C)]
@@ -58,17 +65,22 @@ pub(super) fn probe() -> io::Result<()> {
 
 /// Denies the processes of a group every device that no rule allows. The kernel drops the program with the group.
 pub(super) fn control(group: BorrowedFd<'_>, rules: &[DeviceRule]) -> io::Result<()> {
-    attach(group, &load(TYPE_CGROUP_DEVICE, ATTACH_CGROUP_DEVICE, &program(rules))?, ATTACH_CGROUP_DEVICE)
+    attach(
+        group,
+        &load(TYPE_CGROUP_DEVICE, ATTACH_CGROUP_DEVICE, &program(rules))?,
+        ATTACH_CGROUP_DEVICE,
+        Reach::Always,
+    )
 }
 
 /// Attaches a program to a group.
-pub(super) fn attach(group: BorrowedFd<'_>, program: &OwnedFd, kind: u32) -> io::Result<()> {
+pub(super) fn attach(group: BorrowedFd<'_>, program: &OwnedFd, kind: u32, reach: Reach) -> io::Result<()> {
     let descriptor = |fd: i32| u32::try_from(fd).expect("descriptors are not negative");
     let attach = Attach {
         group: descriptor(group.as_raw_fd()),
         program: descriptor(program.as_raw_fd()),
         kind,
-        flags: ALLOW_MULTI,
+        flags: reach as u32,
     };
     call(PROG_ATTACH, &attach).map(drop)
 }

@@ -18,6 +18,8 @@ const LOOK_AGAIN: Duration = Duration::from_micros(200);
 const PERIOD_US: u64 = 100_000;
 /// The smallest quota that the kernel takes.
 const MIN_QUOTA_US: u64 = 1000;
+/// How a group's own folder is opened.
+const OWN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// A folder of the same name in each hierarchy. It is reached by descriptors, so it stays reachable from another mount namespace.
 #[derive(Debug)]
@@ -120,7 +122,7 @@ impl Group {
         Ok(group)
     }
 
-    /// Keeps the group's processes from ports that are others'. Needs version 2, and [`Hierarchies::guards_ports`].
+    /// Keeps the group's processes from ports that are others', instead of what [`Hierarchies::guard_ports`] says of all groups.
     ///
     /// # Errors
     /// The kernel does not take it.
@@ -128,7 +130,8 @@ impl Group {
         let Some(unified) = self.folders.iter().find(|folder| folder.hierarchy.version == Version::V2) else {
             return Ok(());
         };
-        ports::control(unified.own.as_fd(), rule).map_err(CgroupError::at(&unified.hierarchy.folder))
+        ports::control(unified.own.as_fd(), rule, bpf::Reach::Always)
+            .map_err(CgroupError::at(&unified.hierarchy.folder))
     }
 
     /// A group that was made before, by whatever part of it is left; `None` if nothing is.
@@ -279,15 +282,17 @@ impl Folder {
         Self::below(hierarchy, parent, name)
     }
 
+    /// First its own folder, then the one above: mostly there is none, as the supervisor has removed it.
     fn open(hierarchy: &Hierarchy, name: &str) -> Result<Self, CgroupError> {
-        Self::below(hierarchy, parent(hierarchy)?, name)
+        let path = hierarchy.folder.join(name);
+        let own = rustix::fs::open(&path, OWN, Mode::empty()).map_err(|error| CgroupError::at(&path)(error.into()))?;
+        Ok(Self { hierarchy: Hierarchy { folder: path, ..hierarchy.clone() }, parent: parent(hierarchy)?, own })
     }
 
     fn below(hierarchy: &Hierarchy, parent: OwnedFd, name: &str) -> Result<Self, CgroupError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let own = openat(&parent, name, flags, Mode::empty())
-            .map_err(|error| CgroupError::at(hierarchy.folder.join(name))(error.into()))?;
-        Ok(Self { hierarchy: Hierarchy { folder: hierarchy.folder.join(name), ..hierarchy.clone() }, parent, own })
+        let path = hierarchy.folder.join(name);
+        let own = openat(&parent, name, OWN, Mode::empty()).map_err(|error| CgroupError::at(&path)(error.into()))?;
+        Ok(Self { hierarchy: Hierarchy { folder: path, ..hierarchy.clone() }, parent, own })
     }
 
     fn has(&self, controller: Controller) -> bool {
@@ -319,7 +324,10 @@ impl Folder {
             Version::V2 => bpf::control(self.own.as_fd(), rules).map_err(CgroupError::at(&self.hierarchy.folder)),
             Version::V1 => {
                 self.write("devices.deny", "a")?;
-                rules.iter().try_for_each(|rule| self.write("devices.allow", &rule.line()))
+                let mut allow = self.file("devices.allow", OFlags::WRONLY)?;
+                // The kernel takes one rule with each write.
+                let written = rules.iter().try_for_each(|rule| allow.write_all(rule.line().as_bytes()));
+                written.map_err(CgroupError::at(self.path("devices.allow")))
             }
         }
     }
@@ -327,19 +335,7 @@ impl Folder {
     fn tell(&self, stats: &mut Stats) {
         let number = |file: &str| self.read(file).ok()?.trim().parse::<u64>().ok();
         let of = |file: &str, key: &str| field(&self.read(file).ok()?, key);
-        if self.hierarchy.version == Version::V2 {
-            stats.cpu_us = of("cpu.stat", "usage_usec");
-        } else if self.has(Controller::CpuAcct) {
-            stats.cpu_us = number("cpuacct.usage").map(|ns| ns / 1000);
-        }
-        if self.has(Controller::Cpu) {
-            stats.periods = of("cpu.stat", "nr_periods");
-            stats.throttled_periods = of("cpu.stat", "nr_throttled");
-            stats.throttled_us = match self.hierarchy.version {
-                Version::V1 => of("cpu.stat", "throttled_time").map(|ns| ns / 1000),
-                Version::V2 => of("cpu.stat", "throttled_usec"),
-            };
-        }
+        self.tell_cpu(stats);
         if self.has(Controller::Pids) {
             stats.pids = number("pids.current");
         }
@@ -366,6 +362,28 @@ impl Folder {
             let text = text.unwrap_or_default();
             stats.read_bytes = Some(sum(&text, ["Read", "rbytes"]));
             stats.written_bytes = Some(sum(&text, ["Write", "wbytes"]));
+        }
+    }
+
+    fn tell_cpu(&self, stats: &mut Stats) {
+        let is_v2 = self.hierarchy.version == Version::V2;
+        if !is_v2 && self.has(Controller::CpuAcct) {
+            let used_ns = self.read("cpuacct.usage").ok().and_then(|text| text.trim().parse::<u64>().ok());
+            stats.cpu_us = used_ns.map(|ns| ns / 1000);
+        }
+        if !is_v2 && !self.has(Controller::Cpu) {
+            return;
+        }
+        let text = self.read("cpu.stat").unwrap_or_default();
+        if is_v2 {
+            stats.cpu_us = field(&text, "usage_usec");
+        }
+        if self.has(Controller::Cpu) {
+            stats.periods = field(&text, "nr_periods");
+            stats.throttled_periods = field(&text, "nr_throttled");
+            let throttled_us = || field(&text, "throttled_usec");
+            stats.throttled_us =
+                if is_v2 { throttled_us() } else { field(&text, "throttled_time").map(|ns| ns / 1000) };
         }
     }
 

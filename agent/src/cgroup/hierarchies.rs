@@ -2,13 +2,14 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::mounts::{Mount, mounts};
-use super::{CgroupError, Controller, Group, Version, bpf, ports};
+use super::{CgroupError, Controller, Group, PortRule, Version, bpf, ports};
 
 /// How long processes may take to die of SIGKILL; longer only if the kernel is stuck in a driver or a file system.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -91,15 +92,17 @@ impl Hierarchies {
         self.0.iter().find(|hierarchy| hierarchy.controllers.contains(&controller))
     }
 
-    /// Whether groups can be kept from ports that are others'.
+    /// Keeps the processes of all groups from these ports, except where a group has [a rule of its own](Group::guard_ports): most have no
+    /// ports, and to give each its programs costs as much as all else that its cgroups need.
     ///
     /// # Errors
-    /// Why not, for people.
-    pub fn guards_ports(&self) -> Result<(), String> {
-        if !self.0.iter().any(|hierarchy| hierarchy.version == Version::V2) {
-            return Err("there are no cgroups of version 2".to_owned());
-        }
-        ports::probe().map_err(|error| error.to_string())
+    /// Why that can't be done, for people.
+    pub fn guard_ports(&self, guarded: &[(u16, u16)]) -> Result<(), String> {
+        let unified = self.0.iter().find(|hierarchy| hierarchy.version == Version::V2);
+        let unified = unified.ok_or("there are no cgroups of version 2")?;
+        let rule = PortRule { own: Vec::new(), guarded: guarded.to_vec() };
+        let folder = fs::File::open(&unified.folder).map_err(|error| error.to_string())?;
+        ports::control(folder.as_fd(), &rule, bpf::Reach::UnlessOverridden).map_err(|error| error.to_string())
     }
 
     /// Names of the groups that there are.

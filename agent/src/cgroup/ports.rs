@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
 
-use super::bpf::{self, Instruction};
+use super::bpf::{self, Instruction, Reach};
 
 const TYPE_CGROUP_SOCK_ADDR: u32 = 18;
 /// For addresses of IPv4 and of IPv6.
@@ -35,15 +35,9 @@ impl PortRule {
     }
 }
 
-/// Whether this kernel takes such programs from this process.
-pub(super) fn probe() -> io::Result<()> {
-    BINDS
-        .iter()
-        .try_for_each(|attach| bpf::load(TYPE_CGROUP_SOCK_ADDR, *attach, &program(&PortRule::default())).map(drop))
-}
-
-/// Denies the processes of a group the guarded ports that are not their own. The kernel drops the programs with the group.
-pub(super) fn control(group: BorrowedFd<'_>, rule: &PortRule) -> io::Result<()> {
+/// Denies the processes of a group the guarded ports that are not their own. The kernel drops the programs with the group. A rule that
+/// reaches only where there is no other takes the place of an earlier one of its group.
+pub(super) fn control(group: BorrowedFd<'_>, rule: &PortRule, reach: Reach) -> io::Result<()> {
     if rule.own.len() + rule.guarded.len() > MAX_RANGES {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -51,10 +45,10 @@ pub(super) fn control(group: BorrowedFd<'_>, rule: &PortRule) -> io::Result<()> 
         ));
     }
     let program = program(rule);
-    BINDS.iter().try_for_each(|attach| {
-        let loaded = bpf::load(TYPE_CGROUP_SOCK_ADDR, *attach, &program)?;
-        bpf::attach(group, &loaded, *attach)
-    })
+    // All before the first is attached: what a kernel does not take is mostly refused here.
+    let load = |attach: &u32| Ok((bpf::load(TYPE_CGROUP_SOCK_ADDR, *attach, &program)?, *attach));
+    let loaded = BINDS.iter().map(load).collect::<io::Result<Vec<_>>>()?;
+    loaded.iter().try_for_each(|(loaded, attach)| bpf::attach(group, loaded, *attach, reach))
 }
 
 /// Registers: 1 is the question, 2 the port, 0 the answer.

@@ -12,7 +12,7 @@ use crate::supervisor::client::{self, Liveness};
 use crate::supervisor::protocol::{
     Command, Frame, KillCause, Outcome, Snapshot, TaskEnd, TaskState, TaskStatus, Terminal,
 };
-use crate::supervisor::{FrameDecoder, encode_command};
+use crate::supervisor::{Child, FrameDecoder, encode_command};
 use crate::{crash, health};
 
 /// Between two attempts to reach a supervisor that lives.
@@ -210,15 +210,12 @@ impl Group {
     }
 }
 
-fn look(
-    directory: &std::path::Path,
-    mut child: Option<std::process::Child>,
-) -> (Option<std::process::Child>, Result<Found, String>) {
+fn look(directory: &std::path::Path, mut child: Option<Child>) -> (Option<Child>, Result<Found, String>) {
     let found = find(directory, child.as_mut()).map_err(|error| error.to_string());
     (child, found)
 }
 
-fn find(directory: &std::path::Path, child: Option<&mut std::process::Child>) -> Result<Found, client::ClientError> {
+fn find(directory: &std::path::Path, child: Option<&mut Child>) -> Result<Found, client::ClientError> {
     // In this order: what has just ended is found to be dead first, and its record next.
     let spawned_lives = child.is_some_and(|child| matches!(child.try_wait(), Ok(None)));
     let liveness = client::liveness(directory)?;

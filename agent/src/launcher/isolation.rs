@@ -75,17 +75,24 @@ impl Isolation {
         if self.cgroups.0.is_empty() {
             return;
         }
-        match self.cgroups.guards_ports() {
-            Ok(()) => self.guarded = port_ranges(ports),
+        let guarded = port_ranges(ports);
+        match self.cgroups.guard_ports(&guarded) {
+            Ok(()) => self.guarded = guarded,
             Err(why) => tracing::warn!("ports: tasks can take those of others, because {why}"),
         }
     }
 
-    /// Lets a task of the machine's network take of the guarded ports only its own.
+    /// Lets a task of the machine's network take of the guarded ports only its own; `None` if it has none. In a network of its own a task
+    /// can take them all.
     pub(super) fn port_rule(&self, task: &Task, network: &Network) -> Option<PortRule> {
-        let own = || port_ranges(&task.resources.ranges(&ResourceName::ports()));
-        (!self.guarded.is_empty() && *network == Network::Host)
-            .then(|| PortRule { own: own(), guarded: self.guarded.clone() })
+        if self.guarded.is_empty() {
+            return None;
+        }
+        if *network != Network::Host {
+            return Some(PortRule::default());
+        }
+        let own = port_ranges(&task.resources.ranges(&ResourceName::ports()));
+        (!own.is_empty()).then(|| PortRule { own, guarded: self.guarded.clone() })
     }
 
     /// Binds tasks to a profile of system calls. Its programs are left in the work directory for the supervisors.

@@ -17,7 +17,6 @@ pub(crate) use isolation::{Isolation, cgroup_name};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -39,7 +38,7 @@ use crate::secrets::Secrets;
 use crate::shell::Event;
 use crate::sources::Known;
 use crate::supervisor::client::{self, Liveness, PidNamespace};
-use crate::supervisor::{owner, protocol};
+use crate::supervisor::{Child, Spawner, owner, protocol};
 use crate::users::Users;
 use crate::volumes::{Link, Volumes};
 use crate::work_dir::{Boot, Layout};
@@ -57,6 +56,7 @@ pub(crate) struct Kill {
 pub(crate) struct Launcher {
     pub(crate) layout: Layout,
     pub(crate) exe: PathBuf,
+    pub(crate) spawner: Spawner,
     /// `PATH` of tasks that set none.
     pub(crate) path: String,
     pub(crate) isolation: Isolation,
@@ -300,11 +300,11 @@ impl Group {
     /// Spawns the supervisor; with a spec, makes its folder and the sandboxes first.
     async fn spawn(&mut self, spec: Option<protocol::Spec>) -> Result<UnixStream, String> {
         let _permit = self.launcher.starting.acquire().await.map_err(|_| "the agent is stopping".to_owned())?;
-        let (exe, directory) = (self.launcher.exe.clone(), self.directory.clone());
+        let (launcher, directory) = (self.launcher.clone(), self.directory.clone());
         let mounts =
             Mounts { volumes: self.launcher.layout.volumes(), links: Volumes::links(&self.order.launch.group.tasks) };
         let namespace = self.namespace;
-        let spawned = move || spawn(&exe, &directory, namespace, spec.as_ref(), &mounts);
+        let spawned = move || spawn(&launcher.spawner, &directory, namespace, spec.as_ref(), &mounts);
         let spawned = tokio::task::spawn_blocking(spawned).await;
         let spawned = spawned.map_err(|_| "the agent is stopping".to_owned())??;
         self.child = Some(spawned.child);
@@ -373,7 +373,7 @@ struct Mounts {
 }
 
 fn spawn(
-    exe: &Path,
+    spawner: &Spawner,
     directory: &Path,
     namespace: PidNamespace,
     spec: Option<&protocol::Spec>,
@@ -384,7 +384,7 @@ fn spawn(
         prepare(directory, spec, mounts)?;
     }
     crash::point("start: before the supervisor");
-    let spawned = client::spawn(exe, directory, namespace).map_err(|error| error.to_string());
+    let spawned = spawner.spawn(directory, namespace).map_err(|error| error.to_string());
     crash::point("start: with the supervisor");
     spawned
 }

@@ -10,12 +10,13 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use super::child::Child;
 use super::procfs::{self, Process};
 use super::protocol::{Identity, Snapshot, Spec, SpecError, Terminal};
 use super::{store, sys};
@@ -118,7 +119,7 @@ pub fn spawn(exe: &Path, directory: &Path, namespace: PidNamespace) -> Result<Sp
         PidNamespace::New => sys::spawn_first(&mut command),
     };
     let child = child.map_err(at(exe))?;
-    Ok(Spawned { child, stream })
+    Ok(Spawned { child: Child::of(&child), stream })
 }
 
 /// Whether a directory has a supervisor.

@@ -5,7 +5,8 @@
 //!
 //! # Life of a group
 //!
-//! 1. The agent writes `DIR/spec.json` and spawns `rialto supervise DIR` ([`client`]). One end of a socket pair is standard input.
+//! 1. The agent writes `DIR/spec.json` and spawns `rialto supervise DIR` ([`client`]), as a copy of a process that has linked and prepared
+//!    all that is the same for every supervisor (`zygote`), else by executing it. It is given one end of a socket pair.
 //! 2. The supervisor leaves the agent's session, becomes a child subreaper, claims `DIR` by linking `DIR/pid` (a second supervisor of
 //!    the same `DIR` refuses to run), and starts each command in a process group of its own, with exactly the environment of the spec,
 //!    standard input from `/dev/null`, and both outputs in pipes that it copies into rotated files in the sandbox.
@@ -56,8 +57,10 @@ pub mod edits;
 pub mod protocol;
 
 pub(crate) mod asker;
+mod child;
 mod codec;
 mod contain;
+mod fork;
 mod group;
 mod hooks;
 mod logs;
@@ -66,13 +69,17 @@ mod procfs;
 mod run;
 mod server;
 mod spawn;
+mod spawner;
 mod stdio;
 mod store;
 mod sys;
+mod zygote;
 
+pub use child::Child;
 pub use codec::{DecodeError, FrameDecoder, encode_command};
 pub(crate) use contain::probe as probe_namespaces;
 pub use run::main;
 pub(crate) use spawn::owner;
+pub use spawner::Spawner;
 pub(crate) use stdio::resize;
 pub(crate) use sys::make_network_namespace;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ use super::protocol::{
 use super::server::Server;
 use super::store::{self, note};
 use super::sys::{self, Reaped};
+use super::{procfs, zygote};
 use crate::crash;
 
 /// How long readers may take for the last frames.
@@ -54,8 +56,26 @@ pub fn main() -> ExitCode {
     if let Err(error) = sys::close_inherited() {
         note(&format!("close inherited descriptors: {error}"));
     }
-    let mut first = adopt_stdin();
-    match Supervisor::set_up(&mut first) {
+    if std::env::args_os().nth(2).is_some_and(|argument| argument == zygote::ARGUMENT) {
+        return match zygote::serve() {
+            Ok(Some((origin, first))) => supervise(origin, first),
+            Ok(None) => ExitCode::SUCCESS,
+            Err(error) => {
+                note(&format!("zygote: {error}"));
+                ExitCode::from(2)
+            }
+        };
+    }
+    let first = adopt_stdin();
+    match Origin::executed() {
+        Ok(origin) => supervise(origin, first),
+        Err(error) => refuse(first, &error),
+    }
+}
+
+/// `first` is the connection of the agent that spawned this process.
+fn supervise(origin: Origin, mut first: Option<UnixStream>) -> ExitCode {
+    match Supervisor::set_up(origin, &mut first) {
         Ok((supervisor, spec)) => match supervisor.run(spec) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -63,11 +83,27 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Err(error) => {
-            note(&format!("supervisor: {error}"));
-            refuse(first, error.to_string());
-            ExitCode::from(2)
-        }
+        Err(error) => refuse(first, &error),
+    }
+}
+
+/// What a supervisor begins with.
+pub(super) struct Origin {
+    pub(super) directory: PathBuf,
+    /// From [`sys::signal_descriptor`].
+    pub(super) signals: OwnedFd,
+    pub(super) boot_id: String,
+}
+
+impl Origin {
+    /// That of one that was executed.
+    fn executed() -> Result<Self, SetupError> {
+        let step = |step| move |error: io::Error| SetupError::Io(step, error);
+        let signals = sys::signal_descriptor().map_err(step("signals"))?;
+        let directory = std::env::args_os().nth(2).map(PathBuf::from).ok_or(SetupError::Usage)?;
+        leave_streams().map_err(step("standard streams"))?;
+        let boot_id = procfs::boot_id().map_err(step("boot id"))?;
+        Ok(Self { directory, signals, boot_id })
     }
 }
 
@@ -81,11 +117,13 @@ fn adopt_stdin() -> Option<UnixStream> {
     Some(UnixStream::from(rustix::io::fcntl_dupfd_cloexec(stdin, 3).ok()?))
 }
 
-fn refuse(peer: Option<UnixStream>, reason: String) {
+fn refuse(peer: Option<UnixStream>, error: &SetupError) -> ExitCode {
+    note(&format!("supervisor: {error}"));
     if let Some(mut peer) = peer {
         // If the agent is gone, the log has the same words.
-        let _gone = peer.write_all(&encode(&Frame::Refused { reason }));
+        let _gone = peer.write_all(&encode(&Frame::Refused { reason: error.to_string() }));
     }
+    ExitCode::from(2)
 }
 
 struct Supervisor {
@@ -119,18 +157,16 @@ enum Source {
 }
 
 impl Supervisor {
-    fn set_up(first: &mut Option<UnixStream>) -> Result<(Self, Spec), SetupError> {
+    fn set_up(origin: Origin, first: &mut Option<UnixStream>) -> Result<(Self, Spec), SetupError> {
         let step = |step| move |error: io::Error| SetupError::Io(step, error);
-        let signals = sys::signal_descriptor().map_err(step("signals"))?;
-        let directory = std::env::args_os().nth(2).map(PathBuf::from).ok_or(SetupError::Usage)?;
-        detach(&directory).map_err(step("directory"))?;
+        detach(&origin.directory).map_err(step("directory"))?;
         let spec = read_spec()?;
-        let pid = store::claim().map_err(step(store::PID))?;
+        let pid = store::claim(&origin.boot_id).map_err(step(store::PID))?;
         let server = Server::bind().map_err(step(store::SOCKET))?;
         let contained = contain::enter(&spec, pid)?;
         crash::point("supervisor: contained");
         let mut supervisor = Self {
-            signals: File::from(signals),
+            signals: File::from(origin.signals),
             server,
             group: Group::new(&spec, contained),
             durability: spec.durability,
@@ -342,7 +378,7 @@ impl Supervisor {
     fn hand_out_input(&mut self, task: &str, peer: usize) -> Result<(), String> {
         let index = self.find(Some(task))?.ok_or("task: expected a name")?;
         let member = &self.group.members[index];
-        let input = member.input.as_ref().map(std::os::fd::OwnedFd::try_clone).transpose();
+        let input = member.input.as_ref().map(OwnedFd::try_clone).transpose();
         let input = input.map_err(|error| error.to_string())?;
         // A terminal is one stream, pipes are two.
         let terminal = input.is_some() && member.streams.len() == 1;
@@ -446,20 +482,29 @@ fn read_spec() -> Result<Spec, SetupError> {
     Ok(spec)
 }
 
-/// Leaves everything of the agent's behind: its session, working directory, standard streams and file mode mask.
+/// Leaves the agent's session and working directory behind, and its standard error for the log.
 fn detach(directory: &Path) -> io::Result<()> {
     std::env::set_current_dir(directory)?;
     store::open_log()?;
+    leave_session();
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    Ok(())
+}
+
+pub(super) fn leave_streams() -> io::Result<()> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
+    Ok(())
+}
+
+/// Leaves the session, and the file mode mask of whoever has spawned this process.
+pub(super) fn leave_session() {
     // Refused to the leader of a process group, such as a job of a shell; then there is at least a group of its own.
     if let Err(error) = rustix::process::setsid() {
         note(&format!("setsid: {error}"));
     }
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    Ok(())
 }
 
 fn to_timespec(duration: Duration) -> Timespec {

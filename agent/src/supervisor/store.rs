@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use super::procfs::{self, Process};
+use super::procfs::Process;
 use crate::crash;
 
 use super::protocol::{Durability, Identity, VERSION};
@@ -25,8 +25,8 @@ const LOG_BYTES: u64 = 64 * 1024;
 
 /// Claims the directory for this process: fails with `AlreadyExists` if any supervisor ever did, so that no task is started twice.
 /// Answers the process id by which the agent knows it.
-pub(super) fn claim() -> io::Result<i32> {
-    let identity = identity()?;
+pub(super) fn claim(boot_id: &str) -> io::Result<i32> {
+    let identity = identity(boot_id)?;
     let content = serde_json::to_vec(&identity).map_err(io::Error::other)?;
     let temporary = format!("{PID}.{}", identity.pid);
     write_file(Path::new(&temporary), &content)?;
@@ -37,11 +37,11 @@ pub(super) fn claim() -> io::Result<i32> {
     claimed.map(|()| identity.pid)
 }
 
-fn identity() -> io::Result<Identity> {
+fn identity(boot_id: &str) -> io::Result<Identity> {
     // Not `getpid`, which is 1 in a namespace of its own.
     let pid = fs::read_link("/proc/self")?.to_string_lossy().parse().map_err(io::Error::other)?;
     let own = Process::read(pid).ok_or_else(|| io::Error::other("/proc is not mounted or not readable"))?;
-    Ok(Identity { version: VERSION, pid, start_ticks: own.start_ticks, boot_id: procfs::boot_id()? })
+    Ok(Identity { version: VERSION, pid, start_ticks: own.start_ticks, boot_id: boot_id.to_owned() })
 }
 
 /// Replaces a file by one that is complete at every moment.

@@ -74,7 +74,7 @@ fn sigterm_to_the_supervisor_ends_the_group() {
 fn signals_of_a_terminal_do_not_reach_the_task() {
     let mut run = Run::script("exec sleep 100");
     run.running("main");
-    let supervisor = rustix::process::Pid::from_child(&run.spawned.child);
+    let supervisor = rustix::process::Pid::from_raw(run.spawned.child.id().cast_signed()).expect("a pid");
     for signal in [rustix::process::Signal::INT, rustix::process::Signal::HUP, rustix::process::Signal::QUIT] {
         rustix::process::kill_process(supervisor, signal).expect("a signal");
     }

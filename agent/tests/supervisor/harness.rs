@@ -92,9 +92,17 @@ impl Run {
     }
 
     pub(crate) fn of(home: TempDir, spec: &Spec) -> Self {
+        Self::from(home, spec, |dir| client::spawn(&exe(), dir, PidNamespace::of(spec)))
+    }
+
+    pub(crate) fn from(
+        home: TempDir,
+        spec: &Spec,
+        spawn: impl FnOnce(&Path) -> Result<Spawned, client::ClientError>,
+    ) -> Self {
         let dir = home.path().join("supervisor");
         client::prepare(&dir, spec).expect("a valid spec");
-        let spawned = client::spawn(&exe(), &dir, PidNamespace::of(spec)).expect("the example is built with the tests");
+        let spawned = spawn(&dir).expect("the example is built with the tests");
         let peer = Peer::new(spawned.stream.try_clone().expect("a descriptor"));
         Self { home, dir, spawned, peer }
     }

@@ -8,3 +8,4 @@ mod life;
 mod output;
 mod speed;
 mod view;
+mod zygote;

@@ -101,9 +101,15 @@ pub(crate) fn probe() -> Result<(), String> {
 fn group(hierarchies: &cgroup::Hierarchies, task: &TaskSpec) -> Result<Option<cgroup::Group>, ContainError> {
     let Some(cgroup) = &task.cgroup else { return Ok(None) };
     let rules = hierarchies.of(Controller::Devices).map(|_| rules(task)).transpose()?;
-    // One of this name is left from a supervisor that has died, and was never entered: this group starts for the first time.
-    hierarchies.clear(&cgroup.name)?;
-    let group = cgroup::Group::create(hierarchies, &cgroup.name, &cgroup.limits, rules.as_deref())?;
+    let create = || cgroup::Group::create(hierarchies, &cgroup.name, &cgroup.limits, rules.as_deref());
+    let group = match create() {
+        // It is left from a supervisor that has died, and was never entered: this group starts for the first time.
+        Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists => {
+            hierarchies.clear(&cgroup.name)?;
+            create()?
+        }
+        created => created?,
+    };
     if let Some(Err(error)) = cgroup.ports.as_ref().map(|ports| group.guard_ports(ports)) {
         // The first error says more.
         let _left = group.remove();
