@@ -49,11 +49,11 @@ fn duration(body: &Body) -> Option<Duration> {
 }
 
 impl Agent {
-    pub(super) fn new(number: usize, machine: &Machine) -> Self {
+    pub(super) fn new(number: usize, machine: &Machine, info: AgentInfo) -> Self {
         let report = AgentReport {
             agent: None,
             client: ClientId(number as u128 + 1),
-            info: Arc::new(AgentInfo { name: Arc::from(machine.name.as_str()), ..AgentInfo::default() }),
+            info: Arc::new(info),
             resources: machine.resources.clone(),
             devices: machine.devices.clone(),
             tasks: Vec::new(),

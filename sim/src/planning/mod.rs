@@ -36,7 +36,7 @@ pub use self::questions::answer;
 pub use self::scenario::{
     Arrivals, Date, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply, Variant, Workload,
 };
-pub use self::units::{WEEK, in_words};
+pub use self::units::{WEEK, in_words, span};
 
 #[cfg(test)]
 mod tests;

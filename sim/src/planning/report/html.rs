@@ -136,14 +136,17 @@ impl Page<'_> {
             });
         }
         let weeks = |at: rialto_core::model::Time| at.0 as f64 / WEEK.as_micros() as f64;
-        let marks = told.milestones.iter().map(|of| Mark { at: weeks(of.at), name: of.text.clone() }).collect();
+        let mut milestones: Vec<_> = self.answer.told.iter().flat_map(|told| &told.milestones).collect();
+        milestones.sort_by_key(|of| (of.at, &of.text));
+        milestones.dedup();
+        let marks = milestones.iter().map(|of| Mark { at: weeks(of.at), name: of.text.clone() }).collect();
         let band = Band::over(told, |week| week.demand);
         let unit = self.unit();
         self.figure(
             "Demand and capacity",
             &format!(
                 "{unit} that all jobs ask for, running or waiting, and {unit} that the fleet has, in the mean of each week. {}",
-                match told.milestones.is_empty() {
+                match milestones.is_empty() {
                     true => "Nothing is ordered or rented.",
                     false => "Dotted: what is ordered or rented and when it is there.",
                 }
