@@ -132,7 +132,7 @@ fn workload_row(workload: &Workload, unit: &str) -> Vec<String> {
     );
     vec![
         workload.name.clone(),
-        jobs,
+        if workload.members.is_empty() { jobs } else { jobs + "; the tasks of a job start together" },
         format!("{:.1} % a year", (workload.growth_a_year - 1.0) * 100.0),
         limit,
         workload.weight.to_string(),
