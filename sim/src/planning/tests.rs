@@ -75,7 +75,7 @@ fn a_broken_line_of_a_trace_is_named() {
 
 #[test]
 fn spans_growth_and_dates_read_as_people_write_them() {
-    let seconds = |text: &str| units::span(text).map(|span| span.as_secs());
+    let seconds = |text: &str| span(text).map(|span| span.as_secs());
     assert_eq!(seconds("26 weeks"), Some(26 * 7 * 86_400));
     assert_eq!(seconds("10min"), Some(600));
     assert_eq!(seconds("1.5 h"), Some(5400));
