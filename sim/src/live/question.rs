@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rialto_core::allocator::quota::Force;
 use rialto_core::master::{Command, Config};
-use rialto_core::model::{AgentInfo, DeviceReport, DeviceState, Role, Time};
+use rialto_core::model::{AgentInfo, Device, DeviceMode, DeviceReport, DeviceState, Role, Time};
 
 use super::replica::{Order, Replica};
 use super::snapshot::{Agent, Snapshot};
@@ -196,8 +196,11 @@ fn join(market: &mut Market<Replica>, snapshot: &Snapshot, number: usize, additi
 }
 
 fn machine(agent: &Agent, name: &str) -> Machine {
-    let report =
-        |device: &Arc<rialto_core::model::Device>| DeviceReport { device: device.clone(), state: DeviceState::Free };
+    // Emulated agents clean nothing, and tell of parts that are free only; whoever claims a whole device gets it as a whole here too.
+    let report = |device: &Arc<Device>| DeviceReport {
+        device: Arc::new(Device { mode: DeviceMode::Shared, ..(**device).clone() }),
+        state: DeviceState::Free,
+    };
     Machine {
         name: name.to_owned(),
         resources: agent.resources.clone(),
