@@ -85,9 +85,11 @@ pub enum Command {
     /// Set a role's weight in fair sharing.
     Weight(Weight),
     /// When what waits will run.
-    When(Why),
+    When(crate::live::args::WhenArgs),
     /// What would help what waits to run, the smallest change first.
-    WhatWouldHelp(Why),
+    WhatWouldHelp(crate::live::args::HelpArgs),
+    /// The whole cluster at one moment, as JSON: what rialto when --snapshot reads.
+    Snapshot(crate::live::args::SnapshotArgs),
     /// End a task.
     Kill(Kill),
     /// Reserve resources of an agent for a role.

@@ -15,6 +15,7 @@ mod dev;
 mod device;
 mod explain;
 mod fetch_args;
+mod live;
 mod output;
 mod query;
 mod quota;
@@ -113,8 +114,9 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Quota(command) => quota::quota(command).await?,
         Command::Role(command) => quota::role(command).await?,
         Command::Weight(args) => quota::weight(args).await?,
-        Command::When(query) => query::when(query).await?,
-        Command::WhatWouldHelp(query) => query::what_would_help(query).await?,
+        Command::When(query) => live::when(query).await?,
+        Command::WhatWouldHelp(query) => live::what_would_help(query).await?,
+        Command::Snapshot(args) => live::snapshot(args).await?,
         Command::Kill(query) => query::kill(query).await?,
         Command::Ci(cli::Ci::Run(args)) => return ci::run(args).await,
         Command::Analytics(cli::Analytics::Run(args)) => return analytics::run(args).await,

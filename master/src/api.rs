@@ -6,6 +6,7 @@
 mod reserved;
 mod roles;
 mod rules;
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 pub use self::roles::{Priorities, Role as RoleRow, Roles};
 pub use reserved::{Layer, Reserved, Volume};
 pub use rules::OfferRules;
+pub use snapshot::Snapshot;
 
 use serde::{Deserialize, Serialize};
 
@@ -188,6 +190,9 @@ pub struct Demand {
     /// Whether no agent could run it even when empty: it waits in vain, unless the cluster changes.
     #[serde(default)]
     pub hopeless: bool,
+    /// For how many seconds one is expected to run, if that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_run_s: Option<f64>,
 }
 
 /// `GET /api/tasks?framework=F1-1&state=TASK_RUNNING&limit=500&offset=0`.
@@ -234,6 +239,9 @@ pub struct Task {
     pub priority: i32,
     /// Whether it may have to make way for a role under its guarantee, as seen when it was launched.
     pub borrowed: bool,
+    /// For how many seconds it is expected to run in all, if it has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_run_s: Option<f64>,
     /// When the master accepted it, in milliseconds since the epoch.
     pub launched_ms: i64,
     /// When its state last changed, in milliseconds since the epoch.
@@ -479,6 +487,7 @@ impl Demand {
             constraint: if shape.constraint.is_any() { String::new() } else { shape.constraint.to_string() },
             priority: shape.priority,
             hopeless,
+            expected_run_s: shape.expected_run_time.map(|time| time.as_secs_f64()),
         }
     }
 }
@@ -503,6 +512,7 @@ impl Task {
             devices: task.resources.device_shares().map(|(id, _)| id.to_string()).collect(),
             priority: task.priority,
             borrowed: task.borrowed,
+            expected_run_s: task.expected_run_time.map(|time| time.as_secs_f64()),
             launched_ms: millis(task.launched),
             changed_ms: millis(task.changed),
         }

@@ -81,6 +81,7 @@ pub(crate) fn router(app: App, services: Router) -> Router {
         .route("/api/tasks/{framework}/{task}", get(tasks::one))
         .route("/api/tasks/{framework}/{task}/kill", post(tasks::kill))
         .route("/api/tasks/{framework}/{task}/logs", get(logs::logs))
+        .route("/api/snapshot", get(cluster::snapshot))
         .route("/api/why", get(answers::why))
         .route("/api/when", get(answers::when))
         .route("/api/what-would-help", get(answers::what_would_help))
@@ -189,8 +190,7 @@ async fn no_such_page(request: Request) -> Response {
 }
 
 async fn no_such_path() -> Refusal {
-    let paths =
-        "expected /api/ cluster, agents, frameworks, tasks, offers, devices, why, when, what-would-help or events";
+    let paths = "expected /api/ cluster, agents, frameworks, tasks, offers, devices, roles, snapshot, why, when, what-would-help or events";
     Refusal::not_found(format!("path: {paths}"))
 }
 

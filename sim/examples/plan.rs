@@ -1,4 +1,4 @@
-//! `plan SCENARIO [SEEDS]`: answers the question of a scenario and prints the answer.
+//! `plan SCENARIO [SEEDS [REPORT]]`: answers the question of a scenario and prints the answer; the page for people goes to REPORT.
 
 use rialto_sim::planning::{Scenario, answer, report};
 
@@ -28,5 +28,7 @@ fn main() {
         println!("  {:?} {:?}", told.outcomes[0].reasons, told.outcomes[0].costs);
         println!("  events {} finished {}", told.mean(|of| of.events as f64), told.mean(|of| of.finished as f64));
     }
-    std::fs::write("/tmp/place/report.html", report::html::page(&scenario, &found)).expect("written");
+    if let Some(file) = args.get(2) {
+        std::fs::write(file, report::html::page(&scenario, &found)).expect("the report can be written there");
+    }
 }

@@ -17,6 +17,7 @@ mod fault;
 pub mod fgd;
 mod framework_node;
 mod input;
+pub mod live;
 mod machine;
 mod market;
 mod master_duties;

@@ -15,6 +15,7 @@ mod dev;
 mod exclusive;
 mod flood;
 mod full_disk;
+mod future;
 mod master_restart;
 mod observer;
 mod offer_rules;

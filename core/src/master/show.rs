@@ -153,6 +153,7 @@ pub(super) fn task_view(entry: &TaskEntry) -> TaskView {
         health: entry.status.health,
         resources: entry.task.resources.clone(),
         priority: entry.task.priority,
+        expected_run_time: entry.task.expected_run_time,
         borrowed: entry.borrowed,
         launched: entry.launched,
         changed: entry.changed,

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::state::sole;
 use crate::allocator::quota::Usage;
@@ -209,6 +210,8 @@ pub struct TaskView {
     pub resources: Resources,
     /// Higher is more important, within its role.
     pub priority: i32,
+    /// How long it is expected to run, if it has said so.
+    pub expected_run_time: Option<Duration>,
     /// Whether its role held more than its guarantee when it was launched, while another's was not met: it may have to make way.
     pub borrowed: bool,
     /// When the master accepted it, or first heard of it.

@@ -1,3 +1,5 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use axum::Json;
 use axum::extract::State;
 
@@ -9,6 +11,17 @@ use crate::api::{self, Amounts, device_word};
 
 pub(super) async fn cluster(State(app): State<App>) -> Result<Json<api::Cluster>, Refusal> {
     summary(&app).await.map(Json)
+}
+
+/// All there is at one moment.
+pub(super) async fn snapshot(State(app): State<App>) -> Result<Json<api::Snapshot>, Refusal> {
+    let (cluster, term) = (app.cluster, app.term);
+    let take = move |view: &View, change| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        api::Snapshot { cluster: format!("{:032x}", cluster.0), ..api::Snapshot::of(view, change, term, now_ms) }
+    };
+    app.ask(take).await.map(Json)
 }
 
 /// The cluster's id and sums.

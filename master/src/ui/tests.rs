@@ -77,6 +77,7 @@ fn task() -> TaskView {
         health: None,
         resources: Resources::of(Milli::from_whole(1), Milli::from_whole(2048)),
         priority: 0,
+        expected_run_time: None,
         borrowed: false,
         launched: WallTime(0),
         changed: WallTime(0),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rialto_core::master::Input;
 use rialto_core::model::{
-    AgentInfo, AgentReport, Body, ClientId, FrameworkId, FromAgent, PeerId, Principal, Resources, Source, Status,
-    TaskKey, TaskState, Term, ToAgent, UpdateId,
+    AgentInfo, AgentReport, Body, ClientId, FrameworkId, FromAgent, GangId, Launch, PeerId, Principal, Resources,
+    Source, Status, TaskKey, TaskState, Term, ToAgent, UpdateId,
 };
 
 use super::{Machine, Seen};
@@ -20,6 +20,8 @@ pub(super) struct Agent {
     report: AgentReport,
     tasks: BTreeMap<TaskKey, Run>,
     updates: u64,
+    /// What is held for gangs that are to start.
+    held: BTreeMap<GangId, Vec<Launch>>,
 }
 
 struct Run {
@@ -49,12 +51,12 @@ fn duration(body: &Body) -> Option<Duration> {
 }
 
 impl Agent {
-    pub(super) fn new(number: usize, machine: &Machine) -> Self {
+    pub(super) fn new(number: usize, machine: &Machine, info: AgentInfo) -> Self {
         let report = AgentReport {
             agent: None,
             term: Term::default(),
             client: ClientId(number as u128 + 1),
-            info: Arc::new(AgentInfo { name: Arc::from(machine.name.as_str()), ..AgentInfo::default() }),
+            info: Arc::new(info),
             resources: machine.resources.clone(),
             devices: machine.devices.clone(),
             tasks: Vec::new(),
@@ -62,7 +64,7 @@ impl Agent {
             operated: None,
             connection: 0,
         };
-        Self { number, report, tasks: BTreeMap::new(), updates: 0 }
+        Self { number, report, tasks: BTreeMap::new(), updates: 0, held: BTreeMap::new() }
     }
 
     pub(super) const fn peer(&self) -> PeerId {
@@ -80,27 +82,32 @@ impl Agent {
 
     pub(super) fn hear(&mut self, message: ToAgent, say: &mut Say) {
         match message {
-            ToAgent::Launch(launch) => {
-                for task in launch.group.tasks {
-                    let key = TaskKey::new(launch.framework, task.id);
-                    let run = Run { resources: task.resources.clone(), state: TaskState::Running, outstanding: None };
-                    self.tasks.insert(key.clone(), run);
-                    say.seen.push(Seen::Started { machine: self.number, resources: task.resources });
-                    say.ends.extend(duration(&task.body).map(|after| (key.clone(), after)));
-                    self.update(&key, say);
-                }
+            ToAgent::Launch(launch) => self.launch(launch, say),
+            ToAgent::Hold { gang, groups } => {
+                self.held.insert(gang, groups);
+                say.messages.push(FromAgent::Held(gang));
             }
+            ToAgent::Start(gang) => {
+                let groups = self.held.remove(&gang).unwrap_or_default();
+                groups.into_iter().for_each(|launch| self.launch(launch, say));
+            }
+            ToAgent::Release(gang) => drop(self.held.remove(&gang)),
             ToAgent::Kill { task, .. } => self.end(&task, TaskState::Killed, say),
             ToAgent::Acknowledge { task, uuid } => self.acknowledged(&task, uuid, say),
             ToAgent::RemoveFramework(framework) => self.remove_framework(framework, say),
             ToAgent::Registered { agent, cluster } => self.report.agent = Some((agent, cluster)),
-            ToAgent::Hold { .. }
-            | ToAgent::Start(_)
-            | ToAgent::Release(_)
-            | ToAgent::Message { .. }
-            | ToAgent::Operate { .. }
-            | ToAgent::ClearDevice(_)
-            | ToAgent::Shutdown(_) => {}
+            ToAgent::Message { .. } | ToAgent::Operate { .. } | ToAgent::ClearDevice(_) | ToAgent::Shutdown(_) => {}
+        }
+    }
+
+    fn launch(&mut self, launch: Launch, say: &mut Say) {
+        for task in launch.group.tasks {
+            let key = TaskKey::new(launch.framework, task.id);
+            let run = Run { resources: task.resources.clone(), state: TaskState::Running, outstanding: None };
+            self.tasks.insert(key.clone(), run);
+            say.seen.push(Seen::Started { machine: self.number, resources: task.resources });
+            say.ends.extend(duration(&task.body).map(|after| (key.clone(), after)));
+            self.update(&key, say);
         }
     }
 
@@ -117,6 +124,7 @@ impl Agent {
 
     /// What runs is lost, without a word.
     pub(super) fn crash(&mut self, say: &mut Say) {
+        self.held.clear();
         for run in std::mem::take(&mut self.tasks).into_values().filter(|run| !run.state.is_terminal()) {
             say.seen.push(Seen::Ended { machine: self.number, resources: run.resources });
         }

@@ -17,8 +17,8 @@ use rialto_core::gate::Gate;
 use rialto_core::master::registry::{Record, Registry};
 use rialto_core::master::{Command, Config, Effect, Input, Master, Outbox, Stats};
 use rialto_core::model::{
-    ClusterId, DeviceReport, FrameworkInfo, OfferMode, PeerId, Principal, RequestId, Resources, Role, TaskKey, Time,
-    ToAgent,
+    AgentInfo, ClusterId, DeviceReport, FrameworkInfo, OfferMode, PeerId, Principal, RequestId, Resources, Role,
+    TaskKey, Time, ToAgent,
 };
 use rialto_core::scheduler::{DriverInput, Scheduler};
 
@@ -118,8 +118,13 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
 
     /// A machine joins; the number by which it is known here.
     pub(crate) fn join(&mut self, machine: &Machine) -> usize {
+        self.join_as(machine, AgentInfo { name: Arc::from(machine.name.as_str()), ..AgentInfo::default() })
+    }
+
+    /// The same, with what the machine is like.
+    pub(crate) fn join_as(&mut self, machine: &Machine, info: AgentInfo) -> usize {
         let number = self.agents.len();
-        let agent = Agent::new(number, machine);
+        let agent = Agent::new(number, machine, info);
         self.agents_of.insert(agent.peer(), number);
         let register = agent.register();
         self.agents.push(agent);

@@ -1,5 +1,7 @@
 //! An answer: a sentence first, then what it rests on.
 
+use rialto_core::model::Time;
+
 use super::outcome::Outcome;
 use super::scenario::{Date, Scenario};
 
@@ -16,6 +18,8 @@ pub struct Answer {
     pub tried: Vec<Tried>,
     /// What to order.
     pub advice: Vec<Advice>,
+    /// What the other ways change against the first.
+    pub differences: Vec<Difference>,
 }
 
 /// Something worth knowing.
@@ -32,8 +36,43 @@ pub struct Fact {
 pub struct Told {
     /// For people.
     pub name: String,
+    /// What is bought and rented in it, the earliest first.
+    pub milestones: Vec<Milestone>,
     /// By seed.
     pub outcomes: Vec<Outcome>,
+}
+
+/// Something that is done to the fleet, or to what it costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Milestone {
+    /// When.
+    pub at: Time,
+    /// What.
+    pub text: String,
+}
+
+/// What a way changes against the first one, run by run, in seconds: less is better.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// The way.
+    pub way: String,
+    /// Whose waits.
+    pub workload: String,
+    /// What of them.
+    pub measure: &'static str,
+    /// In the mean of the runs.
+    pub mean: f64,
+    /// With 95 % confidence it is at least this.
+    pub low: f64,
+    /// And at most this.
+    pub high: f64,
+}
+
+impl Difference {
+    /// Whether it may as well be none.
+    pub fn is_none(&self) -> bool {
+        self.low <= 0.0 && self.high >= 0.0
+    }
 }
 
 /// A size that was tried.
@@ -58,10 +97,25 @@ pub struct Advice {
     pub needed_week: usize,
     /// The first day of that week.
     pub needed: Date,
+    /// The day on which they are there if they are ordered in time, or at once.
+    pub arrives: Date,
     /// The last day on which the order is early enough.
     pub order_by: Date,
     /// Weeks from the start to that day; less than zero if it has passed.
     pub slack_weeks: f64,
+}
+
+impl Answer {
+    pub(super) fn new(headline: impl Into<String>) -> Self {
+        Self {
+            headline: headline.into(),
+            facts: Vec::new(),
+            told: Vec::new(),
+            tried: Vec::new(),
+            advice: Vec::new(),
+            differences: Vec::new(),
+        }
+    }
 }
 
 impl Fact {

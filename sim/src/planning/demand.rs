@@ -44,7 +44,7 @@ impl Stream {
     pub(super) fn new(workload: &Workload, seed: u64) -> Self {
         let (mut rate, mut prefill) = (0.0, 0);
         if let Arrivals::Random { load, residence } = workload.arrivals {
-            let there = load / size(&workload.jobs).max(f64::MIN_POSITIVE);
+            let there = load / size(workload).max(f64::MIN_POSITIVE);
             rate = there / residence.as_secs_f64();
             prefill = there.round() as u64;
         }
@@ -120,9 +120,13 @@ impl Iterator for Stream {
 }
 
 /// GPUs of a job in the mean; cores, if none asks for GPUs.
-fn size(jobs: &[TraceJob]) -> f64 {
-    let gpus: u64 = jobs.iter().map(|job| u64::from(job.ask.gpus) * u64::from(job.ask.share.0)).sum();
-    let cores: u64 = jobs.iter().map(|job| job.ask.cpus.0).sum();
+fn size(workload: &Workload) -> f64 {
+    let jobs = &workload.jobs;
+    let sum = |of: &dyn Fn(&TraceJob) -> u64| -> u64 {
+        jobs.iter().enumerate().map(|(at, job)| of(job) * u64::from(workload.members_of(at))).sum()
+    };
+    let gpus = sum(&|job| u64::from(job.ask.gpus) * u64::from(job.ask.share.0));
+    let cores = sum(&|job| job.ask.cpus.0);
     let all = if gpus > 0 { gpus } else { cores };
     all as f64 / 1000.0 / jobs.len().max(1) as f64
 }

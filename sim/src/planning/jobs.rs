@@ -12,6 +12,8 @@ use crate::input::{Column, InputError, Row, Table};
 /// A hundred years.
 const SECONDS_MAX: f64 = 3.2e9;
 const TASKS_MAX: u64 = 100_000;
+/// Of tasks that start together.
+const GANG_MAX: usize = 1024;
 /// All tasks of a list together.
 const ALL_TASKS_MAX: usize = 10_000_000;
 const CPUS_MAX: f64 = 100_000.0;
@@ -72,7 +74,21 @@ impl Format {
 
 /// The tasks of a list, the earliest first; the first is submitted at zero.
 pub(crate) fn read(file: &Path, format: Format) -> Result<Vec<TraceJob>, InputError> {
-    let mut list = List { jobs: Vec::new() };
+    Ok(read_as(file, format, Members::Apart)?.into_iter().map(|(job, _)| job).collect())
+}
+
+/// What becomes of the tasks of one job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Members {
+    /// Each goes its own way.
+    Apart,
+    /// They start together or not at all.
+    Together,
+}
+
+/// The jobs of a list, the earliest first, each with the number of its tasks.
+pub(super) fn read_as(file: &Path, format: Format, members: Members) -> Result<Vec<(TraceJob, u32)>, InputError> {
+    let mut list = List { jobs: Vec::new(), members, tasks: 0 };
     match format {
         Format::Openb => list.openb(file)?,
         Format::Swf => list.swf(file)?,
@@ -85,24 +101,35 @@ pub(crate) fn read(file: &Path, format: Format) -> Result<Vec<TraceJob>, InputEr
         }
     }
     let mut jobs = list.jobs;
-    jobs.sort_by_key(|job| job.submit);
-    let first = jobs.first().map_or(Duration::ZERO, |job| job.submit);
-    jobs.iter_mut().for_each(|job| job.submit -= first);
+    jobs.sort_by_key(|(job, _)| job.submit);
+    let first = jobs.first().map_or(Duration::ZERO, |(job, _)| job.submit);
+    jobs.iter_mut().for_each(|(job, _)| job.submit -= first);
     Ok(jobs)
 }
 
 struct List {
-    jobs: Vec<TraceJob>,
+    jobs: Vec<(TraceJob, u32)>,
+    members: Members,
+    /// Of all jobs together.
+    tasks: usize,
 }
 
 impl List {
     /// Adds `tasks` alike.
     fn add(&mut self, tasks: u64, job: &TraceJob) -> Result<(), String> {
         let tasks = usize::try_from(tasks).unwrap_or(usize::MAX);
-        if self.jobs.len().saturating_add(tasks) > ALL_TASKS_MAX {
+        self.tasks = self.tasks.saturating_add(tasks);
+        if self.tasks > ALL_TASKS_MAX {
             return Err(format!("expected at most {ALL_TASKS_MAX} tasks in a list, got more up to here"));
         }
-        self.jobs.extend(std::iter::repeat_n(job, tasks).cloned());
+        match self.members {
+            Members::Apart => self.jobs.extend(std::iter::repeat_n((job.clone(), 1), tasks)),
+            Members::Together if tasks > GANG_MAX => {
+                return Err(format!("expected a gang of at most {GANG_MAX} tasks, got {tasks}"));
+            }
+            Members::Together if tasks > 0 => self.jobs.push((job.clone(), tasks as u32)),
+            Members::Together => {}
+        }
         Ok(())
     }
 

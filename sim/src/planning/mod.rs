@@ -13,6 +13,7 @@ mod fields;
 mod fleet;
 mod jobs;
 mod left;
+mod milestones;
 mod nodes;
 mod outcome;
 mod parse;
@@ -25,7 +26,7 @@ mod scenario;
 mod units;
 mod yaml;
 
-pub use self::answer::{Advice, Answer, Fact, Told, Tried};
+pub use self::answer::{Advice, Answer, Difference, Fact, Milestone, Told, Tried};
 pub use self::error::ScenarioError;
 pub use self::fleet::Costs;
 pub use self::jobs::TraceJob;
@@ -35,7 +36,7 @@ pub use self::questions::answer;
 pub use self::scenario::{
     Arrivals, Date, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply, Variant, Workload,
 };
-pub use self::units::{WEEK, in_words};
+pub use self::units::{WEEK, in_words, span};
 
 #[cfg(test)]
 mod tests;

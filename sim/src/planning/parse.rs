@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::ScenarioError;
 use super::fields::{Field, Fields};
-use super::jobs::{self, Format, TraceJob};
+use super::jobs::{self, Format, Members, TraceJob};
 use super::nodes::{self, NodeFormat};
 use super::prices;
 use super::scenario::{
@@ -219,7 +219,16 @@ impl Reader<'_> {
         let file = fields.take("file");
         let file = self.folder.join(file.text("the file of its jobs")?);
         let format = fields.take("format").read(Format::NAMES, Format::parse)?;
-        let jobs: Arc<[TraceJob]> = Arc::from(jobs::read(&file, format)?);
+        let gangs = |text: &str| {
+            [("yes", Members::Together), ("no", Members::Apart)]
+                .iter()
+                .find(|(word, _)| *word == text)
+                .map(|(_, is)| *is)
+        };
+        let is_gang = fields.take("gang").read_or("yes or no", Members::Apart, gangs)?;
+        let (jobs, members): (Vec<TraceJob>, Vec<u32>) = jobs::read_as(&file, format, is_gang)?.into_iter().unzip();
+        let members: Arc<[u32]> = if is_gang == Members::Together { Arc::from(members) } else { Arc::default() };
+        let jobs: Arc<[TraceJob]> = Arc::from(jobs);
         self.inputs.push((file.clone(), digest(&file)?));
         let residence = fields.take("residence");
         let arrivals = if residence.is_there() {
@@ -248,7 +257,7 @@ impl Reader<'_> {
         let weight = fields.take("weight").number_or(1.0, 0.001, 1e6)?;
         let quota = fields.take("quota").fields()?.map(quota).transpose()?;
         fields.end()?;
-        Ok(Workload { name, jobs, arrivals, growth_a_year, limit, checkpoint, weight, quota })
+        Ok(Workload { name, jobs, members, arrivals, growth_a_year, limit, checkpoint, weight, quota })
     }
 
     fn question(&self, mut fields: Fields, workloads: &[Workload]) -> Result<Question, ScenarioError> {

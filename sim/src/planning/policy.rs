@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::model::{ExecutorRef, Offer, OfferId, Refusal, Role, Task, TaskId, TaskState, Term, Time};
+use rialto_core::scheduler::placement::Placement;
 use rialto_core::scheduler::placement::board::GpuBoard;
 use rialto_core::scheduler::placement::gpu::GpuAsk;
 use rialto_core::scheduler::{Happening, Out, Scheduler};
@@ -30,13 +31,22 @@ pub(super) struct Entry {
     pub(super) fate: Fate,
 }
 
+/// What a job asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ask {
+    /// For each of its tasks.
+    pub(super) each: GpuAsk,
+    /// How many tasks it has, which start together or not at all.
+    pub(super) members: u32,
+}
+
 pub(super) struct Planner {
     /// What happened, for whoever keeps account.
     pub(super) log: Vec<Entry>,
     role: Role,
     board: GpuBoard,
     newest: OfferId,
-    asks: Arc<[GpuAsk]>,
+    asks: Arc<[Ask]>,
     /// By the name of the pool: how much faster work is done there.
     speeds: Arc<BTreeMap<Arc<str>, f64>>,
     jobs: Vec<State>,
@@ -70,8 +80,12 @@ struct State {
     started: Option<Time>,
     has_started: bool,
     is_over: bool,
-    /// Its machine, and how much faster it is there.
-    place: Option<(Arc<str>, f64)>,
+    /// How many of its tasks run, and how many have ended, in this attempt.
+    running: u32,
+    finished: u32,
+    /// Its machines, each once for each task there, and how much faster it is there.
+    places: Vec<Arc<str>>,
+    speed: f64,
     /// What it has done is saved: its end is no loss.
     is_saved: bool,
 }
@@ -80,7 +94,7 @@ impl Planner {
     pub(super) fn new(
         role: Role,
         board: GpuBoard,
-        asks: Arc<[GpuAsk]>,
+        asks: Arc<[Ask]>,
         speeds: Arc<BTreeMap<Arc<str>, f64>>,
         checkpoint: Option<Duration>,
     ) -> Self {
@@ -110,23 +124,39 @@ impl Planner {
         let Some(checkpoint) = self.checkpoint.filter(|checkpoint| *checkpoint <= notice) else { return };
         for number in its {
             let state = &mut self.jobs[number];
-            let (Some(started), Some((_, speed))) = (state.started, &state.place) else { continue };
-            let done = now.since(started).mul_f64(*speed);
+            let Some(started) = state.started.filter(|_| !state.is_saved) else { continue };
+            let done = now.since(started).mul_f64(state.speed);
             state.job.duration = state.job.duration.saturating_sub(done) + checkpoint;
             state.is_saved = true;
-            let id = TaskId::new(&format!("{number}.{}", state.attempt)).expect("digits and a dot are an id");
-            out.kill(&id, None);
+            self.kill(number, out);
         }
     }
 
-    fn on(&mut self, number: usize) -> Option<&mut BTreeSet<usize>> {
-        self.checkpoint?;
-        let (machine, _) = self.jobs[number].place.clone()?;
-        Some(self.on_machine.entry(machine).or_default())
+    /// Ends all tasks of the attempt.
+    fn kill(&self, number: usize, out: &mut Out<Think>) {
+        let state = &self.jobs[number];
+        for member in 0..self.asks[state.job.ask].members {
+            out.kill(&task_id(number, state.attempt, member), None);
+        }
+    }
+
+    /// The job is, or is no more, on its machines.
+    fn note_places(&mut self, number: usize, is_there: bool) {
+        if self.checkpoint.is_none() {
+            return;
+        }
+        for machine in &self.jobs[number].places {
+            let its = self.on_machine.entry(machine.clone()).or_default();
+            if is_there {
+                its.insert(number)
+            } else {
+                its.remove(&number)
+            };
+        }
     }
 
     /// How many jobs wait for each ask.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (&GpuAsk, usize)> {
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&Ask, usize)> {
         self.waiting.iter().map(|(ask, jobs)| (&self.asks[*ask], jobs.len()))
     }
 
@@ -148,25 +178,35 @@ impl Planner {
             started: None,
             has_started: false,
             is_over: false,
-            place: None,
+            running: 0,
+            finished: 0,
+            places: Vec::new(),
+            speed: 1.0,
             is_saved: false,
         });
         let queue = self.waiting.entry(job.ask).or_default();
         queue.push_back(number);
         if queue.len() == 1 {
-            self.place(job.ask);
+            self.place(job.ask, out);
             self.board.submit(out, &Refusal::default());
         }
     }
 
     /// Places what waits for that ask, as far as it fits.
-    fn place(&mut self, ask: usize) {
+    fn place(&mut self, ask: usize, out: &mut Out<Think>) {
         let Some(mut queue) = self.waiting.remove(&ask) else { return };
+        let Ask { each, members } = self.asks[ask].clone();
         while let Some(number) = queue.front().copied() {
-            let Some(placement) = self.board.place(&self.asks[ask]) else { break };
+            if members > 1 {
+                let Some(placements) = self.board.place_gang(&each, members) else { break };
+                self.launch_gang(number, placements, out);
+            } else {
+                let Some(placement) = self.board.place(&each) else { break };
+                self.begin(number, std::slice::from_ref(&placement));
+                let task = self.task(number, 0, &placement);
+                self.board.launch(&placement, task);
+            }
             queue.pop_front();
-            let task = self.task(number, &placement);
-            self.board.launch(&placement, task);
         }
         if !queue.is_empty() {
             self.waiting.insert(ask, queue);
@@ -178,21 +218,39 @@ impl Planner {
             self.waiting.iter().filter_map(|(ask, queue)| Some((*queue.front()?, *ask))).collect();
         order.sort_unstable();
         for (_, ask) in order {
-            self.place(ask);
+            self.place(ask, out);
         }
         self.board.submit(out, &Refusal::default());
     }
 
-    fn task(&mut self, number: usize, placement: &rialto_core::scheduler::placement::Placement) -> Task {
+    fn launch_gang(&mut self, number: usize, placements: Vec<Placement>, out: &mut Out<Think>) {
+        self.begin(number, &placements);
+        let tasks = placements.into_iter().enumerate().map(|(member, placement)| {
+            let task = self.task(number, member as u32, &placement);
+            (placement, task)
+        });
+        let tasks = tasks.collect();
+        out.accept_gang(self.board.launch_gang(tasks), Refusal::default());
+    }
+
+    /// Another attempt, on these machines; the slowest sets the pace.
+    fn begin(&mut self, number: usize, placements: &[Placement]) {
+        let speed_of = |placement: &Placement| {
+            let pool = placement.agent_name.rsplit_once('-').map_or("", |(pool, _)| pool);
+            self.speeds.get(pool).copied().unwrap_or(1.0)
+        };
+        let speed = placements.iter().map(speed_of).fold(f64::INFINITY, f64::min);
         let state = &mut self.jobs[number];
         state.attempt += 1;
-        let id = format!("{number}.{}", state.attempt);
-        let pool = placement.agent_name.rsplit_once('-').map_or("", |(pool, _)| pool);
-        let speed = self.speeds.get(pool).copied().unwrap_or(1.0);
-        state.place = Some((placement.agent_name.clone(), speed));
+        (state.running, state.finished, state.speed) = (0, 0, speed);
+        state.places = placements.iter().map(|placement| placement.agent_name.clone()).collect();
+    }
+
+    fn task(&self, number: usize, member: u32, placement: &Placement) -> Task {
+        let state = &self.jobs[number];
         Task {
             name: Arc::from(""),
-            id: TaskId::new(&id).expect("digits and a dot are an id"),
+            id: task_id(number, state.attempt, member),
             role: self.role.clone(),
             resources: placement.resources.clone(),
             claims: Vec::new(),
@@ -200,15 +258,16 @@ impl Planner {
             kill_grace: Duration::ZERO,
             expected_run_time: None,
             executor: ExecutorRef::Supervisor,
-            body: body(Some(state.job.duration.div_f64(speed))),
+            body: body(Some(state.job.duration.div_f64(state.speed))),
         }
     }
 
-    /// A task was not launched, or is lost: its job waits again, before those that came later.
-    fn again(&mut self, now: Time, task: &TaskId) -> Option<usize> {
-        let number = self.current(task)?;
-        if let Some(its) = self.on(number) {
-            its.remove(&number);
+    /// A task was not launched, or is lost: its job waits again, before those that came later, and what else there is of it is ended.
+    fn again(&mut self, now: Time, task: &TaskId, out: &mut Out<Think>) {
+        let Some(number) = self.current(task) else { return };
+        self.note_places(number, false);
+        if self.asks[self.jobs[number].job.ask].members > 1 && self.jobs[number].running > 0 {
+            self.kill(number, out);
         }
         let state = &mut self.jobs[number];
         if let Some(started) = state.started.take()
@@ -218,17 +277,15 @@ impl Planner {
         }
         // Another attempt makes what is still said of this one void.
         state.attempt += 1;
-        let ask = state.job.ask;
-        let queue = self.waiting.entry(ask).or_default();
+        let queue = self.waiting.entry(state.job.ask).or_default();
         let at = queue.partition_point(|other| *other < number);
         queue.insert(at, number);
-        Some(ask)
     }
 
     /// The job whose newest attempt this is.
     fn current(&self, task: &TaskId) -> Option<usize> {
-        let (number, attempt) = task.as_str().split_once('.')?;
-        let (number, attempt): (usize, u32) = (number.parse().ok()?, attempt.parse().ok()?);
+        let mut parts = task.as_str().split('.');
+        let (number, attempt): (usize, u32) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         let state = self.jobs.get(number)?;
         (state.attempt == attempt && !state.is_over).then_some(number)
     }
@@ -236,24 +293,26 @@ impl Planner {
     fn runs(&mut self, now: Time, task: &TaskId) {
         let Some(number) = self.current(task) else { return };
         let state = &mut self.jobs[number];
-        if state.started.is_none() {
+        state.running += 1;
+        if state.started.is_none() && state.running == self.asks[state.job.ask].members {
             (state.started, state.has_started) = (Some(now), true);
             self.log.push(Entry { at: now, job: number, fate: Fate::Started });
-            if let Some(its) = self.on(number) {
-                its.insert(number);
-            }
+            self.note_places(number, true);
         }
     }
 
     fn ended(&mut self, now: Time, status: &rialto_core::model::Status) {
         let Some(number) = self.current(&status.task) else { return };
-        self.jobs[number].is_over = true;
-        if let Some(its) = self.on(number) {
-            its.remove(&number);
-        }
-        self.log.push(Entry { at: now, job: number, fate: Fate::Finished });
+        let Ask { each, members } = &self.asks[self.jobs[number].job.ask];
         if let Some(agent) = status.agent {
-            self.board.ended(agent, &self.asks[self.jobs[number].job.ask]);
+            self.board.ended(agent, each);
+        }
+        let state = &mut self.jobs[number];
+        state.finished += 1;
+        if state.finished == *members {
+            state.is_over = true;
+            self.note_places(number, false);
+            self.log.push(Entry { at: now, job: number, fate: Fate::Finished });
         }
     }
 
@@ -289,7 +348,7 @@ impl Scheduler for Planner {
             }
             Happening::Rejected { tasks, .. } => {
                 for task in &tasks {
-                    self.again(now, task);
+                    self.again(now, task, out);
                 }
                 self.place_all(out);
             }
@@ -297,7 +356,7 @@ impl Scheduler for Planner {
                 TaskState::Running => self.runs(now, &status.task),
                 TaskState::Finished => self.ended(now, &status),
                 state if state.is_terminal() || state == TaskState::Unreachable => {
-                    self.again(now, &status.task);
+                    self.again(now, &status.task, out);
                     self.place_all(out);
                 }
                 _ => {}
@@ -309,4 +368,10 @@ impl Scheduler for Planner {
     fn next_deadline(&self) -> Option<Time> {
         None
     }
+}
+
+/// `JOB.ATTEMPT`, and `.MEMBER` for all but the first.
+fn task_id(number: usize, attempt: u32, member: u32) -> TaskId {
+    let id = if member == 0 { format!("{number}.{attempt}") } else { format!("{number}.{attempt}.{member}") };
+    TaskId::new(&id).expect("digits and dots are an id")
 }

@@ -16,9 +16,10 @@ use rialto_core::scheduler::placement::policy::{GpuPolicy, Largest};
 
 use super::demand::{Job, Stream};
 use super::fleet::{Change, Fleet};
+use super::jobs::TraceJob;
 use super::left::{Left, Taken};
 use super::outcome::{Failure, Integral, JobRecord, Outcome, Reasons, Waits, Week, week_of};
-use super::policy::{Fate, Order, Planner};
+use super::policy::{Ask, Fate, Order, Planner};
 use super::scenario::{Order as Purchase, Quota as Bound, Rent, Scenario, Workload};
 use super::units::WEEK;
 use crate::market::{Market, Seen, info};
@@ -100,7 +101,7 @@ struct Run<'a> {
     market: Market<Planner>,
     fleet: Fleet<'a>,
     crowds: Vec<Crowd>,
-    asks: Vec<Arc<[GpuAsk]>>,
+    asks: Vec<Arc<[Ask]>>,
     counts_gpus: bool,
     demand: Integral,
     used: Integral,
@@ -150,17 +151,19 @@ impl<'a> Run<'a> {
         run
     }
 
-    fn admit(&mut self, workload: &Workload, fragmentation: &Fragmentation, seed: u64) {
+    fn admit(&mut self, workload: &'a Workload, fragmentation: &Fragmentation, seed: u64) {
         let scenario = self.way.scenario;
-        let mut distinct: BTreeMap<&GpuAsk, usize> = BTreeMap::new();
-        for job in workload.jobs.iter() {
+        let mut distinct: BTreeMap<(&GpuAsk, u32), usize> = BTreeMap::new();
+        let of = |at: usize, job: &'a TraceJob| (&job.ask, workload.members_of(at));
+        for (at, job) in workload.jobs.iter().enumerate() {
             let next = distinct.len();
-            distinct.entry(&job.ask).or_insert(next);
+            distinct.entry(of(at, job)).or_insert(next);
         }
-        let kinds = workload.jobs.iter().map(|job| distinct[&job.ask]).collect();
-        let mut asks: Vec<(&GpuAsk, usize)> = distinct.into_iter().collect();
+        let kinds = workload.jobs.iter().enumerate().map(|(at, job)| distinct[&of(at, job)]).collect();
+        let mut asks: Vec<((&GpuAsk, u32), usize)> = distinct.into_iter().collect();
         asks.sort_by_key(|(_, number)| *number);
-        let asks: Arc<[GpuAsk]> = asks.into_iter().map(|(ask, _)| ask.clone()).collect();
+        let asks: Arc<[Ask]> =
+            asks.into_iter().map(|((each, members), _)| Ask { each: each.clone(), members }).collect();
         let largest = Largest {
             cpus: scenario.pools.iter().map(|pool| pool.cpus).max().unwrap_or_default(),
             gpus: scenario.pools.iter().map(|pool| pool.gpus).max().unwrap_or_default().max(1),
@@ -264,9 +267,9 @@ impl<'a> Run<'a> {
         if self.counts_gpus { f64::from(pool.gpus) } else { pool.cpus.0 as f64 / 1000.0 }
     }
 
-    fn size_asked(&self, ask: &GpuAsk) -> f64 {
-        let milli = if self.counts_gpus { u64::from(ask.gpus) * u64::from(ask.share.0) } else { ask.cpus.0 };
-        milli as f64 / 1000.0
+    fn size_asked(&self, Ask { each, members }: &Ask) -> f64 {
+        let milli = if self.counts_gpus { u64::from(each.gpus) * u64::from(each.share.0) } else { each.cpus.0 };
+        milli as f64 / 1000.0 * f64::from(*members)
     }
 
     /// The jobs that are submitted at `now`.

@@ -165,6 +165,8 @@ pub struct Workload {
     pub name: String,
     /// The jobs, by submission.
     pub jobs: Arc<[super::jobs::TraceJob]>,
+    /// How many tasks each of them has, which start together or not at all; empty where each is one task.
+    pub members: Arc<[u32]>,
     /// How they come.
     pub arrivals: Arrivals,
     /// The factor by which the number of jobs grows in a year.
@@ -193,12 +195,18 @@ pub struct Quota {
 }
 
 impl Workload {
+    /// How many tasks the job at that place of the list has.
+    pub(super) fn members_of(&self, job: usize) -> u32 {
+        self.members.get(job).copied().unwrap_or(1)
+    }
+
     /// These jobs, as they are.
     pub(crate) fn plain(name: &str, jobs: Vec<super::jobs::TraceJob>) -> Self {
         let arrivals = Arrivals::Replayed { factor: 1.0, repeats: false };
         Self {
             name: name.to_owned(),
             jobs: Arc::from(jobs),
+            members: Arc::default(),
             arrivals,
             growth_a_year: 1.0,
             limit: None,

@@ -75,7 +75,7 @@ fn a_broken_line_of_a_trace_is_named() {
 
 #[test]
 fn spans_growth_and_dates_read_as_people_write_them() {
-    let seconds = |text: &str| units::span(text).map(|span| span.as_secs());
+    let seconds = |text: &str| span(text).map(|span| span.as_secs());
     assert_eq!(seconds("26 weeks"), Some(26 * 7 * 86_400));
     assert_eq!(seconds("10min"), Some(600));
     assert_eq!(seconds("1.5 h"), Some(5400));
@@ -286,4 +286,37 @@ fn a_series_of_prices_is_a_series_of_steps() {
     write("t_s,price\n10,6\n10,5\n");
     let error = of_text().expect_err("it goes back in time").to_string();
     assert!(error.ends_with("prices.csv:3: t_s: expected moments in the order of time"), "{error}");
+}
+
+#[test]
+fn the_tasks_of_a_gang_start_together_and_wait_for_each_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Two machines of 8 GPUs. Half of one is taken for a day; 16 GPUs in two tasks must wait for it, and 12 in two must not.
+    std::fs::write(folder.path().join("jobs.csv"), "submit_s,duration_s,num_gpu\n0,86400,4\n10,3600,16\n")
+        .expect("written");
+    let pools = "pools:\n  - {name: G2, count: 2, cpus: 96, mem: 384GiB, gpus: 8}\n";
+    let waits = |gang: &str| {
+        let work = format!("workloads:\n  - {{name: a, file: jobs.csv, format: philly, gang: {gang}}}\n");
+        let scenario = parse::of_text(&folder.path().join("s.yml"), &format!("{HEAD}{pools}{work}")).expect("it reads");
+        let jobs = scenario.replayed(1, true).jobs;
+        jobs.iter().map(|job| job.wait_s().expect("all start").round() as u64).collect::<Vec<_>>()
+    };
+    assert_eq!(waits("no"), [0, 0, 3600], "apart, the second half starts when the first is through");
+    assert_eq!(waits("yes"), [0, 86_390], "together they wait for both machines");
+}
+
+#[test]
+fn a_gang_that_loses_a_machine_begins_anew_as_a_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("jobs.csv"), "submit_s,duration_s,num_gpu\n0,1209600,16\n").expect("written");
+    let pools = "pools:\n  - {name: G2, count: 3, cpus: 96, mem: 384GiB, gpus: 8, mtbf: 10 days, repair: 1 h}\n";
+    let work = "workloads:\n  - {name: a, file: jobs.csv, format: philly, gang: yes}\n";
+    let scenario = parse::of_text(&folder.path().join("s.yml"), &format!("{HEAD}{pools}{work}")).expect("it reads");
+    let outcomes: Vec<Outcome> = (0..4).map(|seed| scenario.replayed(seed, true)).collect();
+    let interrupted = outcomes.iter().flat_map(|outcome| &outcome.jobs).filter(|job| job.interruptions > 0);
+    assert!(interrupted.count() > 0, "no machine failed under it");
+    for outcome in &outcomes {
+        let used = outcome.weeks.iter().map(|week| week.used).fold(0.0, f64::max);
+        assert!(used <= 16.0 + 1e-6, "a member of an older attempt runs beside the new one: {used}");
+    }
 }

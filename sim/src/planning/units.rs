@@ -28,7 +28,7 @@ pub(super) fn number(text: &str) -> Option<f64> {
 }
 
 /// `26 weeks`, `48 h`, `10min`.
-pub(super) fn span(text: &str) -> Option<Duration> {
+pub fn span(text: &str) -> Option<Duration> {
     let text = text.trim();
     let at = text.find(|c: char| c.is_ascii_alphabetic())?;
     let (amount, unit) = (number(&text[..at])?, text[at..].trim());

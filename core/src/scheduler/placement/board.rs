@@ -3,6 +3,8 @@
 //! A [`GpuBoard`] is told of offers as they come and go. It keeps, for every kind of task that it has placed, what each machine is worth
 //! to it, and reckons anew only where a machine has changed: the cost of a placement follows what happened since the last one.
 
+mod gang;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 

@@ -1,16 +1,24 @@
 //! The report for people: one page, without network and without script, light or dark as the reader likes. The answer comes first.
 
+mod assumptions;
+mod bars;
 mod chart;
+mod intervals;
 
 use std::fmt::Write;
 
+use self::bars::{Bar, Bars};
 use self::chart::{Band, Chart, Line, Mark};
 use super::super::answer::{Answer, Told};
-use super::super::outcome::Week;
+use super::super::fleet::Costs;
+use super::super::outcome::{Reasons, Week};
 use super::super::questions::money;
-use super::super::scenario::{Arrivals, LeadTime, Pool, Scenario};
+use super::super::scenario::Scenario;
 use super::super::units::{WEEK, in_words};
 use super::{mean_of_week, weeks};
+
+/// For so many ways it is shown what becomes of the fleet.
+const STACKS_MAX: usize = 4;
 
 /// The whole page.
 pub fn page(scenario: &Scenario, answer: &Answer) -> String {
@@ -20,13 +28,14 @@ pub fn page(scenario: &Scenario, answer: &Answer) -> String {
     if let Some(told) = answer.told.first() {
         page.demand(told);
         page.waits();
-        page.utilisation(told);
+        page.utilisation();
         page.costs();
-        page.ways();
+        page.differences();
         page.reasons();
+        page.ways();
     }
     page.tried();
-    page.assumptions();
+    page.text.push_str(&assumptions::section(scenario));
     page.text.push_str("</main></body></html>\n");
     page.text
 }
@@ -52,7 +61,7 @@ impl Page<'_> {
     fn answer_box(&mut self) {
         let _ =
             write!(self.text, "<section class=\"answer\"><p class=\"headline\">{}</p>", escape(&self.answer.headline));
-        if self.answer.advice.len() > 1 {
+        if !self.answer.advice.is_empty() {
             self.orders();
         }
         if !self.answer.facts.is_empty() {
@@ -63,17 +72,48 @@ impl Page<'_> {
             self.text.push_str("</dl>");
         }
         self.text.push_str("</section>");
+        self.how_to_read();
+    }
+
+    /// What the words mean that a reader can't know.
+    fn how_to_read(&mut self) {
+        let limits = self.scenario.workloads.iter().filter_map(|workload| Some((&workload.name, workload.limit?)));
+        let limits = limits.map(|(name, limit)| {
+            format!(
+                "The limit for <b>{}</b> is that {} of 100 jobs submitted in a week (p{}) start within {}.",
+                escape(name),
+                limit.percentile,
+                limit.percentile,
+                in_words(limit.wait.as_secs_f64())
+            )
+        });
+        let limits: Vec<String> = limits.collect();
+        let runs = match self.scenario.seeds {
+            1 => "What is shown is one run; others may differ.".to_owned(),
+            runs => format!(
+                "Each way was run {runs} times with other random numbers; lines are the mean, shaded bands the range of the runs."
+            ),
+        };
+        let _ = write!(
+            self.text,
+            "<p class=\"note\">{} {runs} Week 1 begins on {}.</p>",
+            limits.join(" "),
+            self.scenario.start
+        );
     }
 
     fn orders(&mut self) {
-        self.text.push_str("<table><tr><th>machines</th><th>pool</th><th>order by</th><th>needed</th></tr>");
+        self.text.push_str(
+            "<table><tr><th>machines</th><th>pool</th><th>order by</th><th>there on</th><th>needed</th></tr>",
+        );
         for advice in &self.answer.advice {
             let _ = write!(
                 self.text,
-                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{} (week {})</td></tr>",
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{} (week {})</td></tr>",
                 advice.count,
                 escape(&advice.pool),
                 advice.order_by,
+                advice.arrives,
                 advice.needed,
                 advice.needed_week + 1
             );
@@ -88,23 +128,30 @@ impl Page<'_> {
     fn demand(&mut self, told: &Told) {
         let line = |name: &str, of: fn(&Week) -> f64| Line { name: name.to_owned(), values: by_week(told, of) };
         let mut lines = vec![line("demand", |week| week.demand), line("capacity", |week| week.capacity)];
-        if let Some(without) = self.answer.told.get(1) {
+        let differs = |other: &&Told| by_week(other, |week| week.capacity) != lines[1].values;
+        if let Some(without) = self.answer.told.get(1).filter(differs) {
             lines.push(Line {
                 name: format!("capacity, {}", without.name),
                 values: by_week(without, |week| week.capacity),
             });
         }
-        let mut marks = Vec::new();
-        for advice in &self.answer.advice {
-            marks.push(Mark { at: advice.slack_weeks.max(0.0), name: format!("order {}", advice.count) });
-            marks.push(Mark { at: advice.needed_week as f64, name: "needed".to_owned() });
-        }
+        let weeks = |at: rialto_core::model::Time| at.0 as f64 / WEEK.as_micros() as f64;
+        let mut milestones: Vec<_> = self.answer.told.iter().flat_map(|told| &told.milestones).collect();
+        milestones.sort_by_key(|of| (of.at, &of.text));
+        milestones.dedup();
+        let marks = milestones.iter().map(|of| Mark { at: weeks(of.at), name: of.text.clone() }).collect();
         let band = Band::over(told, |week| week.demand);
         let unit = self.unit();
         self.figure(
             "Demand and capacity",
-            &format!("{unit} asked for by all jobs that are there, and {unit} in the fleet, mean of each week; the band is the range of the runs."),
-            &Chart { unit, lines, marks, limit: None, band: Some(band), is_log: false },
+            &format!(
+                "{unit} that all jobs ask for, running or waiting, and {unit} that the fleet has, in the mean of each week. {}",
+                match milestones.is_empty() {
+                    true => "Nothing is ordered or rented.",
+                    false => "Dotted: what is ordered or rented and when it is there.",
+                }
+            ),
+            &Chart { start: self.scenario.start, unit, lines, marks, limit: None, band: Some(band), stack: Vec::new(), is_log: false },
         );
     }
 
@@ -116,6 +163,8 @@ impl Page<'_> {
                 values: by_week_of(told, &|week| week.waits[at].percentile(percentile) / 60.0),
             });
             let chart = Chart {
+                start: self.scenario.start,
+                stack: Vec::new(),
                 unit: "minutes",
                 lines: lines.collect(),
                 marks: Vec::new(),
@@ -125,30 +174,50 @@ impl Page<'_> {
             };
             let text = match workload.limit {
                 Some(limit) => format!(
-                    "How long {percentile} of 100 jobs waited at most, by the week in which they were submitted. The limit is {}.",
+                    "How long {percentile} of 100 jobs waited at most, by the week in which they were submitted. Above the red line, \
+                     which is the limit of {}, they wait too long. Each step up is ten times as much.",
                     in_words(limit.wait.as_secs_f64())
                 ),
                 None => format!(
-                    "How long {percentile} of 100 jobs waited at most, by the week in which they were submitted. There is no limit."
+                    "How long {percentile} of 100 jobs waited at most, by the week in which they were submitted. There is no limit. \
+                     Each step up is ten times as much."
                 ),
             };
-            self.figure(&format!("Waits of {}", workload.name), &text, &chart);
+            let ends_early = self.answer.told.iter().any(|told| weeks(told) < self.scenario.weeks());
+            let end = if ends_early { " A line that ends early was run only until the limit was passed." } else { "" };
+            self.figure(&format!("Waits of {}", workload.name), &(text + end), &chart);
         }
     }
 
-    fn utilisation(&mut self, told: &Told) {
-        let part = |week: &Week| week.used / week.capacity.max(1e-9) * 100.0;
-        let lines = self.answer.told.iter().map(|told| Line { name: told.name.clone(), values: by_week(told, part) });
-        let chart = Chart {
-            unit: "%",
-            lines: lines.collect(),
-            marks: Vec::new(),
-            limit: None,
-            band: Some(Band::over(told, part)),
-            is_log: false,
-        };
-        let text = format!("The part of the {} in the fleet that is given out, mean of each week.", self.unit());
-        self.figure("Utilisation", &text, &chart);
+    fn utilisation(&mut self) {
+        let percent = |part: f64, week: &Week| part / week.capacity.max(1e-9) * 100.0;
+        let (shown, unit) = (self.answer.told.iter().take(STACKS_MAX), self.unit());
+        for told in shown {
+            let used = by_week_of(told, &|week| percent(week.used, week));
+            let scattered = by_week_of(told, &|week| percent(week.fragmented.min(week.capacity - week.used), week));
+            let usable = used.iter().zip(&scattered).map(|(used, scattered)| 100.0 - used - scattered).collect();
+            let line = |name: &str, values| Line { name: name.to_owned(), values };
+            let mut stack = vec![line("given out to jobs", used)];
+            if self.scenario.counts_gpus() {
+                stack.push(line("idle, but too scattered for the jobs that come", scattered));
+            }
+            stack.push(line("idle and of use", usable));
+            let chart = Chart {
+                start: self.scenario.start,
+                unit: "%",
+                lines: Vec::new(),
+                marks: Vec::new(),
+                limit: None,
+                band: None,
+                stack,
+                is_log: false,
+            };
+            let text = format!(
+                "What becomes of the {unit} in the fleet, in the mean of each week. Scattered is what is left on machines in pieces that \
+                 the kinds of job that come can't use (fragmentation)."
+            );
+            self.figure(&format!("Utilisation and fragmentation, {}", told.name), &text, &chart);
+        }
     }
 
     fn figure(&mut self, title: &str, text: &str, chart: &Chart) {
@@ -167,14 +236,26 @@ impl Page<'_> {
         }
         let _ = write!(
             self.text,
-            "<section><h2>Cost</h2><p>{} in the {} weeks looked at. Of a machine that is bought, the part of its price that falls into \
-             the time it is there.</p><table><tr><th></th><th>bought</th><th>running</th><th>rented</th><th>together</th>\
-             <th>whole price of what is bought</th></tr>",
+            "<section><h2>Cost</h2><p>{} in the {} weeks looked at. A machine that is bought counts with the part of its price that falls \
+             into the time it is there; the last column is what has to be paid for it in all.</p>",
             escape(&self.scenario.currency),
             self.scenario.weeks()
         );
+        let parts: [(&str, fn(&Costs) -> f64); 3] =
+            [("bought", |costs| costs.bought), ("running", |costs| costs.running), ("rented", |costs| costs.rented)];
+        let mean = |told: &Told, of: fn(&Costs) -> f64| told.mean(|outcome| of(&outcome.costs));
+        let bar =
+            |told: &Told| Bar { name: told.name.clone(), parts: parts.iter().map(|(_, of)| mean(told, *of)).collect() };
+        let bars = Bars {
+            parts: parts.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            bars: self.answer.told.iter().map(bar).collect(),
+        };
+        self.text.push_str(&bars.html("Cost"));
+        self.text.push_str(
+            "<table><tr><th></th><th>bought</th><th>running</th><th>rented</th><th>together</th><th>whole price</th></tr>",
+        );
         for told in &self.answer.told {
-            let cost = |of: fn(&super::super::fleet::Costs) -> f64| money(told.mean(|outcome| of(&outcome.costs)));
+            let cost = |of: fn(&Costs) -> f64| money(mean(told, of));
             let _ = write!(
                 self.text,
                 "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
@@ -182,11 +263,26 @@ impl Page<'_> {
                 cost(|costs| costs.bought),
                 cost(|costs| costs.running),
                 cost(|costs| costs.rented),
-                cost(super::super::fleet::Costs::total),
+                cost(Costs::total),
                 cost(|costs| costs.purchase)
             );
         }
         self.text.push_str("</table></section>");
+    }
+
+    fn differences(&mut self) {
+        let [first, ..] = &self.answer.told[..] else { return };
+        if self.answer.differences.is_empty() {
+            return;
+        }
+        let _ = write!(
+            self.text,
+            "<section><h2>The ways compared with {}</h2><p>How much longer (right) or shorter (left) jobs wait, in the mean of runs with \
+             the same random numbers; the bar is the interval in which the difference lies with 95 % confidence. Where it holds 0, there may \
+             be no difference.</p>{}</section>",
+            escape(&first.name),
+            intervals::svg(&self.answer.differences)
+        );
     }
 
     fn ways(&mut self) {
@@ -211,22 +307,26 @@ impl Page<'_> {
 
     fn reasons(&mut self) {
         let unit = self.unit();
+        let parts: [(String, fn(&Reasons) -> f64); 2] = [
+            (format!("too few {unit} free in the whole fleet"), |reasons| reasons.taken),
+            ("enough free, but not together on one machine, or of another model".to_owned(), |reasons| {
+                reasons.fragmented
+            }),
+        ];
+        let bar = |told: &Told| Bar {
+            name: told.name.clone(),
+            parts: parts.iter().map(|(_, of)| told.mean(|outcome| of(&outcome.reasons))).collect(),
+        };
+        let bars = Bars {
+            bars: self.answer.told.iter().map(bar).collect(),
+            parts: parts.iter().map(|(name, _)| name.clone()).collect(),
+        };
         let _ = write!(
             self.text,
-            "<section><h2>Why jobs waited</h2><p>Counted once a day, in the mean of the runs.</p><table><tr><th></th>\
-             <th>too few {unit} free in the whole fleet</th><th>enough free, but not together with what else the job needs on one machine</th></tr>"
+            "<section><h2>Why jobs waited</h2><p>Job-days: each job that waits is counted once a day, with what it waits for then.</p>{}\
+             </section>",
+            bars.html("Why jobs waited")
         );
-        for told in &self.answer.told {
-            let of = |of: fn(&super::super::outcome::Reasons) -> f64| money(told.mean(|outcome| of(&outcome.reasons)));
-            let _ = write!(
-                self.text,
-                "<tr><th>{}</th><td>{} job-days</td><td>{} job-days</td></tr>",
-                escape(&told.name),
-                of(|reasons| reasons.taken),
-                of(|reasons| reasons.fragmented)
-            );
-        }
-        self.text.push_str("</table></section>");
     }
 
     fn tried(&mut self) {
@@ -239,107 +339,6 @@ impl Page<'_> {
         }
         self.text.push_str("</table></section>");
     }
-
-    fn assumptions(&mut self) {
-        let scenario = self.scenario;
-        let _ = write!(
-            self.text,
-            "<section><h2>Assumptions</h2><p>From {} for {} weeks, {} runs with other random numbers each; a limit counts as kept if \
-             {:.0} % of the runs keep it. Places are chosen by {}. The rialto master and its frameworks' placement library, version {}, \
-             ran in virtual time.</p><table><tr><th>pool</th><th>machines</th><th>each</th><th>speed</th><th>failures</th><th>bought</th>\
-             <th>rented</th></tr>",
-            scenario.start,
-            scenario.weeks(),
-            scenario.seeds,
-            scenario.confidence * 100.0,
-            scenario.placement,
-            env!("CARGO_PKG_VERSION")
-        );
-        for pool in &scenario.pools {
-            self.text.push_str(&pool_row(pool, &scenario.currency));
-        }
-        self.text.push_str("</table><table><tr><th>workload</th><th>jobs</th><th>growth</th><th>limit</th></tr>");
-        for workload in &scenario.workloads {
-            let jobs = match workload.arrivals {
-                Arrivals::Random { load, residence } => format!(
-                    "at random; {load} {} in use at the start, each job for {} in the mean",
-                    self.unit(),
-                    in_words(residence.as_secs_f64())
-                ),
-                Arrivals::Replayed { factor, repeats } => {
-                    format!("as in the file, {factor} for each{}", if repeats { ", again and again" } else { "" })
-                }
-            };
-            let limit = workload.limit.map_or_else(
-                || "none".to_owned(),
-                |limit| format!("p{} of each week at most {}", limit.percentile, in_words(limit.wait.as_secs_f64())),
-            );
-            let _ = write!(
-                self.text,
-                "<tr><th>{}</th><td>{}</td><td>{:.1} % a year</td><td>{}</td></tr>",
-                escape(&workload.name),
-                escape(&jobs),
-                (workload.growth_a_year - 1.0) * 100.0,
-                limit
-            );
-        }
-        self.text.push_str("</table><table><tr><th>file</th><th>SHA-256 begins with</th></tr>");
-        for (file, hash) in &scenario.inputs {
-            let _ = write!(
-                self.text,
-                "<tr><td>{}</td><td><code>{hash}</code></td></tr>",
-                escape(&file.display().to_string())
-            );
-        }
-        self.text.push_str("</table></section>");
-    }
-}
-
-fn pool_row(pool: &Pool, currency: &str) -> String {
-    let bought = pool.supply.as_ref().map_or_else(String::new, |supply| {
-        let lead = match supply.lead_time {
-            LeadTime::Fixed(span) => in_words(span.as_secs_f64()),
-            LeadTime::Quantiles { p50, p90 } => {
-                format!("p50 {}, p90 {}", in_words(p50.as_secs_f64()), in_words(p90.as_secs_f64()))
-            }
-        };
-        let years = supply.life.as_secs_f64() / (WEEK.as_secs_f64() * 52.18);
-        format!(
-            "after {lead}, by {}, {} {currency} over {years:.1} years and {} an hour",
-            supply.batch,
-            money(supply.price),
-            supply.running_cost
-        )
-    });
-    let rented = pool.rental.as_ref().map_or_else(String::new, |rental| {
-        let steps = rental
-            .steps
-            .iter()
-            .map(|(at, part)| format!("{part} of it from week {:.0}", at.0 as f64 / WEEK.as_micros() as f64));
-        let steps: Vec<String> = steps.collect();
-        format!(
-            "{} {currency} an hour {}; taken away {} times an hour",
-            rental.on_demand,
-            steps.join(", "),
-            rental.interruptions_per_hour
-        )
-    });
-    let failures = pool.mtbf.map_or_else(
-        || "none".to_owned(),
-        |mtbf| format!("every {}, {} away", in_words(mtbf.as_secs_f64()), in_words(pool.repair.as_secs_f64())),
-    );
-    format!(
-        "<tr><th>{}</th><td>{}</td><td>{} cores, {} GiB, {} {}</td><td>{}</td><td>{failures}</td><td>{}</td><td>{}</td></tr>",
-        escape(&pool.name),
-        pool.count,
-        pool.cpus.0 as f64 / 1000.0,
-        pool.mem.0 / 1000 / 1024,
-        pool.gpus,
-        escape(&pool.model),
-        pool.speed,
-        escape(&bought),
-        escape(&rented)
-    )
 }
 
 fn by_week(told: &Told, of: fn(&Week) -> f64) -> Vec<f64> {

@@ -4,20 +4,23 @@ use std::fmt::Write;
 
 use super::super::super::answer::Told;
 use super::super::super::outcome::Week;
+use super::super::super::scenario::Date;
 use super::super::weeks;
 use super::escape;
 
 const WIDTH: f64 = 860.0;
-const HEIGHT: f64 = 300.0;
+const HEIGHT: f64 = 310.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 28.0;
-const BOTTOM: f64 = 36.0;
+const BOTTOM: f64 = 44.0;
 /// The least of an axis of magnitudes.
 const LOG_FLOOR: f64 = 0.01;
 
 /// Lines over weeks, with what is marked among them.
 pub(super) struct Chart {
+    /// The first day of the first week.
+    pub(super) start: Date,
     pub(super) unit: &'static str,
     pub(super) lines: Vec<Line>,
     pub(super) marks: Vec<Mark>,
@@ -25,6 +28,8 @@ pub(super) struct Chart {
     pub(super) limit: Option<f64>,
     /// The range of the runs.
     pub(super) band: Option<Band>,
+    /// Parts of a whole, one on top of the other.
+    pub(super) stack: Vec<Line>,
     /// Whether each step up is ten times as much.
     pub(super) is_log: bool,
 }
@@ -109,6 +114,7 @@ impl Chart {
                 y - 5.0
             );
         }
+        self.areas(&scale, &mut svg);
         for (at, line) in self.lines.iter().enumerate() {
             let points: Vec<String> =
                 line.values.iter().enumerate().map(|(week, value)| point(&scale, week, *value)).collect();
@@ -120,10 +126,24 @@ impl Chart {
         svg
     }
 
+    /// The parts of the whole, from below.
+    fn areas(&self, scale: &Scale, svg: &mut String) {
+        let mut below = vec![0.0; self.stack.iter().map(|part| part.values.len()).max().unwrap_or(0)];
+        for (number, part) in self.stack.iter().enumerate() {
+            let above: Vec<f64> = below.iter().zip(&part.values).map(|(below, value)| below + value.max(0.0)).collect();
+            let there = above.iter().enumerate().map(|(week, value)| point(scale, week, *value));
+            let back = below.iter().enumerate().take(above.len()).rev().map(|(week, value)| point(scale, week, *value));
+            let points: Vec<String> = there.chain(back).collect();
+            let _ = write!(svg, "<polygon class=\"area p{number}\" points=\"{}\"/>", points.join(" "));
+            below = above;
+        }
+    }
+
     fn scale(&self) -> Scale {
         let values = self.lines.iter().flat_map(|line| line.values.iter().copied()).chain(self.limit);
-        let most = values.fold(0.0_f64, f64::max);
-        let weeks = self.lines.iter().map(|line| line.values.len()).max().unwrap_or(1).max(1) as f64;
+        let whole = if self.stack.is_empty() { 0.0 } else { 100.0 };
+        let most = values.fold(whole, f64::max);
+        let weeks = self.lines.iter().chain(&self.stack).map(|line| line.values.len()).max().unwrap_or(1).max(1) as f64;
         if self.is_log {
             let high = 10_f64.powf((most.max(1.0) * 1.01).log10().ceil());
             return Scale { weeks, low: LOG_FLOOR, high, is_log: true };
@@ -144,30 +164,34 @@ impl Chart {
                 y + 4.0
             );
         }
-        let every = ((scale.weeks / 13.0).ceil() as usize).max(1);
+        let every = ((scale.weeks / 9.0).ceil() as usize).max(1);
         for week in (0..scale.weeks as usize).step_by(every) {
             let x = scale.x(week as f64 + 0.5);
-            let _ =
-                write!(svg, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>", HEIGHT - 16.0, week + 1);
+            let _ = write!(
+                svg,
+                "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">week {}</text><text class=\"date\" x=\"{x:.1}\" y=\"{:.1}\" \
+                 text-anchor=\"middle\">{}</text>",
+                HEIGHT - 24.0,
+                week + 1,
+                HEIGHT - 9.0,
+                self.start.plus_days(7 * week as i64)
+            );
         }
-        let _ = write!(
-            svg,
-            "<text x=\"{LEFT}\" y=\"14\">{}</text><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">week</text>",
-            self.unit,
-            WIDTH - RIGHT,
-            HEIGHT - 2.0
-        );
+        let _ = write!(svg, "<text x=\"{LEFT}\" y=\"14\">{}</text>", self.unit);
     }
 
     fn marks(&self, scale: &Scale, svg: &mut String) {
-        for (at, mark) in self.marks.iter().enumerate() {
+        let there = self.marks.iter().filter(|mark| (0.0..=scale.weeks).contains(&mark.at));
+        for (at, mark) in there.enumerate() {
             let x = scale.x(mark.at);
-            let y = TOP + 12.0 + 14.0 * (at % 4) as f64;
+            let y = TOP + 12.0 + 15.0 * (at % 4) as f64;
+            // A name that would run out of the paper stands before its line.
+            let (text_x, anchor) = if x > WIDTH * 0.75 { (x - 4.0, "end") } else { (x + 4.0, "start") };
             let _ = write!(
                 svg,
-                "<line class=\"mark\" x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{:.1}\"/><text class=\"mark\" x=\"{:.1}\" y=\"{y:.1}\">{}</text>",
+                "<line class=\"mark\" x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{:.1}\"/><text class=\"mark\" x=\"{text_x:.1}\" \
+                 y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text>",
                 HEIGHT - BOTTOM,
-                x + 4.0,
                 escape(&mark.name)
             );
         }
@@ -177,6 +201,9 @@ impl Chart {
         svg.push_str("<figcaption>");
         for (at, line) in self.lines.iter().enumerate() {
             let _ = write!(svg, "<span class=\"key k{at}\">{}</span> ", escape(&line.name));
+        }
+        for (at, part) in self.stack.iter().enumerate() {
+            let _ = write!(svg, "<span class=\"key box p{at}\">{}</span> ", escape(&part.name));
         }
         svg.push_str("</figcaption>");
     }
