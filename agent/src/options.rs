@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use rialto_core::model::{Attribute, Domain, Resources};
 
-use crate::UserNamespaces;
 use crate::fetch::FetchPolicy;
 use crate::images::Login;
 use crate::sources::DeviceSource;
+use crate::{OciRuntime, UserNamespaces};
 
 /// How an agent is to run.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct Options {
     pub seccomp_profile: Option<String>,
     /// Which tasks have users of their own.
     pub user_namespaces: UserNamespaces,
+    /// What runs tasks with an image.
+    pub oci_runtime: OciRuntime,
     /// Where CNI plug-ins are, for networks of tasks on a bridge; where they usually are, if absent.
     pub cni_plugins: Option<PathBuf>,
     /// The addresses of those networks: `A.B.C.D/N`, the same for all agents of a machine.
@@ -87,6 +89,7 @@ impl Options {
             cgroup_root: "rialto".to_owned(),
             seccomp_profile: None,
             user_namespaces: UserNamespaces::AsAsked,
+            oci_runtime: OciRuntime::Own,
             cni_plugins: None,
             bridge_subnet: Self::BRIDGE_SUBNET.to_owned(),
             metrics_listen: None,

@@ -141,6 +141,7 @@ impl Shell {
         if let Some(profile) = &options.seccomp_profile {
             isolation.confine(profile, layout.root())?;
         }
+        isolation.leave_images_to(&options.oci_runtime)?;
         let resources = detect::resources(&options.work_dir, &options.resources);
         isolation.guard_ports(&resources.ranges(&ResourceName::ports()));
         let mut attributes = options.attributes.clone();

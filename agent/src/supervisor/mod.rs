@@ -64,6 +64,7 @@ mod logs;
 mod nested;
 mod procfs;
 mod run;
+mod runtime;
 mod server;
 mod spawn;
 mod stdio;

@@ -117,7 +117,7 @@ impl Story {
             free: false,
         };
         story.start(point.as_deref());
-        let told = tokio::time::timeout(TIMEOUT * 2, story.play()).await;
+        let told = tokio::time::timeout(*TIMEOUT * 2, story.play()).await;
         assert!(told.is_ok(), "{point:?}: the story does not end; so far {:?}", story.ends);
         story.end().await
     }

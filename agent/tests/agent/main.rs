@@ -13,6 +13,7 @@ mod image_kit;
 mod images;
 mod leaks;
 mod logs;
+mod oci;
 mod plugins;
 mod reconnect;
 mod restart;
