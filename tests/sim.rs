@@ -41,6 +41,7 @@ const FOUND: &[(u64, &str)] = &[
     ),
     (700_077, "who waits for what he declared was miscounted when an operator changed the mode of his role"),
     (1200, "the share of devices was taken from an offer, and once more from it where it was placed"),
+    (1625, "the clock was set back between two starts of an agent, and a connection that it had abandoned took over"),
     (1857, "a gang was aborted for a member whose agent was declared gone: a fault of the checker"),
     (1923, "a framework that waits for nothing took the turn of those who do, and a hoarder came next"),
     (4235, "a slice that was clean was offered although tasks held more than the machine has"),

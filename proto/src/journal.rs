@@ -207,6 +207,7 @@ fn to_wire(record: &Record) -> v1::Record {
             doomed: to_list(doomed),
         }),
         Record::VolumeDestroyed(volume) => Kind::VolumeDestroyed(volume.to_wire()),
+        Record::Life(life) => Kind::Life(*life),
     };
     v1::Record { record: Some(kind) }
 }
@@ -228,6 +229,7 @@ fn from_wire(record: v1::Record) -> Converted<Record> {
         Kind::Released(gang) => inside(gang, "released").map(Record::Released),
         Kind::Operated(operated) => from_operated(operated).at("operated"),
         Kind::VolumeDestroyed(volume) => inside(volume, "volume_destroyed").map(Record::VolumeDestroyed),
+        Kind::Life(life) => Ok(Record::Life(life)),
     }
 }
 

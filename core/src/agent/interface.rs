@@ -188,6 +188,8 @@ pub enum Effect {
 /// What the agent's journal holds; replayed in order it gives [`Journal`](super::Journal).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
+    /// The agent was started for this many times, and is about to reach a master.
+    Life(u32),
     /// The number that a new agent has drawn, so that a repeated registration is the same agent.
     Client(ClientId),
     /// The agent's own id.

@@ -16,6 +16,9 @@ use crate::model::{
 /// The durable state of an agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Journal {
+    /// How many times the agent was started and has reached a master. The master tells an abandoned connection from a newer one by it,
+    /// which no clock can: clocks are set back.
+    pub(super) life: u32,
     pub(super) client: Option<ClientId>,
     pub(super) identity: Option<(AgentId, ClusterId)>,
     pub(super) term: Term,
@@ -101,6 +104,7 @@ impl Journal {
     /// Applies the next record.
     pub fn apply(&mut self, record: &Record) {
         match record {
+            Record::Life(life) => self.life = self.life.max(*life),
             Record::Client(client) => self.client = Some(*client),
             Record::Registered { agent, cluster } => self.identity = Some((*agent, *cluster)),
             Record::Term(term) => self.term = self.term.max(*term),
@@ -136,7 +140,7 @@ impl Journal {
 
     /// Records that lead to this state from nothing: the content of a compacted journal.
     pub fn snapshot(&self) -> Vec<Record> {
-        let mut records = Vec::new();
+        let mut records = vec![Record::Life(self.life)];
         records.extend(self.client.map(Record::Client));
         records.extend(self.identity.map(|(agent, cluster)| Record::Registered { agent, cluster }));
         records.push(Record::Term(self.term));

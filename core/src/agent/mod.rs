@@ -46,9 +46,8 @@ pub struct Agent {
     journal: Journal,
     random: Pcg64,
     link: Link,
-    /// The number of the present connection, or of the last one. It begins at the wall time of this start, in microseconds, so that it
-    /// grows from one start to the next; should the clock have been set back, the master refuses it while an older connection stands.
-    connection: u64,
+    /// The connections of this life so far, the present one included.
+    connections: u32,
     degraded: bool,
     /// What it is configured with, with the reservations and volumes that operations have made of it.
     total: Resources,
@@ -110,7 +109,7 @@ impl Agent {
     pub fn recover(now: Time, config: Config, journal: Journal) -> Self {
         let random = Pcg64::new(u128::from(config.seed), 0xa02_bdbf_7bb3_c0a7);
         let mut agent = Self {
-            connection: u64::try_from(config.origin.0).unwrap_or(0),
+            connections: 0,
             config,
             journal,
             random,
@@ -203,8 +202,11 @@ impl Agent {
 
     fn connected(&mut self, out: &mut Out) {
         self.link = Link::Greeting { stale: false };
-        self.connection += 1;
+        self.connections = self.connections.saturating_add(1);
         self.resends.clear();
+        if self.connections == 1 {
+            self.persist(Record::Life(self.journal.life.saturating_add(1)), out);
+        }
         // Before the first registration was answered, the number by which it is recognised may not be durable yet.
         let is_new = self.journal.identity.is_none();
         if self.journal.client.is_none() {
@@ -318,7 +320,7 @@ impl Agent {
             tasks: self.journal.tasks.iter().filter(|(_, entry)| !entry.is_settled()).map(task).collect(),
             held: self.journal.gangs.keys().copied().collect(),
             operated: self.journal.operated,
-            connection: self.connection,
+            connection: (u64::from(self.journal.life) << 32) + u64::from(self.connections),
         }
     }
 

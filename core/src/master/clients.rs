@@ -126,6 +126,11 @@ impl Master {
         self.frameworks.get(&framework)?.clients.get(role).copied()
     }
 
+    /// The framework as it takes offers for the role, if it is subscribed to it.
+    pub(super) fn client_of(&self, framework: FrameworkId, role: &Role) -> Option<&Client> {
+        self.client_id(framework, role).and_then(|client| self.clients.get(client))
+    }
+
     /// Brings the framework's clients up to date with the roles that it is subscribed to; filters of earlier connections are void.
     pub(super) fn renew_clients(&mut self, id: FrameworkId) {
         self.drop_clients(id);

@@ -65,7 +65,7 @@ impl Master {
     /// For how long it was offered nothing, although it waits for something that fits what is free somewhere.
     fn starved(&self, id: FrameworkId, role: &Role, tries: &mut usize) -> Option<Duration> {
         let queue = self.questions.queues.get(&id)?.get(role)?;
-        let client = self.clients.get(self.client_id(id, role)?)?;
+        let client = self.client_of(id, role)?;
         if client.standing > 0
             || !self.frameworks.get(&id)?.takes_offers(role)
             || !self.could_be_met(client, queue, role, tries)
@@ -83,8 +83,7 @@ impl Master {
                 *tries += 1;
                 *tries <= TRIES_MAX
                     && class.stock.fits(role, &row.shape)
-                    && self.is_for_some(class, &row.shape)
-                    && self.admits_some(class, client)
+                    && self.is_for_some(class, Some(client), &row.shape)
             })
         })
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Master;
+use super::clients::Client;
 use super::state::{Agent, DeviceEntry};
 use super::view::AgentStatus;
 use crate::allocator::agent_classes::{Class, Classes, Fleet};
@@ -61,7 +62,8 @@ impl Master {
         self.questions.kinds.refresh(&Machines { agents: &self.agents, empty: true });
         let mut queues = self.questions.queues.remove(&id).unwrap_or_default();
         let queue = queues.entry(role.clone()).or_default();
-        queue.declare(self.now, role, demand, &self.questions.history, |shape| self.outlook(shape));
+        let client = self.client_of(id, role);
+        queue.declare(self.now, role, demand, &self.questions.history, |shape| self.outlook(client, shape));
         if queue.rows().is_empty() {
             queues.remove(role);
         }
@@ -103,13 +105,15 @@ impl Master {
         let lost = kinds.vanished() > vanished;
         let mut queues = std::mem::take(&mut self.questions.queues);
         for (id, queues) in &mut queues {
-            for row in queues.values_mut().flat_map(Queue::rows_mut) {
+            let rows = queues.iter_mut().flat_map(|(role, queue)| queue.rows_mut().map(move |row| (role, row)));
+            for (role, row) in rows {
+                let client = self.client_of(*id, role);
                 let outlook = match row.outlook {
-                    Outlook::Hopeless if changed.iter().any(|agent| self.could_run(*agent, &row.shape)) => {
+                    Outlook::Hopeless if changed.iter().any(|agent| self.could_run(*agent, client, &row.shape)) => {
                         Outlook::Possible
                     }
-                    Outlook::Possible if !lost && (!known_before || row.shape.constraint.is_any()) => continue,
-                    Outlook::Hopeless | Outlook::Possible | Outlook::Unknown => self.outlook(&row.shape),
+                    Outlook::Possible if !lost && (!known_before || !self.is_choosy(client, &row.shape)) => continue,
+                    Outlook::Hopeless | Outlook::Possible | Outlook::Unknown => self.outlook(client, &row.shape),
                 };
                 if std::mem::replace(&mut row.outlook, outlook) != outlook {
                     self.touched.frameworks.push(*id);
@@ -119,11 +123,21 @@ impl Master {
         self.questions.queues = queues;
     }
 
-    /// Whether some agent could run one of the shape when empty. One pass over kinds of agents; where the shape asks for attributes, also
-    /// over the agents of the kinds that are large enough, until one is found.
-    pub(super) fn outlook(&self, shape: &Shape) -> Outlook {
+    /// The framework takes offers of other agents from now on: looks again at what may fit.
+    pub(super) fn review_demand_of(&mut self, id: FrameworkId) {
+        let Some(mut queues) = self.questions.queues.remove(&id) else { return };
+        for (role, queue) in &mut queues {
+            let client = self.client_of(id, role);
+            queue.rows_mut().for_each(|row| row.outlook = self.outlook(client, &row.shape));
+        }
+        self.questions.queues.insert(id, queues);
+    }
+
+    /// Whether some agent that the client takes offers of could run one of the shape when empty. One pass over kinds of agents; where shape
+    /// or client ask for attributes, also over the agents of the kinds that are large enough, until one is found.
+    pub(super) fn outlook(&self, client: Option<&Client>, shape: &Shape) -> Outlook {
         let kinds = self.questions.kinds.iter().map(|(_, kind)| kind);
-        let fits = kinds.into_iter().any(|kind| kind.stock.could_hold(shape) && self.is_for_some(kind, shape));
+        let fits = kinds.into_iter().any(|kind| kind.stock.could_hold(shape) && self.is_for_some(kind, client, shape));
         match (fits, self.fleet_is_known()) {
             (true, _) => Outlook::Possible,
             (false, true) => Outlook::Hopeless,
@@ -131,19 +145,20 @@ impl Master {
         }
     }
 
-    /// Whether some agent of the class is what the shape asks for.
-    pub(super) fn is_for_some(&self, class: &Class, shape: &Shape) -> bool {
-        let like = |agent: &AgentId| shape.constraint.matches(&*self.agents[agent].record.info);
-        shape.constraint.is_any() || class.members.iter().any(like)
+    /// Whether some agent of the class is what the shape asks for, and one that the client takes offers of.
+    pub(super) fn is_for_some(&self, class: &Class, client: Option<&Client>, shape: &Shape) -> bool {
+        !self.is_choosy(client, shape) || class.members.iter().any(|agent| self.agents[agent].is_for(client, shape))
+    }
+
+    /// Whether agents differ for this client and shape by more than what they have.
+    fn is_choosy(&self, client: Option<&Client>, shape: &Shape) -> bool {
+        !shape.constraint.is_any() || client.is_some_and(|client| self.has_agent_rules(client))
     }
 
     /// Whether this agent could run one of the shape when empty.
-    fn could_run(&self, agent: AgentId, shape: &Shape) -> bool {
-        let Some(state) = self.agents.get(&agent).filter(|state| state.status != AgentStatus::Gone) else {
-            return false;
-        };
-        let like = shape.constraint.is_any() || shape.constraint.matches(&*state.record.info);
-        like && state.stock().could_hold(shape)
+    fn could_run(&self, agent: AgentId, client: Option<&Client>, shape: &Shape) -> bool {
+        let state = self.agents.get(&agent).filter(|state| state.status != AgentStatus::Gone);
+        state.is_some_and(|state| state.is_for(client, shape) && state.stock().could_hold(shape))
     }
 
     /// Whether there are agents, and all that are known have been heard in this term: what devices they have is not known before.
@@ -181,6 +196,12 @@ impl Fleet for Machines<'_> {
 }
 
 impl Agent {
+    /// Whether it is what the shape asks for, and the client takes offers of it.
+    fn is_for(&self, client: Option<&Client>, shape: &Shape) -> bool {
+        (shape.constraint.is_any() || shape.constraint.matches(&*self.record.info))
+            && client.is_none_or(|client| self.admits(client))
+    }
+
     /// What it has, for questions.
     pub(super) fn stock(&self) -> Stock {
         let slot = |entry: &DeviceEntry| Slot { device: entry.device.clone(), condition: condition(entry) };

@@ -12,7 +12,6 @@ use super::clients::Client;
 use super::registry::Record;
 use super::state::Agent;
 use super::{Master, Outbox};
-use crate::allocator::agent_classes::Class;
 use crate::allocator::explain::{CauseKind, ClauseKind};
 use crate::allocator::sorter::{ClientIndex, kind_quantity};
 use crate::allocator::stock::Finding;
@@ -150,6 +149,7 @@ impl Master {
             for role in self.frameworks[&id].demand.keys().cloned().collect::<Vec<_>>() {
                 self.watch_demand(id, &role);
             }
+            self.review_demand_of(id);
             self.touched.frameworks.push(id);
             self.dirty_clients.extend(clients);
             self.want_round();
@@ -235,18 +235,12 @@ impl Master {
 
     /// Whether the framework takes offers of such an agent for the role.
     pub(super) fn is_admitted(&self, framework: FrameworkId, role: &Role, agent: &Agent) -> bool {
-        let client = self.client_id(framework, role).and_then(|client| self.clients.get(client));
-        client.is_none_or(|client| agent.admits(client))
+        self.client_of(framework, role).is_none_or(|client| agent.admits(client))
     }
 
     /// Whether the client does not take offers of all agents.
     pub(super) fn has_agent_rules(&self, client: &Client) -> bool {
         client.rules.set.is_some() || (client.rules.regions == Regions::Home && self.config.domain.is_some())
-    }
-
-    /// Whether the client takes offers of some agent of the class.
-    pub(super) fn admits_some(&self, class: &Class, client: &Client) -> bool {
-        !self.has_agent_rules(client) || class.members.iter().any(|agent| self.agents[agent].admits(client))
     }
 
     /// Each agent is marked as the constraints in use judge it.
@@ -275,26 +269,27 @@ impl Master {
 }
 
 impl Agent {
-    /// Why the client is not offered what would fit.
-    pub(super) fn withheld_from(&self, client: &Client) -> Vec<Finding> {
-        let mut causes = Vec::new();
+    /// Why the client is never offered it, whatever is free.
+    pub(super) fn barred_from(&self, client: &Client) -> Vec<Finding> {
+        let mut findings = Vec::new();
         if let Some(domain) = self.record.info.domain.as_ref().filter(|_| self.is_too_far(client)) {
-            causes.push((CauseKind::OtherRegion { region: domain.region().clone() }, 0));
+            findings.push(of_rules(CauseKind::OtherRegion { region: domain.region().clone() }, 0));
         }
         if let Some(constraints) = &client.rules.constraints
             && !self.admits_by_attributes(client)
         {
             let unmet = constraints.unmet(self.traits());
             let miss = unmet.len() as u64;
-            causes.push((CauseKind::NotAdmitted { unmet: unmet.join(", ") }, miss));
+            findings.push(of_rules(CauseKind::NotAdmitted { unmet: unmet.join(", ") }, miss));
         }
-        if let Some(least) = client.rules.least.as_deref()
-            && !Available::new(self.available(&client.role)).is_at_least(least, self)
-        {
-            causes.push((CauseKind::BelowLeast { least: least.to_string() }, 0));
-        }
-        let finding = |(cause, miss)| Finding { clause: ClauseKind::Rules, cause, miss };
-        causes.into_iter().map(finding).collect()
+        findings
+    }
+
+    /// Why the client is not offered what is free of it, although it would fit.
+    pub(super) fn too_small_for(&self, client: &Client) -> Option<Finding> {
+        let least = client.rules.least.as_deref()?;
+        let is_enough = Available::new(self.available(&client.role)).is_at_least(least, self);
+        (!is_enough).then(|| of_rules(CauseKind::BelowLeast { least: least.to_string() }, 0))
     }
 
     fn admits_by_attributes(&self, client: &Client) -> bool {
@@ -344,6 +339,10 @@ impl Available {
     fn members(&self, name: &ResourceName) -> u64 {
         self.resources.iter().filter_map(|(_, amounts)| amounts.sets.get(name)).map(|set| set.len() as u64).sum()
     }
+}
+
+fn of_rules(cause: CauseKind, miss: u64) -> Finding {
+    Finding { clause: ClauseKind::Rules, cause, miss }
 }
 
 /// What the quantities of devices begin with.

@@ -56,7 +56,7 @@ impl Master {
     }
 
     fn bound(&self, id: FrameworkId, role: &Role, shape: &Shape, order: &[(Role, FrameworkId)]) -> Bound {
-        if self.outlook(shape) == Outlook::Hopeless {
+        if self.outlook(self.client_of(id, role), shape) == Outlook::Hopeless {
             return Bound::Never;
         }
         let mut rows: Vec<(&Role, &Shape)> = Vec::new();

@@ -113,7 +113,7 @@ impl Master {
         if let Some(cause) = self.over_quota(role, shape) {
             answer.tally.count(Finding { clause: ClauseKind::Quota, cause, miss: 0 }, 0, None, Only::Not);
         }
-        let outlook = self.outlook(shape);
+        let outlook = self.outlook(asker.client, shape);
         let classes = if outlook == Outlook::Possible { &self.questions.classes } else { &self.questions.kinds };
         for (_, class) in classes.iter() {
             self.judge_class(&asker, class, outlook, &mut answer);
@@ -241,10 +241,11 @@ impl Master {
             let miss = unmet.len() as u64;
             findings.push(Finding { clause, cause: CauseKind::ConstraintNotMet { unmet: unmet.join(", ") }, miss });
         }
+        findings.extend(asker.client.into_iter().flat_map(|client| agent.barred_from(client)));
         if !now {
             return;
         }
-        findings.extend(asker.client.into_iter().flat_map(|client| agent.withheld_from(client)));
+        findings.extend(asker.client.and_then(|client| agent.too_small_for(client)));
         if let Some(filter) = cell.filter {
             let left = filter.until.since(self.now);
             let cause = CauseKind::Filtered { left, reason: self.reasons.text(filter.reason).cloned() };

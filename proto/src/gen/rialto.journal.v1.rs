@@ -5,7 +5,7 @@ pub struct Record {
     /// What happened.
     #[prost(
         oneof = "record::Record",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 21"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 21, 140"
     )]
     pub record: ::core::option::Option<record::Record>,
 }
@@ -59,6 +59,9 @@ pub mod record {
         /// The data of a destroyed volume is gone.
         #[prost(message, tag = "21")]
         VolumeDestroyed(super::super::super::v1::VolumeKey),
+        /// The agent was started for this many times, and is about to reach a master.
+        #[prost(uint32, tag = "140")]
+        Life(u32),
     }
 }
 /// An operation on reservations or volumes.

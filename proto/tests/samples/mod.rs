@@ -238,6 +238,7 @@ pub(crate) fn journal() -> Vec<JournalRecord> {
         },
         JournalRecord::Operated { id: OPERATION, reserved: volume(), doomed: vec![volume_key()] },
         JournalRecord::VolumeDestroyed(volume_key()),
+        JournalRecord::Life(3),
     ]
 }
 

@@ -123,5 +123,6 @@ pub(crate) fn journal_record() -> impl Strategy<Value = JournalRecord> {
         (operation_id(), resources(), vec(volume_key(), 0..2))
             .prop_map(|(id, reserved, doomed)| JournalRecord::Operated { id, reserved, doomed }),
         volume_key().prop_map(JournalRecord::VolumeDestroyed),
+        any::<u32>().prop_map(JournalRecord::Life),
     ]
 }

@@ -78,3 +78,20 @@ fn an_agent_that_has_less_than_its_tasks_hold_still_recovers() {
     assert!(matches!(effects.as_slice(), [Effect::Notice(text)] if text.contains("cpus:3")), "{effects:?}");
     agent.check_invariants();
 }
+
+#[test]
+fn each_connection_has_a_higher_number_than_those_before_it_whatever_the_clock_says() {
+    let mut a = agent();
+    a.disconnect();
+    let mut last = a.connect().connection;
+    for crashes in [false, true, false, true, true] {
+        if crashes {
+            a.crash_and_recover();
+        } else {
+            a.disconnect();
+        }
+        let next = a.connect().connection;
+        assert!(next > last, "{next} comes after {last}");
+        last = next;
+    }
+}

@@ -1,3 +1,4 @@
+use crate::allocator::explain::Outlook;
 use crate::master::Config;
 use crate::model::{Least, OfferMode, OfferRules, Role};
 use crate::testing::{Market, constraints, least, shape};
@@ -202,4 +203,32 @@ fn nothing_is_preempted_on_an_agent_that_the_demand_takes_no_offers_of() {
     assert!(!market.lines().iter().any(|line| line.starts_with("preempt")));
     market.rules("high", OfferRules::default()).wait(std::time::Duration::from_secs(10));
     assert!(market.lines().contains(&"preempt low/t1 on a".to_owned()));
+}
+
+#[test]
+fn what_no_admitted_agent_can_hold_never_fits() {
+    let mut market = Market::new();
+    market.agent_like("a", "cpus:4", &[("rack", "r1")]).agent_like("b", "cpus:8", &[("rack", "r2")]);
+    market.framework_asking("picky", "*", constraints("*", "rack == r1"));
+    market.demand("picky", vec![shape("wide", "cpus:6", &[], 1)]);
+    assert_eq!(market.wait_of("picky", "wide").outlook, Outlook::Hopeless, "b is large enough and not admitted");
+    let told = market.wait_of("picky", "wide").summary(3);
+    assert!(told.contains("never fits") && told.contains("rack"), "{told}");
+    market.becomes("b", &[("rack", "r1")]);
+    assert_eq!(market.wait_of("picky", "wide").outlook, Outlook::Possible);
+    market.becomes("b", &[("rack", "r3")]);
+    assert_eq!(market.wait_of("picky", "wide").outlook, Outlook::Hopeless);
+    market.rules("picky", OfferRules::default());
+    assert_eq!(market.wait_of("picky", "wide").outlook, Outlook::Possible);
+    assert!(market.master.view().frameworks.values().all(|framework| framework.hopeless.iter().all(|is| !is)));
+}
+
+#[test]
+fn what_only_another_region_could_hold_never_fits_at_home() {
+    let mut market = near("eu");
+    market.agent_in("a", "cpus:4", "eu/z1").agent_in("b", "cpus:8", "us/z1").framework("f", "*");
+    market.demand("f", vec![shape("wide", "cpus:6", &[], 1)]);
+    assert_eq!(market.wait_of("f", "wide").outlook, Outlook::Hopeless);
+    market.takes_all_regions("f");
+    assert_eq!(market.wait_of("f", "wide").outlook, Outlook::Possible);
 }
