@@ -1,24 +1,21 @@
 //! Tasks in images run by an installed OCI runtime, `runc` and `crun`: as contained, supervised and recovered as those that the supervisor
 //! runs itself.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use rialto_agent::supervisor::protocol::{Command, Stdio};
-use rialto_agent::supervisor::{client, encode_command};
+use rialto_agent::supervisor::protocol::Stdio;
 use rialto_agent::{DeviceSource, OciRuntime, Options};
 use rialto_core::model::{Exit, Reason, Task, TaskHealth, TaskState};
 use rialto_proto::spec::{Check, CommandSpec, HealthCheck, Rlimit, TaskSpec};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
 
 use crate::contained::{cgroups, nothing_is_left};
-use crate::harness::{TIMEOUT, World, lives, spec_task, until, with_devices};
+use crate::harness::{World, lives, spec_task, until, with_devices};
 use crate::image_kit::{Layout, busybox};
+use crate::nested::ask;
 
 const RUNTIMES: [&str; 2] = ["runc", "crun"];
 
@@ -185,57 +182,6 @@ async fn a_device_comes_with_its_node_its_files_and_its_hooks_to_its_holder_alon
     }
 }
 
-/// A command beside a task's own, by its supervisor's socket, and what comes with the first answer to it.
-struct Asked {
-    lines: BufReader<std::io::Chain<std::io::Cursor<Vec<u8>>, UnixStream>>,
-    descriptors: Vec<OwnedFd>,
-}
-
-fn ask(world: &World, id: &str, args: &[&str], stdio: Stdio) -> Asked {
-    let mut stream = client::connect(&world.run_dir(id)).expect("its supervisor listens");
-    stream.set_read_timeout(Some(*TIMEOUT)).expect("it is a socket");
-    let mut line = Vec::new();
-    while line.last() != Some(&b'\n') {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).expect("a snapshot comes first");
-        line.push(byte[0]);
-    }
-    let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-    stream.write_all(&encode_command(&Command::Exec { task: "0".to_owned(), args, stdio })).expect("it listens");
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut bytes = [0; 4096];
-    let mut parts = [std::io::IoSliceMut::new(&mut bytes)];
-    let heard = recvmsg(&stream, &mut parts, &mut control, RecvFlags::empty()).expect("it answers").bytes;
-    let mut descriptors = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(given) = message {
-            descriptors.extend(given);
-        }
-    }
-    // How it ends may be said already.
-    let opened = bytes[..heard].iter().position(|byte| *byte == b'\n').map_or(heard, |at| at + 1);
-    let from = if descriptors.is_empty() { 0 } else { opened };
-    Asked { lines: BufReader::new(std::io::Cursor::new(bytes[from..heard].to_vec()).chain(stream)), descriptors }
-}
-
-impl Asked {
-    /// Everything that it writes; of a terminal until that is closed.
-    fn read(&self, descriptor: usize) -> String {
-        let mut file = std::fs::File::from(self.descriptors[descriptor].try_clone().expect("it is open"));
-        let mut bytes = Vec::new();
-        // A terminal whose last process is gone gives an error.
-        let _closed = file.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    fn end(mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("it tells the end");
-        line
-    }
-}
-
 #[tokio::test]
 async fn commands_and_shells_run_beside_a_task_in_its_container() {
     let Some(layout) = image() else { return };
@@ -246,7 +192,7 @@ async fn commands_and_shells_run_beside_a_task_in_its_container() {
         let groups = cgroups(&world).len();
         let command =
             "ls /inside; id -u; cat /proc/1/comm; test -t 0 || echo no terminal; grep CapEff /proc/self/status; exit 3";
-        let asked = ask(&world, "t1", &["sh", "-c", command], Stdio::Output);
+        let asked = ask(&world, "t1", 0, &["sh", "-c", command], Stdio::Output);
         let seen = asked.read(0);
         let expected = "/inside\n0\nsupervise\nno terminal\nCapEff:\t00000000a80425fb\n";
         assert_eq!(seen, expected, "{runtime}: {}", asked.read(1));
@@ -270,10 +216,10 @@ async fn commands_and_shells_run_beside_a_task_in_its_container() {
             "{runtime}: {seen:?}"
         );
         assert!(asked.end().contains("\"code\":0"), "{runtime}");
-        let asked = ask(&world, "t1", &["no-such-program"], Stdio::Output);
+        let asked = ask(&world, "t1", 0, &["no-such-program"], Stdio::Output);
         assert!(asked.descriptors.is_empty(), "{runtime}: it was never started");
         // One whose asker goes away is ended with all that it has started.
-        let asked = ask(&world, "t1", &["sh", "-c", "sleep 1000 & exec sleep 1000"], Stdio::Output);
+        let asked = ask(&world, "t1", 0, &["sh", "-c", "sleep 1000 & exec sleep 1000"], Stdio::Output);
         drop(asked);
         let sleeps = || processes_of(&world).iter().filter(|name| **name == "sleep").count();
         until("the nested processes to end", || (sleeps() == 1).then_some(())).await;
@@ -311,7 +257,7 @@ async fn checks_run_in_the_container_and_a_task_that_fails_them_ends() {
         world.launch(vec![in_image("t1", &asked)]).await;
         world.expect("t1", TaskState::Running).await;
         assert_eq!(world.expect("t1", TaskState::Running).await.health, Some(TaskHealth::Healthy), "{runtime}");
-        let asked = ask(&world, "t1", &["rm", "/well"], Stdio::Output);
+        let asked = ask(&world, "t1", 0, &["rm", "/well"], Stdio::Output);
         assert!(asked.end().contains("\"code\":0"), "{runtime}");
         assert_eq!(world.expect("t1", TaskState::Running).await.health, Some(TaskHealth::Unhealthy), "{runtime}");
         assert_eq!(world.expect("t1", TaskState::Failed).await.reason, Some(Reason::Unhealthy), "{runtime}");
