@@ -275,7 +275,7 @@ impl Fetcher {
 
     async fn save(
         &self,
-        mut body: hyper::body::Incoming,
+        mut body: Incoming,
         length: Option<u64>,
         file: &mut File,
         log: &mut Log,

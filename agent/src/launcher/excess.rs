@@ -32,8 +32,9 @@ impl Group {
 
     /// Takes up what an earlier agent has kept, and sees to it that those are killed, if they were not.
     pub(super) fn recall(&mut self, excesses: Vec<Excess>) {
-        for excess in excesses.into_iter().filter(|excess| excess.member < self.members.len()) {
-            self.members[excess.member].excess = Some(excess);
+        for excess in excesses {
+            let Some(member) = self.members.get_mut(excess.member) else { continue };
+            member.excess = Some(excess);
             // There is room for one of each member.
             let _room = self.exceed.try_send(excess);
         }

@@ -368,7 +368,8 @@ impl Rich {
         std::fs::create_dir(folder.path().join("cdi")).expect("it can be made");
         let log = folder.path().join("hooks").display().to_string();
         let hook = |name: &str| json!({"hookName": name, "path": "/bin/sh", "args": ["sh", "-c", format!("echo {name} >> {log}")]});
-        let edits = json!({"hooks": ["createRuntime", "poststart", "poststop"].map(hook)});
+        let hooks = ["createRuntime", "poststart", "poststop"].map(hook);
+        let edits = json!({"hooks": hooks});
         let cdi = json!({"cdiVersion": "0.6.0", "kind": "vendor.com/card", "devices": [{"name": "good", "containerEdits": edits}]});
         write("cdi/spec.json", &cdi.to_string());
         // Base64 of tester:s3cret.
