@@ -29,6 +29,7 @@ const FOUND: &[(u64, &str)] = &[
     (402, "a device whose task was refused by the agent was waited for to be cleaned, for ever"),
     (461, "exclusive offers that were locked in parts starved a framework that had said what it waits for"),
     (469, "a framework's next life took an update for news that its earlier life had acknowledged"),
+    (2021, "the row of a task went with its older end, although its agent had come back and told of it again"),
     (2289, "an agent's update and the master's were out at once, and the older one came after the end"),
     (613, "exclusive offers stood beside tasks that were found after a failover, over the limit of their role"),
     (

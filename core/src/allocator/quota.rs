@@ -79,6 +79,8 @@ pub struct Quotas {
     nodes: BTreeMap<Arc<str>, Node>,
     /// How many nodes have a limit: none means that nothing has to be compared.
     limited: usize,
+    /// How many have a guarantee.
+    guaranteed: usize,
     /// Roles that hold less than their guarantee.
     unmet: BTreeSet<Arc<str>>,
     /// Limits that somebody was held back by, and that have room again.
@@ -301,7 +303,7 @@ impl Quotas {
 
     /// Whether `role`, or one above it, has a guarantee.
     pub fn is_guaranteed(&self, role: &Role) -> bool {
-        self.path(role).any(|(_, node)| !node.usage.quota.guarantee.is_empty())
+        self.guaranteed > 0 && self.path(role).any(|(_, node)| !node.usage.quota.guarantee.is_empty())
     }
 
     /// Whether `role`, or one above it, holds less than its guarantee.
@@ -406,6 +408,9 @@ impl Quotas {
     }
 
     fn update_unmet(&mut self, role: &Role) {
+        if self.guaranteed == 0 {
+            return;
+        }
         for prefix in prefixes(role) {
             let Some(node) = self.nodes.get(prefix).filter(|node| !node.usage.quota.guarantee.is_empty()) else {
                 continue;

@@ -43,6 +43,7 @@ struct Client {
     framework: FrameworkId,
     node: NodeId,
     held: Quantities,
+    /// Kept up to date only while it competes with others.
     share: Ratio,
     served: u64,
     /// Whether it takes offers now; one that does not keeps what it holds.
@@ -324,6 +325,9 @@ impl Sorter {
             parent = match self.roles.get(&prefix) {
                 Some(id) => *id,
                 None => {
+                    if self.nodes[parent].children.is_empty() && parent != NodeId::TOP {
+                        self.found_leaf(parent);
+                    }
                     let id = NodeId::of(self.nodes.len());
                     self.nodes.push(Node::new(prefix.clone(), parent));
                     self.nodes[parent].children.push(id);

@@ -95,8 +95,9 @@ impl Master {
     }
 
     fn register(&mut self, peer: PeerId, principal: Principal, report: AgentReport, out: &mut Outbox) {
-        match self.admit_agent(peer, principal, &report, out) {
-            Ok(id) => self.connect_agent(id, peer, report, out),
+        let resources = self.common.share(&report.resources);
+        match self.admit_agent(peer, principal, &report, &resources, out) {
+            Ok(id) => self.connect_agent(id, peer, report, &resources, out),
             Err(reject @ (Reject::OldTerm(_) | Reject::Superseded)) => {
                 out.push(Output::Effect(Effect::Close(peer, reject)));
             }
@@ -112,6 +113,7 @@ impl Master {
         peer: PeerId,
         principal: Principal,
         report: &AgentReport,
+        resources: &Arc<Resources>,
         out: &mut Outbox,
     ) -> Result<AgentId, Reject> {
         if report.resources.device_shares().next().is_some() {
@@ -137,7 +139,7 @@ impl Master {
             info: report.info.clone(),
             admission: Admission::Admitted,
             since: self.wall(),
-            resources: self.common.share(report.resources.clone()),
+            resources: resources.clone(),
         };
         match self.agents.get_mut(&id) {
             Some(agent) if agent.record.principal != record.principal => {
@@ -164,13 +166,20 @@ impl Master {
         Ok(id)
     }
 
-    fn connect_agent(&mut self, id: AgentId, peer: PeerId, report: AgentReport, out: &mut Outbox) {
+    fn connect_agent(
+        &mut self,
+        id: AgentId,
+        peer: PeerId,
+        report: AgentReport,
+        resources: &Arc<Resources>,
+        out: &mut Outbox,
+    ) {
         self.abandon_gangs_on(id, out);
         self.withdraw_agent_offers(id, out);
         let was = self.agents[&id].status;
         self.uncount(id);
         let now = self.wall();
-        let resources = self.settle_operations(id, report.operated, report.resources, out);
+        let resources = self.settle_operations(id, report.operated, resources, out);
         let agent = self.agents.get_mut(&id).expect("admit_agent() has made or found it");
         agent.record.info = report.info;
         if let Some(old) = agent.peer.replace(peer).filter(|old| *old != peer) {
@@ -181,7 +190,7 @@ impl Master {
             self.timers.cancel(key);
         }
         agent.connection = report.connection;
-        agent.record.resources = self.common.share(resources);
+        agent.record.resources = resources;
         if agent.record.admission != Admission::Admitted {
             agent.record.since = now;
         }
@@ -430,6 +439,9 @@ impl Master {
     /// The agent owns the state of its devices: what it reports is taken over. A launch that is on its way to it is not yet in its report.
     fn set_devices(&mut self, id: AgentId, reports: Vec<DeviceReport>, told: &BTreeSet<TaskKey>) {
         self.preemption.settles(id);
+        if reports.is_empty() && self.agents[&id].devices.is_empty() {
+            return;
+        }
         let since = self.wall();
         let staged = self.staged_devices(id, told);
         let agent = self.agents.get_mut(&id).expect("the caller has found it");

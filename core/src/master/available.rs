@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::clients::Wanted;
 use super::state::Agent;
 use crate::allocator::claims;
-use crate::model::{Claim, Device, DeviceId, Guarantee, Milli, Quantities, ResourceName, Resources, Shape, Share};
+use crate::model::{
+    Access, Claim, Device, DeviceId, Flavor, Guarantee, Milli, Quantities, ResourceName, Resources, Shape, Share,
+};
 
 /// The smallest amounts that are worth an offer, as in Mesos: so many cpus, or so much memory. A device always is.
 const CPUS_MIN: Milli = Milli(10);
@@ -20,8 +22,10 @@ pub(super) struct Available {
     pub(super) quantities: Quantities,
     pub(super) ports: u64,
     pub(super) has_devices: bool,
-    /// What may be taken back at any time.
-    pub(super) revocable: Quantities,
+    /// Whether it is amounts alone, for one taker and for as long as he likes: then its quantities are what he is charged.
+    pub(super) is_plain: bool,
+    /// Whether there is enough for anybody who asks for nothing special.
+    pub(super) is_worth_offering: bool,
 }
 
 impl Available {
@@ -30,12 +34,12 @@ impl Available {
         let has_devices = resources.device_shares().next().is_some();
         let revocable =
             if resources.is_revocable() { resources.split_revocable().0.quantities() } else { Quantities::new() };
-        Self { resources, quantities, ports, has_devices, revocable }
-    }
-
-    pub(super) fn is_worth_offering(&self) -> bool {
-        let amount = |name| self.quantities.get(&name).max(self.revocable.get(&name));
-        self.has_devices || amount(ResourceName::Cpus) >= CPUS_MIN || amount(ResourceName::Mem) >= MEM_MIN
+        let is_firm = |flavor: &Flavor| flavor.guarantee == Guarantee::Firm && flavor.access == Access::Sole;
+        let is_plain = !has_devices && resources.iter().all(|(flavor, _)| is_firm(flavor) && flavor.volume.is_none());
+        let amount = |name| quantities.get(&name).max(revocable.get(&name));
+        let is_worth_offering =
+            has_devices || amount(ResourceName::Cpus) >= CPUS_MIN || amount(ResourceName::Mem) >= MEM_MIN;
+        Self { resources, quantities, ports, has_devices, is_plain, is_worth_offering }
     }
 }
 

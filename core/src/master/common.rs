@@ -18,11 +18,11 @@ pub(super) struct Common {
 
 impl Common {
     /// `resources`, shared with other agents that have the same.
-    pub(super) fn share(&mut self, resources: Resources) -> Arc<Resources> {
-        if let Some(known) = self.kinds.iter().find(|known| *known.resources == resources) {
+    pub(super) fn share(&mut self, resources: &Resources) -> Arc<Resources> {
+        if let Some(known) = self.kinds.iter().find(|known| *known.resources == *resources) {
             return known.resources.clone();
         }
-        let resources = Arc::new(resources);
+        let resources = Arc::new(resources.clone());
         let kind = Arc::new(Available::new(resources.clone()));
         if self.kinds.len() < KINDS_MAX {
             self.kinds.push(kind);

@@ -4,44 +4,34 @@
 //! is to choose from few must see some of every sort. So a walk begins anywhere and goes on by a stride that is prime to the number of
 //! agents: it comes to each once, at the cost of those that it comes to.
 
-use std::collections::BTreeMap;
-
+use indexmap::IndexSet;
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
 use crate::model::AgentId;
 
 /// A set of agents from which any can be had by its number.
 #[derive(Debug, Default)]
-pub(super) struct Deck {
-    agents: Vec<AgentId>,
-    numbers: BTreeMap<AgentId, usize>,
-}
+pub(super) struct Deck(IndexSet<AgentId, FxBuildHasher>);
 
 impl Deck {
     pub(super) fn insert(&mut self, id: AgentId) {
-        let number = self.agents.len();
-        if self.numbers.insert(id, number).is_none() {
-            self.agents.push(id);
-        }
+        self.0.insert(id);
     }
 
     /// The last agent gets the number of the one that is taken out.
     pub(super) fn remove(&mut self, id: AgentId) {
-        let Some(number) = self.numbers.remove(&id) else { return };
-        self.agents.swap_remove(number);
-        if let Some(moved) = self.agents.get(number) {
-            self.numbers.insert(*moved, number);
-        }
+        self.0.swap_remove(&id);
     }
 
-    pub(super) const fn len(&self) -> usize {
-        self.agents.len()
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = AgentId> {
-        self.agents.iter().copied()
+        self.0.iter().copied()
     }
 }
 
@@ -58,8 +48,8 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Its order follows from `seed`.
     pub(super) fn new(decks: impl Iterator<Item = &'a Deck>, seed: u64) -> Self {
-        let decks: SmallVec<[&Deck; 8]> = decks.filter(|deck| !deck.agents.is_empty()).collect();
-        let agents = decks.iter().map(|deck| deck.agents.len()).sum();
+        let decks: SmallVec<[&Deck; 8]> = decks.filter(|deck| deck.len() > 0).collect();
+        let agents = decks.iter().map(|deck| deck.len()).sum();
         let (mut next, mut stride) = (0, 1);
         if agents > 1 {
             let mut random = Pcg64Mcg::seed_from_u64(seed);
@@ -93,8 +83,8 @@ impl Iterator for Walk<'_> {
         let mut number = self.next;
         self.next = (self.next + self.stride) % self.agents;
         self.decks.iter().find_map(|deck| {
-            let found = deck.agents.get(number).copied();
-            number = number.saturating_sub(deck.agents.len());
+            let found = deck.0.get_index(number).copied();
+            number = number.saturating_sub(deck.len());
             found
         })
     }

@@ -110,6 +110,8 @@ impl Master {
         let free = self.common.available(&agent.free);
         if agent.is_usable() && self.rules.is_worth_a_look(&free) {
             new.cpus = Some(Magnitude::of(free.quantities.get(&ResourceName::Cpus)));
+        }
+        if new.cpus.is_some() && free.has_devices {
             let devices = free.resources.device_shares().filter_map(|(id, _)| agent.devices.get(id));
             new.kinds = devices.map(|entry| entry.device.kind.clone()).collect();
             new.kinds.sort_unstable();
@@ -164,9 +166,9 @@ impl Master {
     /// Offers what is free on the agent, to those who come first; only to those who are asked. What is free may be known already.
     fn offer_agent(&mut self, id: AgentId, asked: Asked<'_>, free: Option<Arc<Available>>, out: &mut Outbox) {
         let mut look = Look::default();
-        let all_may_have = |free: &Arc<Available>| self.agents[&id].is_available_to_all(&free.resources);
-        if let Some(free) = free.filter(all_may_have) {
-            look.available.extend(self.agents[&id].sight_of(&Role::any()).map(|sight| (sight, free)));
+        let Some(agent) = self.agents.get(&id) else { return };
+        if let Some(free) = free.filter(|free| agent.is_available_to_all(&free.resources)) {
+            look.available.extend(agent.sight_of(&Role::any()).map(|sight| (sight, free)));
         }
         let mut seen = std::mem::take(&mut self.seen);
         self.looks += 1;
@@ -174,7 +176,7 @@ impl Master {
         while let Some((client, available)) = self.next_taker(id, asked, &mut look, &mut seen) {
             if self.make_room(id, client, out) {
                 look.taken += 1;
-                if self.make_offer(id, client, available.resources.clone(), out) == OfferMode::Exclusive {
+                if self.make_offer(id, client, &available, out) == OfferMode::Exclusive {
                     look.available.clear();
                 }
             } else if self.clients.get(client).is_some_and(|client| client.mode == OfferMode::Optimistic) {
@@ -387,11 +389,12 @@ impl Master {
         &mut self,
         agent: AgentId,
         client_id: ClientIndex,
-        resources: Arc<Resources>,
+        available: &Available,
         out: &mut Outbox,
     ) -> OfferMode {
         let (made, replaces) = self.replace_standing(agent, client_id, out);
-        let id = OfferId::new(self.term, self.next_seq());
+        let (id, since) = (OfferId::new(self.term, self.next_seq()), self.wall());
+        let resources = available.resources.clone();
         let client = self.clients.get_mut(client_id).expect("an offer is made to a known client");
         client.standing += 1;
         client.offered = Some(self.now);
@@ -405,7 +408,11 @@ impl Master {
         let state = self.agents.get_mut(&agent).expect("the caller has found it");
         state.offers.push((id, client_id));
         let locks = (mode == OfferMode::Exclusive).then(|| sole(&resources));
-        let charged = locks.as_ref().map(|locks| state.quantities(locks));
+        let charge = |locks: &Arc<Resources>| match available.is_plain {
+            true => available.quantities.clone(),
+            false => state.quantities(locks),
+        };
+        let charged = locks.as_ref().map(charge);
         self.touched.locked.extend(locks.as_ref().map(|_| agent));
         if let Some(locks) = locks.filter(|_| !planted(Fault::OfferNotLocked)) {
             state.lock(locks);
@@ -443,7 +450,7 @@ impl Master {
             client: client_id,
             made,
             issued: self.now,
-            since: self.wall(),
+            since,
             expiry: expires_in.map(|timeout| self.timers.set(self.now + timeout, Timer::Offer(id))),
             charged: charged.unwrap_or_default(),
             is_shown: false,
@@ -452,8 +459,7 @@ impl Master {
         self.offers.insert(id, Box::new(entry));
         self.stats.offers_made += 1;
         self.touched.offers.push(id);
-        let offer = self.agents[&agent].with_gpus(&offer);
-        self.unsent.push((framework, offer));
+        self.unsent.push((framework, state.with_gpus(&offer)));
         mode
     }
 

@@ -123,10 +123,10 @@ impl Master {
         &mut self,
         id: AgentId,
         operated: Option<OperationId>,
-        resources: Resources,
+        resources: &Arc<Resources>,
         out: &mut Outbox,
-    ) -> Resources {
-        let pending = self.operations.remove(&id).unwrap_or_default();
+    ) -> Arc<Resources> {
+        let Some(pending) = self.operations.remove(&id) else { return resources.clone() };
         let (done, waiting): (BTreeMap<_, _>, BTreeMap<_, _>) =
             pending.into_iter().partition(|(operation, _)| operated.is_some_and(|last| *operation <= last));
         if !waiting.is_empty() {
@@ -134,7 +134,8 @@ impl Master {
         }
         self.stats.operations_done += done.len() as u64;
         out.extend(done.into_keys().map(|operation| Output::Persist(Record::Operation(operation, None))));
-        self.with_pending(id, resources, out)
+        let resources = self.with_pending(id, Resources::clone(resources), out);
+        self.common.share(&resources)
     }
 
     /// Sends the operations again that the agent may not have got.

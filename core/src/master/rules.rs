@@ -88,7 +88,7 @@ impl Rules {
     /// Whether somebody might take so little; a quick answer for the many agents that are full.
     pub(super) fn is_worth_a_look(&self, available: &Available) -> bool {
         let takes_anything = self.is_modest || self.modest > 0;
-        if takes_anything { !available.resources.is_empty() } else { available.is_worth_offering() }
+        if takes_anything { !available.resources.is_empty() } else { available.is_worth_offering }
     }
 
     /// Whether an offer of `available` would be large enough for the client. What it says itself counts first; then that it has declared
@@ -98,6 +98,7 @@ impl Rules {
             (Some(own), _) => own,
             (None, Some(_)) => return self.is_worth_a_look(available),
             (None, None) if available.has_devices => return true,
+            (None, None) if self.is_usual && available.is_plain => return available.is_worth_offering,
             (None, None) => &self.least,
         };
         available.is_at_least(least, agent)

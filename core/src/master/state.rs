@@ -1,7 +1,7 @@
 //! The rows of the master's state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use smallvec::SmallVec;
 
@@ -129,7 +129,7 @@ impl Agent {
             connection: 0,
             status,
             heard: false,
-            locked: Arc::default(),
+            locked: nothing(),
             kept: Quantities::new(),
             overcommitted: false,
             devices: BTreeMap::new(),
@@ -224,7 +224,7 @@ impl Agent {
     /// An exclusive offer lets go of `resources`.
     pub(super) fn unlock(&mut self, resources: &Arc<Resources>) {
         if Arc::ptr_eq(&self.locked, resources) {
-            self.locked = Arc::default();
+            self.locked = nothing();
             return;
         }
         let unlocked = Arc::make_mut(&mut self.locked).subtract(&sole(resources));
@@ -260,6 +260,12 @@ impl Agent {
         }
         counted
     }
+}
+
+/// What is locked of most agents, once for all of them.
+fn nothing() -> Arc<Resources> {
+    static NOTHING: LazyLock<Arc<Resources>> = LazyLock::new(Arc::default);
+    NOTHING.clone()
 }
 
 /// What of an exclusive offer nobody else may be offered: what is shared may be in several.

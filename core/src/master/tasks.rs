@@ -362,7 +362,10 @@ impl Master {
         self.history.push_back(key.clone());
         if self.history.len() > self.config.history_max {
             let oldest = self.history.pop_front().expect("it holds more than its limit");
-            show(oldest, None);
+            // An agent that was away may have told of it again since.
+            if !self.tasks.contains_key(&oldest) {
+                show(oldest, None);
+            }
         }
     }
 

@@ -495,3 +495,14 @@ fn an_offer_that_would_do_stands_for_a_while_before_it_grows() {
     market.update("a", "ci", "t3", TaskState::Finished);
     market.expect("update t3 TASK_FINISHED -> ci\nrescind a from ci\noffer a cpus:4 mem:1024 -> ci");
 }
+
+#[test]
+fn the_row_of_a_task_that_its_agent_tells_of_again_outlives_that_of_its_older_end() {
+    let mut market = Market::with(Config { history_max: 1, ..Config::default() });
+    market.agent("a", "cpus:4").agent("b", "cpus:4").framework("old", "*").framework("new", "*");
+    market.launch("old", "a", "t1", "cpus:1").update("a", "old", "t1", TaskState::Finished).agent_leaves("a");
+    market.framework_leaves("old").wait(secs(601)).register("a");
+    // Of the one that is remembered, the older end goes; the task is there anew, until its end is told once more.
+    market.launch("new", "b", "t2", "cpus:1").update("b", "new", "t2", TaskState::Finished).acknowledge("new");
+    assert_eq!(market.master.view().tasks.len(), 1);
+}

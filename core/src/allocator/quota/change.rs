@@ -150,13 +150,14 @@ impl Quotas {
         // Every role above is there as well, so that the tree can be walked from the top.
         self.each_up(role, |_| {});
         let node = self.node(role);
-        let was_limited = !node.usage.quota.limit.is_empty();
-        let is_limited = !quota.limit.is_empty();
+        let bounds = |quota: &Quota| (usize::from(!quota.limit.is_empty()), usize::from(!quota.guarantee.is_empty()));
+        let (was, is) = (bounds(&node.usage.quota), bounds(&quota));
         node.usage.quota = quota;
         node.forget_tolerated();
         node.tolerate();
         let met = !node.is_unmet();
-        self.limited = self.limited + usize::from(is_limited) - usize::from(was_limited);
+        self.limited = self.limited + is.0 - was.0;
+        self.guaranteed = self.guaranteed + is.1 - was.1;
         if met {
             self.unmet.remove(role.as_str());
         } else {

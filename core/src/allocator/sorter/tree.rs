@@ -44,13 +44,14 @@ pub(super) struct Node {
     pub(super) children: Vec<NodeId>,
     /// What it and all below it hold.
     pub(super) held: Quantities,
+    /// Kept up to date only while it competes with others.
     share: Ratio,
     /// When it, or one below it, was served last.
     served: u64,
-    /// What its own frameworks hold together.
+    /// What its own frameworks hold together; kept only while there are roles below it.
     own: Quantities,
     own_share: Ratio,
-    /// When one of its own was served last.
+    /// When one of its own was served last; kept likewise.
     own_served: u64,
     /// Its own leaf and the nodes below it that have somebody who takes offers, who comes first first.
     competitors: Vec<Competitor>,
@@ -82,6 +83,16 @@ impl Node {
             competitors: Vec::new(),
             clients: Vec::new(),
         }
+    }
+
+    /// What its own frameworks hold together, and when one of them was served last.
+    const fn leaf(&mut self) -> (&mut Quantities, &mut u64) {
+        (&mut self.own, &mut self.own_served)
+    }
+
+    /// What it and all below it hold, and when one of them was served last.
+    const fn whole(&mut self) -> (&mut Quantities, &mut u64) {
+        (&mut self.held, &mut self.served)
     }
 }
 
@@ -147,12 +158,28 @@ impl Sorter {
     /// Puts a client that has become active into the order, and all above it that had nobody before.
     pub(super) fn insert_client(&mut self, id: ClientIndex) {
         let node = self.clients[id.index()].node;
+        self.price_client(id);
+        if let [only] = *self.nodes[node].clients {
+            self.price_client(only);
+        }
         let at = self.client_place(id).unwrap_or_else(|at| at);
         self.nodes[node].clients.insert(at, id);
         for (node, competitor) in self.path(id) {
-            if let Err(at) = self.place(node, competitor) {
-                self.nodes[node].competitors.insert(at, competitor);
+            self.insert_competitor(node, competitor);
+        }
+    }
+
+    fn insert_competitor(&mut self, node: NodeId, competitor: Competitor) {
+        match *self.nodes[node].competitors {
+            [only] if only == competitor => return,
+            [only] => {
+                self.price(node, only);
+                self.price(node, competitor);
             }
+            _ => self.price(node, competitor),
+        }
+        if let Err(at) = self.place(node, competitor) {
+            self.nodes[node].competitors.insert(at, competitor);
         }
     }
 
@@ -179,14 +206,17 @@ impl Sorter {
         let was = if self.is_stale { Err(0) } else { self.client_place_if_active(id) };
         let mut client = std::mem::replace(&mut self.clients[id.index()].held, Quantities::new());
         change(&mut client);
-        let share = if self.is_stale { Ratio::ZERO } else { self.ratio(&client, DEFAULT_WEIGHT) };
         let entry = &mut self.clients[id.index()];
-        (entry.held, entry.share) = (client, share);
+        entry.held = client;
         entry.served = served.unwrap_or(entry.served);
         let node = entry.node;
-        if let Ok(was) = was {
+        if let Ok(was) = was
+            && self.nodes[node].clients.len() > 1
+        {
+            self.price_client(id);
             let list = std::mem::take(&mut self.nodes[node].clients);
-            self.nodes[node].clients = moved(list, was, |other| self.client_key(*other) < self.client_key(id));
+            let key = self.client_key(id);
+            self.nodes[node].clients = moved(list, was, |other| self.client_key(*other) < key);
         }
         let (mut at, mut competitor) = (node, Competitor::Leaf);
         loop {
@@ -214,26 +244,45 @@ impl Sorter {
         change: &mut impl FnMut(&mut Quantities),
         served: Option<u64>,
     ) {
-        let was = if self.is_stale { Err(0) } else { self.place(node, competitor) };
-        match competitor {
-            Competitor::Leaf => {
-                change(&mut self.nodes[node].own);
-                let share = self.ratio(&self.nodes[node].own, DEFAULT_WEIGHT);
-                let node = &mut self.nodes[node];
-                (node.own_share, node.own_served) = (share, served.unwrap_or(node.own_served));
-            }
-            Competitor::Below(id) => {
-                change(&mut self.nodes[id].held);
-                let share = self.ratio(&self.nodes[id].held, self.nodes[id].weight);
-                let node = &mut self.nodes[id];
-                (node.share, node.served) = (share, served.unwrap_or(node.served));
-            }
+        if competitor == Competitor::Leaf && self.nodes[node].children.is_empty() {
+            return;
         }
-        if let Ok(was) = was {
+        let was = if self.is_stale { Err(0) } else { self.place(node, competitor) };
+        let (held, last_served) = match competitor {
+            Competitor::Leaf => self.nodes[node].leaf(),
+            Competitor::Below(id) => self.nodes[id].whole(),
+        };
+        change(held);
+        *last_served = served.unwrap_or(*last_served);
+        if let Ok(was) = was
+            && self.nodes[node].competitors.len() > 1
+        {
+            self.price(node, competitor);
             let list = std::mem::take(&mut self.nodes[node].competitors);
             let key = self.key(node, competitor);
             self.nodes[node].competitors = moved(list, was, |other| self.key(node, *other) < key);
         }
+    }
+
+    /// Computes what the competitor is compared by.
+    fn price(&mut self, node: NodeId, competitor: Competitor) {
+        match competitor {
+            Competitor::Leaf => self.nodes[node].own_share = self.ratio(&self.nodes[node].own, DEFAULT_WEIGHT),
+            Competitor::Below(id) => self.nodes[id].share = self.ratio(&self.nodes[id].held, self.nodes[id].weight),
+        }
+    }
+
+    fn price_client(&mut self, id: ClientIndex) {
+        self.clients[id.index()].share = self.ratio(&self.clients[id.index()].held, DEFAULT_WEIGHT);
+    }
+
+    /// A first role comes to be below this one: from here on its own frameworks compete as one with it.
+    pub(super) fn found_leaf(&mut self, id: NodeId) {
+        let mut own = Quantities::new();
+        self.clients.iter().filter(|client| client.node == id).for_each(|client| own.add(&client.held));
+        let node = &mut self.nodes[id];
+        (node.own, node.own_served) = (own, node.served);
+        self.price(id, Competitor::Leaf);
     }
 
     /// Where the competitor is in the order, or would have to be.
@@ -266,12 +315,11 @@ impl Sorter {
         }
         self.is_stale = false;
         for at in 0..self.clients.len() {
-            self.clients[at].share = self.ratio(&self.clients[at].held, DEFAULT_WEIGHT);
+            self.price_client(ClientIndex::of(at));
         }
-        for at in 0..self.nodes.len() {
-            let node = &self.nodes[at];
-            let (share, own) = (self.ratio(&node.held, node.weight), self.ratio(&node.own, DEFAULT_WEIGHT));
-            (self.nodes[at].share, self.nodes[at].own_share) = (share, own);
+        for id in (0..self.nodes.len()).map(NodeId::of) {
+            self.price(id, Competitor::Leaf);
+            self.price(id, Competitor::Below(id));
         }
         for at in 0..self.nodes.len() {
             let id = NodeId::of(at);
@@ -296,7 +344,9 @@ fn moved<T: Copy>(mut list: Vec<T>, was: usize, comes_before: impl Fn(&T) -> boo
         list[left] = item;
         return list;
     }
-    let right = was + 1 + list[was + 1..].partition_point(&comes_before);
+    // Who was served comes last, mostly.
+    let is_last = list.last().is_none_or(&comes_before);
+    let right = if is_last { list.len() } else { was + 1 + list[was + 1..].partition_point(&comes_before) };
     list.copy_within(was + 1..right, was);
     list[right - 1] = item;
     list
@@ -307,9 +357,9 @@ fn moved<T: Copy>(mut list: Vec<T>, was: usize, comes_before: impl Fn(&T) -> boo
 pub struct Ranking<'a> {
     sorter: &'a Sorter,
     /// Where the walk is on each level: a node and the next of its competitors.
-    levels: SmallVec<[(NodeId, usize); 8]>,
+    levels: SmallVec<[(NodeId, u32); 4]>,
     /// The leaf that is walked, and the next of its clients.
-    leaf: Option<(NodeId, usize)>,
+    leaf: Option<(NodeId, u32)>,
 }
 
 impl<'a> Ranking<'a> {
@@ -325,7 +375,7 @@ impl<'a> Iterator for Ranking<'a> {
         loop {
             if let Some((node, at)) = &mut self.leaf {
                 let node = &self.sorter.nodes[*node];
-                if let Some(id) = node.clients.get(*at) {
+                if let Some(id) = node.clients.get(*at as usize) {
                     *at += 1;
                     let framework = self.sorter.clients[id.index()].framework;
                     return Some((*id, &node.role, framework));
@@ -333,7 +383,7 @@ impl<'a> Iterator for Ranking<'a> {
                 self.leaf = None;
             }
             let (node, at) = self.levels.last_mut()?;
-            match self.sorter.nodes[*node].competitors.get(*at) {
+            match self.sorter.nodes[*node].competitors.get(*at as usize) {
                 None => drop(self.levels.pop()),
                 Some(Competitor::Leaf) => {
                     *at += 1;

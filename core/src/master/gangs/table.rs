@@ -166,7 +166,8 @@ impl Gangs {
     }
 
     pub(super) fn holding_on(&self, agent: AgentId) -> Vec<GangId> {
-        let keys = self.held.get(&agent).into_iter().flat_map(BTreeMap::keys);
+        let Some(held) = self.held.get(&agent) else { return Vec::new() };
+        let keys = held.keys();
         let ids: BTreeSet<GangId> = keys.filter_map(|key| self.members.get(key).copied()).collect();
         ids.into_iter().collect()
     }

@@ -65,6 +65,9 @@ impl Nominations {
     /// What is promised to the demand on the agent, as it counts under limits.
     pub(in crate::master) fn promised(&self, agent: AgentId, framework: FrameworkId, role: &Role) -> Quantities {
         let mut sum = Quantities::new();
+        if self.rows.is_empty() {
+            return sum;
+        }
         let ids = self.by_agent.get(&agent).into_iter().flatten().map(|id| &self.rows[id]);
         ids.filter(|row| row.framework == framework && row.role == *role).for_each(|row| sum.add(&row.counts));
         sum
