@@ -201,6 +201,7 @@ async fn commands_and_shells_run_beside_a_task_in_its_container() {
         let asked = ask(
             &world,
             "t1",
+            0,
             &[
                 "sh",
                 "-c",
