@@ -263,6 +263,10 @@ pub struct Agent {
     /// Give every task users of its own: its root is nobody outside. Not those with images or volumes.
     #[arg(long, env = "RIALTO_USER_NAMESPACES")]
     pub user_namespaces: bool,
+    /// What runs tasks with an image: the agent's own supervisor (none), an installed OCI runtime (runc, crun, or the path of one), or the
+    /// first of runc and crun that is installed (auto).
+    #[arg(long, env = "RIALTO_OCI_RUNTIME", default_value = "none", value_name = "RUNTIME")]
+    pub oci_runtime: rialto_agent::OciRuntime,
     /// Where CNI plug-ins are, for tasks with a network on a bridge; looked for in /usr/lib/cni and /opt/cni/bin.
     #[arg(long, env = "RIALTO_CNI_PLUGINS", value_name = "DIR")]
     pub cni_plugins: Option<PathBuf>,

@@ -1,10 +1,11 @@
 //! The options of an agent that say what may be fetched for tasks.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use rialto_agent::{Digests, FetchPolicy, ImagePolicy, TrustedKey};
+use rialto_agent::{Digests, FetchPolicy, ImagePolicy, Login, TrustedKey};
 
 /// What may be fetched for tasks.
 #[derive(Clone, Debug, Args)]
@@ -40,6 +41,10 @@ pub struct Fetch {
     /// Who this agent is at registries that ask for a login: a file such as docker login writes, {"auths": {HOST: {"auth": …}}}.
     #[arg(long, env = "RIALTO_REGISTRY_LOGINS", value_name = "FILE")]
     pub registry_logins: Option<PathBuf>,
+    /// Who this agent is at servers that ask for a login when artefacts are fetched over https: a file of the same form. Every task's artefacts
+    /// are fetched with them.
+    #[arg(long, env = "RIALTO_FETCH_LOGINS", value_name = "FILE")]
+    pub fetch_logins: Option<PathBuf>,
     /// Certificates (PEM) of authorities that are trusted beside the machine's.
     #[arg(long = "fetch-ca", env = "RIALTO_FETCH_CA", value_name = "FILE")]
     pub fetch_ca: Option<PathBuf>,
@@ -73,6 +78,7 @@ impl Fetch {
             max_bytes: u64::from(self.max_mib) << 20,
             cache_bytes: u64::from(self.cache_mib) << 20,
             tls_ca: tls_ca.transpose()?,
+            logins: logins("--fetch-logins", self.fetch_logins.as_deref())?,
         })
     }
 }
@@ -83,24 +89,27 @@ impl Fetch {
     /// # Errors
     /// Names the file that can't be used.
     pub fn images(&self) -> anyhow::Result<ImagePolicy> {
-        let logins = self.registry_logins.as_ref().map(|path| {
-            let text = std::fs::read_to_string(path).map_err(anyhow::Error::from);
-            let logins = text.and_then(|text| Ok(rialto_agent::Login::read(&text)?));
-            logins.with_context(|| format!("--registry-logins {}", path.display()))
-        });
         Ok(ImagePolicy {
             max_bytes: u64::from(self.image_max_mib) << 20,
             cache_bytes: u64::from(self.image_cache_mib) << 20,
             insecure: self.insecure_registries.clone(),
-            logins: logins.transpose()?.unwrap_or_default(),
+            logins: logins("--registry-logins", self.registry_logins.as_deref())?,
         })
     }
+}
+
+/// The logins in a file, if there is one.
+fn logins(option: &str, path: Option<&Path>) -> anyhow::Result<BTreeMap<String, Login>> {
+    let Some(path) = path else { return Ok(BTreeMap::new()) };
+    let text = std::fs::read_to_string(path).map_err(anyhow::Error::from);
+    let logins = text.and_then(|text| Ok(Login::read(&text)?));
+    logins.with_context(|| format!("{option} {}", path.display()))
 }
 
 /// The key itself, or that of a file.
 fn key(text: &str) -> anyhow::Result<TrustedKey> {
     let key = text.parse();
-    if key.is_ok() || !std::path::Path::new(text).exists() {
+    if key.is_ok() || !Path::new(text).exists() {
         return key.with_context(|| format!("--trusted-key {text}"));
     }
     let content = std::fs::read_to_string(text).with_context(|| format!("--trusted-key {text}"))?;

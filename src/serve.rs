@@ -94,6 +94,7 @@ fn agent_options(args: &Agent) -> anyhow::Result<rialto_agent::Options> {
     if args.user_namespaces {
         options.user_namespaces = rialto_agent::UserNamespaces::Always;
     }
+    options.oci_runtime.clone_from(&args.oci_runtime);
     options.cni_plugins.clone_from(&args.cni_plugins);
     options.bridge_subnet.clone_from(&args.bridge_subnet);
     if args.metrics_listen.is_some_and(|address| !address.ip().is_loopback()) && !args.metrics_insecure {

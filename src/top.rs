@@ -1,5 +1,6 @@
 //! `rialto top`: what the running tasks use, as their agents measure it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -33,6 +34,7 @@ struct Sample {
     pids: Option<u64>,
     read_bytes: Option<u64>,
     written_bytes: Option<u64>,
+    devices: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
 /// What a task uses. Figures that its agent can't measure are absent.
@@ -50,6 +52,8 @@ struct Usage {
     /// Bytes a second, over a second.
     read_bytes_per_s: Option<f64>,
     written_bytes_per_s: Option<f64>,
+    /// What the sources of its devices tell of these.
+    devices: BTreeMap<String, BTreeMap<String, f64>>,
     /// Why there are no figures.
     problem: Option<String>,
 }
@@ -71,8 +75,20 @@ pub async fn top(query: Query) -> anyhow::Result<()> {
     if query.json {
         return json(&used);
     }
-    let header =
-        ["task", "framework", "agent", "cpus", "mem MiB", "peak", "limit", "pids", "read/s", "written/s", "why not"];
+    let header = [
+        "task",
+        "framework",
+        "agent",
+        "cpus",
+        "mem MiB",
+        "peak",
+        "limit",
+        "pids",
+        "read/s",
+        "written/s",
+        "devices",
+        "why not",
+    ];
     table(&header, used.iter().map(row).collect(), "no tasks run")?;
     Ok(())
 }
@@ -91,8 +107,17 @@ fn row(usage: &Usage) -> Vec<String> {
         usage.pids.map_or_else(String::new, |pids| pids.to_string()),
         kib(usage.read_bytes_per_s),
         kib(usage.written_bytes_per_s),
+        devices(&usage.devices),
         usage.problem.clone().unwrap_or_default(),
     ]
+}
+
+/// Each with its figures.
+fn devices(devices: &BTreeMap<String, BTreeMap<String, f64>>) -> String {
+    let figures = |all: &BTreeMap<String, f64>| {
+        all.iter().map(|(name, value)| format!("{name} {}", amount(*value))).collect::<Vec<_>>().join(", ")
+    };
+    devices.iter().map(|(device, all)| format!("{device}: {}", figures(all))).collect::<Vec<_>>().join("; ")
 }
 
 async fn usage(client: MasterClient, task: api::Task) -> Usage {
@@ -111,6 +136,7 @@ async fn usage(client: MasterClient, task: api::Task) -> Usage {
         pids: last.pids,
         read_bytes_per_s: rate(&samples, |sample| sample.read_bytes),
         written_bytes_per_s: rate(&samples, |sample| sample.written_bytes),
+        devices: last.devices,
         problem,
         framework: task.framework,
         task: task.id,

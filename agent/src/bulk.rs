@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rialto_core::model::TaskKey;
+use rialto_core::model::{DeviceId, TaskKey};
 use rialto_proto::logs::{BulkRequest, Follow, LogFile, OpenBulk, ReadLog, Start};
 use rialto_proto::v1::{self, BulkErrorKind, bulk_up};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -17,6 +17,7 @@ use crate::cgroup::Stats;
 use crate::link::Dialer;
 use crate::logs::LogReader;
 use crate::metrics::Row;
+use crate::sources::{Figures, Known};
 use crate::usage::Meter;
 use crate::work_dir::Layout;
 
@@ -39,6 +40,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Files {
     layout: Layout,
     meter: Meter,
+    known: Arc<Known>,
     live: Mutex<BTreeMap<TaskKey, Place>>,
     streams: Arc<Semaphore>,
 }
@@ -52,6 +54,8 @@ pub(crate) struct Place {
     pub(crate) member: usize,
     /// How many devices it holds, of each kind.
     pub(crate) devices: BTreeMap<Arc<str>, u64>,
+    /// Which devices they are.
+    pub(crate) held: Vec<DeviceId>,
     /// The disk that its sandbox took when somebody looked last, in bytes; 0 until then.
     pub(crate) disk: Arc<AtomicU64>,
 }
@@ -70,8 +74,8 @@ pub(crate) enum Stop {
 }
 
 impl Files {
-    pub(crate) fn new(layout: Layout, meter: Meter) -> Self {
-        Self { layout, meter, live: Mutex::default(), streams: Arc::new(Semaphore::new(MAX_STREAMS)) }
+    pub(crate) fn new(layout: Layout, meter: Meter, known: Arc<Known>) -> Self {
+        Self { layout, meter, known, live: Mutex::default(), streams: Arc::new(Semaphore::new(MAX_STREAMS)) }
     }
 
     /// `task` has begun, or is about to.
@@ -86,9 +90,20 @@ impl Files {
         let row = |(task, place): (TaskKey, Place)| {
             // One that can't be measured, or has just ended, still holds its devices.
             let stats = Stats { disk_bytes: place.disk_bytes(), ..self.meter.measure(&task).unwrap_or_default() };
-            Row::new(&task, stats, place.devices)
+            Row { held: place.held, ..Row::new(&task, stats, place.devices) }
         };
         live.into_iter().map(row).collect()
+    }
+
+    /// How much each device does, of those whose source tells it.
+    pub(crate) fn figures(&self) -> BTreeMap<DeviceId, Figures> {
+        self.known.figures.all()
+    }
+
+    /// The same of a task's own devices.
+    fn figures_of(&self, task: &TaskKey) -> BTreeMap<DeviceId, Figures> {
+        let held = self.live().get(task).map(|place| place.held.clone()).unwrap_or_default();
+        held.into_iter().filter_map(|device| Some((device.clone(), self.known.figures.of(&device)?))).collect()
     }
 
     /// `task` has ended: what it wrote is all there is.
@@ -182,10 +197,11 @@ impl Files {
     async fn send_usage(&self, read: &ReadLog, sender: &mpsc::Sender<v1::BulkUp>) -> Result<(), Stop> {
         let mut offset = 0;
         while self.is_live(&read.task) {
-            let (meter, task) = (self.meter.clone(), read.task.clone());
+            let (meter, task, figures) = (self.meter.clone(), read.task.clone(), self.figures_of(&read.task));
             let disk = self.live().get(&task).and_then(Place::disk_bytes);
-            let measured =
-                tokio::task::spawn_blocking(move || meter.read(&task, disk)).await.map_err(|_| Stop::Cancelled)?;
+            let measured = tokio::task::spawn_blocking(move || meter.read(&task, disk, figures))
+                .await
+                .map_err(|_| Stop::Cancelled)?;
             let line = measured.map_err(|why| Stop::Error(BulkErrorKind::NotFound, format!("{}: {why}", read.task)))?;
             let len = line.len() as u64;
             chunk(offset, line.into_bytes(), read.follow == Follow::No, sender).await?;

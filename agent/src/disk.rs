@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 
 /// The shortest time between two looks at a sandbox.
@@ -40,7 +41,7 @@ pub(crate) struct Allowance {
 }
 
 /// A member has taken more disk than it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Excess {
     pub(crate) member: usize,
     pub(crate) taken_bytes: u64,

@@ -39,6 +39,9 @@ pub enum AgentError {
     /// Tasks can't be kept apart as was asked for.
     #[error("launcher linux: {0}")]
     Isolation(String),
+    /// What is to run tasks with an image can't.
+    #[error("oci runtime: {0}")]
+    OciRuntime(String),
     /// The profile of system calls can't be used.
     #[error("seccomp profile: {0}")]
     Seccomp(#[from] crate::ProfileError),

@@ -16,10 +16,8 @@ use rialto_core::agent::{Journal, Record};
 use rialto_core::gate::BatchId;
 use rialto_proto::journal::{JournalReader, MAGIC, encode_journal};
 
-use crate::{AgentError, crash};
+use crate::{AgentError, Options, crash};
 
-/// A journal that has grown by this much since it was last compacted is compacted.
-const COMPACT_BYTES: u64 = 16 << 20;
 /// The first pause after a failed write, and the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -138,6 +136,8 @@ pub(crate) struct JournalFile {
     /// What it had after it was last compacted.
     compacted: u64,
     buffer: Vec<u8>,
+    /// By how much it grows before it is compacted.
+    compact_after: u64,
     /// How much longer each fsync is to take.
     delay: Duration,
 }
@@ -145,8 +145,15 @@ pub(crate) struct JournalFile {
 impl JournalFile {
     fn open(path: &Path, good: u64) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        let mut journal =
-            Self { path: path.to_owned(), file, good, compacted: 0, buffer: Vec::new(), delay: Duration::ZERO };
+        let mut journal = Self {
+            path: path.to_owned(),
+            file,
+            good,
+            compacted: 0,
+            buffer: Vec::new(),
+            compact_after: Options::COMPACT_AFTER_BYTES,
+            delay: Duration::ZERO,
+        };
         journal.reset()?;
         if good == 0 {
             journal.file.write_all(&MAGIC)?;
@@ -157,13 +164,13 @@ impl JournalFile {
         Ok(journal)
     }
 
-    /// The same file on a slower disk.
-    pub(crate) fn slowed(self, delay: Duration) -> Self {
-        Self { delay, ..self }
+    /// The same file, compacted when it has grown by so many bytes, on a disk that takes so much longer.
+    pub(crate) fn tuned(self, compact_after: u64, delay: Duration) -> Self {
+        Self { compact_after, delay, ..self }
     }
 
     fn wants_compaction(&self) -> bool {
-        self.good.saturating_sub(self.compacted) > COMPACT_BYTES.max(self.compacted)
+        self.good.saturating_sub(self.compacted) > self.compact_after.max(self.compacted)
     }
 
     fn write(&mut self, job: &Job) -> io::Result<()> {

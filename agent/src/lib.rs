@@ -9,6 +9,7 @@
 //! | `link`, `bulk`, `logs`, `sessions` | the connection to the master; logs, files and shells on connections of their own |
 //! | `journal`, `work_dir`, `gc` | what is kept on disk |
 //! | `launcher`, [`supervisor`], [`cgroup`], `health` | task groups as processes, and how they are |
+//! | `oci` | which runtime runs tasks with an image |
 //! | `network` | networks of tasks on a bridge, by CNI plug-ins |
 //! | `secrets` | what only tasks are to know |
 //! | `usage`, `disk`, `metrics` | what they use |
@@ -36,6 +37,7 @@ mod link;
 mod logs;
 mod metrics;
 mod network;
+mod oci;
 mod options;
 mod seccomp;
 mod secrets;
@@ -52,6 +54,7 @@ pub use error::AgentError;
 pub use fetch::{Digests, FetchPolicy, KeyError, TrustedKey};
 pub use images::{Login, LoginError};
 pub use launcher::check_launcher;
+pub use oci::OciRuntime;
 pub use options::{ImagePolicy, LauncherKind, OnStop, Options};
 pub use seccomp::ProfileError;
 pub use shell::run;

@@ -12,16 +12,19 @@ use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rialto_core::model::TaskKey;
+use rialto_core::model::{DeviceId, TaskKey};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::AgentError;
 use crate::bulk::Files;
 use crate::cgroup::Stats;
+use crate::sources::Figures;
 
 /// The most tasks that have series of their own; the rest is one, `others`.
 const MAX_TASKS: usize = 200;
+/// The most figures of devices that are shown, in the order of the devices' ids.
+const MAX_FIGURES: usize = 2000;
 /// The most connections at once.
 const MAX_CONNECTIONS: usize = 16;
 /// How long a connection may take to ask, and may live.
@@ -36,6 +39,8 @@ pub(crate) struct Row {
     pub(crate) stats: Stats,
     /// How many it holds, of each kind.
     pub(crate) devices: BTreeMap<Arc<str>, u64>,
+    /// Which they are.
+    pub(crate) held: Vec<DeviceId>,
 }
 
 /// A figure of a task.
@@ -165,10 +170,12 @@ async fn answer(
     files: Arc<Files>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (status, body) = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/metrics") => match tokio::task::spawn_blocking(move || render(&files.rows())).await {
-            Ok(text) => (StatusCode::OK, text),
-            Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n".to_owned()),
-        },
+        (&Method::GET, "/metrics") => {
+            match tokio::task::spawn_blocking(move || render(&files.rows(), &files.figures())).await {
+                Ok(text) => (StatusCode::OK, text),
+                Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n".to_owned()),
+            }
+        }
         (&Method::GET, "/healthz") => (StatusCode::OK, "ok\n".to_owned()),
         _ => (StatusCode::NOT_FOUND, "expected GET /metrics or /healthz\n".to_owned()),
     };
@@ -179,8 +186,8 @@ async fn answer(
     Ok(response)
 }
 
-/// The text of the series of `rows`, which are sorted.
-pub(crate) fn render(rows: &[Row]) -> String {
+/// The text of the series of `rows`, which are sorted, and of what devices do.
+pub(crate) fn render(rows: &[Row], figures: &BTreeMap<DeviceId, Figures>) -> String {
     let rows = bounded(rows);
     let mut text = String::new();
     for Figure { name, help, kind, of } in &FIGURES {
@@ -197,7 +204,26 @@ pub(crate) fn render(rows: &[Row]) -> String {
             line(&mut text, "devices", row, &format!(",kind=\"{}\"", escaped(kind)), *count as f64);
         }
     }
+    tell_devices(&mut text, &rows, figures);
     text
+}
+
+/// What the sources of devices tell of them, and who holds which.
+fn tell_devices(text: &mut String, rows: &[Row], figures: &BTreeMap<DeviceId, Figures>) {
+    head(text, "holds", "1 for a device that it holds", "gauge");
+    for row in rows {
+        for device in &row.held {
+            line(text, "holds", row, &format!(",device=\"{}\"", escaped(&device.to_string())), 1.0);
+        }
+    }
+    let told = "# HELP rialto_device_figure What its source tells of a device\n# TYPE rialto_device_figure gauge\n";
+    text.push_str(told);
+    let series = figures.iter().flat_map(|(device, all)| all.iter().map(move |(name, value)| (device, name, value)));
+    for (device, name, value) in series.take(MAX_FIGURES) {
+        let device = escaped(&device.to_string());
+        writeln!(text, "rialto_device_figure{{device=\"{device}\",figure=\"{name}\"}} {value}")
+            .expect("texts can grow");
+    }
 }
 
 /// No more than [`MAX_TASKS`], and what is beyond added up. The order is that of the keys, so that series stay where they are.
@@ -233,7 +259,7 @@ fn escaped(value: &str) -> String {
 
 impl Row {
     pub(crate) fn new(task: &TaskKey, stats: Stats, devices: BTreeMap<Arc<str>, u64>) -> Self {
-        Self { framework: task.framework.to_string(), task: task.task.to_string(), stats, devices }
+        Self { framework: task.framework.to_string(), task: task.task.to_string(), stats, devices, held: Vec::new() }
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use rialto_core::model::{Attribute, Domain, Resources};
 
-use crate::UserNamespaces;
 use crate::fetch::FetchPolicy;
 use crate::images::Login;
 use crate::sources::DeviceSource;
+use crate::{OciRuntime, UserNamespaces};
 
 /// How an agent is to run.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct Options {
     pub seccomp_profile: Option<String>,
     /// Which tasks have users of their own.
     pub user_namespaces: UserNamespaces,
+    /// What runs tasks with an image.
+    pub oci_runtime: OciRuntime,
     /// Where CNI plug-ins are, for networks of tasks on a bridge; where they usually are, if absent.
     pub cni_plugins: Option<PathBuf>,
     /// The addresses of those networks: `A.B.C.D/N`, the same for all agents of a machine.
@@ -58,6 +60,8 @@ pub struct Options {
     pub on_stop: OnStop,
     /// How long the sandbox of a task that has ended is kept.
     pub sandbox_retention: Duration,
+    /// By how much the journal grows before it is written anew, in bytes, at least: 16 MiB, except in tests of that.
+    pub compact_after_bytes: u64,
     /// How much longer each fsync of the journal takes than the disk needs: zero, except in benchmarks of slow disks.
     pub sync_delay: Duration,
 }
@@ -65,6 +69,9 @@ pub struct Options {
 impl Options {
     /// How long sandboxes are kept unless configured otherwise: a week.
     pub const SANDBOX_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+
+    /// By how much the journal grows before it is written anew.
+    pub const COMPACT_AFTER_BYTES: u64 = 16 << 20;
 
     /// The addresses of tasks on a bridge unless configured otherwise.
     pub const BRIDGE_SUBNET: &str = "10.213.0.0/16";
@@ -87,6 +94,7 @@ impl Options {
             cgroup_root: "rialto".to_owned(),
             seccomp_profile: None,
             user_namespaces: UserNamespaces::AsAsked,
+            oci_runtime: OciRuntime::Own,
             cni_plugins: None,
             bridge_subnet: Self::BRIDGE_SUBNET.to_owned(),
             metrics_listen: None,
@@ -94,6 +102,7 @@ impl Options {
             images: ImagePolicy::default(),
             on_stop: OnStop::KeepTasks,
             sandbox_retention: Self::SANDBOX_RETENTION,
+            compact_after_bytes: Self::COMPACT_AFTER_BYTES,
             sync_delay: Duration::ZERO,
         }
     }

@@ -22,7 +22,7 @@ use crate::launcher::{Group, Isolation, Kill, Launcher, Order, cgroup_name};
 use crate::link::{Dialer, Epoch, Link, LinkEvent};
 use crate::network::Networks;
 use crate::secrets::Secrets;
-use crate::sources::{self, DeviceSource, Known, Look, Plugin};
+use crate::sources::{self, DeviceSource, Look, Plugin};
 use crate::supervisor::Spawner;
 use crate::users::Users;
 use crate::volumes::Age;
@@ -85,7 +85,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     let work_dir = WorkDir::open(&options.work_dir)?;
     let boot = work_dir.boot()?;
     let (journal, file) = journal::load(&work_dir.journal())?;
-    let file = file.slowed(options.sync_delay);
+    let file = file.tuned(options.compact_after_bytes, options.sync_delay);
     let mut shell = Shell::new(&options, work_dir, journal, file)?;
     if let Some(address) = options.metrics_listen {
         let listener = metrics::listen(address).await?;
@@ -142,6 +142,7 @@ impl Shell {
         if let Some(profile) = &options.seccomp_profile {
             isolation.confine(profile, layout.root())?;
         }
+        isolation.leave_images_to(&options.oci_runtime)?;
         let resources = detect::resources(&options.work_dir, &options.resources);
         isolation.guard_ports(&resources.ranges(&ResourceName::ports()));
         let mut attributes = options.attributes.clone();
@@ -155,7 +156,7 @@ impl Shell {
             users: Users::of(layout.root(), options.user_namespaces),
             networks: Networks::of(layout.root(), options.cni_plugins.as_deref(), &options.bridge_subnet),
             lookers: Arc::default(),
-            known: Known::default(),
+            known: Arc::default(),
             layout: layout.clone(),
             spawner: Spawner::new(&exe),
             exe,
@@ -165,6 +166,7 @@ impl Shell {
             events: events.clone(),
         };
         launcher.spawner.warm_up();
+        let known = launcher.known.clone();
         let config = Config {
             name: options.name.as_str().into(),
             resources,
@@ -188,7 +190,7 @@ impl Shell {
             master: None,
             link: None,
             launcher: Arc::new(launcher),
-            files: Arc::new(Files::new(layout, meter)),
+            files: Arc::new(Files::new(layout, meter, known)),
             groups: HashMap::new(),
             members: HashMap::new(),
             devices: BTreeMap::new(),
@@ -231,6 +233,7 @@ impl Shell {
         let first = tokio::time::timeout(PLUGIN_PATIENCE, heard.recv()).await.ok().flatten().unwrap_or_default();
         let launcher = self.launcher.clone();
         launcher.known.learn_plugin(&plugin, &first);
+        self.jobs.spawn(sources::watch(plugin.clone(), launcher.known.clone()));
         let (name, events) = (name.clone(), self.events.clone());
         self.jobs.spawn(async move {
             while let Some(devices) = heard.recv().await {
@@ -504,7 +507,8 @@ impl Shell {
             let held = devices.get(&key.task).map(Vec::as_slice).unwrap_or_default();
             let mut kinds = BTreeMap::new();
             held.iter().for_each(|device| *kinds.entry(Arc::from(&*device.kind)).or_default() += 1);
-            let place = Place { leader: leader.clone(), member: index, devices: kinds, disk: Arc::default() };
+            let held = held.iter().map(|device| device.id.clone()).collect();
+            let place = Place { leader: leader.clone(), member: index, devices: kinds, held, disk: Arc::default() };
             disk.push(place.disk.clone());
             self.files.begin(key.clone(), place);
             self.members.insert(key.clone(), (leader.clone(), index));

@@ -9,3 +9,10 @@ fn a_rate_is_what_a_counter_grew_by_in_a_second() {
     assert_eq!(of(&[sample(1000, Some(5))]), None, "one look says nothing of speed");
     assert_eq!(of(&[]), None);
 }
+
+#[test]
+fn devices_have_their_figures_beside_them() {
+    let figures = BTreeMap::from([("used".to_owned(), 12.5), ("busy".to_owned(), 3.0)]);
+    let all = BTreeMap::from([("gpu-0".to_owned(), figures), ("gpu-1".to_owned(), BTreeMap::new())]);
+    assert_eq!(devices(&all), "gpu-0: busy 3, used 12.5; gpu-1: ");
+}

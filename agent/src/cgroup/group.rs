@@ -162,6 +162,16 @@ impl Group {
         self.folders.iter().filter(wanted).map(|folder| folder.file(name(folder), OFlags::WRONLY)).collect()
     }
 
+    /// The entrance to the folder of version 2, where version 1 has the controllers: what an OCI runtime does not enter by itself.
+    ///
+    /// # Errors
+    /// It can't be opened.
+    pub fn entrance_beside(&self) -> Result<Option<File>, CgroupError> {
+        let is_beside = self.folders.iter().any(|folder| folder.hierarchy.version == Version::V1);
+        let unified = self.folders.iter().find(|folder| is_beside && folder.hierarchy.version == Version::V2);
+        unified.map(|folder| folder.file("cgroup.procs", OFlags::WRONLY)).transpose()
+    }
+
     /// The folder in which a process can be born (`CLONE_INTO_CGROUP`), if there is version 2.
     pub fn cradle(&self) -> Option<BorrowedFd<'_>> {
         let folder = self.folders.iter().find(|folder| folder.hierarchy.version == Version::V2)?;

@@ -140,6 +140,7 @@ impl Hierarchies {
             let _kept = fs::remove_dir(&hierarchy.folder)
                 .and_then(|()| hierarchy.folder.parent().map_or(Ok(()), fs::remove_dir));
         }
+        self.remove_beside();
     }
 }
 

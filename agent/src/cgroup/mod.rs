@@ -6,6 +6,7 @@
 //!
 //! A controller that is missing is a line in the answer of `detect`, not an error: its limits are not set, its figures not told.
 
+mod beside;
 mod bpf;
 mod devices;
 mod group;

@@ -1,6 +1,6 @@
 //! Where cgroup hierarchies are mounted.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Controller, Version};
 
@@ -57,6 +57,22 @@ fn mount(line: &str) -> Option<Mount> {
     let has = |controller: &Controller| options.split(',').any(|option| option == controller.name(version));
     let controllers: Vec<_> = Controller::ALL.into_iter().filter(has).collect();
     (!controllers.is_empty()).then_some(Mount { path, version, controllers })
+}
+
+/// Where the hierarchies are mounted that `folders` lie in, and where those of version 1 are that they do not.
+pub(super) fn others(mountinfo: &str, folders: &[&Path]) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let path = |line: &str| Some(PathBuf::from(unescape(line.split(' ').nth(4)?)));
+    let is_used = |path: &Path| folders.iter().any(|folder| folder.starts_with(path));
+    let (mut used, mut others) = (Vec::new(), Vec::new());
+    for line in mountinfo.lines() {
+        let Some(path) = path(line) else { continue };
+        if line.contains(" - cgroup ") && !is_used(&path) {
+            others.push(path);
+        } else if (line.contains(" - cgroup ") || line.contains(" - cgroup2 ")) && is_used(&path) {
+            used.push(path);
+        }
+    }
+    (used, others)
 }
 
 /// White space and backslashes are three octal digits.

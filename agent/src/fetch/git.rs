@@ -4,11 +4,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use hyper::Uri;
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
-use super::Problem;
 use super::source::Repository;
+use super::{Draft, FetchPolicy, Problem};
 
 /// What git may speak.
 pub(super) const PROTOCOLS: [&str; 4] = ["https", "http", "ssh", "file"];
@@ -20,10 +22,15 @@ const MAX_WORDS: u64 = 4096;
 /// Checks the commit out into `folder`, which is made. Gives the commit's id.
 ///
 /// # Errors
-/// git is not there, says no, or what comes is larger than `max_bytes`.
-pub(super) async fn check_out(repository: &Repository, folder: &Path, max_bytes: u64) -> Result<String, Problem> {
+/// git is not there, says no, or what comes is larger than it may be.
+pub(super) async fn check_out(repository: &Repository, folder: &Path, policy: &FetchPolicy) -> Result<String, Problem> {
     std::fs::create_dir(folder).map_err(Problem::io(folder))?;
-    let git = Git { folder, protocol: repository.protocol, max_bytes };
+    let max_bytes = policy.max_bytes;
+    let authority = match &policy.tls_ca {
+        Some(bytes) => Some(keep(&folder.with_extension("ca"), bytes)?),
+        None => None,
+    };
+    let git = Git { folder, protocol: repository.protocol, max_bytes, login: login(repository, policy), authority };
     git.run(&["init", "--quiet", "."]).await?;
     git.run(&["fetch", "--quiet", "--depth=1", "--no-tags", "--", &repository.url, &repository.reference]).await?;
     git.run(&["-c", "advice.detachedHead=false", "checkout", "--quiet", "FETCH_HEAD", "--"]).await?;
@@ -39,6 +46,23 @@ struct Git<'a> {
     folder: &'a Path,
     protocol: &'a str,
     max_bytes: u64,
+    /// For which server, and what it is told.
+    login: Option<(String, HeaderValue)>,
+    /// A file with certificates of authorities.
+    authority: Option<Draft>,
+}
+
+/// For the server of a repository that is asked with TLS.
+fn login(repository: &Repository, policy: &FetchPolicy) -> Option<(String, HeaderValue)> {
+    let uri: Uri = repository.url.parse().ok()?;
+    let value = policy.login(&uri).remove(AUTHORIZATION)?;
+    Some((format!("https://{}/", uri.authority()?.as_str().rsplit('@').next()?), value))
+}
+
+fn keep(path: &Path, bytes: &[u8]) -> Result<Draft, Problem> {
+    let draft = Draft { path: path.to_owned() };
+    std::fs::write(&draft.path, bytes).map_err(Problem::io(path))?;
+    Ok(draft)
 }
 
 impl Git<'_> {
@@ -67,6 +91,15 @@ impl Git<'_> {
         command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes");
         command.env("GIT_ALLOW_PROTOCOL", self.protocol).env("LC_ALL", "C");
         command.args(["-c", "core.hooksPath=/dev/null", "-c", "core.symlinks=true", "-c", "safe.directory=*"]);
+        if let Some((server, login)) = &self.login {
+            // Not among the arguments, which everybody on the machine can read.
+            let login = String::from_utf8_lossy(login.as_bytes()).into_owned();
+            command.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", format!("http.{server}.extraHeader"));
+            command.env("GIT_CONFIG_VALUE_0", format!("Authorization: {login}"));
+        }
+        if let Some(authority) = &self.authority {
+            command.env("GIT_SSL_CAINFO", &authority.path);
+        }
         command.args(args).current_dir(self.folder).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -38,13 +38,15 @@ impl Http {
         Ok(Self { client: Client::builder(TokioExecutor::new()).build(https.wrap_connector(http)) })
     }
 
-    /// The answer to a GET, whatever its status, after redirections. `headers` are sent to the first server only.
+    /// The answer to a GET, whatever its status, after redirections. `headers` are sent to the first server only, as often as it redirects to
+    /// itself.
     pub(crate) async fn get(&self, uri: &Uri, headers: &HeaderMap) -> Result<Response<Incoming>, Problem> {
+        let first = uri;
         let mut uri = uri.clone();
-        for round in 0..=MAX_REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             let mut request = Request::get(uri.clone()).body(Empty::new()).map_err(|error| network(&error))?;
             request.headers_mut().insert("user-agent", HeaderValue::from_static("rialto"));
-            if round == 0 {
+            if uri.scheme() == first.scheme() && uri.authority() == first.authority() {
                 request.headers_mut().extend(headers.clone());
             }
             let answer = tokio::time::timeout(SILENCE, self.client.request(request)).await;

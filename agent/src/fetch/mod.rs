@@ -15,6 +15,8 @@ mod source;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
 
 pub(crate) use cache::{Cache, Draft, create, finish};
 pub(crate) use error::{FetchError, Problem};
@@ -27,8 +29,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hyper::HeaderMap;
+use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
+use hyper::{Response, StatusCode, Uri};
 use minisign_verify::Signature;
 use rialto_core::model::Role;
 use rialto_proto::spec::{Artefact, Sha256};
@@ -154,7 +157,7 @@ impl Fetcher {
             self.allowed(folder)?;
         }
         let draft = self.cache.draft();
-        git::check_out(repository, &draft.path, self.policy.max_bytes).await?;
+        git::check_out(repository, &draft.path, &self.policy).await?;
         Ok(Content::Folder(draft))
     }
 
@@ -195,9 +198,9 @@ impl Fetcher {
         let bad = |why: String| Problem::Signature(format!("{}: {why}", shown(uri)));
         let bytes = match Source::parse(uri).map_err(bad)? {
             Source::Http(uri) => {
-                let answer = self.http.get(&uri, &HeaderMap::new()).await?;
+                let answer = self.http.get(&uri, &self.policy.login(&uri)).await?;
                 if !answer.status().is_success() {
-                    return Err(bad(refusal(answer.status()).to_string()));
+                    return Err(bad(self.refused(&answer, &uri).to_string()));
                 }
                 read(answer.into_body(), MAX_SIGNATURE_BYTES).await?
             }
@@ -240,9 +243,9 @@ impl Fetcher {
         let mut file = create(draft).map_err(Problem::io(&draft.path))?;
         match source {
             Source::Http(uri) => {
-                let answer = self.http.get(uri, &HeaderMap::new()).await?;
+                let answer = self.http.get(uri, &self.policy.login(uri)).await?;
                 if !answer.status().is_success() {
-                    return Err(refusal(answer.status()));
+                    return Err(self.refused(&answer, uri));
                 }
                 let length = answer.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
                 self.save(answer.into_body(), length, &mut file, log).await
@@ -258,9 +261,21 @@ impl Fetcher {
         }
     }
 
+    /// What an answer other than success means.
+    fn refused(&self, answer: &Response<Incoming>, uri: &Uri) -> Problem {
+        if answer.status() != StatusCode::UNAUTHORIZED {
+            return refusal(answer.status());
+        }
+        Problem::NotThere(match self.policy.login(uri).is_empty() {
+            false => "the server does not take this agent's login".to_owned(),
+            true if uri.scheme_str() == Some("https") => "the server wants a login, and this agent has none".to_owned(),
+            true => "the server wants a login, which this agent tells with https only".to_owned(),
+        })
+    }
+
     async fn save(
         &self,
-        mut body: hyper::body::Incoming,
+        mut body: Incoming,
         length: Option<u64>,
         file: &mut File,
         log: &mut Log,

@@ -1,8 +1,13 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use hyper::Uri;
+use hyper::header::{AUTHORIZATION, HeaderMap};
 use minisign_verify::PublicKey;
 use rialto_core::model::Role;
+
+use crate::images::Login;
 
 /// What may be fetched for tasks, and how much is kept of it.
 #[derive(Clone, Debug)]
@@ -21,6 +26,8 @@ pub struct FetchPolicy {
     pub cache_bytes: u64,
     /// Certificates (PEM) of authorities that are trusted beside those of the machine.
     pub tls_ca: Option<Vec<u8>>,
+    /// As whom servers are asked for artefacts, by `HOST` or `HOST:PORT`: with TLS only, and whoever's task it is for.
+    pub logins: BTreeMap<String, Login>,
 }
 
 impl Default for FetchPolicy {
@@ -33,11 +40,19 @@ impl Default for FetchPolicy {
             max_bytes: 4 << 30,
             cache_bytes: 2 << 30,
             tls_ca: None,
+            logins: BTreeMap::new(),
         }
     }
 }
 
 impl FetchPolicy {
+    /// What a server is told of who asks; nothing without TLS.
+    pub(super) fn login(&self, uri: &Uri) -> HeaderMap {
+        let host = uri.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
+        let login = host.filter(|_| uri.scheme_str() == Some("https")).and_then(|host| self.logins.get(host));
+        HeaderMap::from_iter(login.map(|login| (AUTHORIZATION, login.header())))
+    }
+
     /// Whether what is fetched for this role must be signed.
     pub(crate) fn wants_signatures(&self, role: &Role) -> bool {
         self.signed_roles.iter().any(|strict| *strict == Role::any() || role == strict || role.is_below(strict))

@@ -1,4 +1,4 @@
-//! Names by which registries are asked for what they don't give to everybody.
+//! Names by which registries and other servers are asked for what they don't give to everybody.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use hyper::header::HeaderValue;
 use serde::Deserialize;
 
-/// A name and a password, as a registry wants to have them. They are never shown.
+/// A name and a password, as a server wants to have them. They are never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login(HeaderValue);
 
@@ -50,8 +50,8 @@ impl Login {
         file.auths.into_iter().map(login).collect()
     }
 
-    /// What is said to the registry.
-    pub(super) fn header(&self) -> HeaderValue {
+    /// What is said to the server.
+    pub(crate) fn header(&self) -> HeaderValue {
         self.0.clone()
     }
 }

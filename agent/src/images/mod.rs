@@ -31,7 +31,7 @@ use crate::fetch::{Cancel, Digests, Fetcher, Problem, create};
 use crate::supervisor::{client, protocol};
 use crate::unpack::{self, Bounds, Kind};
 use crate::work_dir::Layout;
-use crate::{AgentError, ImagePolicy};
+use crate::{AgentError, ImagePolicy, crash};
 
 /// The most files, folders and links of a layer.
 const MAX_ENTRIES: u64 = 2_000_000;
@@ -138,7 +138,9 @@ impl Images {
         });
         let unpacked = unpacked.await.map_err(|_| Problem::Cancelled)??;
         let in_use = || self.in_use();
+        crash::point("image: before a layer is kept");
         let kept = self.store.keep(&draft, digest, unpacked.bytes, in_use);
+        crash::point("image: with a layer kept");
         kept.map_err(Problem::io(&draft.path))
     }
 

@@ -5,7 +5,7 @@ use rialto_core::agent::End;
 use super::{Group, sandbox};
 use crate::fetch::{FetchError, Job, Problem};
 use crate::images::Image;
-use crate::supervisor::protocol::{CommandLine, ImageRoot};
+use crate::supervisor::protocol::{CommandLine, ImageRoot, OciRuntime};
 use crate::supervisor::{owner, protocol};
 
 /// How many variables come first in every environment: see [`plan`](super::plan).
@@ -25,6 +25,13 @@ impl Group {
     pub(super) async fn fetch_image(&mut self, spec: &mut protocol::Spec) -> Fetched {
         let Some(name) = self.image.clone() else { return Fetched::Ready };
         let launcher = self.launcher.clone();
+        let runtime = match launcher.isolation.runtime() {
+            Ok(runtime) => runtime,
+            Err(message) => {
+                self.launch_failed(message).await;
+                return Fetched::Ended;
+            }
+        };
         let role = self.order.launch.group.tasks[0].role.clone();
         let found = tokio::select! {
             found = launcher.images.get(&name, &role, &launcher.fetcher) => Some(found),
@@ -35,7 +42,7 @@ impl Group {
                 self.end_all(&End::Killed(None)).await;
                 return Fetched::Ended;
             }
-            Some(Ok(image)) => match use_image(&image, spec) {
+            Some(Ok(image)) => match use_image(&image, runtime, spec) {
                 Ok(()) => {
                     self.layers = Some(image.lease);
                     return Fetched::Ready;
@@ -104,7 +111,7 @@ impl Group {
 }
 
 /// Lets every member run as the image's author wants it, unless its own description says otherwise.
-fn use_image(image: &Image, spec: &mut protocol::Spec) -> Result<(), Problem> {
+fn use_image(image: &Image, runtime: Option<OciRuntime>, spec: &mut protocol::Spec) -> Result<(), Problem> {
     for task in &mut spec.tasks {
         // Between what the agent says of every task and what the task says of itself.
         let at = AGENTS_VARIABLES.min(task.env.len());
@@ -119,7 +126,7 @@ fn use_image(image: &Image, spec: &mut protocol::Spec) -> Result<(), Problem> {
         task.user = user.map_err(Problem::NotThere)?;
     }
     if let Some(namespaces) = spec.container.as_mut().and_then(|container| container.namespaces.as_mut()) {
-        namespaces.image = Some(ImageRoot { layers: image.layers.clone() });
+        namespaces.image = Some(ImageRoot { layers: image.layers.clone(), runtime });
     }
     Ok(())
 }

@@ -66,7 +66,7 @@ impl Group {
                     if stream.write_all(&line).await.is_err() { return }
                 }
                 Some(excess) = self.excesses.recv() => {
-                    self.members[excess.member].excess = Some(excess);
+                    self.exceeded(excess).await;
                     if stream.write_all(&over_disk(excess)).await.is_err() { return }
                 }
                 read = stream.read(&mut bytes) => match read {

@@ -8,9 +8,9 @@ use rialto_proto::spec::{self, ContainerSpec};
 use crate::cgroup::{self, Controller, Hierarchies, Limits, PortRule};
 use crate::seccomp;
 use crate::supervisor::probe_namespaces;
-use crate::supervisor::protocol::{CgroupSpec, Container, Namespaces, Network, Root};
+use crate::supervisor::protocol::{self, CgroupSpec, Container, Namespaces, Network, Root};
 use crate::usage::Meter;
-use crate::{AgentError, LauncherKind, Options};
+use crate::{AgentError, LauncherKind, OciRuntime, Options};
 
 /// Less memory than this is no use to any process.
 const MIN_MEMORY_BYTES: u64 = 32 << 20;
@@ -23,6 +23,8 @@ pub(crate) struct Isolation {
     cgroups: Hierarchies,
     namespaces: Option<Namespaces>,
     seccomp: Option<PathBuf>,
+    /// What runs members of groups with an image, if not their supervisors.
+    runtime: Option<PathBuf>,
     /// The ports that are only for those whose they are, first and last; none where that can't be had.
     guarded: Vec<(u16, u16)>,
 }
@@ -58,7 +60,7 @@ impl Isolation {
             image: None,
             network: Network::Host,
         });
-        let isolation = Self { cgroups: found.hierarchies, namespaces, seccomp: None, guarded: Vec::new() };
+        let isolation = Self { cgroups: found.hierarchies, namespaces, ..Self::default() };
         isolation.say(found.missing.into_iter().map(|(_, line)| line).chain(probed.err()));
         Ok(isolation)
     }
@@ -107,7 +109,42 @@ impl Isolation {
         std::fs::write(&temporary, seccomp::encode(&programs)).map_err(AgentError::io(&temporary))?;
         std::fs::rename(&temporary, &path).map_err(AgentError::io(&path))?;
         self.seccomp = Some(path);
+        let path = self.runtime_seccomp().expect("it was just set");
+        let temporary = work_dir.join("seccomp.new");
+        let rules = seccomp::translate(profile)?.to_string();
+        std::fs::write(&temporary, rules).map_err(AgentError::io(&temporary))?;
+        std::fs::rename(&temporary, &path).map_err(AgentError::io(&path))
+    }
+
+    /// The same profile as runtimes want it.
+    fn runtime_seccomp(&self) -> Option<PathBuf> {
+        self.seccomp.as_ref().map(|path| path.with_extension("json"))
+    }
+
+    /// Lets a program run the members of groups with an image.
+    ///
+    /// # Errors
+    /// It is not there, or can't here.
+    pub(crate) fn leave_images_to(&mut self, runtime: &OciRuntime) -> Result<(), AgentError> {
+        self.runtime = runtime.find(self)?;
         Ok(())
+    }
+
+    /// What runs the members of a group with an image, if its supervisor does not.
+    ///
+    /// # Errors
+    /// It was there when this agent started, and is not any more.
+    pub(super) fn runtime(&self) -> Result<Option<protocol::OciRuntime>, String> {
+        let Some(program) = &self.runtime else { return Ok(None) };
+        if !program.is_file() {
+            return Err(format!("oci runtime: {} is not there any more", program.display()));
+        }
+        Ok(Some(protocol::OciRuntime { program: program.clone(), seccomp: self.runtime_seccomp() }))
+    }
+
+    /// Whether tasks are held to something by their cgroups.
+    pub(crate) fn controls(&self, controller: Controller) -> bool {
+        self.cgroups.of(controller).is_some()
     }
 
     /// Says what is missing, in one line if that is everything for one reason.
@@ -129,6 +166,7 @@ impl Isolation {
             (Controller::Devices, "devices"),
             (Controller::Freezer, "kill"),
         ];
+        let runtime = self.runtime.as_ref().and_then(|program| program.file_name()?.to_str());
         let mut words: Vec<&str> = controllers
             .iter()
             .filter(|(controller, _)| self.cgroups.of(*controller).is_some())
@@ -143,6 +181,7 @@ impl Isolation {
         if self.seccomp.is_some() {
             words.push("seccomp");
         }
+        words.extend(runtime);
         if words.is_empty() { "none".to_owned() } else { words.join(",") }
     }
 
@@ -152,7 +191,7 @@ impl Isolation {
     }
 
     /// Whether groups have a view of the file system of their own.
-    pub(super) const fn has_namespaces(&self) -> bool {
+    pub(crate) const fn has_namespaces(&self) -> bool {
         self.namespaces.is_some()
     }
 
@@ -207,6 +246,11 @@ impl Isolation {
             if let Err(error) = self.cgroups.clear(&cgroup_name(task)) {
                 tracing::error!(%task, "what is left of it can't be removed: {error}");
             }
+            if self.runtime.is_some()
+                && let Err(error) = self.cgroups.clear_beside(&cgroup_name(task))
+            {
+                tracing::error!(%task, "what its runtime has left can't be removed: {error}");
+            }
         }
     }
 
@@ -237,10 +281,11 @@ impl Isolation {
 /// # Errors
 /// Says what is missing.
 pub fn check_launcher(options: &Options) -> Result<(), AgentError> {
-    let isolation =
+    let mut isolation =
         Isolation::detect(options.launcher, &options.cgroup_root, &options.work_dir, &options.supervisor_exe)?;
+    let usable = isolation.leave_images_to(&options.oci_runtime);
     isolation.leave();
-    Ok(())
+    usable
 }
 
 pub(crate) fn cgroup_name(task: &TaskKey) -> String {

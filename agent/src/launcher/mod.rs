@@ -5,6 +5,7 @@
 //! and found again at any time; what counts is what the supervisor's folder says.
 
 mod equip;
+mod excess;
 mod fetching;
 mod follow;
 mod isolation;
@@ -63,7 +64,7 @@ pub(crate) struct Launcher {
     pub(crate) fetcher: Fetcher,
     pub(crate) images: Images,
     /// What the sources of devices have said.
-    pub(crate) known: Known,
+    pub(crate) known: Arc<Known>,
     pub(crate) secrets: Secrets,
     pub(crate) networks: Networks,
     pub(crate) users: Users,
@@ -180,9 +181,14 @@ impl Group {
     pub(crate) async fn resume(mut self, boot: Boot) {
         let directory = self.directory.clone();
         let found = blocking(move || {
-            Ok((client::terminal(&directory)?, client::liveness(&directory)?, client::is_prepared(&directory)))
+            let found = (client::terminal(&directory)?, client::liveness(&directory)?, client::is_prepared(&directory));
+            Ok((found, excess::kept(&directory)))
         })
         .await;
+        let found = found.map(|(found, excesses)| {
+            self.recall(excesses);
+            found
+        });
         let Some(spec) = self.plan().await else { return };
         match found {
             Err(error) => self.launch_failed(format!("its supervisor's folder can't be read: {error}")).await,

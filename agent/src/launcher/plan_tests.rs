@@ -10,7 +10,6 @@ use crate::fetch::Fetcher;
 use crate::images::Images;
 use crate::launcher::Isolation;
 use crate::secrets::Secrets;
-use crate::sources::Known;
 use crate::users::{UserNamespaces, Users};
 use crate::work_dir::WorkDir;
 use crate::{FetchPolicy, ImagePolicy};
@@ -26,7 +25,7 @@ fn planned(body: Body) -> Result<Plan, PlanError> {
         isolation: Isolation::default(),
         fetcher: Fetcher::new(FetchPolicy::default(), folder.path()).expect("it can be made"),
         images: Images::new(ImagePolicy::default(), &layout).expect("it can be made"),
-        known: Known::default(),
+        known: Arc::default(),
         secrets: Secrets::of(folder.path()),
         users: Users::of(folder.path(), UserNamespaces::AsAsked),
         networks: Networks::of(folder.path(), None, "10.0.0.0/24"),

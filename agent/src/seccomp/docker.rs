@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::ProfileError;
 
 /// Capabilities that tasks have, for rules that depend on them.
-const CAPABILITIES: [&str; 14] = [
+pub(crate) const CAPABILITIES: [&str; 14] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_FSETID",
@@ -30,16 +30,16 @@ const EPERM: u32 = 1;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Profile {
-    default_action: String,
-    default_errno_ret: Option<u32>,
+pub(super) struct Profile {
+    pub(super) default_action: String,
+    pub(super) default_errno_ret: Option<u32>,
     #[serde(default)]
-    syscalls: Vec<Rule>,
+    pub(super) syscalls: Vec<Rule>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Rule {
+pub(super) struct Rule {
     #[serde(default)]
     names: Vec<String>,
     /// Of profiles from before there were names.
@@ -118,7 +118,8 @@ pub(crate) fn compile(text: &str) -> Result<Vec<BpfProgram>, ProfileError> {
 }
 
 impl Rule {
-    fn applies(&self) -> bool {
+    /// Whether it is meant for this machine, and for what tasks may do.
+    pub(super) fn applies(&self) -> bool {
         let has = |wanted: &String| CAPABILITIES.contains(&&**wanted);
         let arch = |wanted: &String| {
             let docker = match ARCH {

@@ -5,13 +5,15 @@
 //! all, and the strictest answer counts.
 
 mod docker;
+mod runtime;
 
 use std::io;
 use std::path::Path;
 
 use seccompiler::{BpfProgram, sock_filter};
 
-pub(crate) use docker::compile;
+pub(crate) use docker::{CAPABILITIES, compile};
+pub(crate) use runtime::translate;
 
 /// Bytes of one instruction in the file.
 const INSTRUCTION: usize = 8;

@@ -42,3 +42,21 @@ fn a_bad_profile_names_the_field() {
         "args": [{"index": 0, "value": 0, "op": "EQ"}]}]}"#;
     assert!(message(op).starts_with("syscalls[0].args[0].op: "), "{}", message(op));
 }
+
+#[test]
+fn a_runtime_gets_the_rules_that_apply_here() {
+    let seccomp = translate(PROFILE).expect("it is well formed");
+    assert_eq!(seccomp["defaultAction"], "SCMP_ACT_ERRNO");
+    if std::env::consts::ARCH == "x86_64" {
+        assert_eq!(seccomp["architectures"], serde_json::json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]));
+    }
+    let rules = seccomp["syscalls"].as_array().expect("they are a list");
+    let first: Vec<&str> = rules.iter().filter_map(|rule| rule["names"][0].as_str()).collect();
+    assert_eq!(
+        first,
+        ["read", "personality", "clone", "ptrace", "clone3"],
+        "mount and bpf are not for tasks, or not yet"
+    );
+    assert_eq!(rules[2].get("excludes"), None);
+    assert_eq!(rules[4]["errnoRet"], 38);
+}

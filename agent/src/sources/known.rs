@@ -3,11 +3,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rialto_core::model::{Device, DeviceId};
 
-use super::{Added, Found, Plugin};
+use super::{Added, Board, Found, Plugin};
 
 /// What the sources have said of each device. One that is not there any more is still known: somebody may hold it.
 #[derive(Debug, Default)]
-pub(crate) struct Known(Mutex<BTreeMap<DeviceId, From>>);
+pub(crate) struct Known {
+    from: Mutex<BTreeMap<DeviceId, From>>,
+    /// How much they do, as plug-ins tell it.
+    pub(crate) figures: Board,
+}
 
 #[derive(Clone, Debug)]
 enum From {
@@ -43,6 +47,6 @@ impl Known {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<DeviceId, From>> {
         // Entries are put in whole: a panic elsewhere can't have left one half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.from.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,6 +5,7 @@
 
 mod cdi;
 mod fake;
+mod figures;
 mod glob;
 mod holders;
 mod known;
@@ -17,6 +18,7 @@ use std::str::FromStr;
 
 use rialto_core::model::{Device, DeviceMode};
 
+pub(crate) use figures::{Board, Figures, watch};
 pub(crate) use holders::release;
 pub(crate) use known::Known;
 pub(crate) use plugin::Plugin;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use rialto_core::model::{Device, DeviceId, TaskKey};
 use rialto_proto::device::device_plugin_client::DevicePluginClient;
-use rialto_proto::device::{DeviceList, DiscoverRequest, PrepareRequest, ReleaseRequest, SelfTestRequest};
+use rialto_proto::device::{
+    DeviceList, DiscoverRequest, PrepareRequest, ReleaseRequest, SelfTestRequest, StatsList, StatsRequest,
+};
 use rialto_proto::{Wire, device};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -26,6 +28,8 @@ const MAX_ADDED: usize = 1024;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long it may take to clean a device.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long it may take to say how much its devices do.
+const STATS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between attempts to reach a plug-in that is away.
 const RECONNECT: Duration = Duration::from_millis(500);
 /// How long a plug-in may be away before its devices are taken for gone.
@@ -140,6 +144,15 @@ impl Plugin {
         let tested = bounded(ANSWER_TIMEOUT, client.self_test(asked)).await;
         let tested = tested.map_err(|why| self.error("can't test the device", &why))?;
         if tested.problem.is_empty() { Ok(()) } else { Err(self.error("the device is not in order", &tested.problem)) }
+    }
+
+    /// How much its devices do. A plug-in that does not answer in time has no figures.
+    pub(super) async fn stats(&self) -> Result<StatsList, tonic::Status> {
+        let mut client = self.client.clone();
+        let asked = client.stats(request(StatsRequest {}, STATS_TIMEOUT));
+        let answer = tokio::time::timeout(STATS_TIMEOUT, asked).await;
+        let late = || tonic::Status::deadline_exceeded(format!("no answer within {} seconds", STATS_TIMEOUT.as_secs()));
+        answer.map_err(|_| late())?.map(tonic::Response::into_inner)
     }
 
     fn error(&self, what: &'static str, why: &str) -> PluginError {

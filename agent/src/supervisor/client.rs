@@ -235,6 +235,15 @@ pub fn log(directory: &Path) -> String {
     fs::read(directory.join(store::LOG)).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
 }
 
+/// Replaces a file of the agent's own in a supervisor's folder, complete at every moment.
+pub(crate) fn keep(directory: &Path, name: &str, content: &impl serde::Serialize) -> Result<(), ClientError> {
+    let path = directory.join(name);
+    let content = serde_json::to_vec(content).map_err(|source| ClientError::Json { path: path.clone(), source })?;
+    let temporary = path.with_extension("tmp");
+    store::write_file(&temporary, &content).map_err(at(&temporary))?;
+    fs::rename(&temporary, &path).map_err(at(&path))
+}
+
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ClientError> {
     let content = match fs::read(path) {
         Ok(content) => content,

@@ -13,9 +13,10 @@ use super::contain::{self, Contained, Held};
 use super::edits::When;
 use super::hooks::Hooks;
 use super::logs::Stream;
-use super::nested::{Nested, hand_over};
+use super::nested::{Nested, end_session, hand_over, session_of};
 use super::procfs::{self, Process};
 use super::protocol::{Frame, KillCause, Outcome, Spec, Stdio, TaskEnd, TaskSpec, TaskState, TaskStatus, Usage};
+use super::runtime::Runtime;
 use super::{spawn, sys};
 use crate::{cgroup, crash};
 
@@ -203,6 +204,7 @@ pub(super) struct Group {
     seccomp: Arc<[BpfProgram]>,
     users: Option<Arc<OwnedFd>>,
     hooks: Option<Hooks>,
+    runtime: Option<Runtime>,
     sweep_at: Option<Instant>,
     rounds: u32,
     me: i32,
@@ -221,6 +223,7 @@ impl Group {
             seccomp: contained.seccomp,
             users: contained.users,
             hooks: contained.hooks,
+            runtime: contained.runtime,
             sweep_at: None,
             rounds: 0,
             me,
@@ -240,6 +243,7 @@ impl Group {
                     cgroup: self.members[index].cgroup.as_ref(),
                     seccomp: &self.seccomp,
                     users: self.users.as_ref(),
+                    runtime: self.runtime.as_ref(),
                 },
             );
             let now = Instant::now();
@@ -307,7 +311,12 @@ impl Group {
             spawn::check(
                 spec,
                 check,
-                Held { cgroup: member.cgroup.as_ref(), seccomp: &self.seccomp, users: self.users.as_ref() },
+                Held {
+                    cgroup: member.cgroup.as_ref(),
+                    seccomp: &self.seccomp,
+                    users: self.users.as_ref(),
+                    runtime: self.runtime.as_ref(),
+                },
             )
             .ok()
         } else {
@@ -336,7 +345,12 @@ impl Group {
         if !self.nested.has_room() {
             return Err((asker, refused("too many run beside the task already")));
         }
-        let held = Held { cgroup: member.cgroup.as_ref(), seccomp: &self.seccomp, users: self.users.as_ref() };
+        let held = Held {
+            cgroup: member.cgroup.as_ref(),
+            seccomp: &self.seccomp,
+            users: self.users.as_ref(),
+            runtime: self.runtime.as_ref(),
+        };
         let (pid, ours) = match spawn::nested(spec, exec.args, &exec.stdio, held) {
             Ok(started) => started,
             Err(outcome) => return Err((asker, outcome)),
@@ -406,7 +420,10 @@ impl Group {
             let member = &mut self.members[index];
             if let Some(check) = member.check.as_mut().filter(|check| check.until.is_some_and(|until| until <= now)) {
                 check.until = None;
-                if let Some(pid) = sys::pid(check.pid) {
+                if self.runtime.is_some() {
+                    // What a runtime executes is in a session of its own, whoever leads that.
+                    end_session(session_of(check.pid));
+                } else if let Some(pid) = sys::pid(check.pid) {
                     // It is not reaped yet, so the number is its own.
                     let _gone = kill_process_group(pid, Signal::KILL);
                 }
@@ -527,6 +544,12 @@ impl Group {
 
     /// Removes the cgroups, when everything has ended.
     pub(super) fn remove_cgroups(&self) {
+        for (runtime, member) in self.runtime.iter().flat_map(|runtime| self.members.iter().map(move |m| (runtime, m)))
+        {
+            if let Err(error) = runtime.delete(&member.name) {
+                super::store::note(&format!("{error}"));
+            }
+        }
         contain::remove(self.members.iter().map(|member| &member.cgroup));
     }
 

@@ -27,6 +27,7 @@ use super::edits::{Hook, When};
 use super::protocol::Spec;
 use super::store::note;
 use super::sys;
+use crate::crash;
 
 /// How long a hook may take that does not say.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -113,6 +114,7 @@ impl Hooks {
             sys::below(&mut command, root.try_clone()?);
         }
         let end = Instant::now() + hook.timeout_ms.map_or(TIMEOUT, |ms| Duration::from_millis(ms.into()));
+        crash::point("hook: before it is run");
         let mut child = command.spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
             // One that does not want to know is none the worse.
@@ -120,7 +122,10 @@ impl Hooks {
         }
         loop {
             match child.try_wait()? {
-                Some(status) if status.success() => return Ok(()),
+                Some(status) if status.success() => {
+                    crash::point("hook: run");
+                    return Ok(());
+                }
                 Some(status) => return Err(io::Error::other(format!("it failed: {status}"))),
                 None if Instant::now() >= end => {
                     child.kill()?;

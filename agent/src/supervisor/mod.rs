@@ -67,6 +67,7 @@ mod logs;
 mod nested;
 mod procfs;
 mod run;
+mod runtime;
 mod server;
 mod spawn;
 mod spawner;

@@ -21,10 +21,12 @@ const MAX_LOOKS: usize = 50;
 #[derive(Default)]
 pub(super) struct Nested(Vec<Process>);
 
-/// The first process of a session of its own.
+/// A process in a session of its own.
 struct Process {
     member: usize,
     pid: i32,
+    /// Its own number, unless a runtime has started it.
+    session: i32,
     /// Who asked for it and is told how it ends; closed when it is gone.
     asker: Option<UnixStream>,
 }
@@ -36,7 +38,7 @@ impl Nested {
     }
 
     pub(super) fn add(&mut self, member: usize, pid: i32, asker: UnixStream) {
-        self.0.push(Process { member, pid, asker: Some(asker) });
+        self.0.push(Process { member, pid, session: session_of(pid), asker: Some(asker) });
     }
 
     /// Each with the member that it belongs to.
@@ -58,7 +60,7 @@ impl Nested {
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Ok(0) | Err(_) => {
                 process.asker = None;
-                end_session(process.pid);
+                end_session(process.session);
             }
         }
     }
@@ -67,7 +69,7 @@ impl Nested {
     pub(super) fn reaped(&mut self, pid: i32, outcome: &Outcome) {
         let Some(index) = self.0.iter().position(|process| process.pid == pid) else { return };
         let process = self.0.swap_remove(index);
-        end_session(pid);
+        end_session(process.session);
         if let Some(mut asker) = process.asker {
             // One that does not take so little is as good as gone.
             let _gone = asker.write_all(&encode(&Frame::NestedEnded { outcome: outcome.clone() }));
@@ -76,12 +78,17 @@ impl Nested {
 
     /// Ends those whose member does not run any more.
     pub(super) fn end_without(&self, runs: impl Fn(usize) -> bool) {
-        self.0.iter().filter(|process| !runs(process.member)).for_each(|process| end_session(process.pid));
+        self.0.iter().filter(|process| !runs(process.member)).for_each(|process| end_session(process.session));
     }
 }
 
+/// The session of a child that is not reaped yet.
+pub(super) fn session_of(pid: i32) -> i32 {
+    procfs::Process::read(pid).map_or(pid, |process| process.session)
+}
+
 /// Kills every process of a session, also those that are born meanwhile.
-fn end_session(session: i32) {
+pub(super) fn end_session(session: i32) {
     let me = rustix::process::getpid().as_raw_pid();
     let mut hit = BTreeSet::new();
     for _ in 0..MAX_LOOKS {

@@ -80,6 +80,28 @@ pub struct Namespaces {
 pub struct ImageRoot {
     /// Folders of one folder, the topmost layer first; nobody writes to them.
     pub layers: Vec<PathBuf>,
+    /// What runs the members instead of the supervisor itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<OciRuntime>,
+}
+
+/// An OCI runtime: `runc`, `crun`, or one that is called as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OciRuntime {
+    /// The program.
+    pub program: PathBuf,
+    /// The file with the `linux.seccomp` of its configurations; absent: all system calls may be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<PathBuf>,
+}
+
+impl Namespaces {
+    /// What runs the members, if the supervisor does not.
+    pub(crate) fn runtime(&self) -> Option<(&ImageRoot, &OciRuntime)> {
+        let image = self.image.as_ref()?;
+        Some((image, image.runtime.as_ref()?))
+    }
 }
 
 /// How a group sees the machine's files. Its sandboxes and `/tmp` can always be written to.

@@ -14,7 +14,7 @@ use super::contain::{Entry, Held};
 use super::logs::{RotatedLog, Stream};
 use super::protocol::{self, CommandLine, MAX_ERROR_BYTES, Outcome, Stdio, TaskSpec};
 use super::stdio::{self, Leads, Ours, Theirs};
-use super::sys;
+use super::{runtime, sys};
 use crate::cgroup::{self, Birth};
 
 /// A main process that has been executed.
@@ -31,8 +31,13 @@ pub(super) fn start(spec: &TaskSpec, held: Held<'_>) -> Result<Started, Outcome>
     let sandbox = format!("sandbox {:?}", spec.sandbox);
     let directory = OwnedFd::from(open_directory(&spec.sandbox).map_err(failed(&sandbox))?);
     let second = directory.try_clone().map_err(failed(&sandbox))?;
-    let (ours, theirs) = open(&spec.stdio, spec)?;
-    let pid = spawn(&spec.command, spec, held, &theirs, leads(&spec.stdio, Leads::Group))?;
+    let (pid, ours) = match held.runtime {
+        Some(runtime) => by_runtime(spec, runtime.start(spec, held))?,
+        None => {
+            let (ours, theirs) = open(&spec.stdio, spec)?;
+            (spawn(&spec.command, spec, held, &theirs, leads(&spec.stdio, Leads::Group))?, ours)
+        }
+    };
     // Both files are made, though a terminal writes to one only.
     let logs = [RotatedLog::new(directory, "stdout", spec.logs), RotatedLog::new(second, "stderr", spec.logs)];
     // A pipe that cannot be made non-blocking is closed: its task would see a broken pipe, which is better than a supervisor that hangs.
@@ -43,7 +48,10 @@ pub(super) fn start(spec: &TaskSpec, held: Held<'_>) -> Result<Started, Outcome>
 
 /// Executes the check of a task as the task is executed; its output goes nowhere.
 pub(super) fn check(spec: &TaskSpec, check: &CommandLine, held: Held<'_>) -> Result<i32, Outcome> {
-    spawn(check, spec, held, &Theirs::default(), Leads::Group)
+    match held.runtime {
+        Some(runtime) => by_runtime(spec, runtime.exec(spec, check, None, held)).map(|(pid, _)| pid),
+        None => spawn(check, spec, held, &Theirs::default(), Leads::Group),
+    }
 }
 
 /// Executes a command beside a task as the task is executed, in a session of its own.
@@ -53,9 +61,21 @@ pub(super) fn nested(
     stdio: &Stdio,
     held: Held<'_>,
 ) -> Result<(i32, Ours), Outcome> {
+    let line = CommandLine::Argv(args);
+    if let Some(runtime) = held.runtime {
+        return by_runtime(spec, runtime.exec(spec, &line, Some(stdio), held));
+    }
     let (ours, theirs) = open(stdio, spec)?;
-    let pid = spawn(&CommandLine::Argv(args), spec, held, &theirs, leads(stdio, Leads::Session))?;
+    let pid = spawn(&line, spec, held, &theirs, leads(stdio, Leads::Session))?;
     Ok((pid, ours))
+}
+
+/// What a runtime has started. Limits that can't be set are named before it says so in words of its own.
+fn by_runtime(spec: &TaskSpec, started: io::Result<runtime::Started>) -> Result<(i32, Ours), Outcome> {
+    started.map(|started| (started.pid, started.ours)).map_err(|error| {
+        let limited = rlimits(&spec.rlimits).err();
+        limited.unwrap_or_else(|| failed("runtime")(error))
+    })
 }
 
 fn open(stdio: &Stdio, spec: &TaskSpec) -> Result<(Ours, Theirs), Outcome> {
@@ -136,15 +156,20 @@ fn rlimits(limits: &[protocol::Rlimit]) -> Result<Vec<(Resource, Rlimit)>, Outco
         let name = format!("rlimit {}", limit.name);
         let unknown = || io::Error::new(io::ErrorKind::InvalidInput, "expected the name of a limit of this system");
         let resource = resource(&limit.name).ok_or_else(unknown).map_err(failed(&name))?;
-        let highest = getrlimit(resource).maximum;
-        if !raises && highest.is_some_and(|highest| limit.hard.is_none_or(|hard| hard > highest)) {
-            let message =
-                format!("expected at most {}, which this supervisor can't raise", highest.unwrap_or_default());
+        // Not even root gets more open files than the kernel's own bound.
+        let bound = if raises { kernels_bound(resource) } else { getrlimit(resource).maximum };
+        if bound.is_some_and(|bound| limit.hard.is_none_or(|hard| hard > bound)) {
+            let message = format!("expected at most {}, which this supervisor can't raise", bound.unwrap_or_default());
             return Err(failed(&name)(io::Error::new(io::ErrorKind::PermissionDenied, message)));
         }
         Ok((resource, Rlimit { current: limit.soft, maximum: limit.hard }))
     };
     limits.iter().map(known).collect()
+}
+
+fn kernels_bound(resource: Resource) -> Option<u64> {
+    let text = (resource == Resource::Nofile).then(|| fs::read_to_string("/proc/sys/fs/nr_open").ok())??;
+    text.trim().parse().ok()
 }
 
 fn resource(name: &str) -> Option<Resource> {

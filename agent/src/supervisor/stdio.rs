@@ -47,7 +47,7 @@ impl Theirs {
 }
 
 /// The ends that are kept here.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Ours {
     /// What is written here the process reads; of a terminal the same as its output.
     pub(super) input: Option<OwnedFd>,

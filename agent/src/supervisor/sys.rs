@@ -157,6 +157,13 @@ pub(super) fn lead(what: Leads) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets a command enter a cgroup by its entrance before it is executed.
+pub(super) fn enter_cgroup(command: &mut Command, entrance: std::fs::File) {
+    let step = move || rustix::io::write(&entrance, b"0").map(drop).map_err(io::Error::from);
+    // SAFETY: between fork and exec the closure makes one system call.
+    unsafe { command.pre_exec(step) };
+}
+
 /// Lets a command be executed among the mounts that `mounts` names, with that namespace's root and working directory.
 pub(super) fn on_the_machine(command: &mut Command, mounts: OwnedFd) {
     let step = move || {

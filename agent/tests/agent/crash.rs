@@ -11,9 +11,13 @@ use rialto_core::model::{
     AgentReport, Announce, DeviceReport, DeviceState, FromAgent, Launch, Reason, Status, Task, TaskGroup, TaskState,
     ToAgent, UpdateId,
 };
+use rialto_proto::spec::TaskSpec;
+use serde_json::json;
 use tokio::process::{Child, Command};
 
-use crate::harness::{FRAMEWORK, Next, TIMEOUT, World, key, lives, task, until, with_devices};
+use crate::harness::{FRAMEWORK, Next, TIMEOUT, World, key, lives, spec_task, task, until, with_devices};
+use crate::image_kit::{Layout, busybox};
+use crate::images::Registry;
 
 /// How many stories are told at once.
 const AT_ONCE: usize = 4;
@@ -117,7 +121,7 @@ impl Story {
             free: false,
         };
         story.start(point.as_deref());
-        let told = tokio::time::timeout(TIMEOUT * 2, story.play()).await;
+        let told = tokio::time::timeout(*TIMEOUT * 2, story.play()).await;
         assert!(told.is_ok(), "{point:?}: the story does not end; so far {:?}", story.ends);
         story.end().await
     }
@@ -299,6 +303,182 @@ fn crash_agent() -> PathBuf {
         assert!(built.success(), "the example builds");
     });
     exe
+}
+
+/// A task with an image of a registry that asks for a login, holding a device with hooks, takes more disk than it may; the journal is
+/// compacted all the while.
+struct Rich {
+    world: World,
+    folder: tempfile::TempDir,
+    image: String,
+    agent: Option<Child>,
+    uuids: BTreeSet<UpdateId>,
+    end: Option<Status>,
+    free: bool,
+}
+
+/// Points of this story that the other one does not pass, or passes for other reasons.
+const OF_RICH: [&str; 8] = [
+    "hook: before it is run",
+    "hook: run",
+    "image: before a layer is kept",
+    "image: with a layer kept",
+    "journal: before it is replaced",
+    "journal: replaced",
+    "group: with an excess kept",
+    "group: before it is told to have ended",
+];
+const CARD: &str = "vendor.com/card=good";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_an_agent_dies_hooks_logins_the_limit_of_disk_and_compaction_are_as_they_should() {
+    let mut asked = Options::new("127.0.0.1:1", format!("/nowhere/{}", std::process::id()), "/nowhere");
+    asked.launcher = LauncherKind::Linux;
+    if let Err(error) = rialto_agent::check_launcher(&asked) {
+        return println!("skipped: {error}");
+    }
+    let (Some(base), Some(registry)) = (busybox(), Registry::private()) else { return };
+    let mut layout = Layout::new();
+    layout.add("v1", &[base], &json!({}));
+    if !registry.takes(&layout) {
+        return;
+    }
+    let (points, reason) = Rich::tell(&registry, None).await;
+    assert_eq!(reason, Some(Reason::DiskLimit));
+    let points: Vec<String> =
+        points.into_iter().filter(|point| OF_RICH.iter().any(|name| point.split('#').next() == Some(name))).collect();
+    for name in OF_RICH {
+        assert!(points.iter().any(|point| point.starts_with(name)), "{name} is not passed: {points:?}");
+    }
+    for point in &points {
+        let (_, reason) = Rich::tell(&registry, Some(point)).await;
+        // With a supervisor that dies before its task began, or ran over, so does the launch.
+        let of_hook =
+            point.starts_with("hook:") && matches!(reason, Some(Reason::SupervisorLost | Reason::LaunchFailed));
+        assert!(reason == Some(Reason::DiskLimit) || of_hook, "{point}: {reason:?}");
+    }
+    println!("died at {} points", points.len());
+}
+
+impl Rich {
+    /// What points were passed, and why the task ended.
+    async fn tell(registry: &Registry, point: Option<&str>) -> (BTreeSet<String>, Option<Reason>) {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("it can be written");
+        std::fs::create_dir(folder.path().join("cdi")).expect("it can be made");
+        let log = folder.path().join("hooks").display().to_string();
+        let hook = |name: &str| json!({"hookName": name, "path": "/bin/sh", "args": ["sh", "-c", format!("echo {name} >> {log}")]});
+        let hooks = ["createRuntime", "poststart", "poststop"].map(hook);
+        let edits = json!({"hooks": hooks});
+        let cdi = json!({"cdiVersion": "0.6.0", "kind": "vendor.com/card", "devices": [{"name": "good", "containerEdits": edits}]});
+        write("cdi/spec.json", &cdi.to_string());
+        // Base64 of tester:s3cret.
+        write("logins.json", &json!({"auths": {&*registry.address: {"auth": "dGVzdGVyOnMzY3JldA=="}}}).to_string());
+        std::fs::copy(registry.folder.path().join("cert"), folder.path().join("authority.pem")).expect("it is there");
+        let mut story = Self {
+            world: World::idle(|options| {
+                options.launcher = LauncherKind::Linux;
+                options.cgroup_root = "rialto-test".to_owned();
+            })
+            .await,
+            folder,
+            image: format!("docker://{}/team/tool:v1", registry.address),
+            agent: None,
+            uuids: BTreeSet::new(),
+            end: None,
+            free: false,
+        };
+        story.start(point);
+        let told = tokio::time::timeout(*TIMEOUT * 2, story.play()).await;
+        assert!(told.is_ok(), "{point:?}: the story does not end; so far {:?}", story.end);
+        story.finish(point).await
+    }
+
+    fn start(&mut self, point: Option<&str>) {
+        let options = &self.world.options;
+        let mut command = Command::new(crash_agent());
+        command.arg(&options.master).arg(&options.work_dir).arg("linux").arg(self.folder.path()).kill_on_drop(true);
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        command.env("RIALTO_CRASH_LOG", self.folder.path().join("points"));
+        command.env("RIALTO_CRASH_AT", point.unwrap_or_default());
+        self.agent = Some(command.spawn().expect("it can be started"));
+    }
+
+    async fn play(&mut self) {
+        while !(self.end.is_some() && self.free) {
+            let agent = self.agent.as_mut().expect("an agent runs");
+            tokio::select! {
+                _ = agent.wait() => self.start(None),
+                next = self.world.next() => match next {
+                    Next::Registered(report) => self.registered(&report).await,
+                    Next::Said(FromAgent::Update { status, .. }) => self.update(status).await,
+                    Next::Said(FromAgent::Devices(devices)) => self.see(&devices),
+                    Next::Said(FromAgent::DevicesFree(_)) => self.free = true,
+                    Next::Said(_) | Next::HungUp => {}
+                },
+            }
+        }
+    }
+
+    async fn registered(&mut self, report: &AgentReport) {
+        self.see(&report.devices);
+        let known = report.tasks.iter().any(|task| task.task.id.as_str() == "t1");
+        if !known && self.end.is_none() {
+            self.launch().await;
+        }
+    }
+
+    async fn launch(&mut self) {
+        self.free = false;
+        let mut spec = TaskSpec::shell("cat /bin/busybox /bin/busybox /bin/busybox > large; exec sleep 1000");
+        spec.container.image = Some(self.image.clone());
+        let mut task = with_devices(spec_task("t1", &spec), &[CARD], "card");
+        task.resources.add(&"mem:128;disk:1".parse().expect("they are well formed"));
+        let launch = Launch {
+            framework: FRAMEWORK,
+            group: TaskGroup { tasks: vec![task] },
+            user: "".into(),
+            remember: Duration::from_secs(600),
+        };
+        self.world.tell(ToAgent::Launch(launch)).await;
+    }
+
+    fn see(&mut self, devices: &[DeviceReport]) {
+        if let Some(device) = devices.iter().find(|device| device.device.id.as_str() == CARD) {
+            assert!(!matches!(device.state, DeviceState::Quarantined { .. }), "{device:?}");
+            self.free = matches!(device.state, DeviceState::Free);
+        }
+    }
+
+    async fn update(&mut self, status: Status) {
+        if let Some(uuid) = status.uuid {
+            self.world.tell(ToAgent::Acknowledge { task: key("t1"), uuid }).await;
+            if !self.uuids.insert(uuid) {
+                return;
+            }
+        }
+        if status.state.is_terminal() {
+            assert!(self.end.is_none(), "it ended twice: {:?}, {status:?}", self.end);
+            self.end = Some(status);
+        }
+    }
+
+    /// Nothing is left, and each hook was run once at most.
+    async fn finish(mut self, point: Option<&str>) -> (BTreeSet<String>, Option<Reason>) {
+        let mut agent = self.agent.take().expect("an agent runs");
+        until("every supervisor to be gone", || self.world.supervisors().is_empty().then_some(())).await;
+        until("every cgroup to be gone", || crate::contained::cgroups(&self.world).is_empty().then_some(())).await;
+        agent.kill().await.expect("it can be ended");
+        let read = |name: &str| std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
+        for name in ["createRuntime", "poststart", "poststop"] {
+            let runs = read("hooks").lines().filter(|line| *line == name).count();
+            assert!(runs <= 1, "{point:?}: {name} was run {runs} times");
+        }
+        let died = self.folder.path().join("points.died").exists();
+        assert_eq!(died, point.is_some(), "{point:?}: somebody dies where it is asked for");
+        let points = read("points").lines().map(str::to_owned).collect();
+        (points, self.end.and_then(|status| status.reason))
+    }
 }
 
 #[test]

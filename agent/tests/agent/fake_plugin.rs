@@ -9,8 +9,8 @@ use rialto_core::model::{Device, DeviceId, DeviceMode, Health, Proof, Quantities
 use rialto_proto::Wire;
 use rialto_proto::device::device_plugin_server::{DevicePlugin, DevicePluginServer};
 use rialto_proto::device::{
-    DeviceList, DiscoverRequest, PrepareRequest, Prepared, ReleaseRequest, Released, SelfTestRequest, SelfTestResult,
-    StatsList, StatsRequest,
+    DeviceList, DeviceStats, DiscoverRequest, PrepareRequest, Prepared, ReleaseRequest, Released, SelfTestRequest,
+    SelfTestResult, StatsList, StatsRequest,
 };
 use tokio::net::UnixListener;
 use tokio::sync::watch;
@@ -37,6 +37,7 @@ struct Script {
     prepare: VecDeque<Fault>,
     release: VecDeque<Fault>,
     self_test: VecDeque<Fault>,
+    stats: VecDeque<Fault>,
 }
 
 /// A plug-in that serves as long as this lives.
@@ -95,8 +96,20 @@ impl FakePlugin {
         self.script.lock().expect("no test has panicked").self_test.push_back(fault);
     }
 
+    pub(crate) fn at_stats(&self, fault: Fault) {
+        self.script.lock().expect("no test has panicked").stats.push_back(fault);
+    }
+
+    /// What was asked for the sake of tasks, in order.
     pub(crate) fn calls(&self) -> Vec<String> {
-        self.script.lock().expect("no test has panicked").calls.clone()
+        let calls = self.script.lock().expect("no test has panicked").calls.clone();
+        calls.into_iter().filter(|call| call != "stats").collect()
+    }
+
+    /// How often it was asked how much its devices do.
+    pub(crate) fn stats_calls(&self) -> usize {
+        let script = self.script.lock().expect("no test has panicked");
+        script.calls.iter().filter(|call| *call == "stats").count()
     }
 }
 
@@ -181,7 +194,14 @@ impl DevicePlugin for Service {
     }
 
     async fn stats(&self, _request: Request<StatsRequest>) -> Result<Response<StatsList>, Status> {
-        Ok(Response::new(StatsList::default()))
+        let good = self.call("stats".to_owned(), |script| &mut script.stats).await?;
+        let value = if good { 42.0 } else { f64::NAN };
+        let figures = |device: &Device| DeviceStats {
+            device: device.id.to_string(),
+            figures: std::collections::BTreeMap::from([("busy_percent".to_owned(), value)]),
+        };
+        let devices = self.devices.borrow().iter().map(figures).collect();
+        Ok(Response::new(StatsList { devices }))
     }
 }
 

@@ -2,8 +2,11 @@
 
 use rialto_core::model::{DeviceReport, DeviceState, FromAgent, Health, Reason, TaskState};
 
+use rialto_proto::logs::{BulkRequest, Follow, LogFile, OpenBulk, ReadLog, Start};
+use rialto_proto::v1::bulk_up::Message;
+
 use crate::fake_plugin::{FakePlugin, Fault, device, source};
-use crate::harness::{World, key, task, with_devices};
+use crate::harness::{World, key, task, until, with_devices, within};
 
 async fn world(plugin: &FakePlugin) -> World {
     World::with_sources(&[&source(&plugin.socket())]).await
@@ -115,6 +118,47 @@ async fn a_plug_in_that_dies_and_comes_back_is_found_again() {
     plugin.says(vec![device("d1"), device("d6")]);
     hears(&mut world, "d6", |found| found.device.health == Health::Healthy).await;
     runs_and_ends(&mut world, "t1", "d1").await;
+}
+
+/// A line of what a task uses.
+async fn usage(world: &mut World, id: &str) -> serde_json::Value {
+    let read =
+        ReadLog { task: key(id), file: LogFile::Usage, start: Start::Offset(0), follow: Follow::No, limit: None };
+    let mut bulk = world.open(&OpenBulk { stream_id: 42, request: BulkRequest::ReadLog(read) }).await;
+    let message = within("a line", bulk.from.message()).await.expect("it is sent").expect("it is not the end");
+    let Some(Message::Chunk(chunk)) = message.message else { panic!("expected figures, got {message:?}") };
+    serde_json::from_slice(&chunk.data).expect("it is JSON")
+}
+
+#[tokio::test]
+async fn how_much_a_device_does_is_told_to_who_looks_at_its_holder() {
+    let plugin = FakePlugin::new(&["d1", "d2"]);
+    // It refuses, tells nonsense, and hangs; none of which a task waits for.
+    for fault in [Fault::Refuse, Fault::Nonsense, Fault::Hang] {
+        plugin.at_stats(fault);
+    }
+    let sources = [&source(&plugin.socket())].map(|text| rialto_agent::DeviceSource::parse(text).expect("well formed"));
+    let Some(mut world) = World::contained(|options| options.device_sources = sources.to_vec()).await else { return };
+    for id in ["t1", "t2"] {
+        runs_and_ends(&mut world, id, "d2").await;
+    }
+    world.launch(vec![with_devices(task("t3", "exec sleep 1000"), &["d1"], "dongle")]).await;
+    world.expect("t3", TaskState::Running).await;
+    assert!(plugin.stats_calls() < 4, "tasks have run while it told nothing");
+    assert_eq!(usage(&mut world, "t3").await.get("devices"), None, "what is not known is not told");
+    until("it to be asked a fourth time", || (plugin.stats_calls() >= 4).then_some(())).await;
+    let told = loop {
+        let told = usage(&mut world, "t3").await;
+        if told.get("devices").is_some() {
+            break told;
+        }
+    };
+    assert_eq!(told["devices"], serde_json::json!({"d1": {"busy_percent": 42.0}}), "its own, and no others");
+    plugin.at_stats(Fault::Nonsense);
+    let asked = plugin.stats_calls();
+    until("it to be asked twice more", || (plugin.stats_calls() >= asked + 2).then_some(())).await;
+    world.kill("t3").await;
+    world.expect("t3", TaskState::Killed).await;
 }
 
 #[tokio::test]

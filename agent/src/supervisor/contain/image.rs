@@ -88,7 +88,7 @@ fn bind(handle: &OwnedFd, to: &str) -> Result<(), ContainError> {
 }
 
 /// The layers, named from the folder that they lie in, so that many fit into the options.
-fn mount_overlay(image: &ImageRoot, own: &OwnedFd) -> Result<(), ContainError> {
+pub(in crate::supervisor) fn mount_overlay(image: &ImageRoot, own: &OwnedFd) -> Result<(), ContainError> {
     let bad = |why: &str| ContainError::at("image")(io::Error::new(io::ErrorKind::InvalidInput, why.to_owned()));
     let folder = image.layers.first().and_then(|layer| layer.parent()).ok_or_else(|| bad("expected a layer"))?;
     let names: Option<Vec<&str>> = image.layers.iter().map(|layer| layer.strip_prefix(folder).ok()?.to_str()).collect();

@@ -10,6 +10,9 @@ mod mounts;
 mod privileges;
 mod users;
 
+pub(super) use image::mount_overlay as mount_layers;
+pub(super) use mounts::mount_proc;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -23,6 +26,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use super::edits::When;
 use super::hooks::{HookError, Hooks};
 use super::protocol::{Spec, TaskSpec};
+use super::runtime::Runtime;
 use super::stdio::Leads;
 use super::sys;
 use crate::cgroup::{self, CgroupError, Controller, DeviceRule};
@@ -40,7 +44,7 @@ pub(super) enum ContainError {
 }
 
 impl ContainError {
-    fn at<E: Into<io::Error>>(attempt: impl Into<String>) -> impl FnOnce(E) -> Self {
+    pub(super) fn at<E: Into<io::Error>>(attempt: impl Into<String>) -> impl FnOnce(E) -> Self {
         move |source| Self::System { attempt: attempt.into(), source: source.into() }
     }
 }
@@ -56,6 +60,8 @@ pub(super) struct Contained {
     pub(super) users: Option<Arc<OwnedFd>>,
     /// What is still to be run for its devices.
     pub(super) hooks: Option<Hooks>,
+    /// What runs the members, if this process does not.
+    pub(super) runtime: Option<Runtime>,
 }
 
 /// Makes what the spec asks for. `pid` is this process's as the machine knows it.
@@ -71,22 +77,25 @@ pub(super) fn enter(spec: &Spec, pid: i32) -> Result<Contained, ContainError> {
         crash::point("contain: with a cgroup");
         Ok(())
     });
-    let hooks = Hooks::of(spec, pid).map_err(ContainError::at("hooks"))?;
+    let by_runtime = container.namespaces.as_ref().is_some_and(|namespaces| namespaces.runtime().is_some());
+    // A runtime has those of each member in its configuration.
+    let hooks = if by_runtime { None } else { Hooks::of(spec, pid).map_err(ContainError::at("hooks"))? };
     let run = |when| hooks.as_ref().map_or(Ok(()), |hooks| hooks.run(when, None)).map_err(ContainError::Hook);
     let result = result.and_then(|()| run(When::Prestart)).and_then(|()| run(When::CreateRuntime));
     let result = result.and_then(|()| match &container.namespaces {
-        Some(namespaces) => mounts::enter(namespaces, &spec.tasks, hooks.as_ref()),
-        None => Ok(()),
+        Some(namespaces) => mounts::enter(namespaces, &container.cgroups, &spec.tasks, hooks.as_ref()),
+        None => Ok(None),
     });
     crash::point("contain: with mounts");
     // Once /proc is the group's own: here processes have other numbers than the machine gives them.
-    let result = result.and_then(|()| users::make(spec.tasks[0].users));
-    let result = result.and_then(|users| privileges::reduce().map(|()| users).map_err(ContainError::at("privileges")));
-    let result = result.and_then(|users| run(When::StartContainer).map(|()| users));
+    let result = result.and_then(|runtime| Ok((runtime, users::make(spec.tasks[0].users)?)));
+    let reduce = || if by_runtime { privileges::hide() } else { privileges::reduce() };
+    let result = result.and_then(|made| reduce().map(|()| made).map_err(ContainError::at("privileges")));
+    let result = result.and_then(|made| run(When::StartContainer).map(|()| made));
     if result.is_err() {
         remove(&groups);
     }
-    result.map(|users| Contained { cgroups: groups, seccomp, users: users.map(Arc::new), hooks })
+    result.map(|(runtime, users)| Contained { cgroups: groups, seccomp, users: users.map(Arc::new), hooks, runtime })
 }
 
 /// Whether this process may make namespaces as [`enter`] does: makes them, in a thread that ends.
@@ -142,6 +151,7 @@ pub(super) struct Held<'a> {
     pub(super) cgroup: Option<&'a cgroup::Group>,
     pub(super) seccomp: &'a Arc<[BpfProgram]>,
     pub(super) users: Option<&'a Arc<OwnedFd>>,
+    pub(super) runtime: Option<&'a Runtime>,
 }
 
 /// What a member does between fork and exec.

@@ -11,10 +11,12 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use super::{ContainError, dev, image};
+use crate::cgroup::Hierarchies;
 use crate::crash;
 use crate::supervisor::edits::Mount;
 use crate::supervisor::hooks::Hooks;
 use crate::supervisor::protocol::{Namespaces, Network, Root, TaskSpec};
+use crate::supervisor::runtime::{self, Runtime};
 use crate::supervisor::sys::{self, Access, Depth};
 
 /// The group's own folders for temporary files, below the supervisor's folder, and where they are seen.
@@ -22,8 +24,13 @@ const TEMPORARY: [(&str, &str); 2] = [("tmp", "/tmp"), ("var-tmp", "/var/tmp")];
 /// Parts of `/proc` by which root could change the machine.
 const READ_ONLY: [&str; 6] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi"];
 
-/// Leaves the machine's namespaces and makes the group's view of the file system.
-pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec], hooks: Option<&Hooks>) -> Result<(), ContainError> {
+/// Leaves the machine's namespaces and makes the group's view of the file system, or that of the runtime which makes the members'.
+pub(super) fn enter(
+    namespaces: &Namespaces,
+    cgroups: &Hierarchies,
+    tasks: &[TaskSpec],
+    hooks: Option<&Hooks>,
+) -> Result<Option<Runtime>, ContainError> {
     let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     if namespaces.network == Network::Private {
         flags |= UnshareFlags::NEWNET;
@@ -48,12 +55,27 @@ pub(super) fn enter(namespaces: &Namespaces, tasks: &[TaskSpec], hooks: Option<&
     // What the machine mounts or unmounts later is followed; what is mounted here stays here.
     let follow = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", follow).map_err(ContainError::at("mounts of the machine"))?;
+    let mut runtime = None;
+    if let Some(image) = namespaces.runtime() {
+        runtime = Some(runtime::enter(cgroups, namespaces, image, tasks)?);
+    } else {
+        make_view(namespaces, tasks, temporaries, hooks)?;
+    }
+    rustix::process::fchdir(own).map_err(ContainError::at("supervisor's folder"))?;
+    Ok(runtime)
+}
+
+fn make_view(
+    namespaces: &Namespaces,
+    tasks: &[TaskSpec],
+    temporaries: Vec<(&str, &str)>,
+    hooks: Option<&Hooks>,
+) -> Result<(), ContainError> {
     let given = Given { shown: shown(namespaces, tasks)?, added: added(tasks)?, nodes: dev::nodes(tasks)? };
     match &namespaces.image {
-        Some(image) => image::enter(image, namespaces.root, given, hooks)?,
-        None => cover(namespaces, temporaries, given)?,
+        Some(image) => image::enter(image, namespaces.root, given, hooks),
+        None => cover(namespaces, temporaries, given),
     }
-    rustix::process::fchdir(own).map_err(ContainError::at("supervisor's folder"))
 }
 
 fn open_network(file: &Path) -> Result<OwnedFd, ContainError> {
@@ -171,7 +193,7 @@ fn temporaries() -> Result<Vec<(&'static str, &'static str)>, ContainError> {
     Ok(made)
 }
 
-pub(super) fn mount_proc() -> Result<(), ContainError> {
+pub(in crate::supervisor) fn mount_proc() -> Result<(), ContainError> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("proc", "/proc", "proc", flags, None).map_err(ContainError::at("mount /proc"))?;
     for path in READ_ONLY.iter().filter(|path| Path::new(path).exists()) {

@@ -24,10 +24,14 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::AUDIT_WRITE);
 
+/// Keeps the group's processes from looking into this one, or tracing it, though they may run as the same user.
+pub(super) fn hide() -> io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
 /// Gives up what children must not get by any means. This process itself keeps what it has.
 pub(super) fn reduce() -> io::Result<()> {
-    // Nobody of the group may look into this process, or trace it, though it may run as the same user.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    hide()?;
     set_no_new_privs(true)?;
     let mut own = capabilities(None)?;
     if own.effective.contains(CapabilitySet::SETPCAP) {
