@@ -542,14 +542,19 @@ impl Group {
         }
     }
 
-    /// Removes the cgroups, when everything has ended.
-    pub(super) fn remove_cgroups(&self) {
+    /// Has the runtime forget its containers, when everything has ended. To be done before the end is told: who hears it may remove the
+    /// folder in which the runtime keeps them.
+    pub(super) fn delete_containers(&self) {
         for (runtime, member) in self.runtime.iter().flat_map(|runtime| self.members.iter().map(move |m| (runtime, m)))
         {
             if let Err(error) = runtime.delete(&member.name) {
                 super::store::note(&format!("{error}"));
             }
         }
+    }
+
+    /// Removes the cgroups, when everything has ended.
+    pub(super) fn remove_cgroups(&self) {
         contain::remove(self.members.iter().map(|member| &member.cgroup));
     }
 

@@ -449,6 +449,7 @@ impl Supervisor {
             return None;
         }
         ends.into_iter().enumerate().for_each(|(index, end)| self.group.end(index, end));
+        self.group.delete_containers();
         let changes = self.group.take_changes();
         self.tell(changes);
         Some(terminal)

@@ -89,7 +89,8 @@ async fn a_command_runs_beside_the_member_that_it_names_and_ends_with_it() {
         ask(&world, "t1", 1, &["sh", "-c", "echo begun; exec sleep 1000"], terminal()),
     );
     std::fs::write(world.sandbox("t2").join("go"), "").expect("it can be written");
-    assert!(of_second.end().contains("\"signal\":9"), "it ends with its member");
+    let end = of_second.end();
+    assert!(end.contains("signaled"), "it ends with its member: {end}");
     assert_eq!(world.expect("t2", TaskState::Finished).await.exit, Some(Exit::Code(0)));
     let still = ask(&world, "t1", 0, &["sh", "-c", "ps | grep -c 'slee[p]' || true"], Stdio::Output);
     assert_ne!(still.read(0).trim(), "", "commands still run beside the other");
@@ -97,7 +98,9 @@ async fn a_command_runs_beside_the_member_that_it_names_and_ends_with_it() {
     let late = ask(&world, "t1", 1, &["true"], Stdio::Output);
     assert!(late.end().contains("the task does not run"), "none beside one that has ended");
     world.kill("t1").await;
-    assert!(of_first.end().contains("\"signal\":9"));
+    world.expect("t1", TaskState::Killed).await;
+    let end = of_first.end();
+    assert!(end.contains("signaled"), "it ends with its member: {end}");
     until("the group to end", || world.supervisors().is_empty().then_some(())).await;
     nothing_is_left(&world).await;
 }

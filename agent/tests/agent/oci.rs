@@ -106,7 +106,7 @@ async fn what_it_is_told_says_what_the_cgroup_says_and_more_is_not_used() {
     let Some(layout) = image() else { return };
     for runtime in RUNTIMES {
         let Some(mut world) = world(runtime, &layout, |_| {}).await else { continue };
-        let mut asked = spec(&layout, "cat /dev/zero | (sleep 1; wc -c < /dev/null; cat > /dev/shm/large)");
+        let mut asked = spec(&layout, "sleep 1; head -c 200000000 /dev/zero | tail -c 200000000");
         asked.limits.pids = Some(50);
         world.launch(vec![in_image("t1", &asked)]).await;
         world.expect("t1", TaskState::Running).await;
@@ -165,12 +165,16 @@ async fn a_device_comes_with_its_node_its_files_and_its_hooks_to_its_holder_alon
         };
         let look = "cat /made /opt/library 2>/dev/null; echo $NAME; (: < /dev/card) 2>/dev/null && echo opened; \
             (echo x > /opt/library) 2>/dev/null && echo changed; ls /dev | grep -c loop";
-        let held = with_devices(in_image("t1", &spec(&layout, look)), &["vendor.com/card=good"], "card");
+        // What has ended by then needs no hook for having started.
+        let until_told = format!("{look}; while ! [ -e go ]; do sleep 0.02; done");
+        let held = with_devices(in_image("t1", &spec(&layout, &until_told)), &["vendor.com/card=good"], "card");
         world.launch(vec![held]).await;
         world.expect("t1", TaskState::Running).await;
+        let log = || std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        until("the hook for having started", || log().contains("poststart").then_some(())).await;
+        std::fs::write(world.sandbox("t1").join("go"), "").expect("it can be written");
         world.expect_end("t1").await;
         assert_eq!(world.stdout("t1"), "made for you\nof the vendor\ngood\nopened\n0\n", "{runtime}");
-        let log = || std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
         let all = until("the last hook", || Some(log()).filter(|log| log.lines().count() >= MOMENTS.len())).await;
         let run: Vec<&str> = all.lines().filter_map(|line| line.split(' ').next()).collect();
         assert_eq!(run, MOMENTS, "{runtime}: {all}");

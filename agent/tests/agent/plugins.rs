@@ -141,6 +141,8 @@ async fn how_much_a_device_does_is_told_to_who_looks_at_its_holder() {
     let Some(mut world) = World::contained(|options| options.device_sources = sources.to_vec()).await else { return };
     for id in ["t1", "t2"] {
         runs_and_ends(&mut world, id, "d2").await;
+        let free = |message: &FromAgent| matches!(message, FromAgent::DevicesFree(_)).then_some(());
+        world.hear("a free device", free).await;
     }
     world.launch(vec![with_devices(task("t3", "exec sleep 1000"), &["d1"], "dongle")]).await;
     world.expect("t3", TaskState::Running).await;
