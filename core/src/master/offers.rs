@@ -19,7 +19,8 @@ use super::{ById, Master, Outbox, filters};
 use crate::allocator::quota::Holding;
 use crate::allocator::sorter::ClientIndex;
 use crate::model::{
-    AgentId, Event, FrameworkId, Guarantee, Offer, OfferId, OfferMode, Refusal, ResourceName, Resources, Role, Time,
+    AgentId, Event, FrameworkId, Guarantee, Offer, OfferId, OfferMode, Quantities, Refusal, ResourceName, Resources,
+    Role, Time,
 };
 use crate::planted::{Fault, planted};
 
@@ -408,11 +409,7 @@ impl Master {
         let state = self.agents.get_mut(&agent).expect("the caller has found it");
         state.offers.push((id, client_id));
         let locks = (mode == OfferMode::Exclusive).then(|| sole(&resources));
-        let charge = |locks: &Arc<Resources>| match available.is_plain {
-            true => available.quantities.clone(),
-            false => state.quantities(locks),
-        };
-        let charged = locks.as_ref().map(charge);
+        let charged = locks.as_ref().map(|locks| state.charged_for(available, locks));
         self.touched.locked.extend(locks.as_ref().map(|_| agent));
         if let Some(locks) = locks.filter(|_| !planted(Fault::OfferNotLocked)) {
             state.lock(locks);
@@ -437,16 +434,9 @@ impl Master {
             expires_in,
             guarantee,
         });
-        self.sorter.offered(client_id, charged.as_ref());
-        if let Some(charged) = charged.as_ref().filter(|_| available.has_devices) {
-            self.class_order.charge(&offer.role, framework, charged);
-        }
-        if charged.is_some() {
-            sole(&offer.resources).reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
-        }
-        for old in &replaces {
-            self.replaced.insert(*old, id);
-        }
+        self.unsent.push((framework, state.with_gpus(&offer)));
+        self.share_offer(client_id, framework, &offer, charged.as_ref());
+        self.replaced.extend(replaces.iter().map(|old| (*old, id)));
         let entry = OfferEntry {
             offer: offer.clone(),
             framework,
@@ -462,11 +452,24 @@ impl Master {
         self.offers.insert(id, Box::new(entry));
         self.stats.offers_made += 1;
         self.touched.offers.push(id);
-        self.unsent.push((framework, state.with_gpus(&offer)));
-        if available.has_devices {
+        mode
+    }
+
+    /// Moves who was made an offer to where he belongs in the order of shares, and in that of the classes of the devices that it locks.
+    fn share_offer(
+        &mut self,
+        client: ClientIndex,
+        framework: FrameworkId,
+        offer: &Offer,
+        charged: Option<&Quantities>,
+    ) {
+        self.sorter.offered(client, charged);
+        let Some(charged) = charged else { return };
+        sole(&offer.resources).reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
+        if !offer.devices.is_empty() {
+            self.class_order.charge(&offer.role, framework, charged);
             self.rank_classes();
         }
-        mode
     }
 
     /// Tells the frameworks of the offers that were made to them, each of all its own at once. Who comes first in the order of shares is

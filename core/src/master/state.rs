@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use smallvec::SmallVec;
 
+use super::available::Available;
 use super::capacity::Indexed;
 use super::filters::Filters;
 use super::patience::Patience;
@@ -214,6 +215,11 @@ impl Agent {
         } else {
             Arc::make_mut(&mut self.locked).add(&resources);
         }
+    }
+
+    /// What an exclusive offer of `available`, of which it locks `locks`, is charged.
+    pub(super) fn charged_for(&self, available: &Available, locks: &Resources) -> Quantities {
+        if available.is_plain { available.quantities.clone() } else { self.quantities(locks) }
     }
 
     /// An exclusive offer lets go of `resources`.

@@ -241,7 +241,8 @@ impl Page<'_> {
             escape(&self.scenario.currency),
             self.scenario.weeks()
         );
-        let parts: [(&str, fn(&Costs) -> f64); 3] =
+        type Cost = fn(&Costs) -> f64;
+        let parts: [(&str, Cost); 3] =
             [("bought", |costs| costs.bought), ("running", |costs| costs.running), ("rented", |costs| costs.rented)];
         let mean = |told: &Told, of: fn(&Costs) -> f64| told.mean(|outcome| of(&outcome.costs));
         let bar =
@@ -307,7 +308,8 @@ impl Page<'_> {
 
     fn reasons(&mut self) {
         let unit = self.unit();
-        let parts: [(String, fn(&Reasons) -> f64); 2] = [
+        type Reason = fn(&Reasons) -> f64;
+        let parts: [(String, Reason); 2] = [
             (format!("too few {unit} free in the whole fleet"), |reasons| reasons.taken),
             ("enough free, but not together on one machine, or of another model".to_owned(), |reasons| {
                 reasons.fragmented
