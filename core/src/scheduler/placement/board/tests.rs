@@ -155,3 +155,28 @@ fn what_was_launched_on_an_offer_that_is_replaced_is_not_accepted() {
     board.submit(&mut out, &Refusal::default());
     assert_eq!((out.into_wishes().len(), board.on_offer()), (0, 1));
 }
+
+#[test]
+fn a_gang_that_does_not_fit_takes_nothing_and_one_that_does_takes_its_offers() {
+    let mut board = board(GpuPolicy::Fgd, &[machine(1, 1, 2, "A"), machine(2, 2, 1, "A")]);
+    assert!(board.place_gang(&ask(1, 1000), 4).is_none(), "there are three");
+    let places = board.place_gang(&ask(1, 1000), 3).expect("what was tried was given back");
+    let members = places.into_iter().map(|place| (place.clone(), task("t", &place))).collect();
+    let parts = board.launch_gang(members);
+    let told: Vec<(u64, usize, usize)> =
+        parts.iter().map(|part| (part.agent.seq, part.offers.len(), part.groups.len())).collect();
+    assert_eq!(told, [(1, 1, 2), (2, 1, 1)], "each offer is named once");
+    assert_eq!(board.on_offer(), 0);
+}
+
+#[test]
+fn a_gang_leaves_machines_alone_on_which_something_waits_to_be_launched() {
+    let mut board = board(GpuPolicy::Fgd, &[machine(1, 1, 2, "A"), machine(2, 2, 1, "A")]);
+    let place = board.place(&ask(1, 500)).expect("a place");
+    board.launch(&place, task("t", &place));
+    let free = if place.agent.seq == 1 { 1 } else { 2 };
+    assert!(board.place_gang(&ask(1, 500), 2 * free + 1).is_none());
+    let gang = board.place_gang(&ask(1, 500), 2 * free).expect("the other machine has room");
+    assert!(gang.iter().all(|member| member.agent != place.agent));
+    assert!(board.place(&ask(1, 500)).is_some_and(|next| next.agent == place.agent), "it is to be seen again");
+}
