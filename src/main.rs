@@ -17,6 +17,7 @@ mod explain;
 mod fetch_args;
 mod live;
 mod output;
+mod price;
 mod query;
 mod quota;
 mod reserve;
@@ -114,6 +115,7 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Quota(command) => quota::quota(command).await?,
         Command::Role(command) => quota::role(command).await?,
         Command::Weight(args) => quota::weight(args).await?,
+        Command::Price(args) => price::price(args).await?,
         Command::When(query) => live::when(query).await?,
         Command::WhatWouldHelp(query) => live::what_would_help(query).await?,
         Command::Snapshot(args) => live::snapshot(args).await?,

@@ -3,6 +3,7 @@
 //! Amounts are decimal numbers: cpus in cores, memory and disk in MiB. Times are milliseconds since the Unix epoch, UTC. Ids are the
 //! texts that every other part of Rialto uses (`A1-3`, `F1-2`). Fields may be added; none changes its meaning.
 
+mod prices;
 mod reserved;
 mod roles;
 mod rules;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use self::roles::{Priorities, Role as RoleRow, Roles};
+pub use prices::{Price, Prices};
 pub use reserved::{Layer, Reserved, Volume};
 pub use rules::OfferRules;
 pub use snapshot::Snapshot;
@@ -385,6 +387,8 @@ pub enum Row {
     Device(Option<Box<Device>>),
     /// A role.
     Role(Option<Box<RoleRow>>),
+    /// A price.
+    Price(Option<Price>),
 }
 
 /// The body of every answer that is not a success.
@@ -616,6 +620,7 @@ impl Event {
             view::Change::Role(role, row) => {
                 (role.to_string(), Row::Role(row.as_ref().map(|row| Box::new(RoleRow::new(role, row)))))
             }
+            view::Change::Price(key, row) => (key.to_string(), Row::Price(row.map(|row| Price::new(key, &row)))),
         };
         Self { number, key, row }
     }

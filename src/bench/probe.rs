@@ -103,6 +103,7 @@ impl Scheduler for Probe {
             Happening::Disconnected
             | Happening::Rescinded(_)
             | Happening::AgentLost(_)
+            | Happening::Prices(_)
             | Happening::Message { .. }
             | Happening::Tick
             | Happening::Refused(_) => {}

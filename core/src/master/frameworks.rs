@@ -166,6 +166,7 @@ impl Master {
         let subscribed =
             Event::Subscribed { framework: id, cluster: self.cluster, term: self.term, agents_missing: missing };
         self.tell(id, subscribed, out);
+        self.tell_prices(id, out);
         self.resend_updates(id, out);
         self.want_client_rounds(id);
     }

@@ -27,6 +27,7 @@ mod offers;
 mod operations;
 mod patience;
 mod preempt;
+mod prices;
 mod questions;
 mod quota;
 mod recovering;
@@ -63,7 +64,7 @@ use crate::allocator::sorter::{ClientIndex, DEFAULT_WEIGHT, Sorter};
 use crate::gate::Output;
 use crate::model::{
     AgentId, Call, ClientId, ClusterId, DeviceId, Domain, Event, FrameworkId, FromAgent, Least, Milli, Offer, OfferId,
-    OfferMode, Operation, PeerId, Principal, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
+    OfferMode, Operation, PeerId, PriceKey, Principal, Quote, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -234,6 +235,8 @@ pub enum Command {
         /// Also limits below what is held, and guarantees that the cluster does not have.
         force: Force,
     },
+    /// Say what machines cost from now on: all or none.
+    SetPrices(Vec<Quote>),
     /// Why does it wait?
     Why(Target),
     /// When will it run?
@@ -313,6 +316,7 @@ pub struct Master {
     peers: BTreeMap<PeerId, PeerOf>,
     weights: BTreeMap<Role, u32>,
     offer_modes: BTreeMap<Role, OfferMode>,
+    prices: BTreeMap<PriceKey, registry::PriceRecord>,
     sorter: Sorter,
     class_order: class_order::ClassOrder,
     quotas: Quotas,
@@ -378,6 +382,7 @@ impl Master {
             peers: BTreeMap::new(),
             weights: registry.weights,
             offer_modes: registry.offer_modes,
+            prices: registry.prices,
             sorter: Sorter::new(&config.fair_share_kinds),
             class_order: class_order::ClassOrder::default(),
             quotas: Quotas::new(),
@@ -418,6 +423,7 @@ impl Master {
         }
         master.quotas.take_relaxed();
         master.touched.roles.extend(master.offer_modes.keys().cloned());
+        master.touched.prices.extend(master.prices.keys().cloned());
         master.recover_frameworks(registry.frameworks);
         master.recover_agents(registry.agents);
         master.drop_vain_kills(out);
@@ -508,6 +514,7 @@ impl Master {
                 self.operate_free(agent, &operation, principal, out).map(|()| Reply::Done)
             }
             Command::SetQuota { quotas, force } => self.set_quotas(quotas, force, out).map(|()| Reply::Done),
+            Command::SetPrices(quotes) => self.set_prices(&quotes, out).map(|()| Reply::Done),
             Command::Why(target) => self.why(&target).map(|explanation| Reply::Why(Box::new(explanation))),
             Command::When(target) => self.when(&target).map(|forecast| Reply::When(Box::new(forecast))),
             Command::WhatWouldHelp(target) => {

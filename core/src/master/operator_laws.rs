@@ -10,7 +10,7 @@ use crate::allocator::quota::{Bounds, Force, Priorities, Quota};
 use crate::allocator::reservations::Conversion;
 use crate::model::{
     Access, AgentId, Amounts, DeviceId, DeviceState, Flavor, FrameworkId, Guarantee, Milli, Operation, Quantities,
-    Range, Ranges, Reservation, ReservationKind, ResourceName, Resources, Role, Share, TaskId, TaskKey, TaskState,
+    Price, PriceClass, PriceKey, Quote, Range, Ranges, Reservation, ReservationKind, ResourceName, Resources, Role, Share, TaskId, TaskKey, TaskState,
     Term, Volume, VolumeId, WallTime,
 };
 use crate::testing::{Market, reserved};
@@ -132,6 +132,16 @@ fn quota() -> impl Strategy<Value = Quota> {
     })
 }
 
+fn quote() -> impl Strategy<Value = Quote> {
+    let pool = prop_oneof![Just("G2"), Just("G3")];
+    let region = prop_oneof![3 => Just(None), 1 => Just(Some("eu"))];
+    let price = proptest::option::weighted(0.8, (0..4_u64).prop_map(Price));
+    (pool, region, price).prop_map(|(pool, region, price)| Quote {
+        key: PriceKey::new(pool, PriceClass::Spot, region).expect("good names"),
+        price,
+    })
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let framework = || prop_oneof![(1..6_u64).prop_map(|seq| FrameworkId::new(Term(1), seq))];
     let task = (framework(), 0..4_u8).prop_map(|(framework, number)| {
@@ -149,6 +159,7 @@ fn command() -> impl Strategy<Value = Command> {
         3 => (role(), weight).prop_map(|(role, weight_milli)| Command::SetWeight { role, weight_milli }),
         2 => (agent(), device).prop_map(|(agent, device)| Command::ClearDevice { agent, device }),
         9 => (agent(), operation()).prop_map(|(agent, operation)| Command::Operate { agent, operation }),
+        2 => proptest::collection::vec(quote(), 0..4).prop_map(Command::SetPrices),
         6 => (quotas, any::<bool>()).prop_map(|(quotas, force)| {
             Command::SetQuota { quotas, force: if force { Force::Yes } else { Force::No } }
         }),
@@ -185,6 +196,12 @@ fn assert_done(market: &Market, before: &super::view::View, command: &Command) {
         Command::Operate { agent, .. } => {
             let (was, is) = (&before.agents[agent].total, &view.agents[agent].total);
             assert_eq!(was.quantities(), is.quantities(), "an operation makes nothing and loses nothing");
+        }
+        Command::SetPrices(quotes) => {
+            for Quote { key, price } in quotes {
+                assert_eq!(market.registry().prices.get(key).map(|record| record.price), *price, "{key}");
+                assert_eq!(view.prices.get(key).map(|row| row.price), *price, "{key}");
+            }
         }
         Command::Teardown(framework) => assert!(!market.registry().frameworks.contains_key(framework)),
         _ => {}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::allocator::quota::Quota;
 use crate::model::{
     AgentId, AgentInfo, ClientId, ClusterId, FrameworkId, FrameworkInfo, OfferMode, Operation, OperationId, Principal,
-    Reason, Resources, Role, TaskKey, Term, WallTime,
+    Price, PriceKey, Reason, Resources, Role, TaskKey, Term, WallTime,
 };
 
 /// Everything that outlives a master. Running tasks are not here: their agents report them.
@@ -31,6 +31,8 @@ pub struct Registry {
     pub quotas: BTreeMap<Role, Quota>,
     /// How the frameworks of roles are made offers, where an operator has said so.
     pub offer_modes: BTreeMap<Role, OfferMode>,
+    /// What machines cost.
+    pub prices: BTreeMap<PriceKey, PriceRecord>,
 }
 
 impl Registry {
@@ -46,6 +48,7 @@ impl Registry {
             weights: BTreeMap::new(),
             quotas: BTreeMap::new(),
             offer_modes: BTreeMap::new(),
+            prices: BTreeMap::new(),
         }
     }
 
@@ -60,6 +63,7 @@ impl Registry {
             Record::Weight(role, weight) => put(&mut self.weights, role, weight),
             Record::Quota(role, quota) => put(&mut self.quotas, role, quota),
             Record::OfferMode(role, mode) => put(&mut self.offer_modes, role, mode),
+            Record::Price(key, price) => put(&mut self.prices, key, price),
         }
     }
 }
@@ -90,6 +94,8 @@ pub enum Record {
     Quota(Role, Option<Quota>),
     /// How the frameworks of a role are made offers.
     OfferMode(Role, Option<OfferMode>),
+    /// What machines of a pool cost.
+    Price(PriceKey, Option<PriceRecord>),
 }
 
 /// How the registry sees an agent.
@@ -142,6 +148,15 @@ pub struct KillRecord {
     pub grace: Option<Duration>,
     /// Why, as its last status will say.
     pub reason: Reason,
+}
+
+/// A price, as the registry keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PriceRecord {
+    /// How much.
+    pub price: Price,
+    /// Since when it has been that.
+    pub since: WallTime,
 }
 
 /// An operation on reservations or volumes that its agent has not confirmed.

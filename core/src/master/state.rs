@@ -16,7 +16,7 @@ use super::view::AgentStatus;
 use crate::allocator::sorter::{ClientIndex, class_quantity, kind_quantity};
 use crate::model::{
     Accept, Access, AgentId, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId, OfferMode,
-    PeerId, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time,
+    PeerId, PriceKey, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time,
     WallTime,
 };
 use crate::planted::{Fault, planted};
@@ -406,4 +406,5 @@ pub(super) struct Touched {
     pub(super) devices: BTreeSet<(AgentId, DeviceId)>,
     /// With those above them.
     pub(super) roles: BTreeSet<Role>,
+    pub(super) prices: BTreeSet<PriceKey>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{
     AgentId, AgentInfo, CallId, ClientId, ClusterId, Demand, DeviceId, DeviceReport, ExecutorId, FrameworkId, GangId,
-    Milli, Offer, OfferId, OfferMode, OfferRules, OperationId, Reason, Reject, Resources, Role, Status, Task,
+    Milli, Offer, OfferId, OfferMode, OfferRules, OperationId, PriceChange, Reason, Reject, Resources, Role, Status, Task,
     TaskGroup, TaskId, TaskKey, TaskState, Term, UpdateId,
 };
 
@@ -336,6 +336,8 @@ pub enum Event {
     },
     /// An agent is gone for good.
     AgentLost(AgentId),
+    /// What machines cost has changed; on a new connection, all that is known.
+    Prices(Vec<PriceChange>),
     /// The connection ends, because of this.
     Error(Reject),
 }

@@ -17,7 +17,7 @@ pub use out::{Out, Wish};
 
 use std::sync::Arc;
 
-use crate::model::{AgentId, ExecutorId, FrameworkId, OfferId, Reject, Status, TaskId, Term, Time};
+use crate::model::{AgentId, ExecutorId, FrameworkId, OfferId, PriceChange, Reject, Status, TaskId, Term, Time};
 
 /// A framework's policy: what to run where, and what to do when something happens.
 ///
@@ -67,6 +67,8 @@ pub enum Happening<C> {
     },
     /// An agent is gone for good.
     AgentLost(AgentId),
+    /// What machines cost has changed; [`Out::prices`] has it all. After each subscription, all that is known.
+    Prices(Vec<PriceChange>),
     /// Bytes from an executor.
     Message {
         /// Where it runs.

@@ -11,6 +11,7 @@
 //!
 //! Every message that the master sends is one line of the trace, with the names given here in place of ids.
 
+mod prices;
 mod quota;
 mod reservations;
 mod rules;
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::prices::quote;
 pub use self::quota::{quota, urgent};
 pub use reservations::{labelled, refined, reserved, shared, until, volume};
 pub use rules::{constraints, least};
@@ -887,6 +889,7 @@ impl Market {
             }
             Event::Error(reject) => self.trace.push(format!("error {} -> {name}", reject.code())),
             Event::AgentLost(_) => self.trace.push(format!("agent lost -> {name}")),
+            Event::Prices(changes) => self.trace.push(format!("price {} -> {name}", prices::words(&changes))),
             Event::Message { .. } => self.trace.push(format!("message -> {name}")),
         }
     }

@@ -14,6 +14,7 @@ mod fields;
 mod ids;
 mod operations;
 mod operator;
+mod prices;
 mod quota;
 mod reject;
 mod resources;
@@ -29,6 +30,7 @@ pub(crate) use agent::kill_reason;
 pub(crate) use attributes::{attributes, labels, to_attributes, to_labels};
 pub use error::ConvertError;
 pub(crate) use error::{At, Converted};
+pub(crate) use prices::price;
 pub(crate) use fields::{
     bytes_of, duration, expected, inside, list, micros, number_of, one_of, optional, optional_duration, optional_text,
     required, text, to_list, to_prose, unless_empty, wire_enum,

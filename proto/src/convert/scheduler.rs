@@ -255,6 +255,7 @@ fn to_event(event: &Event) -> EventKind {
             data: to_data(data),
         }),
         Event::AgentLost(agent) => EventKind::AgentLost(agent.to_wire()),
+        Event::Prices(changes) => EventKind::Prices(v1::PriceChanges { changes: to_list(changes) }),
         Event::Error(reject) => EventKind::Error(reject.to_wire()),
     }
 }
@@ -270,6 +271,7 @@ fn from_event(event: EventKind) -> Converted<Event> {
         EventKind::Outcome(outcome) => inside(outcome, "outcome").map(Event::Outcome),
         EventKind::Message(message) => from_executor(message).at("message"),
         EventKind::AgentLost(agent) => inside(agent, "agent_lost").map(Event::AgentLost),
+        EventKind::Prices(prices) => list(prices.changes, "changes", limits::MAX_PRICES).at("prices").map(Event::Prices),
         EventKind::Error(reject) => inside(reject, "error").map(Event::Error),
     }
 }

@@ -966,6 +966,42 @@ pub struct LogChunk {
     #[prost(bool, tag = "3")]
     pub eof: bool,
 }
+/// What has a price.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PriceKey {
+    /// The agents whose attribute pool says so.
+    #[prost(string, tag = "1")]
+    pub pool: ::prost::alloc::string::String,
+    /// How they are paid for.
+    #[prost(enumeration = "PriceClass", tag = "2")]
+    pub class: i32,
+    /// In which region; absent if in all that have no price of their own.
+    #[prost(string, optional, tag = "3")]
+    pub region: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A price that is told.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Quote {
+    /// Of what.
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<PriceKey>,
+    /// For one machine and hour, in millionths; absent if it is not known any more.
+    #[prost(uint64, optional, tag = "2")]
+    pub price_millionths: ::core::option::Option<u64>,
+}
+/// A price that is another one than before.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PriceChange {
+    /// Of what.
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<PriceKey>,
+    /// What it was, in millionths; absent if nothing was known.
+    #[prost(uint64, optional, tag = "2")]
+    pub old_millionths: ::core::option::Option<u64>,
+    /// What it is; absent if nothing is known any more.
+    #[prost(uint64, optional, tag = "3")]
+    pub new_millionths: ::core::option::Option<u64>,
+}
 /// How a reservation came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1485,6 +1521,43 @@ impl OfferMode {
         }
     }
 }
+/// How machines are paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PriceClass {
+    /// Not said.
+    Unspecified = 0,
+    /// By the hour.
+    OnDemand = 1,
+    /// For years, or bought.
+    Reserved = 2,
+    /// By the hour, until the provider wants them back.
+    Spot = 3,
+}
+impl PriceClass {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PRICE_CLASS_UNSPECIFIED",
+            Self::OnDemand => "PRICE_CLASS_ON_DEMAND",
+            Self::Reserved => "PRICE_CLASS_RESERVED",
+            Self::Spot => "PRICE_CLASS_SPOT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PRICE_CLASS_UNSPECIFIED" => Some(Self::Unspecified),
+            "PRICE_CLASS_ON_DEMAND" => Some(Self::OnDemand),
+            "PRICE_CLASS_RESERVED" => Some(Self::Reserved),
+            "PRICE_CLASS_SPOT" => Some(Self::Spot),
+            _ => None,
+        }
+    }
+}
 /// What a framework sends at once.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CallFrame {
@@ -1768,7 +1841,7 @@ pub struct ExecutorMessage {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Event {
     /// The event.
-    #[prost(oneof = "event::Event", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "event::Event", tags = "1, 2, 3, 4, 5, 6, 7, 8, 145")]
     pub event: ::core::option::Option<event::Event>,
 }
 /// Nested message and enum types in `Event`.
@@ -1800,7 +1873,17 @@ pub mod event {
         /// The connection ends, because of this.
         #[prost(message, tag = "8")]
         Error(super::Reject),
+        /// What machines cost has changed; on a new connection, all that is known.
+        #[prost(message, tag = "145")]
+        Prices(super::PriceChanges),
     }
+}
+/// Prices that are others than before.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PriceChanges {
+    /// Which.
+    #[prost(message, repeated, tag = "1")]
+    pub changes: ::prost::alloc::vec::Vec<PriceChange>,
 }
 /// A subscription that was taken.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3199,7 +3282,7 @@ pub struct CommandRequest {
     /// The command.
     #[prost(
         oneof = "command_request::Command",
-        tags = "1, 2, 3, 4, 5, 20, 21, 22, 50, 30, 31"
+        tags = "1, 2, 3, 4, 5, 20, 21, 22, 50, 30, 31, 145"
     )]
     pub command: ::core::option::Option<command_request::Command>,
 }
@@ -3241,7 +3324,17 @@ pub mod command_request {
         /// What would help it to run?
         #[prost(message, tag = "31")]
         WhatWouldHelp(super::WhyTarget),
+        /// Say what machines cost from now on.
+        #[prost(message, tag = "145")]
+        SetPrices(super::SetPrices),
     }
+}
+/// Prices to take in, all or none.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SetPrices {
+    /// Each key once.
+    #[prost(message, repeated, tag = "1")]
+    pub quotes: ::prost::alloc::vec::Vec<Quote>,
 }
 /// A change of reservations or volumes of what is free on an agent.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -197,6 +197,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
             data
         }),
         agent_id().prop_map(Event::AgentLost),
+        vec(cluster::price_change(), 0..3).prop_map(Event::Prices),
         reject().prop_map(Event::Error),
     ]
 }

@@ -146,6 +146,11 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
         self.tell_master(register);
     }
 
+    /// How many machines have joined: the number of the next one.
+    pub(crate) const fn machines(&self) -> usize {
+        self.agents.len()
+    }
+
     /// The name of a machine.
     pub(crate) fn name(&self, number: usize) -> Arc<str> {
         self.agents[number].name()

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_core::model::{Milli, Role, Time};
+use rialto_core::model::{Milli, Price, PriceKey, Role, Time};
 use rialto_core::scheduler::placement::policy::GpuPolicy;
 use sha2::{Digest, Sha256};
 
@@ -116,6 +116,7 @@ impl Reader<'_> {
         if self.pools.iter().any(|pool| pool.name == name) {
             return Err(twice);
         }
+        let called = name.clone();
         let cores = |text: &str| units::number(text).filter(|cores| *cores > 0.0 && *cores <= 100_000.0);
         let pool = Pool {
             model: fields.take("model").read_or("the model of its GPUs", name.clone(), |text| Some(Arc::from(text)))?,
@@ -128,14 +129,16 @@ impl Reader<'_> {
             mtbf: optional_span(fields.take("mtbf"))?,
             repair: fields.take("repair").span_or(REPAIR)?,
             supply: fields.take("buy").fields()?.map(supply).transpose()?,
-            rental: fields.take("rent").fields()?.map(|rent| self.rental(rent)).transpose()?,
+            rental: fields.take("rent").fields()?.map(|rent| self.rental(rent, &called)).transpose()?,
         };
         fields.end()?;
         Ok(pool)
     }
 
-    fn rental(&mut self, mut fields: Fields) -> Result<Rental, ScenarioError> {
+    fn rental(&mut self, mut fields: Fields, pool: &str) -> Result<Rental, ScenarioError> {
         let on_demand = fields.take("on_demand").number_or(0.0, 0.0, MONEY_MAX)?;
+        let interruptions_per_hour = fields.take("interruptions_per_hour").number_or(0.0, 0.0, 60.0)?;
+        let class = prices::class_of(interruptions_per_hour);
         let prices = fields.take("prices");
         let mut steps = steps(fields.take("steps"))?;
         if prices.is_there() {
@@ -144,14 +147,14 @@ impl Reader<'_> {
                 return Err(both);
             }
             let file = self.folder.join(prices.text("the file of the prices")?);
-            let series = prices::read(&file)?;
+            let series = prices::read(&file, (pool, class))?;
             self.inputs.push((file.clone(), digest(&file)?));
             steps = series.into_iter().map(|(at, price)| (at, price / on_demand)).collect();
         }
         let rental = Rental {
             on_demand,
             steps,
-            interruptions_per_hour: fields.take("interruptions_per_hour").number_or(0.0, 0.0, 60.0)?,
+            interruptions_per_hour,
             boot: fields.take("boot").span_or(BOOT)?,
             notice: fields.take("notice").span_or(NOTICE)?,
         };
@@ -252,12 +255,29 @@ impl Reader<'_> {
         };
         let growth_a_year = fields.take("growth").read_or(units::GROWTH, 1.0, units::growth)?;
         let limit = fields.take("limit").fields()?.map(limit).transpose()?;
+        let max_price = self.max_price(fields.take("max_price"))?;
         let checkpoint = fields.take("checkpoint");
         let checkpoint = if checkpoint.is_there() { Some(checkpoint.span()?) } else { None };
         let weight = fields.take("weight").number_or(1.0, 0.001, 1e6)?;
         let quota = fields.take("quota").fields()?.map(quota).transpose()?;
         fields.end()?;
-        Ok(Workload { name, jobs, members, arrivals, growth_a_year, limit, checkpoint, weight, quota })
+        Ok(Workload { name, jobs, members, arrivals, growth_a_year, limit, max_price, checkpoint, weight, quota })
+    }
+
+    /// The highest price at which jobs are begun; the pools must be such that prices can be told of them.
+    fn max_price(&self, field: Field) -> Result<Option<Price>, ScenarioError> {
+        if !field.is_there() {
+            return Ok(None);
+        }
+        let nameless = self.pools.iter().find(|pool| PriceKey::new(&pool.name, prices::OWNED, None).is_err());
+        if let Some(pool) = nameless {
+            let max = PriceKey::MAX_NAME;
+            return Err(field.error(format!(
+                "expected pools called by at most {max} letters, digits, '_', '-' or '.', got {:?}",
+                pool.name
+            )));
+        }
+        field.read("a price such as 7.50", |text| text.parse().ok()).map(Some)
     }
 
     fn question(&self, mut fields: Fields, workloads: &[Workload]) -> Result<Question, ScenarioError> {

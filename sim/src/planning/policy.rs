@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_core::model::{ExecutorRef, Offer, OfferId, Refusal, Role, Task, TaskId, TaskState, Term, Time};
+use rialto_core::model::{ExecutorRef, Offer, OfferId, Price, Refusal, Role, Selector, Task, TaskId, TaskState, Term, Time};
 use rialto_core::scheduler::placement::Placement;
 use rialto_core::scheduler::placement::board::GpuBoard;
 use rialto_core::scheduler::placement::gpu::GpuAsk;
@@ -54,6 +54,10 @@ pub(super) struct Planner {
     waiting: BTreeMap<usize, VecDeque<usize>>,
     /// How long a job takes to save what it has done.
     checkpoint: Option<Duration>,
+    /// Jobs are begun on machines that cost at most so much.
+    max_price: Option<Price>,
+    /// What such machines are like now; none if there are none.
+    cheap: Option<Selector>,
     /// Machines that will be taken away, on which nothing more is begun.
     leaving: BTreeSet<Arc<str>>,
     /// Who runs on each machine, where jobs can be saved.
@@ -108,10 +112,30 @@ impl Planner {
             jobs: Vec::new(),
             waiting: BTreeMap::new(),
             checkpoint,
+            max_price: None,
+            cheap: None,
             leaving: BTreeSet::new(),
             on_machine: BTreeMap::new(),
             offers_of: BTreeMap::new(),
         }
+    }
+
+    /// Jobs are begun only on machines that cost at most so much.
+    pub(super) fn with_max_price(self, max_price: Option<Price>) -> Self {
+        Self { max_price, ..self }
+    }
+
+    /// Machines cost something else than before: what stands on the board is looked at anew.
+    fn heed_prices(&mut self, out: &mut Out<Think>) {
+        let Some(max) = self.max_price else { return };
+        self.cheap = out.prices().at_most(max);
+        self.board.clear();
+        self.take_offers(out.offers());
+        self.place_all(out);
+    }
+
+    fn is_cheap(&self, offer: &Offer) -> bool {
+        self.max_price.is_none() || self.cheap.as_ref().is_some_and(|cheap| cheap.matches(&*offer.info))
     }
 
     /// Nothing more is begun on the machine, and what runs there and can be saved is saved and waits for another one.
@@ -319,7 +343,7 @@ impl Planner {
     fn take_offers<'a>(&mut self, offers: impl Iterator<Item = &'a Offer>) {
         for offer in offers {
             self.newest = offer.id;
-            if self.leaving.contains(&offer.info.name) {
+            if self.leaving.contains(&offer.info.name) || !self.is_cheap(offer) {
                 continue;
             }
             self.board.offered(offer);
@@ -341,6 +365,7 @@ impl Scheduler for Planner {
             }
             Happening::Rescinded(offers) => offers.into_iter().for_each(|offer| self.board.withdrawn(offer)),
             Happening::Disconnected => self.board.clear(),
+            Happening::Prices(_) => self.heed_prices(out),
             Happening::Command(Order::Run(job)) => self.submitted(job, out),
             Happening::Command(Order::Leaves(machine, notice)) => self.leaves(now, machine, notice, out),
             Happening::Command(Order::IsBack(machine)) => {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_core::model::{Milli, Time};
+use rialto_core::model::{Milli, Price, Time};
 use rialto_core::scheduler::placement::policy::GpuPolicy;
 
 pub use super::units::Date;
@@ -173,6 +173,8 @@ pub struct Workload {
     pub growth_a_year: f64,
     /// The limit on waits, in any week.
     pub limit: Option<Limit>,
+    /// Its jobs are begun only on machines that cost at most so much an hour; none if on any.
+    pub max_price: Option<Price>,
     /// How long a job takes to save what it has done, when its machine is to be taken away; none if it can't.
     pub checkpoint: Option<Duration>,
     /// The weight of its role.
@@ -210,6 +212,7 @@ impl Workload {
             arrivals,
             growth_a_year: 1.0,
             limit: None,
+            max_price: None,
             checkpoint: None,
             weight: 1.0,
             quota: None,

@@ -320,3 +320,44 @@ fn a_gang_that_loses_a_machine_begins_anew_as_a_whole() {
         assert!(used <= 16.0 + 1e-6, "a member of an older attempt runs beside the new one: {used}");
     }
 }
+
+/// Eight jobs of a GPU that run for an hour, one every day from the start, on one machine that is rented and costs 6, and 3 from day 3 on.
+fn cheap_only(max_price: &str, owned: u32) -> Vec<u64> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let jobs: String = (0..8).map(|day| format!("{},3600,1\n", day * 86_400)).collect();
+    std::fs::write(folder.path().join("jobs.csv"), format!("submit_s,duration_s,num_gpu\n{jobs}")).expect("written");
+    let prices = "t_s,pool,class,price\n0,rented,on_demand,6\n0,other,on_demand,1\n259200,rented,on_demand,3\n432000,rented,on_demand,9\n";
+    std::fs::write(folder.path().join("prices.csv"), prices).expect("written");
+    let pools = format!(
+        "pools:\n  - {{name: own, count: {owned}, cpus: 8, mem: 64GiB, gpus: 1}}\n  - {{name: rented, cpus: 8, mem: 64GiB, gpus: 1, rent: {{on_demand: 10, prices: prices.csv}}}}\n"
+    );
+    let rest = format!("rents:\n  - {{pool: rented}}\nworkloads:\n  - {{name: a, file: jobs.csv, format: philly{max_price}}}\n");
+    let scenario = parse::of_text(&folder.path().join("s.yml"), &format!("{HEAD}{pools}{rest}")).expect("it reads");
+    let jobs = scenario.replayed(1, true).jobs;
+    jobs.iter().filter_map(|job| job.wait_s().map(|wait| wait.round() as u64)).collect()
+}
+
+#[test]
+fn jobs_that_are_for_cheap_machines_wait_for_a_lower_price() {
+    let day = 86_400;
+    assert_eq!(cheap_only("", 0), [0; 8], "without a highest price nobody waits");
+    // The first three wait for the third day, one after the other; from the fifth on it is too dear for good.
+    let waits = cheap_only(", max_price: 3", 0);
+    assert_eq!(waits, [3 * day, 2 * day + 3600, day + 7200, 10_800, 0]);
+    assert_eq!(cheap_only(", max_price: 2.99", 0), [0_u64; 0], "nothing is ever that cheap");
+}
+
+#[test]
+fn what_is_owned_costs_nothing_more() {
+    assert_eq!(cheap_only(", max_price: 0", 1), [0; 8]);
+}
+
+#[test]
+fn a_highest_price_needs_pools_that_can_have_a_price() {
+    let pools = "pools:\n  - {name: \"a/b\", count: 1, cpus: 4, mem: 16GiB}\n";
+    let work = WORK.replace("    growth", "    max_price: 3\n    growth");
+    let got = error(&format!("{HEAD}{pools}{work}"));
+    assert!(got.contains("max_price: expected pools called by at most 64 letters"), "{got}");
+    let got = error(&format!("{HEAD}{POOLS}{}", work.replace("max_price: 3", "max_price: little")));
+    assert!(got.contains("max_price: expected a price such as 7.50, got \"little\""), "{got}");
+}
