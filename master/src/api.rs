@@ -111,6 +111,9 @@ pub struct Agent {
     pub reserved: Vec<Reserved>,
     /// Whether its journal can't be written; it starts nothing then.
     pub journal_degraded: bool,
+    /// When it will be taken away, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves_ms: Option<i64>,
 }
 
 /// `GET /api/frameworks`.
@@ -437,6 +440,7 @@ impl Agent {
             resources: agent.total.to_string(),
             reserved: Reserved::rows(&agent.total),
             journal_degraded: agent.journal_degraded,
+            leaves_ms: agent.leaves.map(millis),
         }
     }
 }

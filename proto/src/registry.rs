@@ -1,7 +1,7 @@
 //! The master's registry as keys and values.
 //!
 //! Keys are readable and sort by what they are about: `agent/A1-3`, `framework/F1-2`, `kill/F1-2/task`, `weight/eng/ci`, `quota/eng/ci`,
-//! `offer_mode/eng/ci`, `price/spot/G2`, `operation/X1-3`, `meta/term`, `meta/cluster`. A value is a version byte, a check sum, and a message of package
+//! `offer_mode/eng/ci`, `price/spot/G2`, `leaving/A1-3`, `operation/X1-3`, `meta/term`, `meta/cluster`. A value is a version byte, a check sum, and a message of package
 //! `rialto.registry.v1`. The check sum covers the key too, so that a value under the wrong key is found out.
 
 use std::sync::Arc;
@@ -87,6 +87,7 @@ pub fn encode_record(record: &Record) -> (Vec<u8>, Option<Vec<u8>>) {
         Record::OfferMode(role, mode) => {
             entry(format!("offer_mode/{role}"), mode.map(|mode| v1::OfferModeEntry { mode: mode.to_wire() }))
         }
+        Record::Leaving(id, at) => entry(format!("leaving/{id}"), at.map(|at| v1::LeavingEntry { at_unix_us: at.0 })),
         Record::Price(key, price) => entry(price_key(key), price.as_ref().map(to_price)),
         Record::Weight(role, weight) => {
             entry(format!("weight/{role}"), weight.map(|weight_milli| v1::WeightEntry { weight_milli }))
@@ -192,6 +193,7 @@ fn parse_entry(key: &str, payload: &[u8]) -> Converted<Option<Entry>> {
             let mode = inside(decode::<v1::OfferModeEntry>(payload)?.mode, "mode")?;
             Record::OfferMode(parse::<Role>(role)?, Some(mode))
         }
+        ("leaving", id) => Record::Leaving(parse(id)?, Some(WallTime(decode::<v1::LeavingEntry>(payload)?.at_unix_us))),
         ("price", key) => Record::Price(parse_price_key(key)?, Some(from_price(decode(payload)?)?)),
         ("weight", role) => {
             Record::Weight(parse::<Role>(role)?, Some(decode::<v1::WeightEntry>(payload)?.weight_milli))

@@ -205,6 +205,7 @@ impl Scheduler for Load {
             Happening::Disconnected
             | Happening::Rescinded(_)
             | Happening::AgentLost(_)
+            | Happening::AgentLeaves { .. }
             | Happening::Prices(_)
             | Happening::Message { .. }
             | Happening::Tick

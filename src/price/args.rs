@@ -89,6 +89,9 @@ pub struct PriceFeed {
     /// How long from one reading to the next; longer while readings fail.
     #[arg(long, value_name = "SPAN", default_value = "30 s", value_parser = read_span, conflicts_with = "once")]
     pub every: Duration,
+    /// How long one reading may take.
+    #[arg(long, value_name = "SPAN", default_value = "10 s", value_parser = read_span)]
+    pub timeout: Duration,
     /// Read once, and end.
     #[arg(long)]
     pub once: bool,

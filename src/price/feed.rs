@@ -21,7 +21,7 @@ const WAIT_MAX: Duration = Duration::from_secs(300);
 pub async fn feed(args: PriceFeed) -> anyhow::Result<()> {
     let source = Source::of(args.file.as_deref(), args.url.as_deref(), args.url_ca.as_deref())?;
     let client = args.connect.client().await?;
-    let mut feeder = Feeder { source, client, began: Instant::now(), told: BTreeMap::new() };
+    let mut feeder = Feeder { source, client, timeout: args.timeout, began: Instant::now(), told: BTreeMap::new() };
     if args.once {
         return feeder.pass().await.map(|_| ());
     }
@@ -51,6 +51,7 @@ fn wait_after(every: Duration, failures: u32) -> Duration {
 struct Feeder {
     source: Source,
     client: MasterClient,
+    timeout: Duration,
     began: Instant,
     /// What the master was told last, to say what is new.
     told: BTreeMap<PriceKey, Option<Price>>,
@@ -59,7 +60,7 @@ struct Feeder {
 impl Feeder {
     /// Reads the list and tells the master what holds now. In how long another price of the list begins, if one does.
     async fn pass(&mut self) -> anyhow::Result<Option<Duration>> {
-        let points = self.source.read().await?;
+        let points = self.source.read(self.timeout).await?;
         let after = self.began.elapsed();
         let quotes = prices::in_force(&points, after);
         if !quotes.is_empty() {

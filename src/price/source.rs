@@ -16,8 +16,6 @@ use rialto_sim::prices::{self, PricePoint};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-/// How long one reading may take.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest list, in bytes.
 const LIST_MAX: usize = 4 << 20;
 
@@ -60,10 +58,10 @@ impl Source {
         }
     }
 
-    /// Reads the list.
-    pub async fn read(&self) -> anyhow::Result<Vec<PricePoint>> {
-        let reading = tokio::time::timeout(READ_TIMEOUT, self.text()).await;
-        let text = reading.with_context(|| format!("{}: no answer within {READ_TIMEOUT:?}", self.name()))??;
+    /// Reads the list, within so long.
+    pub async fn read(&self, timeout: Duration) -> anyhow::Result<Vec<PricePoint>> {
+        let reading = tokio::time::timeout(timeout, self.text()).await;
+        let text = reading.with_context(|| format!("{}: no answer within {timeout:?}", self.name()))??;
         Ok(prices::parse(Path::new(&self.name()), &text)?)
     }
 

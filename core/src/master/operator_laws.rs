@@ -9,9 +9,9 @@ use super::{Command, Reply};
 use crate::allocator::quota::{Bounds, Force, Priorities, Quota};
 use crate::allocator::reservations::Conversion;
 use crate::model::{
-    Access, AgentId, Amounts, DeviceId, DeviceState, Flavor, FrameworkId, Guarantee, Milli, Operation, Quantities,
-    Price, PriceClass, PriceKey, Quote, Range, Ranges, Reservation, ReservationKind, ResourceName, Resources, Role, Share, TaskId, TaskKey, TaskState,
-    Term, Volume, VolumeId, WallTime,
+    Access, AgentId, Amounts, DeviceId, DeviceState, Flavor, FrameworkId, Guarantee, Milli, Operation, Price,
+    PriceClass, PriceKey, Quantities, Quote, Range, Ranges, Reservation, ReservationKind, ResourceName, Resources,
+    Role, Share, TaskId, TaskKey, TaskState, Term, Volume, VolumeId, WallTime,
 };
 use crate::testing::{Market, reserved};
 
@@ -158,6 +158,10 @@ fn command() -> impl Strategy<Value = Command> {
         1 => agent().prop_map(Command::MarkGone),
         3 => (role(), weight).prop_map(|(role, weight_milli)| Command::SetWeight { role, weight_milli }),
         2 => (agent(), device).prop_map(|(agent, device)| Command::ClearDevice { agent, device }),
+        2 => (agent(), proptest::option::of(any::<u32>())).prop_map(|(agent, millis)| Command::Notice {
+            agent,
+            after: millis.map(|millis| Duration::from_millis(u64::from(millis))),
+        }),
         9 => (agent(), operation()).prop_map(|(agent, operation)| Command::Operate { agent, operation }),
         2 => proptest::collection::vec(quote(), 0..4).prop_map(Command::SetPrices),
         6 => (quotas, any::<bool>()).prop_map(|(quotas, force)| {
@@ -196,6 +200,11 @@ fn assert_done(market: &Market, before: &super::view::View, command: &Command) {
         Command::Operate { agent, .. } => {
             let (was, is) = (&before.agents[agent].total, &view.agents[agent].total);
             assert_eq!(was.quantities(), is.quantities(), "an operation makes nothing and loses nothing");
+        }
+        Command::Notice { agent, after } => {
+            let is_leaving = after.is_some_and(|after| !after.is_zero());
+            assert_eq!(market.registry().leaving.contains_key(agent), is_leaving);
+            assert_eq!(view.agents[agent].leaves.is_some(), is_leaving);
         }
         Command::SetPrices(quotes) => {
             for Quote { key, price } in quotes {

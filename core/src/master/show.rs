@@ -90,6 +90,7 @@ impl Master {
             allocated: self.allocated_on(agent),
             offered: agent.locked.clone(),
             journal_degraded: agent.journal_degraded,
+            leaves: self.leaves_at(agent),
         }
     }
 

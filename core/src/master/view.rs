@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::state::sole;
 use crate::allocator::quota::Usage;
 use crate::model::{
-    AgentId, AgentInfo, Device, DeviceId, DeviceState, Exit, FrameworkId, Offer, OfferId, OfferMode, OfferRules,
-    Price, PriceKey, Quantities, Reason, Resources, Role, Shape, TaskHealth, TaskKey, TaskState, WallTime,
+    AgentId, AgentInfo, Device, DeviceId, DeviceState, Exit, FrameworkId, Offer, OfferId, OfferMode, OfferRules, Price,
+    PriceKey, Quantities, Reason, Resources, Role, Shape, TaskHealth, TaskKey, TaskState, WallTime,
 };
 
 /// All rows.
@@ -168,6 +168,8 @@ pub struct AgentView {
     pub offered: Arc<Resources>,
     /// Whether its journal can't be written.
     pub journal_degraded: bool,
+    /// When it will be taken away, if that is known.
+    pub leaves: Option<WallTime>,
 }
 
 /// A framework.

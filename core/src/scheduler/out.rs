@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    AgentId, Demand, ExecutorId, GangPart, Offer, OfferId, OfferRules, Operation, Prices, Refusal, Role, Task, TaskGroup,
-    TaskId,
+    AgentId, Demand, ExecutorId, GangPart, Offer, OfferId, OfferRules, Operation, Prices, Refusal, Role, Task,
+    TaskGroup, TaskId,
 };
 
 /// What a policy wants, gathered while it handles one event.

@@ -519,6 +519,11 @@ impl Market {
         offers.into_iter().find(|offer| offer.agent == agent).expect("the framework has an offer of that agent").clone()
     }
 
+    /// The agent's id.
+    pub fn agent_id(&self, agent: &str) -> AgentId {
+        self.agents[agent].id.expect("the agent is registered")
+    }
+
     /// The framework's id.
     pub fn framework_id(&self, framework: &str) -> FrameworkId {
         self.frameworks[framework].id.expect("the framework is subscribed")
@@ -889,6 +894,10 @@ impl Market {
             }
             Event::Error(reject) => self.trace.push(format!("error {} -> {name}", reject.code())),
             Event::AgentLost(_) => self.trace.push(format!("agent lost -> {name}")),
+            Event::AgentLeaves { name: agent, after, .. } => self.trace.push(match after {
+                Some(after) => format!("{agent} leaves in {after:?} -> {name}"),
+                None => format!("{agent} stays -> {name}"),
+            }),
             Event::Prices(changes) => self.trace.push(format!("price {} -> {name}", prices::words(&changes))),
             Event::Message { .. } => self.trace.push(format!("message -> {name}")),
         }

@@ -30,11 +30,11 @@ pub(crate) use agent::kill_reason;
 pub(crate) use attributes::{attributes, labels, to_attributes, to_labels};
 pub use error::ConvertError;
 pub(crate) use error::{At, Converted};
-pub(crate) use prices::price;
 pub(crate) use fields::{
     bytes_of, duration, expected, inside, list, micros, number_of, one_of, optional, optional_duration, optional_text,
     required, text, to_list, to_prose, unless_empty, wire_enum,
 };
+pub(crate) use prices::price;
 
 /// A core type that has a form on the wire.
 pub trait Wire: Sized {

@@ -31,7 +31,10 @@ impl Wire for Quote {
     }
 
     fn from_wire(quote: v1::Quote) -> Converted<Self> {
-        Ok(Self { key: required(quote.key, "key")?, price: optional_price(quote.price_millionths, "price_millionths")? })
+        Ok(Self {
+            key: required(quote.key, "key")?,
+            price: optional_price(quote.price_millionths, "price_millionths")?,
+        })
     }
 }
 

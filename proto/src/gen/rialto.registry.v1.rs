@@ -107,6 +107,13 @@ pub struct PriceEntry {
     #[prost(int64, tag = "2")]
     pub since_unix_us: i64,
 }
+/// When an agent will be taken away; key leaving/A1-3.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeavingEntry {
+    /// The moment.
+    #[prost(int64, tag = "1")]
+    pub at_unix_us: i64,
+}
 /// A role's quota; key quota/eng/ci.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct QuotaEntry {

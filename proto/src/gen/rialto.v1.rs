@@ -604,7 +604,7 @@ pub struct Reject {
     /// The reason.
     #[prost(
         oneof = "reject::Reason",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 30, 31, 32"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 30, 31, 32, 145"
     )]
     pub reason: ::core::option::Option<reject::Reason>,
 }
@@ -676,7 +676,20 @@ pub mod reject {
         /// A role would hold more than its limit.
         #[prost(message, tag = "32")]
         QuotaExceeded(super::ExceededQuota),
+        /// The agent will be taken away before the task has ended.
+        #[prost(message, tag = "145")]
+        AgentLeaves(super::LeavingAgent),
     }
+}
+/// An agent that will be taken away.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeavingAgent {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentId>,
+    /// After how long.
+    #[prost(uint64, tag = "2")]
+    pub after_us: u64,
 }
 /// A limit that a role would exceed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1345,6 +1358,8 @@ pub enum Reason {
     AgentRebooted = 28,
     /// Something of higher right needed its resources.
     Preempted = 29,
+    /// Its agent will be taken away.
+    AgentLeaving = 145,
     /// Another member of its gang did not start.
     GangAborted = 30,
     /// Its framework was removed.
@@ -1383,6 +1398,7 @@ impl Reason {
             Self::LaunchFailed => "REASON_LAUNCH_FAILED",
             Self::AgentRebooted => "REASON_AGENT_REBOOTED",
             Self::Preempted => "REASON_PREEMPTED",
+            Self::AgentLeaving => "REASON_AGENT_LEAVING",
             Self::GangAborted => "REASON_GANG_ABORTED",
             Self::FrameworkRemoved => "REASON_FRAMEWORK_REMOVED",
             Self::Reconciliation => "REASON_RECONCILIATION",
@@ -1413,6 +1429,7 @@ impl Reason {
             "REASON_LAUNCH_FAILED" => Some(Self::LaunchFailed),
             "REASON_AGENT_REBOOTED" => Some(Self::AgentRebooted),
             "REASON_PREEMPTED" => Some(Self::Preempted),
+            "REASON_AGENT_LEAVING" => Some(Self::AgentLeaving),
             "REASON_GANG_ABORTED" => Some(Self::GangAborted),
             "REASON_FRAMEWORK_REMOVED" => Some(Self::FrameworkRemoved),
             "REASON_RECONCILIATION" => Some(Self::Reconciliation),
@@ -1841,7 +1858,7 @@ pub struct ExecutorMessage {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Event {
     /// The event.
-    #[prost(oneof = "event::Event", tags = "1, 2, 3, 4, 5, 6, 7, 8, 145")]
+    #[prost(oneof = "event::Event", tags = "1, 2, 3, 4, 5, 6, 7, 8, 145, 146")]
     pub event: ::core::option::Option<event::Event>,
 }
 /// Nested message and enum types in `Event`.
@@ -1876,7 +1893,23 @@ pub mod event {
         /// What machines cost has changed; on a new connection, all that is known.
         #[prost(message, tag = "145")]
         Prices(super::PriceChanges),
+        /// An agent will be taken away, or stays after all.
+        #[prost(message, tag = "146")]
+        AgentLeaves(super::AgentLeaves),
     }
+}
+/// An agent that will be taken away.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AgentLeaves {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentId>,
+    /// Its name.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// After how long; absent if it stays.
+    #[prost(uint64, optional, tag = "3")]
+    pub after_us: ::core::option::Option<u64>,
 }
 /// Prices that are others than before.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3282,7 +3315,7 @@ pub struct CommandRequest {
     /// The command.
     #[prost(
         oneof = "command_request::Command",
-        tags = "1, 2, 3, 4, 5, 20, 21, 22, 50, 30, 31, 145"
+        tags = "1, 2, 3, 4, 5, 20, 21, 22, 50, 30, 31, 145, 146"
     )]
     pub command: ::core::option::Option<command_request::Command>,
 }
@@ -3327,7 +3360,20 @@ pub mod command_request {
         /// Say what machines cost from now on.
         #[prost(message, tag = "145")]
         SetPrices(super::SetPrices),
+        /// The agent will be taken away.
+        #[prost(message, tag = "146")]
+        Notice(super::Notice),
     }
+}
+/// An agent that will be taken away: what runs there ends before, and nothing that would outlast it is begun there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Notice {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentId>,
+    /// After how long; absent if it stays after all.
+    #[prost(uint64, optional, tag = "2")]
+    pub after_us: ::core::option::Option<u64>,
 }
 /// Prices to take in, all or none.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -4195,6 +4241,8 @@ pub enum Standing {
     Away = 3,
     /// It was silent for too long.
     Unreachable = 4,
+    /// It will be taken away.
+    Leaving = 145,
 }
 impl Standing {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -4208,6 +4256,7 @@ impl Standing {
             Self::Degraded => "STANDING_DEGRADED",
             Self::Away => "STANDING_AWAY",
             Self::Unreachable => "STANDING_UNREACHABLE",
+            Self::Leaving => "STANDING_LEAVING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -4218,6 +4267,7 @@ impl Standing {
             "STANDING_DEGRADED" => Some(Self::Degraded),
             "STANDING_AWAY" => Some(Self::Away),
             "STANDING_UNREACHABLE" => Some(Self::Unreachable),
+            "STANDING_LEAVING" => Some(Self::Leaving),
             _ => None,
         }
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::model::{
-    Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, PriceClass, Proof, Quantities, Resources, Time, Topology,
+    Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, PriceClass, Proof, Quantities, Resources, Time,
+    Topology,
 };
 
 use super::prices::OWNED;

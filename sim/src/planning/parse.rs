@@ -14,8 +14,10 @@ use super::jobs::{self, Format, Members, TraceJob};
 use super::nodes::{self, NodeFormat};
 use super::prices;
 use super::scenario::{
-    Arrivals, Date, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply, Variant, Workload,
+    Arrivals, Begins, Date, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply, Variant,
+    Workload,
 };
+use super::start::Start;
 use super::units::{self, WEEK, YEAR};
 use super::yaml;
 
@@ -28,13 +30,13 @@ const BOOT: Duration = Duration::from_secs(600);
 /// How long before a rented machine is taken away that is said, where nothing is said.
 const NOTICE: Duration = Duration::from_secs(120);
 
-pub(super) fn scenario(file: &Path) -> Result<Scenario, ScenarioError> {
+pub(super) fn scenario(file: &Path, start: Option<&Start>) -> Result<Scenario, ScenarioError> {
     let text =
         std::fs::read_to_string(file).map_err(|error| ScenarioError::Unreadable { file: file.to_owned(), error })?;
-    of_text(file, &text).map_err(|error| error.of(file))
+    of_text(file, &text, start).map_err(|error| error.of(file))
 }
 
-pub(super) fn of_text(file: &Path, text: &str) -> Result<Scenario, ScenarioError> {
+pub(super) fn of_text(file: &Path, text: &str, cluster: Option<&Start>) -> Result<Scenario, ScenarioError> {
     let mut fields = Fields::of(yaml::read(text)?, "")?;
     let folder = file.parent().unwrap_or_else(|| Path::new("."));
     let start = fields.take("start").read("a date such as 2026-10-05", Date::parse)?;
@@ -56,12 +58,20 @@ pub(super) fn of_text(file: &Path, text: &str) -> Result<Scenario, ScenarioError
         let pool = reader.pool(Fields::of(node, &path)?)?;
         reader.pools.push(pool);
     }
+    if let Some(cluster) = cluster {
+        cluster.put_pools(&mut reader.pools);
+        reader.inputs.push((PathBuf::from(&cluster.source), cluster.digest.clone()));
+    }
     if reader.pools.is_empty() {
         return Err(no_pools);
     }
     let orders = reader.orders(fields.take("orders"))?;
     let rents = reader.rents(fields.take("rents"))?;
-    let workloads = reader.workloads(fields.take("workloads"))?;
+    let mut workloads = reader.workloads(fields.take("workloads"))?;
+    if let Some(cluster) = cluster {
+        workloads.iter_mut().for_each(|workload| workload.begins = Begins::Empty);
+        workloads.splice(0..0, cluster.workloads(horizon));
+    }
     let question = fields.take("question");
     let question = match question.fields()? {
         Some(question) => reader.question(question, &workloads)?,
@@ -84,6 +94,7 @@ pub(super) fn of_text(file: &Path, text: &str) -> Result<Scenario, ScenarioError
         rents,
         workloads,
         question,
+        cluster: cluster.map(Start::cluster),
         inputs,
     })
 }
@@ -261,7 +272,22 @@ impl Reader<'_> {
         let weight = fields.take("weight").number_or(1.0, 0.001, 1e6)?;
         let quota = fields.take("quota").fields()?.map(quota).transpose()?;
         fields.end()?;
-        Ok(Workload { name, jobs, members, arrivals, growth_a_year, limit, max_price, checkpoint, weight, quota })
+        let role = Role::new(&name).expect("its name was read as that of a role");
+        let begins = Begins::AsUsual;
+        Ok(Workload {
+            name,
+            role,
+            begins,
+            jobs,
+            members,
+            arrivals,
+            growth_a_year,
+            limit,
+            max_price,
+            checkpoint,
+            weight,
+            quota,
+        })
     }
 
     /// The highest price at which jobs are begun; the pools must be such that prices can be told of them.
@@ -427,5 +453,10 @@ fn not_zero(field: Field) -> Result<Duration, ScenarioError> {
 /// The first digits of the SHA-256 of a file.
 fn digest(file: &Path) -> Result<String, ScenarioError> {
     let bytes = std::fs::read(file).map_err(|error| ScenarioError::Unreadable { file: file.to_owned(), error })?;
-    Ok(Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+    Ok(digest_of(&bytes))
+}
+
+/// The first digits of the SHA-256 of some bytes.
+pub fn digest_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }

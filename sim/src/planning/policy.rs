@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_core::model::{ExecutorRef, Offer, OfferId, Price, Refusal, Role, Selector, Task, TaskId, TaskState, Term, Time};
+use rialto_core::model::{
+    ExecutorRef, Offer, OfferId, Price, Refusal, Role, Selector, Task, TaskId, TaskState, Term, Time,
+};
 use rialto_core::scheduler::placement::Placement;
 use rialto_core::scheduler::placement::board::GpuBoard;
 use rialto_core::scheduler::placement::gpu::GpuAsk;
@@ -58,12 +60,8 @@ pub(super) struct Planner {
     max_price: Option<Price>,
     /// What such machines are like now; none if there are none.
     cheap: Option<Selector>,
-    /// Machines that will be taken away, on which nothing more is begun.
-    leaving: BTreeSet<Arc<str>>,
     /// Who runs on each machine, where jobs can be saved.
     on_machine: BTreeMap<Arc<str>, BTreeSet<usize>>,
-    /// The offers of each machine, where machines may be taken away.
-    offers_of: BTreeMap<Arc<str>, OfferId>,
 }
 
 /// What a framework is told from outside.
@@ -71,10 +69,6 @@ pub(super) struct Planner {
 pub(super) enum Order {
     /// Run a job.
     Run(Job),
-    /// The machine of that name will be taken away when so long has passed.
-    Leaves(Arc<str>, Duration),
-    /// There is one of that name again.
-    IsBack(Arc<str>),
 }
 
 /// A job that is not through.
@@ -114,9 +108,7 @@ impl Planner {
             checkpoint,
             max_price: None,
             cheap: None,
-            leaving: BTreeSet::new(),
             on_machine: BTreeMap::new(),
-            offers_of: BTreeMap::new(),
         }
     }
 
@@ -138,13 +130,9 @@ impl Planner {
         self.max_price.is_none() || self.cheap.as_ref().is_some_and(|cheap| cheap.matches(&*offer.info))
     }
 
-    /// Nothing more is begun on the machine, and what runs there and can be saved is saved and waits for another one.
-    fn leaves(&mut self, now: Time, machine: Arc<str>, notice: Duration, out: &mut Out<Think>) {
-        if let Some(offer) = self.offers_of.remove(&machine) {
-            self.board.withdrawn(offer);
-        }
-        let its = self.on_machine.remove(&machine).unwrap_or_default();
-        self.leaving.insert(machine);
+    /// The machine will be taken away: what runs there and can be saved is saved and waits for another one.
+    fn leaves(&mut self, now: Time, machine: &Arc<str>, notice: Duration, out: &mut Out<Think>) {
+        let its = self.on_machine.remove(machine).unwrap_or_default();
         let Some(checkpoint) = self.checkpoint.filter(|checkpoint| *checkpoint <= notice) else { return };
         for number in its {
             let state = &mut self.jobs[number];
@@ -343,11 +331,9 @@ impl Planner {
     fn take_offers<'a>(&mut self, offers: impl Iterator<Item = &'a Offer>) {
         for offer in offers {
             self.newest = offer.id;
-            if self.leaving.contains(&offer.info.name) || !self.is_cheap(offer) {
-                continue;
+            if self.is_cheap(offer) {
+                self.board.offered(offer);
             }
-            self.board.offered(offer);
-            self.offers_of.insert(offer.info.name.clone(), offer.id);
         }
     }
 }
@@ -367,10 +353,7 @@ impl Scheduler for Planner {
             Happening::Disconnected => self.board.clear(),
             Happening::Prices(_) => self.heed_prices(out),
             Happening::Command(Order::Run(job)) => self.submitted(job, out),
-            Happening::Command(Order::Leaves(machine, notice)) => self.leaves(now, machine, notice, out),
-            Happening::Command(Order::IsBack(machine)) => {
-                self.leaving.remove(&machine);
-            }
+            Happening::AgentLeaves { name, after: Some(notice), .. } => self.leaves(now, &name, notice, out),
             Happening::Rejected { tasks, .. } => {
                 for task in &tasks {
                     self.again(now, task, out);

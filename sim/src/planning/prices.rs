@@ -67,13 +67,16 @@ impl Told {
         let is_heard = scenario.workloads.iter().any(|workload| workload.max_price.is_some());
         let mut all: Vec<(Time, Quote)> = Vec::new();
         for pool in scenario.pools.iter().filter(|_| is_heard) {
-            let quote = |class, price| Some(Quote { key: PriceKey::new(&pool.name, class, None).ok()?, price: Some(price) });
+            let quote =
+                |class, price| Some(Quote { key: PriceKey::new(&pool.name, class, None).ok()?, price: Some(price) });
             all.extend(quote(OWNED, Price(0)).map(|quote| (Time::ZERO, quote)));
             let Some(rental) = &pool.rental else { continue };
             let steps = std::iter::once((Time::ZERO, 1.0)).chain(rental.steps.iter().copied());
-            all.extend(steps.filter_map(|(at, part)| {
-                Some((at, quote(rental.class(), Price::from_f64(rental.on_demand * part))?))
-            }));
+            all.extend(
+                steps.filter_map(|(at, part)| {
+                    Some((at, quote(rental.class(), Price::from_f64(rental.on_demand * part))?))
+                }),
+            );
         }
         all.sort_by_key(|(at, _)| *at);
         Self(all.into_iter())

@@ -23,6 +23,7 @@ use super::policy::{Ask, Fate, Order, Planner};
 use super::prices::{self, Told};
 use super::scenario::{Order as Purchase, Quota as Bound, Rent, Scenario, Workload};
 use super::units::WEEK;
+use crate::live::Terms;
 use crate::market::{Market, Seen, info};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -148,6 +149,7 @@ impl<'a> Run<'a> {
         };
         run.tell_prices(Time::ZERO);
         run.change_fleet(Time::ZERO);
+        run.set_terms();
         for workload in &scenario.workloads {
             run.admit(workload, &fragmentation, seed);
         }
@@ -176,7 +178,7 @@ impl<'a> Run<'a> {
             GpuChoice { policy: self.way.placement, scores: Scores::Percent, ties: Ties::First, largest, seed };
         let board = GpuBoard::new(choice, fragmentation.clone());
         let speeds = scenario.pools.iter().map(|pool| (pool.name.clone(), pool.speed)).collect();
-        let role = Role::new(&workload.name).expect("it was checked when the scenario was read");
+        let role = workload.role.clone();
         let planner = Planner::new(role.clone(), board, asks.clone(), Arc::new(speeds), workload.checkpoint);
         let planner = planner.with_max_price(workload.max_price);
         self.bound(workload, &role);
@@ -189,6 +191,15 @@ impl<'a> Run<'a> {
             waits: Vec::new(),
             read: 0,
         });
+    }
+
+    /// The roles of a cluster that it begins with are weighted and bounded as there.
+    fn set_terms(&mut self) {
+        for Terms { role, weight_milli, quota } in self.way.scenario.cluster.iter().flat_map(|cluster| &cluster.terms) {
+            self.market.operate(Command::SetWeight { role: role.clone(), weight_milli: *weight_milli });
+            let quotas = vec![(role.clone(), Some(quota.clone()))];
+            self.market.operate(Command::SetQuota { quotas, force: Force::Yes });
+        }
     }
 
     /// Tells the master the weight and quota of a workload's role.
@@ -259,7 +270,7 @@ impl<'a> Run<'a> {
                 Change::Notice(unit) => {
                     let rental = self.way.scenario.pools[self.fleet.pool_of(unit)].rental.as_ref();
                     let notice = rental.map_or(Duration::ZERO, |rental| rental.notice);
-                    self.tell_all(now, &Order::Leaves(self.market.name(unit), notice));
+                    self.market.notice(unit, notice);
                 }
                 Change::Fail(unit) => {
                     self.market.fail(unit);
@@ -269,7 +280,6 @@ impl<'a> Run<'a> {
                 Change::Repair(unit) => {
                     self.market.repair(unit);
                     self.left.set_up(unit, true);
-                    self.tell_all(now, &Order::IsBack(self.market.name(unit)));
                     self.capacity.add(now, self.size_of(unit));
                 }
             }
@@ -433,13 +443,6 @@ impl<'a> Run<'a> {
     fn fragmented_in(&self, week: usize) -> f64 {
         let days = self.fragmented.iter().skip(week * 7).take(7);
         days.clone().sum::<f64>() / days.count().max(1) as f64
-    }
-
-    /// Every framework hears of it, as from whoever rents machines out.
-    fn tell_all(&mut self, now: Time, order: &Order) {
-        for crowd in &self.crowds {
-            self.market.command(now, crowd.host, order.clone());
-        }
     }
 
     /// What became of each job that counts, by workload and submission.

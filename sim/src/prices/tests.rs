@@ -16,7 +16,10 @@ fn a_table_and_json_say_the_same() {
         {"pool": "G2", "class": "on_demand", "region": "eu-west", "price": "1.4", "seen_by": "me"},
         {"pool": "G3", "class": "spot", "price": null}]}"#;
     let points = read(table).unwrap();
-    assert_eq!(shown(&in_force(&points, Duration::ZERO)), ["G2 on_demand in eu-west 1.4", "G2 spot 0.35", "G3 spot none"]);
+    assert_eq!(
+        shown(&in_force(&points, Duration::ZERO)),
+        ["G2 on_demand in eu-west 1.4", "G2 spot 0.35", "G3 spot none"]
+    );
     assert_eq!(read(json).unwrap(), points);
 }
 

@@ -68,6 +68,9 @@ impl<S: Scheduler> Driver<S> {
                 self.tell(now, Happening::Message { agent, executor, data }, out);
             }
             Event::AgentLost(agent) => self.agent_lost(now, agent, out),
+            Event::AgentLeaves { agent, name, after } => {
+                self.tell(now, Happening::AgentLeaves { agent, name, after }, out);
+            }
             Event::Prices(changes) => {
                 changes.iter().for_each(|change| self.out.prices.apply(change));
                 self.tell(now, Happening::Prices(changes), out);

@@ -419,6 +419,7 @@ impl Scheduler for Policy {
             Happening::Offers
             | Happening::Rescinded(_)
             | Happening::AgentLost(_)
+            | Happening::AgentLeaves { .. }
             | Happening::Message { .. } => {}
         }
         if !self.ended {

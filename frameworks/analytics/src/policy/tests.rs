@@ -1,6 +1,7 @@
 use rialto_sdk::blobs::{Output, Pack};
 use rialto_sdk::core::model::{
-    AgentId, AgentInfo, Attribute, Exit, Milli, Offer, OfferId, OfferMode, Operation, PriceChange, PriceClass, PriceKey, Quantities, Reason, Resources, Source, Term,
+    AgentId, AgentInfo, Attribute, Exit, Milli, Offer, OfferId, OfferMode, Operation, PriceChange, PriceClass,
+    PriceKey, Quantities, Reason, Resources, Source, Term,
 };
 use rialto_sdk::core::scheduler::Wish;
 
@@ -54,17 +55,16 @@ impl World {
         };
         let policy = Policy::new(plan, config);
         let (effects, killed) = (Vec::new(), Vec::new());
-        let mut world =
-            Self {
-                policy,
-                now: Time::ZERO,
-                offers: 0,
-                effects,
-                torn_down: false,
-                killed,
-                demand: Demand::default(),
-                prices: Prices::default(),
-            };
+        let mut world = Self {
+            policy,
+            now: Time::ZERO,
+            offers: 0,
+            effects,
+            torn_down: false,
+            killed,
+            demand: Demand::default(),
+            prices: Prices::default(),
+        };
         let framework = FrameworkId::new(Term(1), 1);
         assert!(world.tell(Happening::Subscribed { framework, term: Term(1) }, 0).is_empty());
         world

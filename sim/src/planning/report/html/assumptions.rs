@@ -21,6 +21,9 @@ pub(super) fn section(scenario: &Scenario) -> String {
         scenario.placement,
         env!("CARGO_PKG_VERSION")
     );
+    if let Some(cluster) = &scenario.cluster {
+        let _ = write!(text, "<p>{}</p>", escape(&cluster.words));
+    }
     let rows = scenario.pools.iter().map(|pool| pool_row(pool, &scenario.currency));
     table(&["pool", "machines", "each", "speed", "failures", "bought", "rented"], rows, &mut text);
     let unit = if scenario.counts_gpus() { "GPUs" } else { "cores" };
