@@ -61,7 +61,7 @@ impl Source {
     /// Reads the list, within so long.
     pub async fn read(&self, timeout: Duration) -> anyhow::Result<Vec<PricePoint>> {
         let reading = tokio::time::timeout(timeout, self.text()).await;
-        let text = reading.with_context(|| format!("{}: no answer within {timeout:?}", self.name()))??;
+        let text = reading.map_err(|_| anyhow::anyhow!("{}: no answer within {timeout:?}", self.name()))??;
         Ok(prices::parse(Path::new(&self.name()), &text)?)
     }
 

@@ -20,6 +20,7 @@ mod master_restart;
 mod notice;
 mod observer;
 mod offer_rules;
+mod plan;
 mod price;
 mod priority;
 mod sessions;

@@ -67,7 +67,10 @@ pub(super) fn of_text(file: &Path, text: &str, cluster: Option<&Start>) -> Resul
     }
     let orders = reader.orders(fields.take("orders"))?;
     let rents = reader.rents(fields.take("rents"))?;
-    let mut workloads = reader.workloads(fields.take("workloads"))?;
+    let work = fields.take("workloads");
+    // A cluster has work of its own.
+    let is_none = cluster.is_some() && !work.is_there();
+    let mut workloads = if is_none { Vec::new() } else { reader.workloads(work)? };
     if let Some(cluster) = cluster {
         workloads.iter_mut().for_each(|workload| workload.begins = Begins::Empty);
         workloads.splice(0..0, cluster.workloads(horizon));
