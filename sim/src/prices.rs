@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use rialto_core::model::{Price, PriceClass, PriceKey, Quote};
+use rialto_core::model::{Price, PriceClass, PriceError, PriceKey, Quote};
 use serde_json::Value;
 
 use crate::input::{InputError, Row, Table};
@@ -103,14 +103,10 @@ fn of_object(row: &Value) -> Result<PricePoint, String> {
 }
 
 fn quote(pool: &str, class: &str, region: Option<&str>, price: &str) -> Result<Quote, String> {
-    let class: PriceClass = class.parse().map_err(said)?;
-    let key = PriceKey::new(pool, class, region).map_err(said)?;
-    let price = if price.is_empty() { None } else { Some(price.parse::<Price>().map_err(said)?) };
+    let class: PriceClass = class.parse().map_err(|error: PriceError| error.to_string())?;
+    let key = PriceKey::new(pool, class, region).map_err(|error| error.to_string())?;
+    let price = if price.is_empty() { None } else { Some(price.parse::<Price>().map_err(|error| error.to_string())?) };
     Ok(Quote { key, price })
-}
-
-fn said(error: impl ToString) -> String {
-    error.to_string()
 }
 
 #[cfg(test)]

@@ -19,6 +19,9 @@ use rustls::pki_types::pem::PemObject as _;
 /// The largest list, in bytes.
 const LIST_MAX: usize = 4 << 20;
 
+/// What asks an address.
+type Asker = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
 /// Where prices are read.
 #[derive(Debug)]
 pub enum Source {
@@ -29,7 +32,7 @@ pub enum Source {
         /// Which.
         uri: Uri,
         /// What asks it.
-        client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+        client: Box<Asker>,
     },
 }
 
@@ -78,7 +81,7 @@ impl Source {
     }
 }
 
-async fn fetch(uri: &Uri, client: &Client<HttpsConnector<HttpConnector>, Empty<Bytes>>) -> anyhow::Result<Vec<u8>> {
+async fn fetch(uri: &Uri, client: &Asker) -> anyhow::Result<Vec<u8>> {
     let request = Request::get(uri.clone())
         .header("user-agent", "rialto")
         .header("accept", "application/json, text/csv;q=0.9, text/plain;q=0.8")
@@ -91,7 +94,7 @@ async fn fetch(uri: &Uri, client: &Client<HttpsConnector<HttpConnector>, Empty<B
 }
 
 /// Trusts the machine's authorities, and those of `ca`.
-fn client(ca: Option<&Path>) -> anyhow::Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>> {
+fn client(ca: Option<&Path>) -> anyhow::Result<Box<Asker>> {
     let mut roots = rustls::RootCertStore::empty();
     // A machine without authorities of its own can still read in the clear, and from those that it is told to trust.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -108,5 +111,5 @@ fn client(ca: Option<&Path>) -> anyhow::Result<Client<HttpsConnector<HttpConnect
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-    Ok(Client::builder(TokioExecutor::new()).build(https.wrap_connector(http)))
+    Ok(Box::new(Client::builder(TokioExecutor::new()).build(https.wrap_connector(http))))
 }

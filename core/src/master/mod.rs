@@ -393,7 +393,6 @@ impl Master {
             peers: BTreeMap::new(),
             weights: registry.weights,
             offer_modes: registry.offer_modes,
-            prices: registry.prices,
             leaving: BTreeSet::new(),
             sorter: Sorter::new(&config.fair_share_kinds),
             class_order: class_order::ClassOrder::default(),
@@ -417,7 +416,8 @@ impl Master {
             dirty_clients: BTreeSet::new(),
             round_at: None,
             begun: round::Round::default(),
-            touched: Touched::default(),
+            touched: Touched { prices: registry.prices.keys().cloned().collect(), ..Touched::default() },
+            prices: registry.prices,
             random: Pcg64Mcg::seed_from_u64(config.seed),
             last_seq: 0,
             stats: Stats::default(),
@@ -435,7 +435,6 @@ impl Master {
         }
         master.quotas.take_relaxed();
         master.touched.roles.extend(master.offer_modes.keys().cloned());
-        master.touched.prices.extend(master.prices.keys().cloned());
         master.recover_frameworks(registry.frameworks);
         master.recover_agents(registry.agents);
         master.recover_leaving(registry.leaving, out);
