@@ -96,3 +96,27 @@ pub enum Happening<C> {
     /// The master ended the subscription for good, because of this.
     Refused(Reject),
 }
+
+impl<C> Happening<C> {
+    /// The same for a policy with other commands; or the command.
+    ///
+    /// # Errors
+    /// The command, if it is one.
+    pub fn or_command<D>(self) -> Result<Happening<D>, C> {
+        Ok(match self {
+            Self::Command(command) => return Err(command),
+            Self::Subscribed { framework, term } => Happening::Subscribed { framework, term },
+            Self::Disconnected => Happening::Disconnected,
+            Self::Offers => Happening::Offers,
+            Self::Rescinded(offers) => Happening::Rescinded(offers),
+            Self::Update(status) => Happening::Update(status),
+            Self::Rejected { tasks, reject } => Happening::Rejected { tasks, reject },
+            Self::AgentLost(agent) => Happening::AgentLost(agent),
+            Self::AgentLeaves { agent, name, after } => Happening::AgentLeaves { agent, name, after },
+            Self::Prices(changes) => Happening::Prices(changes),
+            Self::Message { agent, executor, data } => Happening::Message { agent, executor, data },
+            Self::Tick => Happening::Tick,
+            Self::Refused(reject) => Happening::Refused(reject),
+        })
+    }
+}

@@ -88,6 +88,29 @@ pub enum Wish<E> {
     Teardown,
 }
 
+impl<E> Wish<E> {
+    /// The wish, of a policy with other effects; or its effect.
+    ///
+    /// # Errors
+    /// The effect, if it is one.
+    pub fn or_effect<F>(self) -> Result<Wish<F>, E> {
+        Ok(match self {
+            Self::Effect(effect) => return Err(effect),
+            Self::Accept { agent, offers, operations, refusal } => Wish::Accept { agent, offers, operations, refusal },
+            Self::AcceptGang { parts, refusal } => Wish::AcceptGang { parts, refusal },
+            Self::Decline { offers, refusal } => Wish::Decline { offers, refusal },
+            Self::Demand { role, demand } => Wish::Demand { role, demand },
+            Self::Rules(rules) => Wish::Rules(rules),
+            Self::Suppress(role) => Wish::Suppress(role),
+            Self::Revive(role) => Wish::Revive(role),
+            Self::Kill { task, grace } => Wish::Kill { task, grace },
+            Self::Message { agent, executor, data } => Wish::Message { agent, executor, data },
+            Self::Save { key, value } => Wish::Save { key, value },
+            Self::Teardown => Wish::Teardown,
+        })
+    }
+}
+
 impl<E> Default for Out<E> {
     fn default() -> Self {
         Self { book: BTreeMap::new(), prices: Prices::default(), wishes: Vec::new() }
@@ -109,6 +132,20 @@ impl<E> Out<E> {
     /// What was wished for, in order: for a test that drives a policy by itself.
     pub fn into_wishes(self) -> Vec<Wish<E>> {
         self.wishes
+    }
+
+    /// Lets another policy decide over the same offers and prices: what it wishes for, for [`Out::wish`].
+    pub fn lend<F>(&mut self, decide: impl FnOnce(&mut Out<F>)) -> Vec<Wish<F>> {
+        let (book, prices) = (std::mem::take(&mut self.book), std::mem::take(&mut self.prices));
+        let mut lent = Out { book, prices, wishes: Vec::new() };
+        decide(&mut lent);
+        (self.book, self.prices) = (lent.book, lent.prices);
+        lent.wishes
+    }
+
+    /// Wishes for that too; the offers that it takes were taken before.
+    pub fn wish(&mut self, wish: Wish<E>) {
+        self.wishes.push(wish);
     }
 
     /// The offers that stand, oldest first.

@@ -54,6 +54,8 @@ pub(crate) struct Market<S: Scheduler<Effect = Think>> {
     pub(crate) seen: Vec<(Time, Seen)>,
     /// How many messages and deadlines were handled.
     pub(crate) events: u64,
+    /// The frameworks that were told something and were not looked at since.
+    pub(crate) moved: BTreeSet<usize>,
     /// Whether everything that can be checked is checked after each of them.
     pub(crate) audits: bool,
     master: Master,
@@ -93,6 +95,7 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
             now: Time::ZERO,
             seen: Vec::new(),
             events: 0,
+            moved: BTreeSet::new(),
             audits: false,
             master,
             gate: Gate::default(),
@@ -302,6 +305,7 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
             self.hosts[number].inbox.push_back(input);
             return;
         }
+        self.moved.insert(number);
         let (calls, thinks) = self.hosts[number].step(self.now, input);
         if thinks.is_zero() {
             self.host_says(number, calls);

@@ -1,8 +1,8 @@
 //! `rialto sim run`: what to buy, how much of it, and when.
 //!
 //! A scenario says what the fleet is, what work comes and how it grows, what machines cost to buy or rent and how long they take to
-//! come, and what is asked. Each run drives the production master, and a framework for each workload that places with the SDK's library,
-//! in virtual time; what random numbers decide follows from the run's seed.
+//! come, and what is asked. Each run drives the production master in virtual time, and for each workload a framework that places with the
+//! SDK's library, or the policies of a framework that we ship; what random numbers decide follows from the run's seed.
 //!
 //! Start reading at [`Scenario`], then [`answer`], then `run`.
 
@@ -23,6 +23,7 @@ mod questions;
 pub mod report;
 mod run;
 mod scenario;
+mod shipped;
 mod start;
 mod units;
 mod yaml;
@@ -36,8 +37,8 @@ pub use self::outcome::{Failure, JobRecord, Outcome, Reasons, Waits, Week};
 pub use self::parse::digest_of;
 pub use self::questions::answer;
 pub use self::scenario::{
-    Arrivals, Begins, Date, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply, Variant,
-    Workload,
+    Arrivals, Begins, Date, Framework, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply,
+    Variant, Workload,
 };
 pub use self::start::{Cluster, Start};
 pub use self::units::{WEEK, in_words, moment_of, span};

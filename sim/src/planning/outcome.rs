@@ -21,6 +21,8 @@ pub struct Outcome {
     pub finished: u64,
     /// Jobs that had not started at the end.
     pub not_started: u64,
+    /// Jobs that their framework would not try again.
+    pub given_up: u64,
     /// Why jobs waited, in job-days.
     pub reasons: Reasons,
     /// The limits that were not kept, the earliest first.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rialto_analytics::spec::MAX_GANG;
 use rialto_core::model::{Milli, Price, PriceKey, Role, Time};
 use rialto_core::scheduler::placement::policy::GpuPolicy;
 use sha2::{Digest, Sha256};
@@ -14,8 +15,8 @@ use super::jobs::{self, Format, Members, TraceJob};
 use super::nodes::{self, NodeFormat};
 use super::prices;
 use super::scenario::{
-    Arrivals, Begins, Date, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply, Variant,
-    Workload,
+    Arrivals, Begins, Date, Framework, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply,
+    Variant, Workload,
 };
 use super::start::Start;
 use super::units::{self, WEEK, YEAR};
@@ -233,45 +234,26 @@ impl Reader<'_> {
         let name = name.read("a name that may be a role and that no other workload has", |text| {
             is_free(text).then(|| text.to_owned())
         })?;
+        let framework =
+            fields.take("framework").read_or("library, ci or analytics", Framework::Library, Framework::parse)?;
         let file = fields.take("file");
         let file = self.folder.join(file.text("the file of its jobs")?);
         let format = fields.take("format").read(Format::NAMES, Format::parse)?;
-        let gangs = |text: &str| {
-            [("yes", Members::Together), ("no", Members::Apart)]
-                .iter()
-                .find(|(word, _)| *word == text)
-                .map(|(_, is)| *is)
-        };
-        let is_gang = fields.take("gang").read_or("yes or no", Members::Apart, gangs)?;
-        let (jobs, members): (Vec<TraceJob>, Vec<u32>) = jobs::read_as(&file, format, is_gang)?.into_iter().unzip();
-        let members: Arc<[u32]> = if is_gang == Members::Together { Arc::from(members) } else { Arc::default() };
+        let gang = gang(fields.take("gang"), framework)?;
+        let (jobs, members): (Vec<TraceJob>, Vec<u32>) = jobs::read_as(&file, format, gang)?.into_iter().unzip();
+        let most = members.iter().max().copied().unwrap_or(0);
+        if framework == Framework::Analytics && most > MAX_GANG {
+            let what = format!("gang: expected at most {MAX_GANG} tasks of a job in analytics, got {most}");
+            return Err(fields.error(what));
+        }
+        let members: Arc<[u32]> = if gang == Members::Together { Arc::from(members) } else { Arc::default() };
         let jobs: Arc<[TraceJob]> = Arc::from(jobs);
         self.inputs.push((file.clone(), digest(&file)?));
-        let residence = fields.take("residence");
-        let arrivals = if residence.is_there() {
-            let load = fields.take("load").read("how many GPUs are in use at the start", |text| {
-                units::number(text.trim_end_matches("gpus").trim_end_matches("cores"))
-                    .filter(|load| *load > 0.0 && *load < 1e7)
-            })?;
-            Arrivals::Random { load, residence: not_zero(residence)? }
-        } else {
-            let repeats = |text: &str| {
-                [("repeat", true), ("once", false)].iter().find(|(word, _)| *word == text).map(|(_, is)| *is)
-            };
-            if jobs.iter().all(|job| job.duration.is_zero()) {
-                return Err(fields
-                    .error("expected a residence and a load, because the file does not say how long its jobs run"));
-            }
-            Arrivals::Replayed {
-                factor: fields.take("factor").number_or(1.0, 0.0, 10_000.0)?,
-                repeats: fields.take("extend").read_or("repeat or once", false, repeats)?,
-            }
-        };
+        let arrivals = arrivals(&mut fields, &jobs)?;
         let growth_a_year = fields.take("growth").read_or(units::GROWTH, 1.0, units::growth)?;
         let limit = fields.take("limit").fields()?.map(limit).transpose()?;
-        let max_price = self.max_price(fields.take("max_price"))?;
-        let checkpoint = fields.take("checkpoint");
-        let checkpoint = if checkpoint.is_there() { Some(checkpoint.span()?) } else { None };
+        let max_price = self.max_price(fields.take("max_price"), framework)?;
+        let checkpoint = checkpoint(fields.take("checkpoint"), framework)?;
         let weight = fields.take("weight").number_or(1.0, 0.001, 1e6)?;
         let quota = fields.take("quota").fields()?.map(quota).transpose()?;
         fields.end()?;
@@ -280,6 +262,7 @@ impl Reader<'_> {
         Ok(Workload {
             name,
             role,
+            framework,
             begins,
             jobs,
             members,
@@ -294,9 +277,12 @@ impl Reader<'_> {
     }
 
     /// The highest price at which jobs are begun; the pools must be such that prices can be told of them.
-    fn max_price(&self, field: Field) -> Result<Option<Price>, ScenarioError> {
+    fn max_price(&self, field: Field, framework: Framework) -> Result<Option<Price>, ScenarioError> {
         if !field.is_there() {
             return Ok(None);
+        }
+        if framework == Framework::Ci {
+            return Err(field.error("expected none, as pipelines do not wait for prices; library and analytics do"));
         }
         let nameless = self.pools.iter().find(|pool| PriceKey::new(&pool.name, prices::OWNED, None).is_err());
         if let Some(pool) = nameless {
@@ -427,6 +413,52 @@ fn quota(mut fields: Fields) -> Result<Quota, ScenarioError> {
     };
     fields.end()?;
     Ok(quota)
+}
+
+/// Whether the tasks of a job start together.
+fn gang(field: Field, framework: Framework) -> Result<Members, ScenarioError> {
+    let no_gang = field.error("expected no, as a pipeline's jobs start one by one; library and analytics have gangs");
+    let members = field.read_or("yes or no", Members::Apart, |text| match text {
+        "yes" => Some(Members::Together),
+        "no" => Some(Members::Apart),
+        _ => None,
+    })?;
+    if framework == Framework::Ci && members == Members::Together { Err(no_gang) } else { Ok(members) }
+}
+
+/// How the jobs of a list come.
+fn arrivals(fields: &mut Fields, jobs: &[TraceJob]) -> Result<Arrivals, ScenarioError> {
+    let residence = fields.take("residence");
+    if residence.is_there() {
+        let load = fields.take("load").read("how many GPUs are in use at the start", |text| {
+            units::number(text.trim_end_matches("gpus").trim_end_matches("cores"))
+                .filter(|load| *load > 0.0 && *load < 1e7)
+        })?;
+        return Ok(Arrivals::Random { load, residence: not_zero(residence)? });
+    }
+    if jobs.iter().all(|job| job.duration.is_zero()) {
+        return Err(
+            fields.error("expected a residence and a load, because the file does not say how long its jobs run")
+        );
+    }
+    let repeats = |text: &str| match text {
+        "repeat" => Some(true),
+        "once" => Some(false),
+        _ => None,
+    };
+    Ok(Arrivals::Replayed {
+        factor: fields.take("factor").number_or(1.0, 0.0, 10_000.0)?,
+        repeats: fields.take("extend").read_or("repeat or once", false, repeats)?,
+    })
+}
+
+/// How long a job takes to save what it has done, if its framework does such a thing.
+fn checkpoint(field: Field, framework: Framework) -> Result<Option<Duration>, ScenarioError> {
+    if framework != Framework::Library && field.is_there() {
+        let name = framework.as_str();
+        return Err(field.error(format!("expected none, as {name} saves nothing of a job; library does")));
+    }
+    optional_span(field)
 }
 
 fn limit(mut fields: Fields) -> Result<Limit, ScenarioError> {

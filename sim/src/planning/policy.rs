@@ -23,6 +23,10 @@ pub(super) enum Fate {
     Finished,
     /// Its machine was lost after so long; it begins anew.
     Interrupted(Duration),
+    /// It was ended with all that it had done, and goes on elsewhere.
+    Saved,
+    /// Its framework will not try it again.
+    GivenUp,
 }
 
 /// A line of the log.
@@ -76,7 +80,6 @@ struct State {
     job: Job,
     attempt: u32,
     started: Option<Time>,
-    has_started: bool,
     is_over: bool,
     /// How many of its tasks run, and how many have ended, in this attempt.
     running: u32,
@@ -167,28 +170,12 @@ impl Planner {
         }
     }
 
-    /// How many jobs wait for each ask.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (&Ask, usize)> {
-        self.waiting.iter().map(|(ask, jobs)| (&self.asks[*ask], jobs.len()))
-    }
-
-    /// When each job that has not started was submitted.
-    pub(super) fn not_started(&self) -> impl Iterator<Item = &Job> {
-        self.waiting
-            .values()
-            .flatten()
-            .map(|number| &self.jobs[*number])
-            .filter(|state| !state.has_started)
-            .map(|state| &state.job)
-    }
-
     fn submitted(&mut self, job: Job, out: &mut Out<Think>) {
         let number = self.jobs.len();
         self.jobs.push(State {
             job,
             attempt: 0,
             started: None,
-            has_started: false,
             is_over: false,
             running: 0,
             finished: 0,
@@ -282,10 +269,10 @@ impl Planner {
             self.kill(number, out);
         }
         let state = &mut self.jobs[number];
-        if let Some(started) = state.started.take()
-            && !std::mem::take(&mut state.is_saved)
-        {
-            self.log.push(Entry { at: now, job: number, fate: Fate::Interrupted(now.since(started)) });
+        if let Some(started) = state.started.take() {
+            let is_saved = std::mem::take(&mut state.is_saved);
+            let fate = if is_saved { Fate::Saved } else { Fate::Interrupted(now.since(started)) };
+            self.log.push(Entry { at: now, job: number, fate });
         }
         // Another attempt makes what is still said of this one void.
         state.attempt += 1;
@@ -307,7 +294,7 @@ impl Planner {
         let state = &mut self.jobs[number];
         state.running += 1;
         if state.started.is_none() && state.running == self.asks[state.job.ask].members {
-            (state.started, state.has_started) = (Some(now), true);
+            state.started = Some(now);
             self.log.push(Entry { at: now, job: number, fate: Fate::Started });
             self.note_places(number, true);
         }

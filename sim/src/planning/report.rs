@@ -45,6 +45,7 @@ fn way(scenario: &Scenario, told: &Told) -> Value {
         "kept": told.kept(),
         "first_failure": told.first_failure(scenario),
         "jobs_finished": round(told.mean(|outcome| outcome.finished as f64)),
+        "jobs_given_up": round(told.mean(|outcome| outcome.given_up as f64)),
         "jobs_not_started": round(told.mean(|outcome| outcome.not_started as f64)),
         "hours_done_again": cost(|outcome| outcome.redone_hours),
         "waited_because": {

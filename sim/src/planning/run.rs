@@ -1,6 +1,6 @@
 //! One run of one seed: the production master and drivers, with the jobs and machines of the scenario around them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +19,10 @@ use super::fleet::{Change, Fleet};
 use super::jobs::TraceJob;
 use super::left::{Left, Taken};
 use super::outcome::{Failure, Integral, JobRecord, Outcome, Reasons, Waits, Week, week_of};
-use super::policy::{Ask, Fate, Order, Planner};
+use super::policy::{Ask, Entry, Fate, Order, Planner};
 use super::prices::{self, Told};
-use super::scenario::{Order as Purchase, Quota as Bound, Rent, Scenario, Workload};
+use super::scenario::{Framework, Order as Purchase, Quota as Bound, Rent, Scenario, Workload};
+use super::shipped::{Crew, Errand};
 use super::units::WEEK;
 use crate::live::Terms;
 use crate::market::{Market, Seen, info};
@@ -75,14 +76,34 @@ impl<'a> Way<'a> {
 
 /// What is known of a workload's jobs while it runs.
 struct Crowd {
-    host: usize,
+    /// Its framework, where one has all its jobs.
+    host: Option<usize>,
     stream: Peekable<Stream>,
     /// By the place in the list: which of the distinct asks.
     kinds: Vec<usize>,
     jobs: Vec<Known>,
+    /// The jobs that do not run and are not over.
+    waiting: BTreeSet<usize>,
     /// By week of submission.
     waits: Vec<Vec<f64>>,
-    /// How far the log was read.
+}
+
+impl Crowd {
+    fn that_wait(&self) -> impl Iterator<Item = &Known> {
+        self.waiting.iter().map(|number| &self.jobs[*number])
+    }
+
+    fn not_started(&self) -> impl Iterator<Item = &Known> {
+        self.that_wait().filter(|known| known.started.is_none())
+    }
+}
+
+/// Whose jobs a framework has.
+struct Owner {
+    crowd: usize,
+    /// What it counts from zero begins with this job of the crowd.
+    first: usize,
+    /// How far its log was read.
     read: usize,
 }
 
@@ -100,7 +121,10 @@ struct Known {
 
 struct Run<'a> {
     way: &'a Way<'a>,
-    market: Market<Planner>,
+    market: Market<Crew>,
+    /// By the number of a framework.
+    owners: Vec<Owner>,
+    speeds: Arc<BTreeMap<Arc<str>, f64>>,
     fleet: Fleet<'a>,
     prices: Told,
     crowds: Vec<Crowd>,
@@ -112,6 +136,7 @@ struct Run<'a> {
     machines: Vec<Vec<u32>>,
     redone_hours: f64,
     finished: u64,
+    given_up: u64,
     reasons: Reasons,
     left: Left,
     /// By day.
@@ -132,6 +157,8 @@ impl<'a> Run<'a> {
         let mut run = Self {
             way,
             market,
+            owners: Vec::new(),
+            speeds: Arc::new(scenario.pools.iter().map(|pool| (pool.name.clone(), pool.speed)).collect()),
             fleet,
             prices: Told::of(scenario),
             crowds: Vec::new(),
@@ -143,6 +170,7 @@ impl<'a> Run<'a> {
             machines: Vec::new(),
             redone_hours: 0.0,
             finished: 0,
+            given_up: 0,
             reasons: Reasons::default(),
             left: Left::new(fragmentation.clone()),
             fragmented: Vec::new(),
@@ -177,20 +205,24 @@ impl<'a> Run<'a> {
         let choice =
             GpuChoice { policy: self.way.placement, scores: Scores::Percent, ties: Ties::First, largest, seed };
         let board = GpuBoard::new(choice, fragmentation.clone());
-        let speeds = scenario.pools.iter().map(|pool| (pool.name.clone(), pool.speed)).collect();
-        let role = workload.role.clone();
-        let planner = Planner::new(role.clone(), board, asks.clone(), Arc::new(speeds), workload.checkpoint);
-        let planner = planner.with_max_price(workload.max_price);
-        self.bound(workload, &role);
-        self.asks.push(asks);
-        self.crowds.push(Crowd {
-            host: self.market.subscribe(info(&role), planner),
-            stream: Stream::new(workload, seed).peekable(),
-            kinds,
-            jobs: Vec::new(),
-            waits: Vec::new(),
-            read: 0,
+        let role = &workload.role;
+        self.bound(workload, role);
+        let host = (workload.framework == Framework::Library).then(|| {
+            let planner = Planner::new(role.clone(), board, asks.clone(), self.speeds.clone(), workload.checkpoint);
+            let planner = Box::new(planner.with_max_price(workload.max_price));
+            self.subscribe(self.crowds.len(), Crew::Library(planner))
         });
+        self.asks.push(asks);
+        let stream = Stream::new(workload, seed).peekable();
+        let (jobs, waiting, waits) = (Vec::new(), BTreeSet::new(), Vec::new());
+        self.crowds.push(Crowd { host, stream, kinds, jobs, waiting, waits });
+    }
+
+    /// A framework for the jobs of that crowd that come from now on.
+    fn subscribe(&mut self, crowd: usize, crew: Crew) -> usize {
+        let first = self.crowds.get(crowd).map_or(0, |crowd| crowd.jobs.len());
+        self.owners.push(Owner { crowd, first, read: 0 });
+        self.market.subscribe(info(&self.way.scenario.workloads[crowd].role), crew)
     }
 
     /// The roles of a cluster that it begins with are weighted and bounded as there.
@@ -301,16 +333,33 @@ impl<'a> Run<'a> {
     fn submit(&mut self, now: Time) {
         for at in 0..self.crowds.len() {
             while let Some(job) = self.crowds[at].stream.next_if(|job| job.submit <= now) {
+                let job = Job { ask: self.crowds[at].kinds[job.ask], ..job };
+                match self.crowds[at].host {
+                    Some(host) => self.market.command(now, host, Order::Run(job)),
+                    None => self.send_for(at, &job),
+                }
+                let (size, counts) = (self.size_asked(&self.asks[at][job.ask]), !job.is_prefill);
                 let crowd = &mut self.crowds[at];
-                let job = Job { ask: crowd.kinds[job.ask], ..job };
-                let host = crowd.host;
-                let size = self.size_asked(&self.asks[at][job.ask]);
-                let counts = !job.is_prefill;
-                let known = Known { submit: job.submit, size, counts, started: None, ended: None, interruptions: 0 };
-                self.crowds[at].jobs.push(known);
+                crowd.waiting.insert(crowd.jobs.len());
+                let submit = job.submit;
+                crowd.jobs.push(Known { submit, size, counts, started: None, ended: None, interruptions: 0 });
                 self.demand.add(now, size);
-                self.market.command(now, host, Order::Run(job));
             }
+        }
+    }
+
+    /// A framework of its own comes with the job.
+    fn send_for(&mut self, crowd: usize, job: &Job) {
+        let workload = &self.way.scenario.workloads[crowd];
+        let errand = Errand {
+            role: workload.role.clone(),
+            ask: self.asks[crowd][job.ask].clone(),
+            duration: job.duration,
+            speeds: self.speeds.clone(),
+            max_price: workload.max_price,
+        };
+        if let Some(crew) = Crew::of(workload.framework, errand) {
+            self.subscribe(crowd, crew);
         }
     }
 
@@ -329,32 +378,44 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        for crowd in &mut self.crowds {
-            let log = &self.market.policy(crowd.host).log;
-            for entry in &log[crowd.read..] {
-                let known = &mut crowd.jobs[entry.job];
-                match entry.fate {
-                    Fate::Started if known.started.is_none() => {
-                        known.started = Some(entry.at);
-                        if known.counts {
-                            let week = week_of(known.submit);
-                            crowd.waits.resize(crowd.waits.len().max(week + 1), Vec::new());
-                            crowd.waits[week].push(entry.at.since(known.submit).as_secs_f64());
-                        }
-                    }
-                    Fate::Started => {}
-                    Fate::Finished => {
-                        self.finished += 1;
-                        known.ended = Some(entry.at);
-                        self.demand.add(entry.at, -known.size);
-                    }
-                    Fate::Interrupted(after) => {
-                        known.interruptions += 1;
-                        self.redone_hours += known.size * after.as_secs_f64() / 3600.0;
-                    }
+        for host in std::mem::take(&mut self.market.moved) {
+            let read = self.owners[host].read;
+            let entries = self.market.policy(host).log()[read..].to_vec();
+            self.owners[host].read += entries.len();
+            entries.iter().for_each(|entry| self.note(host, entry));
+        }
+    }
+
+    /// What became of a job.
+    fn note(&mut self, host: usize, entry: &Entry) {
+        let Owner { crowd, first, .. } = self.owners[host];
+        let (crowd, number) = (&mut self.crowds[crowd], first + entry.job);
+        let known = &mut crowd.jobs[number];
+        match entry.fate {
+            Fate::Started => {
+                crowd.waiting.remove(&number);
+                if known.started.is_none() && known.counts {
+                    let week = week_of(known.submit);
+                    crowd.waits.resize(crowd.waits.len().max(week + 1), Vec::new());
+                    crowd.waits[week].push(entry.at.since(known.submit).as_secs_f64());
                 }
+                known.started.get_or_insert(entry.at);
             }
-            crowd.read = log.len();
+            Fate::Finished | Fate::GivenUp => {
+                crowd.waiting.remove(&number);
+                known.ended = Some(entry.at);
+                self.demand.add(entry.at, -known.size);
+                let count = if entry.fate == Fate::Finished { &mut self.finished } else { &mut self.given_up };
+                *count += 1;
+            }
+            Fate::Interrupted(after) => {
+                crowd.waiting.insert(number);
+                known.interruptions += 1;
+                self.redone_hours += known.size * after.as_secs_f64() / 3600.0;
+            }
+            Fate::Saved => {
+                crowd.waiting.insert(number);
+            }
         }
     }
 
@@ -369,12 +430,9 @@ impl<'a> Run<'a> {
     /// Once a day, why jobs wait.
     fn ask_why(&mut self) {
         let free = self.capacity.value() - self.used.value();
-        for crowd in &self.crowds {
-            for (ask, jobs) in self.market.policy(crowd.host).waiting() {
-                let reason =
-                    if self.size_asked(ask) > free { &mut self.reasons.taken } else { &mut self.reasons.fragmented };
-                *reason += jobs as f64;
-            }
+        for known in self.crowds.iter().flat_map(Crowd::that_wait) {
+            let reason = if known.size > free { &mut self.reasons.taken } else { &mut self.reasons.fragmented };
+            *reason += 1.0;
         }
     }
 
@@ -382,7 +440,7 @@ impl<'a> Run<'a> {
     fn waits(&self, crowd: &Crowd, now: Time) -> Vec<Waits> {
         let mut waits = crowd.waits.clone();
         let mut late = vec![0; waits.len()];
-        for job in self.market.policy(crowd.host).not_started().filter(|job| !job.is_prefill) {
+        for job in crowd.not_started().filter(|job| job.counts) {
             let week = week_of(job.submit);
             waits.resize(waits.len().max(week + 1), Vec::new());
             late.resize(waits.len(), 0);
@@ -423,14 +481,14 @@ impl<'a> Run<'a> {
             waits: waits.iter().map(|of| of.get(number).copied().unwrap_or_default()).collect(),
         };
         let weeks = (0..week_of(now)).map(week).collect();
-        let not_started =
-            self.crowds.iter().map(|crowd| self.market.policy(crowd.host).not_started().count() as u64).sum();
+        let not_started = self.crowds.iter().map(|crowd| crowd.not_started().count() as u64).sum();
         self.fleet.end(now);
         Outcome {
             weeks,
             costs: self.fleet.costs,
             redone_hours: self.redone_hours,
             finished: self.finished,
+            given_up: self.given_up,
             not_started,
             reasons: self.reasons,
             failures,

@@ -168,6 +168,8 @@ pub struct Workload {
     pub name: String,
     /// The role that is charged.
     pub role: Role,
+    /// Whose policy runs its jobs.
+    pub framework: Framework,
     /// What of it is there from the start.
     pub begins: Begins,
     /// The jobs, by submission.
@@ -188,6 +190,33 @@ pub struct Workload {
     pub weight: f64,
     /// What its role may hold at most, and what is kept for it.
     pub quota: Option<Quota>,
+}
+
+/// Whose policy runs the jobs of a workload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framework {
+    /// One framework for all of them, which places with the SDK's library.
+    #[default]
+    Library,
+    /// The CI framework: a pipeline for each job.
+    Ci,
+    /// The analytics framework: a job of one stage for each.
+    Analytics,
+}
+
+impl Framework {
+    /// Its name, lower case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Library => "library",
+            Self::Ci => "ci",
+            Self::Analytics => "analytics",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [Self::Library, Self::Ci, Self::Analytics].into_iter().find(|framework| framework.as_str() == text)
+    }
 }
 
 /// What of a workload is there from the start.
@@ -226,6 +255,7 @@ impl Workload {
         Self {
             name: name.to_owned(),
             role: Role::new(name).unwrap_or_else(|_| Role::any()),
+            framework: Framework::Library,
             begins: Begins::AsUsual,
             jobs: Arc::from(jobs),
             members: Arc::default(),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::super::super::questions::money;
-use super::super::super::scenario::{Arrivals, LeadTime, Pool, Quota, Scenario, Workload};
+use super::super::super::scenario::{Arrivals, Framework, LeadTime, Pool, Quota, Scenario, Workload};
 use super::super::super::units::{WEEK, in_words};
 use super::escape;
 
@@ -135,8 +135,12 @@ fn workload_row(workload: &Workload, unit: &str) -> Vec<String> {
     );
     let together = if workload.members.is_empty() { "" } else { "; the tasks of a job start together" };
     let max = workload.max_price.map(|max| format!("; begun only where a machine costs at most {max} an hour"));
+    let name = match workload.framework {
+        Framework::Library => workload.name.clone(),
+        framework => format!("{}, run by {}", workload.name, framework.as_str()),
+    };
     vec![
-        workload.name.clone(),
+        name,
         jobs + together + &max.unwrap_or_default(),
         format!("{:.1} % a year", (workload.growth_a_year - 1.0) * 100.0),
         limit,

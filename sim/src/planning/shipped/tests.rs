@@ -1,0 +1,103 @@
+use crate::planning::{Outcome, Scenario, ScenarioError, parse};
+
+const HEAD: &str = "name: test\nstart: 2026-10-05\nhorizon: 6 weeks\nseeds: 2\n";
+const MACHINE: &str = "cpus: 96, mem: 384GiB, gpus: 8";
+
+/// A scenario of a list of jobs, with columns as that of Philly, on these pools.
+fn scenario(pools: &str, workload: &str, jobs: &str) -> Result<Scenario, String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("jobs.csv"), format!("submit_s,duration_s,num_gpu\n{jobs}")).expect("written");
+    let work = format!("workloads:\n  - {{name: a, file: jobs.csv, format: philly, {workload}}}\n");
+    let text = format!("{HEAD}pools:\n{pools}{work}");
+    parse::of_text(&folder.path().join("s.yml"), &text, None).map_err(|error: ScenarioError| error.to_string())
+}
+
+fn outcome(pools: &str, workload: &str, jobs: &str) -> Outcome {
+    scenario(pools, workload, jobs).expect("it reads").replayed(1, true)
+}
+
+/// How long each job waited, in seconds.
+fn waits(outcome: &Outcome) -> Vec<u64> {
+    outcome.jobs.iter().filter_map(|job| job.wait_s().map(|wait| wait.round() as u64)).collect()
+}
+
+#[test]
+fn pipelines_run_one_after_the_other_where_there_is_room_for_one() {
+    let pool = format!("  - {{name: G2, count: 1, {MACHINE}}}\n");
+    let three = outcome(&pool, "framework: ci", "0,3600,8\n10,3600,8\n20,3600,8\n");
+    assert_eq!((three.finished, three.given_up), (3, 0));
+    let waits = waits(&three);
+    assert_eq!(waits[0], 0);
+    let ends: Vec<u64> = [(10, waits[1]), (20, waits[2])].iter().map(|(submit, wait)| submit + wait).collect();
+    assert!(ends.iter().any(|start| (3600..3610).contains(start)), "one follows the first: {ends:?}");
+    assert!(ends.iter().any(|start| (7200..7220).contains(start)), "and one comes last: {ends:?}");
+}
+
+#[test]
+fn work_takes_half_as_long_where_machines_are_twice_as_fast() {
+    for framework in ["ci", "analytics", "library"] {
+        let pool = format!("  - {{name: G3, count: 1, {MACHINE}, speed: 2}}\n");
+        let one = outcome(&pool, &format!("framework: {framework}"), "0,3600,8\n");
+        let job = one.jobs[0];
+        let took = job.ended.expect("it ends").since(job.started.expect("it starts"));
+        assert_eq!(took.as_secs(), 1800, "{framework}");
+    }
+}
+
+#[test]
+fn whoever_loses_a_machine_starts_again_and_comes_to_an_end() {
+    let pool = format!("  - {{name: G2, count: 4, {MACHINE}, mtbf: 4 days, repair: 1 h}}\n");
+    let jobs: String = (0..12).map(|at| format!("{},172800,8\n", at * 3600)).collect();
+    for framework in ["ci", "analytics"] {
+        let run = outcome(&pool, &format!("framework: {framework}"), &jobs);
+        assert_eq!(run.finished + run.given_up, 12, "{framework}");
+        assert!(run.jobs.iter().any(|job| job.interruptions > 0), "{framework}: no machine failed under a job");
+        assert!(run.redone_hours > 0.0, "{framework}");
+        let used = run.weeks.iter().map(|week| week.used).fold(0.0, f64::max);
+        assert!(used <= 32.0 + 1e-6, "{framework}: an older attempt runs beside the new one: {used}");
+    }
+}
+
+#[test]
+fn a_stage_whose_partitions_need_each_other_starts_as_a_whole() {
+    let pool = format!("  - {{name: G2, count: 2, {MACHINE}}}\n");
+    // Half of a machine is taken for a day; 16 GPUs in two tasks must wait for it.
+    let run = outcome(&pool, "framework: analytics, gang: yes", "0,86400,4\n10,3600,16\n");
+    let waits = waits(&run);
+    assert_eq!(waits[0], 0);
+    assert!((86_390..86_500).contains(&waits[1]), "{waits:?}");
+    assert_eq!(run.finished, 2);
+}
+
+#[test]
+fn stages_for_cheap_machines_wait_for_a_lower_price() {
+    let pools =
+        format!("  - {{name: spot, {MACHINE}, rent: {{on_demand: 10, steps: [{{from: week 2, part: 0.3}}]}}}}\n");
+    let rents = "rents:\n  - {pool: spot, count: 2}\n";
+    let waits_at = |max: &str| {
+        let workload = format!("framework: analytics, max_price: {max}");
+        waits(&outcome(&format!("{pools}{rents}"), &workload, "0,3600,8\n"))
+    };
+    let cheap = 14 * 86_400;
+    assert_eq!(waits_at("10"), [0], "at the price of the first week");
+    assert!(waits_at("3").iter().all(|wait| (cheap..cheap + 60).contains(wait)), "{:?}", waits_at("3"));
+    assert!(waits_at("2.99").is_empty(), "nothing is ever that cheap");
+}
+
+#[test]
+fn what_a_framework_can_not_do_is_said() {
+    let pool = format!("  - {{name: G2, count: 1, {MACHINE}}}\n");
+    let error = |workload: &str| scenario(&pool, workload, "0,60,1\n").expect_err("it is refused");
+    assert!(error("framework: cy").contains("framework: expected library, ci or analytics, got \"cy\""));
+    assert!(error("framework: ci, gang: yes").contains("gang: expected no, as a pipeline's jobs start one by one"));
+    assert!(error("framework: ci, max_price: 3").contains("max_price: expected none"));
+    assert!(error("framework: analytics, checkpoint: 1 min").contains("checkpoint: expected none, as analytics saves"));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_jobs() {
+    let pool = format!("  - {{name: G2, count: 3, {MACHINE}, mtbf: 4 days, repair: 1 h}}\n");
+    let jobs: String = (0..30).map(|at| format!("{},7200,{}\n", at * 600, 1 + at % 8)).collect();
+    let run = || outcome(&pool, "framework: ci", &jobs).jobs;
+    assert_eq!(run(), run());
+}
