@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rialto_core::model::TaskKey;
 
+use crate::launcher::Launcher;
 use crate::supervisor::client::{self, Liveness};
 use crate::work_dir::Layout;
 
-/// Removes a supervisor's folder.
-pub(crate) async fn remove_run(directory: PathBuf) {
-    blocking(move || log_failure(&directory, remove(&directory))).await;
+/// Gives the folder of a supervisor that is not needed any more to another, or removes it.
+pub(crate) async fn give_run(launcher: Arc<Launcher>, directory: PathBuf) {
+    blocking(move || log_failure(&directory, launcher.spare.give(&directory))).await;
 }
 
 /// Removes the folders of groups that the journal does not know: they were forgotten, and a crash came before their folders were removed.

@@ -23,6 +23,7 @@ use crate::link::{Dialer, Epoch, Link, LinkEvent};
 use crate::network::Networks;
 use crate::secrets::Secrets;
 use crate::sources::{self, DeviceSource, Look, Plugin};
+use crate::spare::Spare;
 use crate::supervisor::Spawner;
 use crate::users::Users;
 use crate::volumes::Age;
@@ -159,6 +160,7 @@ impl Shell {
             known: Arc::default(),
             layout: layout.clone(),
             spawner: Spawner::new(&exe),
+            spare: Spare::below(layout.root()).map_err(AgentError::io(layout.root()))?,
             exe,
             isolation,
             path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned()),
@@ -577,8 +579,8 @@ impl Shell {
         for member in members {
             self.members.remove(&member);
         }
-        let directory = self.launcher.layout.run(leader);
-        self.jobs.spawn(gc::remove_run(directory));
+        let (launcher, directory) = (self.launcher.clone(), self.launcher.layout.run(leader));
+        self.jobs.spawn(gc::give_run(launcher, directory));
     }
 
     fn collect(&mut self, retention: Duration) {

@@ -11,6 +11,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
@@ -74,9 +75,25 @@ pub fn prepare(directory: &Path, spec: &Spec) -> Result<(), ClientError> {
     let path = directory.join(store::SPEC);
     let content = serde_json::to_vec(spec).map_err(|source| ClientError::Json { path: path.clone(), source })?;
     crate::crash::point("start: with the supervisor's folder");
-    let temporary = directory.join("spec.new");
+    let temporary = directory.join(store::SPARE_SPEC);
     store::write_file(&temporary, &content).map_err(at(&temporary))?;
     fs::rename(&temporary, &path).map_err(at(&path))
+}
+
+/// Makes the directory of a group that has ended fit for another: nothing is left but files that are written over.
+pub(crate) fn strip(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let (path, name, is_folder) = (entry.path(), entry.file_name(), entry.file_type()?.is_dir());
+        match name.to_str() {
+            Some(store::SPEC) => fs::rename(path, directory.join(store::SPARE_SPEC))?,
+            Some(store::RECORD) => fs::rename(path, directory.join(store::SPARE_RECORD))?,
+            Some(store::SPARE_SPEC | store::SPARE_RECORD) => {}
+            _ if is_folder => fs::remove_dir_all(path)?,
+            _ => fs::remove_file(path)?,
+        }
+    }
+    Ok(())
 }
 
 /// Whether a directory holds a spec: all of it, or there is none.
@@ -156,7 +173,7 @@ enum Found {
 }
 
 fn find(directory: &Path) -> Result<Found, ClientError> {
-    let Some(identity) = read_json::<Identity>(&directory.join(store::PID))? else { return Ok(Found::Never) };
+    let Some(identity) = told(directory)?.map(|told| told.identity) else { return Ok(Found::Never) };
     let boot_id = procfs::boot_id().map_err(at(Path::new("boot_id")))?;
     if identity.boot_id != boot_id {
         return Ok(Found::Dead(identity));
@@ -174,6 +191,29 @@ pub fn terminate(directory: &Path) -> Result<Liveness, ClientError> {
     let Found::Alive(process) = find(directory)? else { return liveness(directory) };
     process.signal(Signal::TERM).map_err(at(directory))?;
     Ok(Liveness::Alive { pid: process.pid })
+}
+
+/// How long a supervisor may take to listen.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Connects to a running supervisor that has one connection already: it listens for others only a moment after it has begun, which most
+/// that are there for a short task never do. Waits for that moment.
+///
+/// # Errors
+/// Nobody listens: ask [`liveness`] and [`terminal`].
+pub fn connect_beside(directory: &Path) -> io::Result<UnixStream> {
+    let end = Instant::now() + LISTEN_PATIENCE;
+    loop {
+        let result = connect(directory);
+        let lives = || matches!(liveness(directory), Ok(Liveness::Alive { .. }));
+        match &result {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && Instant::now() < end && lives() => {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            _ => return result,
+        }
+    }
 }
 
 /// Connects to a running supervisor. Does not wait, except for a supervisor that has four connections to accept first.
@@ -199,7 +239,7 @@ pub fn spec(directory: &Path) -> Result<Option<Spec>, ClientError> {
 /// # Errors
 /// The record cannot be read.
 pub fn terminal(directory: &Path) -> Result<Option<Terminal>, ClientError> {
-    read_json(&directory.join(store::TERMINAL))
+    Ok(told(directory)?.and_then(|told| told.terminal))
 }
 
 /// The state that the supervisor wrote last; of use when it is dead and has left no terminal record.
@@ -207,7 +247,7 @@ pub fn terminal(directory: &Path) -> Result<Option<Terminal>, ClientError> {
 /// # Errors
 /// The record cannot be read.
 pub fn last_state(directory: &Path) -> Result<Option<Snapshot>, ClientError> {
-    read_json(&directory.join(store::STATE))
+    Ok(told(directory)?.and_then(store::Told::snapshot))
 }
 
 /// Processes that a supervisor left behind because it was itself killed with SIGKILL: those that are still in its session.
@@ -244,11 +284,26 @@ pub(crate) fn keep(directory: &Path, name: &str, content: &impl serde::Serialize
     fs::rename(&temporary, &path).map_err(at(&path))
 }
 
+/// The record; `None` if nobody has claimed the directory.
+fn told(directory: &Path) -> Result<Option<store::Told>, ClientError> {
+    let path = directory.join(store::RECORD);
+    let Some(content) = read(&path)? else { return Ok(None) };
+    // Names are checked, so what is no text is no record.
+    store::Told::parse(&String::from_utf8_lossy(&content))
+        .map(Some)
+        .map_err(|source| ClientError::Json { path, source })
+}
+
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ClientError> {
-    let content = match fs::read(path) {
-        Ok(content) => content,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(ClientError::Io { path: path.to_owned(), source }),
-    };
+    let Some(content) = read(path)? else { return Ok(None) };
     serde_json::from_slice(&content).map(Some).map_err(|source| ClientError::Json { path: path.to_owned(), source })
+}
+
+/// A file's content; `None` if there is no such file.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, ClientError> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ClientError::Io { path: path.to_owned(), source }),
+    }
 }

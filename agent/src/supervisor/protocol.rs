@@ -346,7 +346,7 @@ fn is_file_safe(name: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(safe) && !name.starts_with('.')
 }
 
-/// Who supervises: the content of `pid`.
+/// Who supervises: the first line of the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Always [`VERSION`].
@@ -474,7 +474,7 @@ pub struct Usage {
     pub max_rss_kib: u64,
 }
 
-/// The whole group as it stands: the first frame of each connection, and `state.json`.
+/// The whole group as it stands: the first frame of each connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Always [`VERSION`].
@@ -485,7 +485,7 @@ pub struct Snapshot {
     pub tasks: Vec<TaskStatus>,
 }
 
-/// The whole group has ended: the content of `terminal.json` and the last frame.
+/// The whole group has ended: the last line of the record and the last frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terminal {
     /// Always [`VERSION`].
