@@ -149,9 +149,8 @@ impl Shell {
         let mut attributes = options.attributes.clone();
         attributes.entry("isolation".into()).or_insert_with(|| Attribute::text(&isolation.describe()));
         let meter = isolation.meter();
-        let fetcher = Fetcher::new(options.fetch.clone(), layout.root())?;
         let launcher = Launcher {
-            fetcher,
+            fetcher: Fetcher::new(options.fetch.clone(), layout.root())?,
             images: Images::new(options.images.clone(), &layout)?,
             secrets: Secrets::of(layout.root()),
             users: Users::of(layout.root(), options.user_namespaces),

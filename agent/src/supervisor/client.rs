@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::child::Child;
+use super::contain;
 use super::procfs::{self, Process};
 use super::protocol::{Identity, Snapshot, Spec, SpecError, Terminal};
 use super::{store, sys};
@@ -80,7 +81,8 @@ pub fn prepare(directory: &Path, spec: &Spec) -> Result<(), ClientError> {
     fs::rename(&temporary, &path).map_err(at(&path))
 }
 
-/// Makes the directory of a group that has ended fit for another: nothing is left but files that are written over.
+/// Makes the directory of a group that has ended fit for another: nothing is left but files that are written over, and folders for
+/// temporary files in which nothing was ever changed.
 pub(crate) fn strip(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -89,6 +91,7 @@ pub(crate) fn strip(directory: &Path) -> io::Result<()> {
             Some(store::SPEC) => fs::rename(path, directory.join(store::SPARE_SPEC))?,
             Some(store::RECORD) => fs::rename(path, directory.join(store::SPARE_RECORD))?,
             Some(store::SPARE_SPEC | store::SPARE_RECORD) => {}
+            Some(name) if contain::is_temporary(name) && is_folder && contain::is_untouched(&path)? => {}
             _ if is_folder => fs::remove_dir_all(path)?,
             _ => fs::remove_file(path)?,
         }

@@ -23,7 +23,7 @@ use super::protocol::{
     Command, Durability, Frame, KillCause, Snapshot, Spec, SpecError, Stdio, TaskEnd, TaskSpec, TaskState, TaskStatus,
     Terminal, TerminalTask, VERSION,
 };
-use super::server::{Listening, Server};
+use super::server::{Listening, Listens, Server};
 use super::store::{self, Line, Record, note};
 use super::sys::{self, Reaped};
 use super::{procfs, zygote};
@@ -187,7 +187,6 @@ impl Supervisor {
         self.group.run_hooks(When::Poststart);
         // The environment can be large and is not needed again.
         drop(spec);
-        sys::release_memory();
         self.reap();
         loop {
             let now = Instant::now();
@@ -207,8 +206,11 @@ impl Supervisor {
             }
             self.publish(now);
             self.group.end_nested();
-            if let Err(error) = self.server.listen_if_due(now) {
-                note(&format!("{}: {error}", store::SOCKET));
+            match self.server.listen_if_due(now) {
+                // What has lived for so long is likely to sleep for longer.
+                Ok(Listens::Begun) => sys::release_memory(),
+                Ok(Listens::AsBefore) => {}
+                Err(error) => note(&format!("{}: {error}", store::SOCKET)),
             }
             for source in self.wait(now)? {
                 self.handle(source);

@@ -34,6 +34,14 @@ pub(super) enum Listening {
     Later,
 }
 
+/// What [`Server::listen_if_due`] has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listens {
+    AsBefore,
+    /// It listens from now on.
+    Begun,
+}
+
 /// The listening socket, and everybody connected.
 pub(super) struct Server {
     listener: Option<UnixListener>,
@@ -73,10 +81,10 @@ impl Server {
     ///
     /// # Errors
     /// The socket can't be made. It is tried again later.
-    pub(super) fn listen_if_due(&mut self, now: Instant) -> io::Result<()> {
+    pub(super) fn listen_if_due(&mut self, now: Instant) -> io::Result<Listens> {
         let is_alone = !self.peers.iter().any(|peer| peer.link == Link::Open);
         if self.listener.is_some() || self.listens_at > now && !is_alone {
-            return Ok(());
+            return Ok(Listens::AsBefore);
         }
         self.listens_at = now + LISTEN_RETRY;
         let before = rustix::process::umask(Mode::from_raw_mode(0o177));
@@ -85,7 +93,7 @@ impl Server {
         let listener = listener?;
         listener.set_nonblocking(true)?;
         self.listener = Some(listener);
-        Ok(())
+        Ok(Listens::Begun)
     }
 
     /// Serves one more connection, which is greeted with `snapshot`.
