@@ -24,7 +24,8 @@ pub(crate) struct Spare {
 
 #[derive(Debug, Default)]
 struct Pool {
-    free: Vec<u64>,
+    /// Their names, and what each was the folder of.
+    free: Vec<(u64, PathBuf)>,
     /// The name of the next one.
     next: u64,
 }
@@ -46,8 +47,7 @@ impl Spare {
     /// Moves a spare folder there, if there is one, and nothing is there yet. Whether it was done makes no difference to whoever prepares
     /// the folder next.
     pub(crate) fn take(&self, directory: &Path) {
-        let free = self.pool.lock().unwrap_or_else(PoisonError::into_inner).free.pop();
-        let Some(place) = free.map(|name| self.place(name)) else { return };
+        let Some(place) = self.free_for(directory).map(|name| self.place(name)) else { return };
         if fs::rename(&place, directory).is_err() {
             // An earlier attempt has left something there. What can't be removed now goes when the agent starts anew.
             let _left = fs::remove_dir_all(&place);
@@ -71,8 +71,16 @@ impl Spare {
         if client::strip(&place).is_err() {
             return remove(&place);
         }
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).free.push(name);
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).free.push((name, directory.to_owned()));
         Ok(())
+    }
+
+    /// One that was another group's. A record that comes back when the power was lost is told from the group's own by its name, so the
+    /// same name never gets what it had before.
+    fn free_for(&self, directory: &Path) -> Option<u64> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = pool.free.iter().rposition(|(_, before)| before != directory)?;
+        Some(pool.free.remove(index).0)
     }
 
     /// For one more, if there is room.

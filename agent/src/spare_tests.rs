@@ -70,6 +70,37 @@ fn a_folder_is_used_again_and_nothing_of_the_group_before_is_in_it() {
 }
 
 #[test]
+fn a_group_does_not_get_what_one_of_its_name_had_before() {
+    let home = tempfile::tempdir().expect("a folder");
+    let spare = Spare::below(home.path()).expect("writable");
+    let first = ended(home.path(), "first");
+    fs::write(first.join("pid"), format!("{RECORD}\n")).expect("a record");
+    spare.give(&first).expect("removable");
+    spare.take(&first);
+    assert!(!first.exists());
+    spare.take(&home.path().join("second"));
+    assert!(home.path().join("second").exists());
+}
+
+#[test]
+fn a_record_of_another_group_that_a_loss_of_power_has_brought_back_says_nothing() {
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().join("F1/second");
+    fs::create_dir_all(&folder).expect("a folder");
+    let record = |boot: &str, group: &str| {
+        let first = format!(r#"{{"version":1,"pid":1,"start_ticks":1,"boot_id":"{boot}","group":"{group}"}}"#);
+        let last = r#"{"terminal":{"version":1,"finished_unix_ms":1,"tasks":[]}}"#;
+        fs::write(folder.join("pid"), format!("{first}\n{last}\n")).expect("a record");
+        client::terminal(&folder).expect("readable").is_some()
+    };
+    assert!(!record("earlier", "F1/first"));
+    assert!(record("earlier", "F1/second"));
+    // While the machine runs nothing comes back; then it is the folder that has another name.
+    let now = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("it has one");
+    assert!(record(now.trim(), "F1/first"));
+}
+
+#[test]
 fn a_folder_without_a_record_or_with_a_broken_one_is_removed() {
     let home = tempfile::tempdir().expect("a folder");
     let spare = Spare::below(home.path()).expect("writable");

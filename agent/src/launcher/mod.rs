@@ -194,6 +194,8 @@ impl Group {
         });
         let Some(spec) = self.plan().await else { return };
         match found {
+            // With the power goes what was not written yet, and leaves whatever was there.
+            Err(_) if boot == Boot::New => self.end_all(&End::Rebooted).await,
             Err(error) => self.launch_failed(format!("its supervisor's folder can't be read: {error}")).await,
             Ok((Some(terminal), _, _)) => self.finished(terminal).await,
             Ok((None, _, _)) if boot == Boot::New => self.end_all(&End::Rebooted).await,

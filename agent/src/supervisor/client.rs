@@ -292,9 +292,15 @@ fn told(directory: &Path) -> Result<Option<store::Told>, ClientError> {
     let path = directory.join(store::RECORD);
     let Some(content) = read(&path)? else { return Ok(None) };
     // Names are checked, so what is no text is no record.
-    store::Told::parse(&String::from_utf8_lossy(&content))
-        .map(Some)
-        .map_err(|source| ClientError::Json { path, source })
+    let told = store::Told::parse(&String::from_utf8_lossy(&content));
+    let told = told.map_err(|source| ClientError::Json { path, source })?;
+    let is_own = told.identity.group.is_empty() || told.identity.group == store::group(directory);
+    if is_own {
+        return Ok(Some(told));
+    }
+    // What was written over a file may be lost with the power, and what it said before come back.
+    let boot_id = procfs::boot_id().map_err(at(Path::new("boot_id")))?;
+    Ok((told.identity.boot_id == boot_id).then_some(told))
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ClientError> {

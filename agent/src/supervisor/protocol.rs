@@ -357,6 +357,10 @@ pub struct Identity {
     pub start_ticks: u64,
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
+    /// Whose record it is: the last two names of the directory's path. The file may have been another group's, and after a loss of power say
+    /// so.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
 }
 
 /// A member and where it stands.

@@ -141,7 +141,14 @@ fn identity(boot_id: &str) -> io::Result<Identity> {
     // Not `getpid`, which is 1 in a namespace of its own.
     let pid = fs::read_link("/proc/self")?.to_string_lossy().parse().map_err(io::Error::other)?;
     let own = Process::read(pid).ok_or_else(|| io::Error::other("/proc is not mounted or not readable"))?;
-    Ok(Identity { version: VERSION, pid, start_ticks: own.start_ticks, boot_id: boot_id.to_owned() })
+    let group = group(&std::env::current_dir()?);
+    Ok(Identity { version: VERSION, pid, start_ticks: own.start_ticks, boot_id: boot_id.to_owned(), group })
+}
+
+/// The name of the group that a directory belongs to.
+pub(super) fn group(directory: &Path) -> String {
+    let names: Vec<_> = directory.iter().rev().take(2).map(|name| name.to_string_lossy()).collect();
+    names.into_iter().rev().collect::<Vec<_>>().join("/")
 }
 
 /// Writes a file that only its owner can read. What was there is written over and not cut off before: file systems make haste to write down
