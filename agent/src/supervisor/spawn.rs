@@ -30,6 +30,8 @@ pub(super) fn start(spec: &TaskSpec, held: Held<'_>) -> Result<Started, Outcome>
     let sandbox = format!("sandbox {:?}", spec.sandbox);
     let directory = OwnedFd::from(open_directory(&spec.sandbox).map_err(failed(&sandbox))?);
     let second = directory.try_clone().map_err(failed(&sandbox))?;
+    // Before the command, which may look for them. Both are made, though a terminal writes to one only.
+    let logs = [RotatedLog::new(directory, "stdout", spec.logs), RotatedLog::new(second, "stderr", spec.logs)];
     let (pid, ours) = match held.runtime {
         Some(runtime) => by_runtime(spec, runtime.start(spec, held))?,
         None => {
@@ -37,8 +39,6 @@ pub(super) fn start(spec: &TaskSpec, held: Held<'_>) -> Result<Started, Outcome>
             (spawn(&spec.command, spec, held, &theirs, leads(&spec.stdio, Leads::Group))?, ours)
         }
     };
-    // Both files are made, though a terminal writes to one only.
-    let logs = [RotatedLog::new(directory, "stdout", spec.logs), RotatedLog::new(second, "stderr", spec.logs)];
     // A pipe that cannot be made non-blocking is closed: its task would see a broken pipe, which is better than a supervisor that hangs.
     let streams =
         ours.outputs.into_iter().zip(logs).filter_map(|(output, log)| Stream::new(output, log).ok()).collect();

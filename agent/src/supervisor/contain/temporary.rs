@@ -53,8 +53,9 @@ pub(in crate::supervisor) fn is_untouched(folder: &Path) -> io::Result<bool> {
         && (stat.stx_uid, stat.stx_gid) == own
         && stat.stx_size <= SMALL_BYTES
         && !attributes.intersects(marked);
-    let has_more = match listxattr(folder, &mut [0_u8; 0]) {
+    let has_more = match listxattr(folder, &mut [0_u8; 256]) {
         Ok(bytes) => bytes > 0,
+        Err(rustix::io::Errno::RANGE) => true,
         Err(rustix::io::Errno::NOTSUP) => false,
         Err(error) => return Err(error.into()),
     };
