@@ -84,6 +84,10 @@ pub enum Command {
     Role(Role),
     /// Set a role's weight in fair sharing.
     Weight(Weight),
+    /// Say that an agent will be taken away at a moment that is known, or that it stays.
+    Notice(crate::notice::Notice),
+    /// What machines cost: shown, told by hand, or read from a feed.
+    Price(crate::price::args::PriceArgs),
     /// When what waits will run.
     When(crate::live::args::WhenArgs),
     /// What would help what waits to run, the smallest change first.

@@ -16,7 +16,9 @@ mod device;
 mod explain;
 mod fetch_args;
 mod live;
+mod notice;
 mod output;
+mod price;
 mod query;
 mod quota;
 mod reserve;
@@ -114,6 +116,8 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Quota(command) => quota::quota(command).await?,
         Command::Role(command) => quota::role(command).await?,
         Command::Weight(args) => quota::weight(args).await?,
+        Command::Notice(args) => notice::notice(args).await?,
+        Command::Price(args) => price::price(args).await?,
         Command::When(query) => live::when(query).await?,
         Command::WhatWouldHelp(query) => live::what_would_help(query).await?,
         Command::Snapshot(args) => live::snapshot(args).await?,
@@ -125,7 +129,7 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Sim(cli::Sim::Faults(args)) => return sim::faults(&args),
         Command::Sim(cli::Sim::Fgd(args)) => return sim::fgd::run(&args),
         Command::Sim(cli::Sim::Twolevel(args)) => return sim::twolevel::run(&args),
-        Command::Sim(cli::Sim::Run(args)) => return sim::plan::run(&args),
+        Command::Sim(cli::Sim::Run(args)) => return sim::plan::run(&args).await,
         Command::Sim(cli::Sim::Validate(args)) => return sim::validate::run(&args).await,
     }
     Ok(0)

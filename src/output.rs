@@ -62,7 +62,17 @@ pub fn nobody_reads(error: &anyhow::Error) -> bool {
 
 /// How long ago that was, in one unit: `5 s`, `3 min`, `2 h`, `4 d`.
 pub fn ago(unix_ms: i64) -> String {
-    let seconds = since(unix_ms).as_secs();
+    in_one_unit(since(unix_ms))
+}
+
+/// In how long that is, in one unit.
+pub fn until(unix_ms: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    in_one_unit(Duration::from_millis(u64::try_from(unix_ms).unwrap_or(0)).saturating_sub(now))
+}
+
+fn in_one_unit(span: Duration) -> String {
+    let seconds = span.as_secs();
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),

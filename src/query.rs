@@ -14,7 +14,7 @@ use tokio_stream::StreamExt;
 
 use crate::cli::{Kill, Logs, Query, TasksQuery, Why};
 use crate::explain;
-use crate::output::{ago, amount, json, since, table};
+use crate::output::{ago, amount, json, since, table, until};
 
 /// `rialto agents`.
 pub async fn agents(query: Query) -> anyhow::Result<()> {
@@ -28,7 +28,7 @@ pub async fn agents(query: Query) -> anyhow::Result<()> {
         vec![
             agent.id.clone(),
             agent.name.clone(),
-            agent.status.clone(),
+            status(agent),
             of(agent.allocated.cpus, agent.total.cpus),
             of(agent.allocated.mem_mib, agent.total.mem_mib),
             of(agent.allocated.disk_mib, agent.total.disk_mib),
@@ -38,6 +38,12 @@ pub async fn agents(query: Query) -> anyhow::Result<()> {
     });
     table(&["id", "name", "status", "cpus", "mem MiB", "disk MiB", "domain", "reserved"], rows.collect(), "no agents")?;
     Ok(())
+}
+
+/// The agent's status, and when it will be taken away.
+fn status(agent: &api::Agent) -> String {
+    let leaves = agent.leaves_ms.map(|at| format!(", leaves in {}", until(at)));
+    format!("{}{}", agent.status, leaves.unwrap_or_default())
 }
 
 /// Where the agent stands, as `REGION/ZONE`.

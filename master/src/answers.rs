@@ -184,6 +184,7 @@ const fn standing_word(standing: Standing) -> &'static str {
         Standing::Degraded => "degraded",
         Standing::Away => "away",
         Standing::Unreachable => "unreachable",
+        Standing::Leaving => "leaving",
     }
 }
 

@@ -3,6 +3,7 @@
 //! Amounts are decimal numbers: cpus in cores, memory and disk in MiB. Times are milliseconds since the Unix epoch, UTC. Ids are the
 //! texts that every other part of Rialto uses (`A1-3`, `F1-2`). Fields may be added; none changes its meaning.
 
+mod prices;
 mod reserved;
 mod roles;
 mod rules;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use self::roles::{Priorities, Role as RoleRow, Roles};
+pub use prices::{Price, Prices};
 pub use reserved::{Layer, Reserved, Volume};
 pub use rules::OfferRules;
 pub use snapshot::Snapshot;
@@ -109,6 +111,9 @@ pub struct Agent {
     pub reserved: Vec<Reserved>,
     /// Whether its journal can't be written; it starts nothing then.
     pub journal_degraded: bool,
+    /// When it will be taken away, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves_ms: Option<i64>,
 }
 
 /// `GET /api/frameworks`.
@@ -385,6 +390,8 @@ pub enum Row {
     Device(Option<Box<Device>>),
     /// A role.
     Role(Option<Box<RoleRow>>),
+    /// A price.
+    Price(Option<Price>),
 }
 
 /// The body of every answer that is not a success.
@@ -433,6 +440,7 @@ impl Agent {
             resources: agent.total.to_string(),
             reserved: Reserved::rows(&agent.total),
             journal_degraded: agent.journal_degraded,
+            leaves_ms: agent.leaves.map(millis),
         }
     }
 }
@@ -616,6 +624,7 @@ impl Event {
             view::Change::Role(role, row) => {
                 (role.to_string(), Row::Role(row.as_ref().map(|row| Box::new(RoleRow::new(role, row)))))
             }
+            view::Change::Price(key, row) => (key.to_string(), Row::Price(row.map(|row| Price::new(key, &row)))),
         };
         Self { number, key, row }
     }

@@ -77,6 +77,7 @@ pub(crate) fn router(app: App, services: Router) -> Router {
         .route("/api/offers", get(offers))
         .route("/api/devices", get(devices))
         .route("/api/roles", get(roles))
+        .route("/api/prices", get(prices))
         .route("/api/tasks", get(tasks::list))
         .route("/api/tasks/{framework}/{task}", get(tasks::one))
         .route("/api/tasks/{framework}/{task}/kill", post(tasks::kill))
@@ -180,6 +181,10 @@ async fn roles(State(app): State<App>) -> Result<Json<api::Roles>, Refusal> {
     app.ask(|view, _| api::Roles::all(view)).await.map(Json)
 }
 
+async fn prices(State(app): State<App>) -> Result<Json<api::Prices>, Refusal> {
+    app.ask(|view, _| api::Prices::all(view)).await.map(Json)
+}
+
 /// Nothing is served there, in the words of whoever asks.
 async fn no_such_page(request: Request) -> Response {
     if is_grpc(request.headers()) {
@@ -190,7 +195,7 @@ async fn no_such_page(request: Request) -> Response {
 }
 
 async fn no_such_path() -> Refusal {
-    let paths = "expected /api/ cluster, agents, frameworks, tasks, offers, devices, roles, snapshot, why, when, what-would-help or events";
+    let paths = "expected /api/ cluster, agents, frameworks, tasks, offers, devices, roles, prices, snapshot, why, when, what-would-help or events";
     Refusal::not_found(format!("path: {paths}"))
 }
 

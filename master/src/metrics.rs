@@ -18,7 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 use rialto_core::allocator::conduct::Conduct;
 use rialto_core::master::Stats;
 use rialto_core::master::view::View;
-use rialto_core::model::{DeviceId, Milli, ResourceName};
+use rialto_core::model::{DeviceId, Milli, Price, PriceKey, ResourceName};
 
 use crate::api::device_word;
 use crate::engine::Status;
@@ -95,6 +95,7 @@ pub(crate) struct Census {
     offers: i64,
     /// By resource: total, allocated, offered.
     resources: BTreeMap<String, [Milli; 3]>,
+    prices: Vec<(PriceKey, Price)>,
 }
 
 impl Census {
@@ -108,6 +109,7 @@ impl Census {
                 quantities.iter().for_each(|(name, amount)| census.add(name, side, amount));
             }
         }
+        census.prices = view.prices.iter().map(|(key, row)| (key.clone(), row.price)).collect();
         for framework in view.frameworks.values() {
             *census.frameworks.entry(framework.connected).or_default() += 1;
         }
@@ -139,6 +141,13 @@ impl Census {
         });
         registry.register("devices", "Devices by kind, model and state", gauges(by_class));
         registry.register("offers", "Offers that stand", gauge(self.offers));
+        let prices = Amounts::default();
+        for (key, price) in &self.prices {
+            let region = key.region().unwrap_or_default().to_owned();
+            let labels = vec![("pool", key.pool().to_owned()), ("class", key.class().to_string()), ("region", region)];
+            prices.get_or_create(&labels).set(price.as_f64());
+        }
+        registry.register("price", "What a machine costs an hour, as operators and feeds have told", prices);
         let (cores, bytes) = (Amounts::default(), Amounts::default());
         for (name, sides) in &self.resources {
             for (side, amount) in ["total", "allocated", "offered"].into_iter().zip(sides) {
@@ -225,6 +234,7 @@ fn register_stats(registry: &mut Registry, stats: &Stats) {
         ("gangs_held", "Gangs that agents were asked to hold", stats.gangs_held),
         ("gangs_started", "Gangs that all agents held, and that were started", stats.gangs_started),
         ("gangs_refused", "Gangs that were refused before anything of them was started", stats.gangs_refused),
+        ("price_changes", "Prices that became others", stats.price_changes),
         ("gangs_aborted", "Gangs that were killed because a member did not start", stats.gangs_aborted),
     ];
     for (name, help, value) in counters {

@@ -169,7 +169,7 @@ impl Iterator for JournalReader<'_> {
     }
 }
 
-wire_enum!(KillCause, v1::KillCause, { Requested, FrameworkRemoved, Unhealthy, GangAborted, Preempted });
+wire_enum!(KillCause, v1::KillCause, { Requested, FrameworkRemoved, Unhealthy, GangAborted, Preempted, AgentLeaving });
 
 fn to_wire(record: &Record) -> v1::Record {
     let kind = match record {

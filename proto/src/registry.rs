@@ -1,22 +1,22 @@
 //! The master's registry as keys and values.
 //!
 //! Keys are readable and sort by what they are about: `agent/A1-3`, `framework/F1-2`, `kill/F1-2/task`, `weight/eng/ci`, `quota/eng/ci`,
-//! `offer_mode/eng/ci`, `operation/X1-3`, `meta/term`, `meta/cluster`. A value is a version byte, a check sum, and a message of package
+//! `offer_mode/eng/ci`, `price/spot/G2`, `leaving/A1-3`, `operation/X1-3`, `meta/term`, `meta/cluster`. A value is a version byte, a check sum, and a message of package
 //! `rialto.registry.v1`. The check sum covers the key too, so that a value under the wrong key is found out.
 
 use std::sync::Arc;
 
 use prost::Message;
 use rialto_core::master::registry::{
-    Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record, Registry,
+    Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, PriceRecord, Record, Registry,
 };
 use rialto_core::model::{
-    AgentInfo, ClusterId, FrameworkId, Principal, Resources, Role, TaskId, TaskKey, Term, WallTime,
+    AgentInfo, ClusterId, FrameworkId, PriceKey, Principal, Resources, Role, TaskId, TaskKey, Term, WallTime,
 };
 
 use crate::convert::{
     At, ConvertError, Converted, Wire, attributes, duration, inside, kill_reason, micros, optional, optional_duration,
-    required, text, to_attributes, wire_enum,
+    price, required, text, to_attributes, wire_enum,
 };
 use crate::generated::rialto::registry::v1;
 
@@ -87,6 +87,8 @@ pub fn encode_record(record: &Record) -> (Vec<u8>, Option<Vec<u8>>) {
         Record::OfferMode(role, mode) => {
             entry(format!("offer_mode/{role}"), mode.map(|mode| v1::OfferModeEntry { mode: mode.to_wire() }))
         }
+        Record::Leaving(id, at) => entry(format!("leaving/{id}"), at.map(|at| v1::LeavingEntry { at_unix_us: at.0 })),
+        Record::Price(key, price) => entry(price_key(key), price.as_ref().map(to_price)),
         Record::Weight(role, weight) => {
             entry(format!("weight/{role}"), weight.map(|weight_milli| v1::WeightEntry { weight_milli }))
         }
@@ -191,6 +193,8 @@ fn parse_entry(key: &str, payload: &[u8]) -> Converted<Option<Entry>> {
             let mode = inside(decode::<v1::OfferModeEntry>(payload)?.mode, "mode")?;
             Record::OfferMode(parse::<Role>(role)?, Some(mode))
         }
+        ("leaving", id) => Record::Leaving(parse(id)?, Some(WallTime(decode::<v1::LeavingEntry>(payload)?.at_unix_us))),
+        ("price", key) => Record::Price(parse_price_key(key)?, Some(from_price(decode(payload)?)?)),
         ("weight", role) => {
             Record::Weight(parse::<Role>(role)?, Some(decode::<v1::WeightEntry>(payload)?.weight_milli))
         }
@@ -285,4 +289,23 @@ fn from_operation(operation: v1::OperationEntry) -> Converted<OperationRecord> {
         agent: required(operation.agent, "agent")?,
         operation: required(operation.operation, "operation")?,
     })
+}
+
+fn price_key(key: &PriceKey) -> String {
+    let region = key.region().map(|region| format!("/{region}")).unwrap_or_default();
+    format!("price/{}/{}{region}", key.class(), key.pool())
+}
+
+fn parse_price_key(text: &str) -> Converted<PriceKey> {
+    let mut parts = text.splitn(3, '/');
+    let (class, pool) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    PriceKey::new(pool, parse(class)?, parts.next()).map_err(ConvertError::here).at("key")
+}
+
+fn to_price(record: &PriceRecord) -> v1::PriceEntry {
+    v1::PriceEntry { price_millionths: record.price.0, since_unix_us: record.since.0 }
+}
+
+fn from_price(entry: v1::PriceEntry) -> Converted<PriceRecord> {
+    Ok(PriceRecord { price: price(entry.price_millionths)?, since: WallTime(entry.since_unix_us) })
 }

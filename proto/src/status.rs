@@ -63,7 +63,7 @@ const fn grpc_code(reject: &Reject) -> Code {
         Reject::Forbidden { .. } => Code::PermissionDenied,
         Reject::OfferConflict { .. } | Reject::ClaimNotMet(_) | Reject::Superseded => Code::Aborted,
         Reject::DuplicateTask(_) | Reject::DuplicateVolume(_) => Code::AlreadyExists,
-        Reject::AgentAway(_) | Reject::JournalDegraded => Code::Unavailable,
+        Reject::AgentAway(_) | Reject::AgentLeaves { .. } | Reject::JournalDegraded => Code::Unavailable,
         Reject::Limit { .. } | Reject::QuotaExceeded { .. } => Code::ResourceExhausted,
         Reject::Unsupported(_) => Code::Unimplemented,
     }

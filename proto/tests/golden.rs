@@ -62,6 +62,8 @@ fn registry_records() {
     check_record("registry-operation.txt", &samples::operation());
     check_record("registry-quota.txt", &samples::quota());
     check_record("registry-offer-mode.txt", &samples::offer_mode());
+    check_record("registry-leaving.txt", &samples::leaving());
+    check_record("registry-price.txt", &samples::price());
 }
 
 #[test]

@@ -33,6 +33,14 @@ pub enum InputError {
         /// The header line.
         header: String,
     },
+    /// It is no table, and not what it should be.
+    #[error("{}: {what}", file.display())]
+    Content {
+        /// Which file.
+        file: PathBuf,
+        /// What was expected, and where.
+        what: String,
+    },
     /// A line is broken.
     #[error("{}:{line}: {what}", file.display())]
     Line {

@@ -29,6 +29,7 @@ mod offers;
 mod operators;
 mod plan;
 pub mod planning;
+pub mod prices;
 mod reference;
 mod run;
 mod shrink;

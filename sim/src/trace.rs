@@ -201,6 +201,8 @@ impl fmt::Display for Short<'_, Event> {
             }
             Event::Message { .. } => write!(f, "message"),
             Event::AgentLost(agent) => write!(f, "agent lost {agent}"),
+            Event::AgentLeaves { agent, after, .. } => write!(f, "agent {agent} leaves in {after:?}"),
+            Event::Prices(changes) => write!(f, "{} prices", changes.len()),
             Event::Error(reject) => write!(f, "error {reject}"),
         }
     }

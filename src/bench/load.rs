@@ -205,6 +205,8 @@ impl Scheduler for Load {
             Happening::Disconnected
             | Happening::Rescinded(_)
             | Happening::AgentLost(_)
+            | Happening::AgentLeaves { .. }
+            | Happening::Prices(_)
             | Happening::Message { .. }
             | Happening::Tick
             | Happening::Refused(_) => {}

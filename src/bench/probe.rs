@@ -103,6 +103,8 @@ impl Scheduler for Probe {
             Happening::Disconnected
             | Happening::Rescinded(_)
             | Happening::AgentLost(_)
+            | Happening::AgentLeaves { .. }
+            | Happening::Prices(_)
             | Happening::Message { .. }
             | Happening::Tick
             | Happening::Refused(_) => {}

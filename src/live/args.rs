@@ -73,7 +73,8 @@ pub struct Added {
     pub after: Duration,
 }
 
-fn read_span(text: &str) -> Result<Duration, String> {
+/// Reads a span such as `10 min`.
+pub fn read_span(text: &str) -> Result<Duration, String> {
     span(text).ok_or_else(|| "expected a span such as 26 weeks, 48 h or 10 min".to_owned())
 }
 

@@ -3,12 +3,13 @@
 pub mod args;
 mod convert;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rialto_master::api;
 use rialto_sim::live::{self, Addition, Assumptions, Outcome, Snapshot, WaitOutcome};
-use rialto_sim::planning::in_words;
+use rialto_sim::planning::{Start, digest_of, in_words, moment_of};
 use serde_json::json;
 
 use self::args::{Added, Future, HelpArgs, SnapshotArgs, WhenArgs};
@@ -75,17 +76,31 @@ impl Future {
     }
 }
 
-async fn fetch(connect: &Connect) -> anyhow::Result<api::Snapshot> {
+/// The cluster as it is now.
+pub async fn fetch(connect: &Connect) -> anyhow::Result<api::Snapshot> {
     Ok(connect.client().await?.get_json("/api/snapshot").await?)
+}
+
+/// A cluster as `rialto snapshot` has written it.
+pub fn read_file(file: &Path) -> anyhow::Result<api::Snapshot> {
+    let named = || format!("--snapshot {}", file.display());
+    let text = std::fs::read_to_string(file).with_context(named)?;
+    serde_json::from_str(&text).with_context(named)
+}
+
+/// What a scenario begins with: the cluster, where it is `from`, and the digest of what it was at that moment.
+pub fn start(rows: &api::Snapshot, from: &str, run_time: Option<Duration>) -> anyhow::Result<Start> {
+    let snapshot = convert::snapshot(rows).context("the snapshot")?;
+    // The same for a file and for the master's own answer, however they are laid out.
+    let canonical = serde_json::to_vec(rows)?;
+    let taken = moment_of(rows.now_ms);
+    let source = format!("snapshot of {from}, taken on {taken}, change {} of term {}", rows.change, rows.term);
+    Ok(Start { snapshot, source, digest: digest_of(&canonical), run_time })
 }
 
 async fn read(connect: &Connect, future: &Future) -> anyhow::Result<(api::Snapshot, Snapshot)> {
     let rows: api::Snapshot = match &future.snapshot {
-        Some(file) => {
-            let named = || format!("--snapshot {}", file.display());
-            let text = std::fs::read_to_string(file).with_context(named)?;
-            serde_json::from_str(&text).with_context(named)?
-        }
+        Some(file) => read_file(file)?,
         None => fetch(connect).await?,
     };
     let snapshot = convert::snapshot(&rows).context("the snapshot")?;

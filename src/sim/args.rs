@@ -1,6 +1,7 @@
 //! The command lines of `rialto sim` that ask the market of the simulator.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use rialto_sim::fgd::GpuPolicy;
@@ -41,6 +42,21 @@ pub struct SimRun {
     /// How many runs, each with other random numbers; without it as many as the scenario says.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: Option<u64>,
+    /// Begin with this running cluster, HOST:PORT or a URL: its machines, what runs and waits there, its roles' weights and quotas.
+    #[arg(long, value_name = "ADDR", conflicts_with = "snapshot")]
+    pub from_cluster: Option<String>,
+    /// The same with a file that rialto snapshot has written.
+    #[arg(long, value_name = "FILE")]
+    pub snapshot: Option<PathBuf>,
+    /// How long tasks of the cluster run from now on that have not said how long, such as "2 days"; without it they don't end.
+    #[arg(long, value_name = "SPAN", value_parser = crate::live::args::read_span)]
+    pub run_time: Option<Duration>,
+    /// A file with the token to present to the cluster.
+    #[arg(long, env = "RIALTO_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// A certificate (PEM) that the cluster's master's is signed by.
+    #[arg(long, env = "RIALTO_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
     /// Where report.html, summary.json, waits.csv, utilisation.csv and orders.csv are written.
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,

@@ -4,14 +4,19 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use rialto_sim::planning::{self, Answer, Scenario, report};
+use rialto_sim::planning::{self, Answer, Scenario, Start, report};
 
 use super::args::SimRun;
-use crate::output;
+use crate::cli::Connect;
+use crate::{live, output};
 
 /// Answers the question of a scenario; 2 if it is not acceptable.
-pub fn run(args: &SimRun) -> anyhow::Result<u8> {
-    let mut scenario = match Scenario::read(&args.scenario) {
+pub async fn run(args: &SimRun) -> anyhow::Result<u8> {
+    let read = match start(args).await? {
+        Some(start) => Scenario::read_on(&args.scenario, &start),
+        None => Scenario::read(&args.scenario),
+    };
+    let mut scenario = match read {
         Ok(scenario) => scenario,
         Err(error) => {
             writeln!(std::io::stderr(), "{error}")?;
@@ -37,6 +42,20 @@ pub fn run(args: &SimRun) -> anyhow::Result<u8> {
         print(args, &scenario, &answer)?;
     }
     Ok(0)
+}
+
+/// The cluster that it begins with, if one is named.
+async fn start(args: &SimRun) -> anyhow::Result<Option<Start>> {
+    let (rows, from) = match (&args.from_cluster, &args.snapshot) {
+        (Some(master), _) => {
+            let connect =
+                Connect { master: master.clone(), token_file: args.token_file.clone(), tls_ca: args.tls_ca.clone() };
+            (live::fetch(&connect).await?, master.clone())
+        }
+        (None, Some(file)) => (live::read_file(file)?, file.display().to_string()),
+        (None, None) => return Ok(None),
+    };
+    live::start(&rows, &from, args.run_time).map(Some)
 }
 
 fn print(args: &SimRun, scenario: &Scenario, answer: &Answer) -> anyhow::Result<()> {

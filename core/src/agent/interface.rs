@@ -287,6 +287,8 @@ pub enum KillCause {
     Preempted,
     /// Another member of its gang did not start.
     GangAborted,
+    /// The agent will be taken away.
+    AgentLeaving,
 }
 
 impl KillCause {
@@ -295,6 +297,7 @@ impl KillCause {
         match reason {
             Reason::Preempted => Self::Preempted,
             Reason::GangAborted => Self::GangAborted,
+            Reason::AgentLeaving => Self::AgentLeaving,
             _ => Self::Requested,
         }
     }

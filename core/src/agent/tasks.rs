@@ -331,6 +331,7 @@ fn killed(status: impl Fn(TaskState) -> Status, cause: Option<KillCause>, exit: 
         }
         Some(KillCause::FrameworkRemoved) => status(TaskState::Killed).because(Reason::FrameworkRemoved, &how),
         Some(KillCause::Preempted) => status(TaskState::Killed).because(Reason::Preempted, &how),
+        Some(KillCause::AgentLeaving) => status(TaskState::Killed).because(Reason::AgentLeaving, &how),
         Some(KillCause::GangAborted) => status(TaskState::Killed).because(Reason::GangAborted, &how),
         Some(KillCause::Requested) | None => status(TaskState::Killed).because(Reason::KillRequested, &how),
     }

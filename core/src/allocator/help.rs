@@ -199,8 +199,11 @@ struct Steps<'a> {
 
 impl Steps<'_> {
     fn look_at(&mut self, site: &Site<'_>) {
-        if site.stock.standing != Standing::Ready {
-            return self.repair(site);
+        match site.stock.standing {
+            Standing::Ready => {}
+            // It is lost whatever is done.
+            Standing::Leaving => return,
+            Standing::Degraded | Standing::Away | Standing::Unreachable => return self.repair(site),
         }
         let findings = site.stock.judge(self.role, self.shape);
         let clauses: BTreeSet<&ClauseKind> = findings.iter().map(|finding| &finding.clause).collect();

@@ -65,6 +65,8 @@ pub enum Standing {
     Away,
     /// It was silent for too long.
     Unreachable,
+    /// It will be taken away.
+    Leaving,
 }
 
 /// Something that stands between a shape and an agent.

@@ -323,6 +323,7 @@ impl Master {
         if !state.is_usable() {
             return Err(Reject::AgentAway(agent));
         }
+        self.check_leaving(agent, group)?;
         let available = state.available(&taken.role);
         let shielded = self.shielded(agent, framework, &taken.role, &available);
         let mut free = shielded.unwrap_or_else(|| Arc::unwrap_or_clone(available));

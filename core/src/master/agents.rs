@@ -317,9 +317,17 @@ impl Master {
     }
 
     pub(super) fn mark_gone(&mut self, id: AgentId, out: &mut Outbox) -> Result<(), Reject> {
-        let since = self.wall();
         let known = self.agents.get(&id).filter(|agent| agent.status != AgentStatus::Gone);
-        let agent = known.ok_or(Reject::UnknownAgent(id))?;
+        known.ok_or(Reject::UnknownAgent(id))?;
+        self.give_up_agent(id, "an operator declared the agent gone", out);
+        Ok(())
+    }
+
+    /// The agent, which is known and not gone, is gone for good, because of `what`.
+    pub(super) fn give_up_agent(&mut self, id: AgentId, what: &str, out: &mut Outbox) {
+        let since = self.wall();
+        self.forget_leaving(id, out);
+        let agent = &self.agents[&id];
         let record = AgentRecord { admission: Admission::Gone, since, ..agent.record.clone() };
         out.push(Output::Persist(Record::Agent(id, Some(record.clone()))));
         self.abandon_gangs_on(id, out);
@@ -342,13 +350,7 @@ impl Master {
         self.touched.agents.push(id);
         self.hardware_changed(id);
         self.tell_last_words(id, out);
-        self.lose_tasks(
-            id,
-            TaskState::GoneByOperator,
-            Reason::AgentRemoved,
-            "an operator declared the agent gone",
-            out,
-        );
+        self.lose_tasks(id, TaskState::GoneByOperator, Reason::AgentRemoved, what, out);
         self.drop_vain_kills(out);
         self.forget_operations(id, out);
         self.agent_settled(id);
@@ -357,7 +359,6 @@ impl Master {
         for framework in frameworks {
             self.tell(framework, Event::AgentLost(id), out);
         }
-        Ok(())
     }
 
     /// Ends that the agent can't tell in full any more are told as far as they are known.

@@ -166,6 +166,8 @@ impl Master {
         let subscribed =
             Event::Subscribed { framework: id, cluster: self.cluster, term: self.term, agents_missing: missing };
         self.tell(id, subscribed, out);
+        self.tell_prices(id, out);
+        self.tell_all_leaving(id, out);
         self.resend_updates(id, out);
         self.want_client_rounds(id);
     }
@@ -288,6 +290,8 @@ impl Master {
         if change.is_less() {
             self.prune_framework_offers(id, out);
         }
+        // On an agent that will be taken away, who says how long it runs may be offered what was not offered before.
+        let is_wider = is_wider || !self.leaving.is_empty();
         if change.is_more() || is_wider || self.clients.get(client).is_some_and(|client| client.is_bounded) {
             self.dirty_clients.insert(client);
             self.want_round();

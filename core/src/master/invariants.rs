@@ -42,6 +42,7 @@ impl Master {
             assert_eq!(self.agents[&entry.offer.agent].status, AgentStatus::Active, "{id}: its agent is there");
         }
         self.check_gangs();
+        self.check_all_leaving();
         self.check_rules();
         for (old, new) in &self.replaced {
             assert!(self.offers[new].replaces.contains(old), "{old}: replaced by {new}, which knows it");

@@ -22,11 +22,13 @@ mod headroom;
 mod host_share;
 mod invariants;
 mod known_roles;
+mod leaving;
 mod modes;
 mod offers;
 mod operations;
 mod patience;
 mod preempt;
+mod prices;
 mod questions;
 mod quota;
 mod recovering;
@@ -63,7 +65,8 @@ use crate::allocator::sorter::{ClientIndex, DEFAULT_WEIGHT, Sorter};
 use crate::gate::Output;
 use crate::model::{
     AgentId, Call, ClientId, ClusterId, DeviceId, Domain, Event, FrameworkId, FromAgent, Least, Milli, Offer, OfferId,
-    OfferMode, Operation, PeerId, Principal, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent, WallTime,
+    OfferMode, Operation, PeerId, PriceKey, Principal, Quote, Reject, RequestId, Role, TaskKey, Term, Time, ToAgent,
+    WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -234,6 +237,15 @@ pub enum Command {
         /// Also limits below what is held, and guarantees that the cluster does not have.
         force: Force,
     },
+    /// The agent will be taken away: what runs there ends before, and nothing that would outlast it is begun there.
+    Notice {
+        /// Which.
+        agent: AgentId,
+        /// After how long; none means that it stays after all.
+        after: Option<Duration>,
+    },
+    /// Say what machines cost from now on: all or none.
+    SetPrices(Vec<Quote>),
     /// Why does it wait?
     Why(Target),
     /// When will it run?
@@ -313,6 +325,9 @@ pub struct Master {
     peers: BTreeMap<PeerId, PeerOf>,
     weights: BTreeMap<Role, u32>,
     offer_modes: BTreeMap<Role, OfferMode>,
+    prices: BTreeMap<PriceKey, registry::PriceRecord>,
+    /// Agents that will be taken away.
+    leaving: BTreeSet<AgentId>,
     sorter: Sorter,
     class_order: class_order::ClassOrder,
     quotas: Quotas,
@@ -378,6 +393,7 @@ impl Master {
             peers: BTreeMap::new(),
             weights: registry.weights,
             offer_modes: registry.offer_modes,
+            leaving: BTreeSet::new(),
             sorter: Sorter::new(&config.fair_share_kinds),
             class_order: class_order::ClassOrder::default(),
             quotas: Quotas::new(),
@@ -400,7 +416,8 @@ impl Master {
             dirty_clients: BTreeSet::new(),
             round_at: None,
             begun: round::Round::default(),
-            touched: Touched::default(),
+            touched: Touched { prices: registry.prices.keys().cloned().collect(), ..Touched::default() },
+            prices: registry.prices,
             random: Pcg64Mcg::seed_from_u64(config.seed),
             last_seq: 0,
             stats: Stats::default(),
@@ -420,6 +437,7 @@ impl Master {
         master.touched.roles.extend(master.offer_modes.keys().cloned());
         master.recover_frameworks(registry.frameworks);
         master.recover_agents(registry.agents);
+        master.recover_leaving(registry.leaving, out);
         master.drop_vain_kills(out);
         master.show(out);
         master
@@ -476,6 +494,7 @@ impl Master {
                 Timer::AgentSilent(agent) => self.on_agent_silent(agent, out),
                 Timer::FrameworkAway(framework) => self.on_framework_away(framework, out),
                 Timer::Offer(offer) => self.on_offer_expired(offer, out),
+                Timer::Leaving(agent) => self.on_leaving(agent, out),
                 Timer::Filters(agent) => self.on_filters_end(agent),
                 Timer::Turn(agent) => self.on_turn(agent),
                 Timer::Gang(gang) => self.on_gang_late(gang, out),
@@ -508,6 +527,8 @@ impl Master {
                 self.operate_free(agent, &operation, principal, out).map(|()| Reply::Done)
             }
             Command::SetQuota { quotas, force } => self.set_quotas(quotas, force, out).map(|()| Reply::Done),
+            Command::Notice { agent, after } => self.notice(agent, after, out).map(|()| Reply::Done),
+            Command::SetPrices(quotes) => self.set_prices(&quotes, out).map(|()| Reply::Done),
             Command::Why(target) => self.why(&target).map(|explanation| Reply::Why(Box::new(explanation))),
             Command::When(target) => self.when(&target).map(|forecast| Reply::When(Box::new(forecast))),
             Command::WhatWouldHelp(target) => {

@@ -153,7 +153,7 @@ impl Master {
             let available = permitted.map_or(available, |permitted| Available::new(Arc::new(permitted)));
             let available = self.offerable(agent, client, Arc::new(available));
             let may = agent.admits(client) && self.rules.is_enough(agent, client, &available);
-            if !may || !agent.meets(wanted, &available) || self.has_refused(id, agent, &available) {
+            if !may || !self.meets(agent, wanted, &available) || self.has_refused(id, agent, &available) {
                 continue;
             }
             found.insert(agent_id);
@@ -292,7 +292,7 @@ impl Master {
         }
         let Some(wanted) = &client.wanted else { return false };
         let free = Available::new(agent.free_for(&client.role));
-        let only_unlocked = |wanted: &Wanted| agent.meets(wanted, &free) && !agent.meets(wanted, available);
+        let only_unlocked = |wanted: &Wanted| self.meets(agent, wanted, &free) && !self.meets(agent, wanted, available);
         wanted.iter().any(only_unlocked) && !self.has_refused(id, agent, &free)
     }
 
@@ -301,10 +301,13 @@ impl Master {
         if self.has_refused(id, agent, available) {
             return false;
         }
+        if client.wanted.is_none() && agent.leaving.is_some() {
+            return false;
+        }
         let standing = self.standing_offer(agent, id);
         if let Some(wanted) = &client.wanted {
             let has_enough = client.standing >= client.bound && standing.is_none();
-            if has_enough || !wanted.iter().any(|wanted| agent.meets(wanted, available)) {
+            if has_enough || !wanted.iter().any(|wanted| self.meets(agent, wanted, available)) {
                 return false;
             }
         }
@@ -324,7 +327,8 @@ impl Master {
             return None;
         }
         let offered = Available::new(standing.offer.resources.clone());
-        let only_larger = |wanted: &Wanted| agent.meets(wanted, available) && !agent.meets(wanted, &offered);
+        let only_larger =
+            |wanted: &Wanted| self.meets(agent, wanted, available) && !self.meets(agent, wanted, &offered);
         let is_needed = client.wanted.as_ref().is_some_and(|wanted| wanted.iter().any(only_larger));
         (!is_needed).then_some(due)
     }
@@ -657,7 +661,10 @@ impl Master {
         }
         agent.admits(client)
             && self.rules.is_enough(agent, client, &available)
-            && client.wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|wanted| agent.meets(wanted, &available)))
+            && client
+                .wanted
+                .as_ref()
+                .is_none_or(|wanted| wanted.iter().any(|wanted| self.meets(agent, wanted, &available)))
     }
 
     pub(super) fn on_offer_expired(&mut self, id: OfferId, out: &mut Outbox) {

@@ -9,9 +9,9 @@ use super::{Command, Reply};
 use crate::allocator::quota::{Bounds, Force, Priorities, Quota};
 use crate::allocator::reservations::Conversion;
 use crate::model::{
-    Access, AgentId, Amounts, DeviceId, DeviceState, Flavor, FrameworkId, Guarantee, Milli, Operation, Quantities,
-    Range, Ranges, Reservation, ReservationKind, ResourceName, Resources, Role, Share, TaskId, TaskKey, TaskState,
-    Term, Volume, VolumeId, WallTime,
+    Access, AgentId, Amounts, DeviceId, DeviceState, Flavor, FrameworkId, Guarantee, Milli, Operation, Price,
+    PriceClass, PriceKey, Quantities, Quote, Range, Ranges, Reservation, ReservationKind, ResourceName, Resources,
+    Role, Share, TaskId, TaskKey, TaskState, Term, Volume, VolumeId, WallTime,
 };
 use crate::testing::{Market, reserved};
 
@@ -132,6 +132,16 @@ fn quota() -> impl Strategy<Value = Quota> {
     })
 }
 
+fn quote() -> impl Strategy<Value = Quote> {
+    let pool = prop_oneof![Just("G2"), Just("G3")];
+    let region = prop_oneof![3 => Just(None), 1 => Just(Some("eu"))];
+    let price = proptest::option::weighted(0.8, (0..4_u64).prop_map(Price));
+    (pool, region, price).prop_map(|(pool, region, price)| Quote {
+        key: PriceKey::new(pool, PriceClass::Spot, region).expect("good names"),
+        price,
+    })
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let framework = || prop_oneof![(1..6_u64).prop_map(|seq| FrameworkId::new(Term(1), seq))];
     let task = (framework(), 0..4_u8).prop_map(|(framework, number)| {
@@ -148,7 +158,12 @@ fn command() -> impl Strategy<Value = Command> {
         1 => agent().prop_map(Command::MarkGone),
         3 => (role(), weight).prop_map(|(role, weight_milli)| Command::SetWeight { role, weight_milli }),
         2 => (agent(), device).prop_map(|(agent, device)| Command::ClearDevice { agent, device }),
+        2 => (agent(), proptest::option::of(any::<u32>())).prop_map(|(agent, millis)| Command::Notice {
+            agent,
+            after: millis.map(|millis| Duration::from_millis(u64::from(millis))),
+        }),
         9 => (agent(), operation()).prop_map(|(agent, operation)| Command::Operate { agent, operation }),
+        2 => proptest::collection::vec(quote(), 0..4).prop_map(Command::SetPrices),
         6 => (quotas, any::<bool>()).prop_map(|(quotas, force)| {
             Command::SetQuota { quotas, force: if force { Force::Yes } else { Force::No } }
         }),
@@ -185,6 +200,17 @@ fn assert_done(market: &Market, before: &super::view::View, command: &Command) {
         Command::Operate { agent, .. } => {
             let (was, is) = (&before.agents[agent].total, &view.agents[agent].total);
             assert_eq!(was.quantities(), is.quantities(), "an operation makes nothing and loses nothing");
+        }
+        Command::Notice { agent, after } => {
+            let is_leaving = after.is_some_and(|after| !after.is_zero());
+            assert_eq!(market.registry().leaving.contains_key(agent), is_leaving);
+            assert_eq!(view.agents[agent].leaves.is_some(), is_leaving);
+        }
+        Command::SetPrices(quotes) => {
+            for Quote { key, price } in quotes {
+                assert_eq!(market.registry().prices.get(key).map(|record| record.price), *price, "{key}");
+                assert_eq!(view.prices.get(key).map(|row| row.price), *price, "{key}");
+            }
         }
         Command::Teardown(framework) => assert!(!market.registry().frameworks.contains_key(framework)),
         _ => {}

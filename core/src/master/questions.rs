@@ -217,6 +217,7 @@ impl Agent {
 
     fn standing(&self) -> Standing {
         match self.status {
+            AgentStatus::Active if self.is_usable() && self.leaving.is_some() => Standing::Leaving,
             AgentStatus::Active if self.is_usable() => Standing::Ready,
             AgentStatus::Active => Standing::Degraded,
             AgentStatus::Unreachable | AgentStatus::Gone => Standing::Unreachable,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::allocator::quota::Quota;
 use crate::model::{
-    AgentId, AgentInfo, ClientId, ClusterId, FrameworkId, FrameworkInfo, OfferMode, Operation, OperationId, Principal,
-    Reason, Resources, Role, TaskKey, Term, WallTime,
+    AgentId, AgentInfo, ClientId, ClusterId, FrameworkId, FrameworkInfo, OfferMode, Operation, OperationId, Price,
+    PriceKey, Principal, Reason, Resources, Role, TaskKey, Term, WallTime,
 };
 
 /// Everything that outlives a master. Running tasks are not here: their agents report them.
@@ -31,6 +31,10 @@ pub struct Registry {
     pub quotas: BTreeMap<Role, Quota>,
     /// How the frameworks of roles are made offers, where an operator has said so.
     pub offer_modes: BTreeMap<Role, OfferMode>,
+    /// When agents will be taken away, where that is known.
+    pub leaving: BTreeMap<AgentId, WallTime>,
+    /// What machines cost.
+    pub prices: BTreeMap<PriceKey, PriceRecord>,
 }
 
 impl Registry {
@@ -46,6 +50,8 @@ impl Registry {
             weights: BTreeMap::new(),
             quotas: BTreeMap::new(),
             offer_modes: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            prices: BTreeMap::new(),
         }
     }
 
@@ -60,6 +66,8 @@ impl Registry {
             Record::Weight(role, weight) => put(&mut self.weights, role, weight),
             Record::Quota(role, quota) => put(&mut self.quotas, role, quota),
             Record::OfferMode(role, mode) => put(&mut self.offer_modes, role, mode),
+            Record::Leaving(id, at) => put(&mut self.leaving, id, at),
+            Record::Price(key, price) => put(&mut self.prices, key, price),
         }
     }
 }
@@ -90,6 +98,10 @@ pub enum Record {
     Quota(Role, Option<Quota>),
     /// How the frameworks of a role are made offers.
     OfferMode(Role, Option<OfferMode>),
+    /// When an agent will be taken away.
+    Leaving(AgentId, Option<WallTime>),
+    /// What machines of a pool cost.
+    Price(PriceKey, Option<PriceRecord>),
 }
 
 /// How the registry sees an agent.
@@ -142,6 +154,15 @@ pub struct KillRecord {
     pub grace: Option<Duration>,
     /// Why, as its last status will say.
     pub reason: Reason,
+}
+
+/// A price, as the registry keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PriceRecord {
+    /// How much.
+    pub price: Price,
+    /// Since when it has been that.
+    pub since: WallTime,
 }
 
 /// An operation on reservations or volumes that its agent has not confirmed.

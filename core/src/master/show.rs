@@ -49,6 +49,10 @@ impl Master {
             let row = self.role_view(&role).map(Box::new);
             push(Change::Role(role, row));
         }
+        for key in touched.prices {
+            let row = self.price_view(&key);
+            push(Change::Price(key, row));
+        }
     }
 
     /// The whole view, made from the state: what applying every change must have led to, ended tasks excepted.
@@ -65,6 +69,7 @@ impl Master {
             tasks: self.tasks.iter().map(|(key, entry)| (key.clone(), Arc::new(task_view(entry)))).collect(),
             offers: self.offers.iter().map(|(id, entry)| (*id, offer_view(entry))).collect(),
             roles: self.role_views(),
+            prices: self.prices.keys().filter_map(|key| Some((key.clone(), self.price_view(key)?))).collect(),
             devices: devices
                 .filter_map(|(agent, id)| self.device_view(agent, &id).map(|row| ((agent, id), row)))
                 .collect(),
@@ -85,6 +90,7 @@ impl Master {
             allocated: self.allocated_on(agent),
             offered: agent.locked.clone(),
             journal_degraded: agent.journal_degraded,
+            leaves: self.leaves_at(agent),
         }
     }
 

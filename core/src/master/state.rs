@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::available::Available;
 use super::capacity::Indexed;
 use super::filters::Filters;
+use super::leaving::Leaving;
 use super::patience::Patience;
 use super::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord};
 use super::rules::Marks;
@@ -16,8 +17,8 @@ use super::view::AgentStatus;
 use crate::allocator::sorter::{ClientIndex, class_quantity, kind_quantity};
 use crate::model::{
     Accept, Access, AgentId, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId, OfferMode,
-    PeerId, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey, TaskState, Time,
-    WallTime,
+    PeerId, PriceKey, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey,
+    TaskState, Time, WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -64,6 +65,8 @@ pub(super) struct Agent {
     /// Accepts of an earlier term, answered when it is back or given up.
     pub(super) parked: Vec<(FrameworkId, Accept)>,
     pub(super) journal_degraded: bool,
+    /// If it will be taken away.
+    pub(super) leaving: Option<Leaving>,
     pub(super) silent: Option<TimerKey>,
     pub(super) turn: Option<TimerKey>,
     /// When the next of its reservations ends by itself.
@@ -145,6 +148,7 @@ impl Agent {
             pruned: BTreeMap::new(),
             parked: Vec::new(),
             journal_degraded: false,
+            leaving: None,
             silent: None,
             turn: None,
             expiry: None,
@@ -406,4 +410,5 @@ pub(super) struct Touched {
     pub(super) devices: BTreeSet<(AgentId, DeviceId)>,
     /// With those above them.
     pub(super) roles: BTreeSet<Role>,
+    pub(super) prices: BTreeSet<PriceKey>,
 }

@@ -57,4 +57,6 @@ pub struct Stats {
     pub gangs_refused: u64,
     /// Gangs that were killed because a member did not start.
     pub gangs_aborted: u64,
+    /// Prices that became others.
+    pub price_changes: u64,
 }

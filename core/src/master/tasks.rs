@@ -73,6 +73,7 @@ impl Master {
         self.touched.roles.insert(entry.task.role.clone());
         let (id, role) = (entry.agent, entry.task.role.clone());
         self.recompute_kept(id);
+        self.watch_leaving(id);
         self.touched.agents.push(id);
         self.touched.frameworks.push(key.framework);
         if is_lowest {

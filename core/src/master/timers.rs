@@ -11,6 +11,8 @@ pub(super) enum Timer {
     FrameworkAway(FrameworkId),
     /// The offer expires.
     Offer(OfferId),
+    /// The agent will be taken away, and something is to be done about it.
+    Leaving(AgentId),
     /// Some filter on the agent ends.
     Filters(AgentId),
     /// Others wait for the agent, and an offer on it has been out long enough.

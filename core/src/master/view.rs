@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::state::sole;
 use crate::allocator::quota::Usage;
 use crate::model::{
-    AgentId, AgentInfo, Device, DeviceId, DeviceState, Exit, FrameworkId, Offer, OfferId, OfferMode, OfferRules,
-    Quantities, Reason, Resources, Role, Shape, TaskHealth, TaskKey, TaskState, WallTime,
+    AgentId, AgentInfo, Device, DeviceId, DeviceState, Exit, FrameworkId, Offer, OfferId, OfferMode, OfferRules, Price,
+    PriceKey, Quantities, Reason, Resources, Role, Shape, TaskHealth, TaskKey, TaskState, WallTime,
 };
 
 /// All rows.
@@ -29,6 +29,8 @@ pub struct View {
     pub devices: BTreeMap<(AgentId, DeviceId), DeviceView>,
     /// Roles of which there is something to say.
     pub roles: BTreeMap<Role, RoleView>,
+    /// What machines cost.
+    pub prices: BTreeMap<PriceKey, PriceView>,
 }
 
 impl View {
@@ -42,6 +44,7 @@ impl View {
             Change::Offer(id, offer) => self.apply_offer(id, offer),
             Change::Device(agent, id, device) => put(&mut self.devices, (agent, id), device),
             Change::Role(role, row) => put(&mut self.roles, role, row),
+            Change::Price(key, row) => put(&mut self.prices, key, row.map(Box::new)),
         }
     }
 }
@@ -98,6 +101,8 @@ pub enum Change {
     Device(AgentId, DeviceId, Option<Box<DeviceView>>),
     /// A role.
     Role(Role, Option<Box<RoleView>>),
+    /// What machines of a pool cost.
+    Price(PriceKey, Option<PriceView>),
 }
 
 /// A role, with all below it.
@@ -109,6 +114,15 @@ pub struct RoleView {
     pub offer_mode: Option<OfferMode>,
     /// Its quota, and what is held under it.
     pub usage: Usage,
+}
+
+/// A price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PriceView {
+    /// How much.
+    pub price: Price,
+    /// Since when it has been that.
+    pub since: WallTime,
 }
 
 /// Where an agent stands.
@@ -154,6 +168,8 @@ pub struct AgentView {
     pub offered: Arc<Resources>,
     /// Whether its journal can't be written.
     pub journal_degraded: bool,
+    /// When it will be taken away, if that is known.
+    pub leaves: Option<WallTime>,
 }
 
 /// A framework.

@@ -101,7 +101,7 @@ impl Master {
             let for_asked = kind.stock.could_hold(shape);
             for id in &kind.members {
                 let agent = &self.agents[id];
-                if !agent.is_usable() || agent.overcommitted {
+                if !agent.is_usable() || agent.overcommitted || agent.leaving.is_some() {
                     continue;
                 }
                 let like = shape.constraint.is_any() || shape.constraint.matches(&*agent.record.info);

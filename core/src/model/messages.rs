@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{
     AgentId, AgentInfo, CallId, ClientId, ClusterId, Demand, DeviceId, DeviceReport, ExecutorId, FrameworkId, GangId,
-    Milli, Offer, OfferId, OfferMode, OfferRules, OperationId, Reason, Reject, Resources, Role, Status, Task,
-    TaskGroup, TaskId, TaskKey, TaskState, Term, UpdateId,
+    Milli, Offer, OfferId, OfferMode, OfferRules, OperationId, PriceChange, Reason, Reject, Resources, Role, Status,
+    Task, TaskGroup, TaskId, TaskKey, TaskState, Term, UpdateId,
 };
 
 /// What a framework says of itself.
@@ -336,6 +336,17 @@ pub enum Event {
     },
     /// An agent is gone for good.
     AgentLost(AgentId),
+    /// An agent will be taken away, or stays after all.
+    AgentLeaves {
+        /// Which.
+        agent: AgentId,
+        /// Its name.
+        name: Arc<str>,
+        /// After how long; none if it stays.
+        after: Option<Duration>,
+    },
+    /// What machines cost has changed; on a new connection, all that is known.
+    Prices(Vec<PriceChange>),
     /// The connection ends, because of this.
     Error(Reject),
 }

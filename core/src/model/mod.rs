@@ -16,6 +16,7 @@ mod least;
 mod messages;
 mod milli;
 mod offer;
+mod price;
 mod ranges;
 mod reject;
 mod resources;
@@ -44,6 +45,7 @@ pub use messages::{
 };
 pub use milli::{Milli, MilliError};
 pub use offer::{Demand, Offer, OfferMode, Shape};
+pub use price::{Price, PriceChange, PriceClass, PriceError, PriceKey, Prices, Quote};
 pub use ranges::{Range, Ranges, RangesError};
 pub use reject::Reject;
 pub use resources::{

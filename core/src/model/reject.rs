@@ -74,6 +74,14 @@ pub enum Reject {
     /// The agent is away; when it is back, or given up, the answer will be known.
     #[error("agent {0} is away")]
     AgentAway(AgentId),
+    /// The agent will be taken away before the task has ended, by what it has declared.
+    #[error("agent {agent} will be taken away in {} s: a task there must be expected to end before", .after.as_secs())]
+    AgentLeaves {
+        /// Which.
+        agent: AgentId,
+        /// After how long.
+        after: std::time::Duration,
+    },
     /// The message is of a term that has ended.
     #[error("term {} has ended", .0.0)]
     OldTerm(Term),
@@ -125,6 +133,7 @@ impl Reject {
             Self::DuplicateTask(_) => "duplicate_task",
             Self::UnknownTask(_) => "unknown_task",
             Self::AgentAway(_) => "agent_away",
+            Self::AgentLeaves { .. } => "agent_leaves",
             Self::OldTerm(_) => "old_term",
             Self::Limit { .. } => "limit",
             Self::Unsupported(_) => "unsupported",
@@ -144,6 +153,7 @@ impl Reject {
                 | Self::QuotaExceeded { .. }
                 | Self::ClaimNotMet(_)
                 | Self::AgentAway(_)
+                | Self::AgentLeaves { .. }
                 | Self::JournalDegraded
                 | Self::VolumeInUse(_)
                 | Self::ExceedsOffer { .. }

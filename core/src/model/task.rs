@@ -293,6 +293,8 @@ reasons! {
     FrameworkRemoved = 31, "FRAMEWORK_REMOVED", Cluster;
     /// The answer to a question about it.
     Reconciliation = 32, "RECONCILIATION", Cluster;
+    /// Its agent will be taken away.
+    AgentLeaving = 145, "AGENT_LEAVING", Cluster;
     /// Its artefacts could not be fetched.
     FetchFailed = 33, "FETCH_FAILED", Cluster;
 }

@@ -16,8 +16,9 @@ pub use driver::{
 pub use out::{Out, Wish};
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::model::{AgentId, ExecutorId, FrameworkId, OfferId, Reject, Status, TaskId, Term, Time};
+use crate::model::{AgentId, ExecutorId, FrameworkId, OfferId, PriceChange, Reject, Status, TaskId, Term, Time};
 
 /// A framework's policy: what to run where, and what to do when something happens.
 ///
@@ -67,6 +68,18 @@ pub enum Happening<C> {
     },
     /// An agent is gone for good.
     AgentLost(AgentId),
+    /// An agent will be taken away: nothing that would outlast it is offered there, tasks are told to end before, with
+    /// [`Reason::AgentLeaving`](crate::model::Reason::AgentLeaving), and then it is lost. Or it stays after all.
+    AgentLeaves {
+        /// Which.
+        agent: AgentId,
+        /// Its name.
+        name: Arc<str>,
+        /// After how long; none if it stays.
+        after: Option<Duration>,
+    },
+    /// What machines cost has changed; [`Out::prices`] has it all. After each subscription, all that is known.
+    Prices(Vec<PriceChange>),
     /// Bytes from an executor.
     Message {
         /// Where it runs.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    AgentId, Demand, ExecutorId, GangPart, Offer, OfferId, OfferRules, Operation, Refusal, Role, Task, TaskGroup,
-    TaskId,
+    AgentId, Demand, ExecutorId, GangPart, Offer, OfferId, OfferRules, Operation, Prices, Refusal, Role, Task,
+    TaskGroup, TaskId,
 };
 
 /// What a policy wants, gathered while it handles one event.
@@ -14,6 +14,7 @@ use crate::model::{
 #[derive(Debug)]
 pub struct Out<E> {
     pub(super) book: BTreeMap<OfferId, Arc<Offer>>,
+    pub(super) prices: Prices,
     pub(super) wishes: Vec<Wish<E>>,
 }
 
@@ -89,14 +90,20 @@ pub enum Wish<E> {
 
 impl<E> Default for Out<E> {
     fn default() -> Self {
-        Self { book: BTreeMap::new(), wishes: Vec::new() }
+        Self { book: BTreeMap::new(), prices: Prices::default(), wishes: Vec::new() }
     }
 }
 
 impl<E> Out<E> {
     /// No wishes yet, and these offers in the book: for a test that drives a policy by itself.
     pub fn over(offers: impl IntoIterator<Item = Offer>) -> Self {
-        Self { book: offers.into_iter().map(|offer| (offer.id, Arc::new(offer))).collect(), wishes: Vec::new() }
+        Self { book: offers.into_iter().map(|offer| (offer.id, Arc::new(offer))).collect(), ..Self::default() }
+    }
+
+    /// The same with what machines cost.
+    #[must_use]
+    pub fn with_prices(self, prices: Prices) -> Self {
+        Self { prices, ..self }
     }
 
     /// What was wished for, in order: for a test that drives a policy by itself.
@@ -117,6 +124,11 @@ impl<E> Out<E> {
     /// The offer `id`, if it stands.
     pub fn offer(&self, id: OfferId) -> Option<&Offer> {
         self.book.get(&id).map(|offer| &**offer)
+    }
+
+    /// What machines cost, as far as the master has said so on this connection.
+    pub const fn prices(&self) -> &Prices {
+        &self.prices
     }
 
     /// Takes `offers`, all of one agent and one role, and does `operations` with them; what is left is refused for `refusal`.

@@ -11,6 +11,7 @@
 //!
 //! Every message that the master sends is one line of the trace, with the names given here in place of ids.
 
+mod prices;
 mod quota;
 mod reservations;
 mod rules;
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::prices::quote;
 pub use self::quota::{quota, urgent};
 pub use reservations::{labelled, refined, reserved, shared, until, volume};
 pub use rules::{constraints, least};
@@ -517,6 +519,11 @@ impl Market {
         offers.into_iter().find(|offer| offer.agent == agent).expect("the framework has an offer of that agent").clone()
     }
 
+    /// The agent's id.
+    pub fn agent_id(&self, agent: &str) -> AgentId {
+        self.agents[agent].id.expect("the agent is registered")
+    }
+
     /// The framework's id.
     pub fn framework_id(&self, framework: &str) -> FrameworkId {
         self.frameworks[framework].id.expect("the framework is subscribed")
@@ -887,6 +894,11 @@ impl Market {
             }
             Event::Error(reject) => self.trace.push(format!("error {} -> {name}", reject.code())),
             Event::AgentLost(_) => self.trace.push(format!("agent lost -> {name}")),
+            Event::AgentLeaves { name: agent, after, .. } => self.trace.push(match after {
+                Some(after) => format!("{agent} leaves in {after:?} -> {name}"),
+                None => format!("{agent} stays -> {name}"),
+            }),
+            Event::Prices(changes) => self.trace.push(format!("price {} -> {name}", prices::words(&changes))),
             Event::Message { .. } => self.trace.push(format!("message -> {name}")),
         }
     }

@@ -133,6 +133,8 @@ impl Scheduler for CiPolicy {
             Happening::Offers
             | Happening::Rescinded(_)
             | Happening::AgentLost(_)
+            | Happening::AgentLeaves { .. }
+            | Happening::Prices(_)
             | Happening::Message { .. }
             | Happening::Tick => {}
         }

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::str::FromStr;
 use std::time::Duration;
 
-use rialto_core::model::{Claim, Milli, Selector};
+use rialto_core::model::{Claim, Milli, Price, Selector};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// The longest time that a job file may name: a year.
@@ -27,6 +27,11 @@ pub fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
 /// A time that may be left out.
 pub fn maybe_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     time(from).map(Some)
+}
+
+/// A price that may be left out: `0.35`, `2`, `"0.35"`; at most six decimals.
+pub fn maybe_price<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Price>, D::Error> {
+    from.deserialize_any(Money).map(Some)
 }
 
 /// A selector such as `name == "a1" && zone in [eu, us]`.
@@ -101,6 +106,32 @@ impl Visitor<'_> for Number {
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Milli, E> {
         let amount: Milli = text.parse().map_err(E::custom)?;
         if amount.is_zero() { Err(E::custom("expected a number above 0, got 0")) } else { Ok(amount) }
+    }
+}
+
+struct Money;
+
+impl Visitor<'_> for Money {
+    type Value = Price;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a price such as 0.35")
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Price, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Price, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Price, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Price, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

@@ -1,5 +1,5 @@
 use rialto_core::allocator::conduct::Ledger;
-use rialto_core::model::{FrameworkId, Role, Term};
+use rialto_core::model::{FrameworkId, PriceClass, Role, Term};
 
 use super::*;
 
@@ -12,6 +12,7 @@ fn the_text_has_units_and_ends_as_it_must() {
     let status = Status { agent_connections: 2, ..Status::default() };
     let mut census = Census { offers: 4, ..Census::default() };
     census.agents.insert("active", 2);
+    census.prices.push((PriceKey::new("G2", PriceClass::Spot, None).unwrap(), Price(350_000)));
     census.add(&ResourceName::Mem, 0, Milli::from_whole(2));
     census.add(&ResourceName::Cpus, 1, Milli(1500));
     let text = render(&metrics, &status, &census, &survey(), 3, 5).unwrap();
@@ -22,6 +23,8 @@ fn the_text_has_units_and_ends_as_it_must() {
         "rialto_master_connections{side=\"agent\"} 2",
         "rialto_master_agents{status=\"active\"} 2",
         "rialto_master_offers 4",
+        "rialto_master_price{pool=\"G2\",class=\"spot\",region=\"\"} 0.35",
+        "rialto_master_price_changes_total 0",
         "rialto_master_core_inbox 3",
         "rialto_master_view_lag_changes 5",
         "rialto_master_resources_bytes{resource=\"mem\",side=\"total\"} 2097152.0",

@@ -11,6 +11,7 @@ fn agent(seq: u64) -> Change {
         allocated: Quantities::new(),
         offered: Arc::default(),
         journal_degraded: false,
+        leaves: None,
     };
     Change::Agent(AgentId::new(Term(1), seq), Some(Box::new(view)))
 }

@@ -117,7 +117,7 @@ fn agent_row(agent: &api::Agent, snapshot: &Snapshot) -> Markup {
     html! {
         tr {
             th scope="row" { (agent.name) " " small.id { (agent.id) } }
-            td { (pill(&agent.status, mood)) @if agent.journal_degraded { " " (pill("journal degraded", Mood::Bad)) } }
+            td { (pill(&agent.status, mood)) @if agent.journal_degraded { " " (pill("journal degraded", Mood::Bad)) } @if agent.leaves_ms.is_some() { " " (pill("leaving", Mood::Busy)) } }
             td { (resource("cpus", agent, |amounts| amounts.cpus, cores)) }
             td { (resource("memory", agent, |amounts| amounts.mem_mib, mib)) }
             td { (resource("disk", agent, |amounts| amounts.disk_mib, mib)) }

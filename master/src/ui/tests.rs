@@ -26,6 +26,7 @@ fn view() -> View {
         allocated: Quantities::of(Milli::from_whole(1), Milli::from_whole(2048)),
         offered: Arc::new(Resources::of(Milli::from_whole(2), Milli::ZERO)),
         journal_degraded: false,
+        leaves: None,
     };
     view.agents.insert(AGENT, agent);
     view.frameworks.insert(FRAMEWORK, framework());

@@ -44,6 +44,15 @@ fn weight(role: &str, weight_milli: u32) -> Command {
     Command::SetWeight(v1::SetWeight { role: role.to_owned(), weight_milli })
 }
 
+fn prices(list: Vec<(&str, i32, u64)>) -> Command {
+    let key = |pool: &str, class| v1::PriceKey { pool: pool.to_owned(), class, region: None };
+    let quote = |(pool, class, price): (&str, i32, u64)| v1::Quote {
+        key: Some(key(pool, class)),
+        price_millionths: Some(price),
+    };
+    Command::SetPrices(v1::SetPrices { quotes: list.into_iter().map(quote).collect() })
+}
+
 fn cases(here: Option<v1::AgentId>) -> Vec<(Option<Command>, &'static str)> {
     let nobody = Some(v1::AgentId { term: 9, seq: 9 });
     let kill = |task: &str, grace_us| {
@@ -87,6 +96,11 @@ fn cases(here: Option<v1::AgentId>) -> Vec<(Option<Command>, &'static str)> {
         (clear(nobody, "gpu-0"), "agent A9-9 is not known"),
         (clear(here, "gpu-0"), "device: expected a device of"),
         (clear(here, ""), "clear_device.device: expected"),
+        (prices(vec![]), "prices: expected 1 to 1000, got 0"),
+        (prices(vec![("a b", 1, 1)]), "set_prices.prices[0].key: pool: expected"),
+        (prices(vec![("G2", 0, 1)]), "set_prices.prices[0].key.class: expected one of"),
+        (prices(vec![("G2", 3, 1), ("G3", 3, u64::MAX)]), "set_prices.prices[1].price_millionths: expected at most"),
+        (prices(vec![("G2", 3, 1), ("G2", 3, 2)]), "prices: expected each once, got G2 spot twice"),
         (Command::Why(v1::WhyTarget { target: None }), "why: expected one of its kinds"),
     ];
     let nothing = std::iter::once((None, "command: expected one of its kinds"));

@@ -23,7 +23,7 @@ const NOTHING: v1::Nothing = v1::Nothing {};
 pub(super) const MAX_PARTS: usize = 65_536;
 
 wire_enum!(Outlook, v1::Outlook, { Possible, Hopeless, Unknown });
-wire_enum!(Standing, v1::Standing, { Ready, Degraded, Away, Unreachable });
+wire_enum!(Standing, v1::Standing, { Ready, Degraded, Away, Unreachable, Leaving });
 
 impl Wire for Explanation {
     type Message = v1::Explanation;

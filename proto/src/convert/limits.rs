@@ -54,5 +54,7 @@ pub const MAX_TASKS: usize = 262_144;
 pub const MAX_GANGS: usize = 4096;
 /// The largest message between a framework and its executor, in bytes.
 pub const MAX_MESSAGE: usize = 4 << 20;
+/// The most prices that one message names.
+pub const MAX_PRICES: usize = rialto_core::model::Prices::MAX;
 /// The most capabilities in a hello.
 pub const MAX_CAPABILITIES: usize = 64;

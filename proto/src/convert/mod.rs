@@ -14,6 +14,7 @@ mod fields;
 mod ids;
 mod operations;
 mod operator;
+mod prices;
 mod quota;
 mod reject;
 mod resources;
@@ -33,6 +34,7 @@ pub(crate) use fields::{
     bytes_of, duration, expected, inside, list, micros, number_of, one_of, optional, optional_duration, optional_text,
     required, text, to_list, to_prose, unless_empty, wire_enum,
 };
+pub(crate) use prices::price;
 
 /// A core type that has a form on the wire.
 pub trait Wire: Sized {

@@ -2,7 +2,10 @@ use rialto_core::master::{Command, Reply, Target};
 
 use super::error::At;
 use super::quota::{from_set_quota, to_set_quota};
-use super::{Converted, Wire, expected, inside, micros, one_of, optional, optional_duration, required, text};
+use super::{
+    Converted, Wire, expected, inside, limits, list, micros, one_of, optional, optional_duration, required, text,
+    to_list,
+};
 use crate::v1;
 use crate::v1::command_reply::Reply as ReplyKind;
 use crate::v1::command_request::Command as CommandKind;
@@ -35,6 +38,10 @@ impl Wire for Command {
                 role: role.to_wire(),
                 mode: mode.as_ref().map(Wire::to_wire),
             }),
+            Self::Notice { agent, after } => {
+                CommandKind::Notice(v1::Notice { agent: Some(agent.to_wire()), after_us: after.map(micros) })
+            }
+            Self::SetPrices(quotes) => CommandKind::SetPrices(v1::SetPrices { quotes: to_list(quotes) }),
             Self::Why(target) => CommandKind::Why(target.to_wire()),
             Self::When(target) => CommandKind::When(target.to_wire()),
             Self::WhatWouldHelp(target) => CommandKind::WhatWouldHelp(target.to_wire()),
@@ -58,6 +65,13 @@ impl Wire for Command {
                 role: inside(role, "set_offer_mode.role")?,
                 mode: optional(mode, "set_offer_mode.mode")?,
             }),
+            CommandKind::Notice(v1::Notice { agent, after_us }) => Ok(Self::Notice {
+                agent: required(agent, "notice.agent")?,
+                after: optional_duration(after_us, "notice.after_us")?,
+            }),
+            CommandKind::SetPrices(set) => {
+                list(set.quotes, "set_prices.prices", limits::MAX_PRICES).map(Self::SetPrices)
+            }
             CommandKind::Why(target) => inside(target, "why").map(Self::Why),
             CommandKind::When(target) => inside(target, "when").map(Self::When),
             CommandKind::WhatWouldHelp(target) => inside(target, "what_would_help").map(Self::WhatWouldHelp),

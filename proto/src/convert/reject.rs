@@ -3,7 +3,7 @@ use rialto_core::model::{Reject, Resources, Term};
 use super::error::At;
 use super::quota::{from_exceeded, to_exceeded};
 use super::words::keep;
-use super::{Converted, Wire, inside, one_of, optional, to_prose};
+use super::{Converted, Wire, duration, inside, micros, one_of, optional, required, to_prose};
 use crate::v1;
 use crate::v1::reject::Reason as Kind;
 
@@ -45,6 +45,9 @@ fn to_kind(reject: &Reject) -> Kind {
         Reject::DuplicateTask(task) => Kind::DuplicateTask(task.to_wire()),
         Reject::UnknownTask(task) => Kind::UnknownTask(task.to_wire()),
         Reject::AgentAway(agent) => Kind::AgentAway(agent.to_wire()),
+        Reject::AgentLeaves { agent, after } => {
+            Kind::AgentLeaves(v1::LeavingAgent { agent: Some(agent.to_wire()), after_us: micros(*after) })
+        }
         Reject::OldTerm(term) => Kind::OldTerm(term.0),
         Reject::Limit { what, limit } => Kind::Limit(v1::ExceededLimit { what: (*what).to_owned(), limit: *limit }),
         Reject::Unsupported(operation) => Kind::Unsupported((*operation).to_owned()),
@@ -78,6 +81,10 @@ fn from_kind(kind: Kind) -> Converted<Reject> {
         Kind::DuplicateTask(task) => Reject::DuplicateTask(inside(task, "duplicate_task")?),
         Kind::UnknownTask(task) => Reject::UnknownTask(inside(task, "unknown_task")?),
         Kind::AgentAway(agent) => Reject::AgentAway(inside(agent, "agent_away")?),
+        Kind::AgentLeaves(v1::LeavingAgent { agent, after_us }) => Reject::AgentLeaves {
+            agent: required(agent, "agent_leaves.agent")?,
+            after: duration(after_us, "agent_leaves.after_us")?,
+        },
         Kind::OldTerm(term) => Reject::OldTerm(Term(term)),
         Kind::Limit(v1::ExceededLimit { what, limit }) => Reject::Limit { what: keep(&what), limit },
         Kind::Unsupported(operation) => Reject::Unsupported(keep(&operation)),

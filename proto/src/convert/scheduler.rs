@@ -9,7 +9,7 @@ use rialto_core::model::{
 use super::error::{At, ConvertError};
 use super::{
     Converted, Wire, duration, expected, inside, limits, list, micros, one_of, optional, optional_duration,
-    optional_text, required, to_list,
+    optional_text, required, text, to_list,
 };
 use crate::v1;
 use crate::v1::call::Call as CallKind;
@@ -255,6 +255,12 @@ fn to_event(event: &Event) -> EventKind {
             data: to_data(data),
         }),
         Event::AgentLost(agent) => EventKind::AgentLost(agent.to_wire()),
+        Event::Prices(changes) => EventKind::Prices(v1::PriceChanges { changes: to_list(changes) }),
+        Event::AgentLeaves { agent, name, after } => EventKind::AgentLeaves(v1::AgentLeaves {
+            agent: Some(agent.to_wire()),
+            name: name.as_ref().to_owned(),
+            after_us: after.map(micros),
+        }),
         Event::Error(reject) => EventKind::Error(reject.to_wire()),
     }
 }
@@ -270,6 +276,14 @@ fn from_event(event: EventKind) -> Converted<Event> {
         EventKind::Outcome(outcome) => inside(outcome, "outcome").map(Event::Outcome),
         EventKind::Message(message) => from_executor(message).at("message"),
         EventKind::AgentLost(agent) => inside(agent, "agent_lost").map(Event::AgentLost),
+        EventKind::Prices(prices) => {
+            list(prices.changes, "changes", limits::MAX_PRICES).at("prices").map(Event::Prices)
+        }
+        EventKind::AgentLeaves(v1::AgentLeaves { agent, name, after_us }) => Ok(Event::AgentLeaves {
+            agent: required(agent, "agent_leaves.agent")?,
+            name: text(&name, "agent_leaves.name")?,
+            after: optional_duration(after_us, "agent_leaves.after_us")?,
+        }),
         EventKind::Error(reject) => inside(reject, "error").map(Event::Error),
     }
 }

@@ -172,6 +172,8 @@ pub enum KillCause {
     Preempted = 6,
     /// Another member of its gang did not start.
     GangAborted = 4,
+    /// The agent will be taken away.
+    AgentLeaving = 145,
 }
 impl KillCause {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -186,6 +188,7 @@ impl KillCause {
             Self::Unhealthy => "KILL_CAUSE_UNHEALTHY",
             Self::Preempted => "KILL_CAUSE_PREEMPTED",
             Self::GangAborted => "KILL_CAUSE_GANG_ABORTED",
+            Self::AgentLeaving => "KILL_CAUSE_AGENT_LEAVING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -197,6 +200,7 @@ impl KillCause {
             "KILL_CAUSE_UNHEALTHY" => Some(Self::Unhealthy),
             "KILL_CAUSE_PREEMPTED" => Some(Self::Preempted),
             "KILL_CAUSE_GANG_ABORTED" => Some(Self::GangAborted),
+            "KILL_CAUSE_AGENT_LEAVING" => Some(Self::AgentLeaving),
             _ => None,
         }
     }

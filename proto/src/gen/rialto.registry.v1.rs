@@ -97,6 +97,23 @@ pub struct OfferModeEntry {
     #[prost(enumeration = "super::super::v1::OfferMode", tag = "1")]
     pub mode: i32,
 }
+/// What machines of a pool cost; key price/spot/G2, or price/spot/G2/eu-west for a region.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PriceEntry {
+    /// For one machine and hour, in millionths.
+    #[prost(uint64, tag = "1")]
+    pub price_millionths: u64,
+    /// Since when.
+    #[prost(int64, tag = "2")]
+    pub since_unix_us: i64,
+}
+/// When an agent will be taken away; key leaving/A1-3.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeavingEntry {
+    /// The moment.
+    #[prost(int64, tag = "1")]
+    pub at_unix_us: i64,
+}
 /// A role's quota; key quota/eng/ci.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct QuotaEntry {

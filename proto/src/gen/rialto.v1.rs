@@ -604,7 +604,7 @@ pub struct Reject {
     /// The reason.
     #[prost(
         oneof = "reject::Reason",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 30, 31, 32"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 30, 31, 32, 145"
     )]
     pub reason: ::core::option::Option<reject::Reason>,
 }
@@ -676,7 +676,20 @@ pub mod reject {
         /// A role would hold more than its limit.
         #[prost(message, tag = "32")]
         QuotaExceeded(super::ExceededQuota),
+        /// The agent will be taken away before the task has ended.
+        #[prost(message, tag = "145")]
+        AgentLeaves(super::LeavingAgent),
     }
+}
+/// An agent that will be taken away.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeavingAgent {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentId>,
+    /// After how long.
+    #[prost(uint64, tag = "2")]
+    pub after_us: u64,
 }
 /// A limit that a role would exceed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -965,6 +978,42 @@ pub struct LogChunk {
     /// Whether nothing follows.
     #[prost(bool, tag = "3")]
     pub eof: bool,
+}
+/// What has a price.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PriceKey {
+    /// The agents whose attribute pool says so.
+    #[prost(string, tag = "1")]
+    pub pool: ::prost::alloc::string::String,
+    /// How they are paid for.
+    #[prost(enumeration = "PriceClass", tag = "2")]
+    pub class: i32,
+    /// In which region; absent if in all that have no price of their own.
+    #[prost(string, optional, tag = "3")]
+    pub region: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A price that is told.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Quote {
+    /// Of what.
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<PriceKey>,
+    /// For one machine and hour, in millionths; absent if it is not known any more.
+    #[prost(uint64, optional, tag = "2")]
+    pub price_millionths: ::core::option::Option<u64>,
+}
+/// A price that is another one than before.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PriceChange {
+    /// Of what.
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<PriceKey>,
+    /// What it was, in millionths; absent if nothing was known.
+    #[prost(uint64, optional, tag = "2")]
+    pub old_millionths: ::core::option::Option<u64>,
+    /// What it is; absent if nothing is known any more.
+    #[prost(uint64, optional, tag = "3")]
+    pub new_millionths: ::core::option::Option<u64>,
 }
 /// How a reservation came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1309,6 +1358,8 @@ pub enum Reason {
     AgentRebooted = 28,
     /// Something of higher right needed its resources.
     Preempted = 29,
+    /// Its agent will be taken away.
+    AgentLeaving = 145,
     /// Another member of its gang did not start.
     GangAborted = 30,
     /// Its framework was removed.
@@ -1347,6 +1398,7 @@ impl Reason {
             Self::LaunchFailed => "REASON_LAUNCH_FAILED",
             Self::AgentRebooted => "REASON_AGENT_REBOOTED",
             Self::Preempted => "REASON_PREEMPTED",
+            Self::AgentLeaving => "REASON_AGENT_LEAVING",
             Self::GangAborted => "REASON_GANG_ABORTED",
             Self::FrameworkRemoved => "REASON_FRAMEWORK_REMOVED",
             Self::Reconciliation => "REASON_RECONCILIATION",
@@ -1377,6 +1429,7 @@ impl Reason {
             "REASON_LAUNCH_FAILED" => Some(Self::LaunchFailed),
             "REASON_AGENT_REBOOTED" => Some(Self::AgentRebooted),
             "REASON_PREEMPTED" => Some(Self::Preempted),
+            "REASON_AGENT_LEAVING" => Some(Self::AgentLeaving),
             "REASON_GANG_ABORTED" => Some(Self::GangAborted),
             "REASON_FRAMEWORK_REMOVED" => Some(Self::FrameworkRemoved),
             "REASON_RECONCILIATION" => Some(Self::Reconciliation),
@@ -1481,6 +1534,43 @@ impl OfferMode {
             "OFFER_MODE_UNSPECIFIED" => Some(Self::Unspecified),
             "OFFER_MODE_OPTIMISTIC" => Some(Self::Optimistic),
             "OFFER_MODE_EXCLUSIVE" => Some(Self::Exclusive),
+            _ => None,
+        }
+    }
+}
+/// How machines are paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PriceClass {
+    /// Not said.
+    Unspecified = 0,
+    /// By the hour.
+    OnDemand = 1,
+    /// For years, or bought.
+    Reserved = 2,
+    /// By the hour, until the provider wants them back.
+    Spot = 3,
+}
+impl PriceClass {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PRICE_CLASS_UNSPECIFIED",
+            Self::OnDemand => "PRICE_CLASS_ON_DEMAND",
+            Self::Reserved => "PRICE_CLASS_RESERVED",
+            Self::Spot => "PRICE_CLASS_SPOT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PRICE_CLASS_UNSPECIFIED" => Some(Self::Unspecified),
+            "PRICE_CLASS_ON_DEMAND" => Some(Self::OnDemand),
+            "PRICE_CLASS_RESERVED" => Some(Self::Reserved),
+            "PRICE_CLASS_SPOT" => Some(Self::Spot),
             _ => None,
         }
     }
@@ -1768,7 +1858,7 @@ pub struct ExecutorMessage {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Event {
     /// The event.
-    #[prost(oneof = "event::Event", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "event::Event", tags = "1, 2, 3, 4, 5, 6, 7, 8, 145, 146")]
     pub event: ::core::option::Option<event::Event>,
 }
 /// Nested message and enum types in `Event`.
@@ -1800,7 +1890,33 @@ pub mod event {
         /// The connection ends, because of this.
         #[prost(message, tag = "8")]
         Error(super::Reject),
+        /// What machines cost has changed; on a new connection, all that is known.
+        #[prost(message, tag = "145")]
+        Prices(super::PriceChanges),
+        /// An agent will be taken away, or stays after all.
+        #[prost(message, tag = "146")]
+        AgentLeaves(super::AgentLeaves),
     }
+}
+/// An agent that will be taken away.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AgentLeaves {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentId>,
+    /// Its name.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// After how long; absent if it stays.
+    #[prost(uint64, optional, tag = "3")]
+    pub after_us: ::core::option::Option<u64>,
+}
+/// Prices that are others than before.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PriceChanges {
+    /// Which.
+    #[prost(message, repeated, tag = "1")]
+    pub changes: ::prost::alloc::vec::Vec<PriceChange>,
 }
 /// A subscription that was taken.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3199,7 +3315,7 @@ pub struct CommandRequest {
     /// The command.
     #[prost(
         oneof = "command_request::Command",
-        tags = "1, 2, 3, 4, 5, 20, 21, 22, 50, 30, 31"
+        tags = "1, 2, 3, 4, 5, 20, 21, 22, 50, 30, 31, 145, 146"
     )]
     pub command: ::core::option::Option<command_request::Command>,
 }
@@ -3241,7 +3357,30 @@ pub mod command_request {
         /// What would help it to run?
         #[prost(message, tag = "31")]
         WhatWouldHelp(super::WhyTarget),
+        /// Say what machines cost from now on.
+        #[prost(message, tag = "145")]
+        SetPrices(super::SetPrices),
+        /// The agent will be taken away.
+        #[prost(message, tag = "146")]
+        Notice(super::Notice),
     }
+}
+/// An agent that will be taken away: what runs there ends before, and nothing that would outlast it is begun there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Notice {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub agent: ::core::option::Option<AgentId>,
+    /// After how long; absent if it stays after all.
+    #[prost(uint64, optional, tag = "2")]
+    pub after_us: ::core::option::Option<u64>,
+}
+/// Prices to take in, all or none.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SetPrices {
+    /// Each key once.
+    #[prost(message, repeated, tag = "1")]
+    pub quotes: ::prost::alloc::vec::Vec<Quote>,
 }
 /// A change of reservations or volumes of what is free on an agent.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -4102,6 +4241,8 @@ pub enum Standing {
     Away = 3,
     /// It was silent for too long.
     Unreachable = 4,
+    /// It will be taken away.
+    Leaving = 145,
 }
 impl Standing {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -4115,6 +4256,7 @@ impl Standing {
             Self::Degraded => "STANDING_DEGRADED",
             Self::Away => "STANDING_AWAY",
             Self::Unreachable => "STANDING_UNREACHABLE",
+            Self::Leaving => "STANDING_LEAVING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -4125,6 +4267,7 @@ impl Standing {
             "STANDING_DEGRADED" => Some(Self::Degraded),
             "STANDING_AWAY" => Some(Self::Away),
             "STANDING_UNREACHABLE" => Some(Self::Unreachable),
+            "STANDING_LEAVING" => Some(Self::Leaving),
             _ => None,
         }
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use rialto_core::agent::{KillCause, Record as JournalRecord};
 use rialto_core::allocator::quota::{Priorities, Quota};
-use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
+use rialto_core::master::registry::{
+    Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, PriceRecord, Record,
+};
 use rialto_core::model::*;
 use rialto_proto::hello::Hello;
 use rialto_proto::spec::{
@@ -199,6 +201,15 @@ pub(crate) fn operation() -> Record {
 
 pub(crate) fn offer_mode() -> Record {
     Record::OfferMode(role(), Some(OfferMode::Exclusive))
+}
+
+pub(crate) fn leaving() -> Record {
+    Record::Leaving(AGENT, Some(WallTime(1_700_000_000_000_000)))
+}
+
+pub(crate) fn price() -> Record {
+    let key = PriceKey::new("G2", PriceClass::Spot, Some("eu-west")).expect("good names");
+    Record::Price(key, Some(PriceRecord { price: Price(350_000), since: WallTime(1_700_000_000_000_000) }))
 }
 
 pub(crate) fn weight() -> Record {

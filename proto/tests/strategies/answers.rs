@@ -30,7 +30,13 @@ fn agent_ref() -> impl Strategy<Value = AgentRef> {
 }
 
 fn standing() -> impl Strategy<Value = Standing> {
-    prop_oneof![Just(Standing::Ready), Just(Standing::Degraded), Just(Standing::Away), Just(Standing::Unreachable)]
+    prop_oneof![
+        Just(Standing::Ready),
+        Just(Standing::Degraded),
+        Just(Standing::Away),
+        Just(Standing::Unreachable),
+        Just(Standing::Leaving)
+    ]
 }
 
 pub(crate) fn explanation() -> impl Strategy<Value = Explanation> {

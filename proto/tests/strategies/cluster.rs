@@ -5,7 +5,9 @@ use proptest::option;
 use proptest::prelude::*;
 use rialto_core::agent::{KillCause, Record as JournalRecord};
 use rialto_core::allocator::quota::{Force, Priorities, Quota};
-use rialto_core::master::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, Record};
+use rialto_core::master::registry::{
+    Admission, AgentRecord, FrameworkRecord, KillRecord, OperationRecord, PriceRecord, Record,
+};
 use rialto_core::master::{Command, Reply, Target};
 
 use super::answers;
@@ -29,6 +31,8 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
             quotas,
             force: if force { Force::Yes } else { Force::No },
         }),
+        (agent_id(), option::of(duration())).prop_map(|(agent, after)| Command::Notice { agent, after }),
+        vec(quote(), 0..4).prop_map(Command::SetPrices),
         target.clone().prop_map(Command::Why),
         target.clone().prop_map(Command::When),
         target.prop_map(Command::WhatWouldHelp),
@@ -54,6 +58,24 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         answers::forecast().prop_map(|forecast| Reply::When(Box::new(forecast))),
         answers::advice().prop_map(|advice| Reply::WhatWouldHelp(Box::new(advice))),
     ]
+}
+
+pub(crate) fn price() -> impl Strategy<Value = Price> {
+    (0..=Price::MAX.0).prop_map(Price)
+}
+
+pub(crate) fn price_key() -> impl Strategy<Value = PriceKey> {
+    let name = || proptest::sample::select(vec!["G2", "gpu.large", "2024", "eu-west_1"]);
+    (name(), proptest::sample::select(PriceClass::ALL.to_vec()), option::of(name()))
+        .prop_map(|(pool, class, region)| PriceKey::new(pool, class, region).expect("good names"))
+}
+
+fn quote() -> impl Strategy<Value = Quote> {
+    (price_key(), option::of(price())).prop_map(|(key, price)| Quote { key, price })
+}
+
+pub(crate) fn price_change() -> impl Strategy<Value = PriceChange> {
+    (price_key(), option::of(price()), option::of(price())).prop_map(|(key, old, new)| PriceChange { key, old, new })
 }
 
 fn mode() -> impl Strategy<Value = OfferMode> {
@@ -84,6 +106,9 @@ pub(crate) fn registry_record() -> impl Strategy<Value = Record> {
         (framework_id(), framework).prop_map(|(id, framework)| Record::Framework(id, Some(framework))),
         (task_key(), kill).prop_map(|(task, kill)| Record::Kill(task, Some(kill))),
         (role(), mode()).prop_map(|(role, mode)| Record::OfferMode(role, Some(mode))),
+        (agent_id(), any::<i64>()).prop_map(|(agent, at)| Record::Leaving(agent, Some(WallTime(at)))),
+        (price_key(), price(), any::<i64>())
+            .prop_map(|(key, price, since)| Record::Price(key, Some(PriceRecord { price, since: WallTime(since) }))),
         (role(), any::<u32>()).prop_map(|(role, weight)| Record::Weight(role, Some(weight))),
         (operation_id(), agent_id(), operation())
             .prop_map(|(id, agent, operation)| Record::Operation(id, Some(OperationRecord { agent, operation }))),
@@ -97,7 +122,8 @@ pub(crate) fn journal_record() -> impl Strategy<Value = JournalRecord> {
         Just(KillCause::FrameworkRemoved),
         Just(KillCause::Unhealthy),
         Just(KillCause::GangAborted),
-        Just(KillCause::Preempted)
+        Just(KillCause::Preempted),
+        Just(KillCause::AgentLeaving)
     ];
     prop_oneof![
         any::<u128>().prop_map(|client| JournalRecord::Client(ClientId(client))),

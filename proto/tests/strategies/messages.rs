@@ -42,6 +42,7 @@ pub(crate) fn reject() -> impl Strategy<Value = Reject> {
         task_id().prop_map(Reject::DuplicateTask),
         task_id().prop_map(Reject::UnknownTask),
         agent_id().prop_map(Reject::AgentAway),
+        (agent_id(), duration()).prop_map(|(agent, after)| Reject::AgentLeaves { agent, after }),
         any::<u64>().prop_map(|term| Reject::OldTerm(Term(term))),
         volume_id().prop_map(Reject::VolumeInUse),
         volume_id().prop_map(Reject::DuplicateVolume),
@@ -197,6 +198,12 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
             data
         }),
         agent_id().prop_map(Event::AgentLost),
+        (agent_id(), prose(), option::of(duration())).prop_map(|(agent, name, after)| Event::AgentLeaves {
+            agent,
+            name,
+            after
+        }),
+        vec(cluster::price_change(), 0..3).prop_map(Event::Prices),
         reject().prop_map(Event::Error),
     ]
 }

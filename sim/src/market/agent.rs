@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rialto_core::master::Input;
 use rialto_core::model::{
-    AgentInfo, AgentReport, Body, ClientId, FrameworkId, FromAgent, GangId, Launch, PeerId, Principal, Resources,
-    Source, Status, TaskKey, TaskState, Term, ToAgent, UpdateId,
+    AgentId, AgentInfo, AgentReport, Body, ClientId, FrameworkId, FromAgent, GangId, Launch, PeerId, Principal,
+    Resources, Source, Status, TaskKey, TaskState, Term, ToAgent, UpdateId,
 };
 
 use super::{Machine, Seen};
@@ -71,8 +71,15 @@ impl Agent {
         PeerId(PEERS + self.number as u64)
     }
 
-    pub(super) fn name(&self) -> Arc<str> {
-        self.report.info.name.clone()
+    /// The id that the master gave it last, once it has.
+    pub(super) fn id(&self) -> Option<AgentId> {
+        self.report.agent.map(|(id, _)| id)
+    }
+
+    /// The master has given it up: should the machine come back, it is another agent.
+    fn begin_anew(&mut self) {
+        self.report.agent = None;
+        self.report.client = ClientId(self.report.client.0 + (1 << 64));
     }
 
     pub(super) fn register(&self) -> Input {
@@ -96,7 +103,8 @@ impl Agent {
             ToAgent::Acknowledge { task, uuid } => self.acknowledged(&task, uuid, say),
             ToAgent::RemoveFramework(framework) => self.remove_framework(framework, say),
             ToAgent::Registered { agent, cluster } => self.report.agent = Some((agent, cluster)),
-            ToAgent::Message { .. } | ToAgent::Operate { .. } | ToAgent::ClearDevice(_) | ToAgent::Shutdown(_) => {}
+            ToAgent::Shutdown(_) => self.begin_anew(),
+            ToAgent::Message { .. } | ToAgent::Operate { .. } | ToAgent::ClearDevice(_) => {}
         }
     }
 

@@ -146,9 +146,16 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
         self.tell_master(register);
     }
 
-    /// The name of a machine.
-    pub(crate) fn name(&self, number: usize) -> Arc<str> {
-        self.agents[number].name()
+    /// How many machines have joined: the number of the next one.
+    pub(crate) const fn machines(&self) -> usize {
+        self.agents.len()
+    }
+
+    /// A machine will be taken away after so long, its provider says; an operator tells the master.
+    pub(crate) fn notice(&mut self, number: usize, after: Duration) {
+        if let Some(agent) = self.agents[number].id() {
+            self.operate(Command::Notice { agent, after: Some(after) });
+        }
     }
 
     /// What an operator commands, before anything else happens.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rialto_core::model::Time;
 
 use super::jobs::TraceJob;
-use super::scenario::{Arrivals, Workload};
+use super::scenario::{Arrivals, Begins, Workload};
 use super::units::YEAR;
 use crate::dice::Dice;
 
@@ -33,6 +33,8 @@ pub(super) struct Stream {
     rate: f64,
     /// How many are to be there from the start.
     prefill: u64,
+    /// How many of the list are.
+    there: usize,
     /// The next of the list, and how often it has been gone through.
     next: usize,
     rounds: u32,
@@ -46,7 +48,7 @@ impl Stream {
         if let Arrivals::Random { load, residence } = workload.arrivals {
             let there = load / size(workload).max(f64::MIN_POSITIVE);
             rate = there / residence.as_secs_f64();
-            prefill = there.round() as u64;
+            prefill = if workload.begins == Begins::Empty { 0 } else { there.round() as u64 };
         }
         Self {
             jobs: workload.jobs.clone(),
@@ -56,6 +58,7 @@ impl Stream {
             now: Time::ZERO,
             rate,
             prefill,
+            there: if let Begins::With(there) = workload.begins { there } else { 0 },
             next: 0,
             rounds: 0,
             copies: 0,
@@ -100,7 +103,7 @@ impl Stream {
         }
         self.copies -= 1;
         let ask = self.next - 1;
-        Some(Job { submit: self.now, duration: self.jobs[ask].duration, ask, is_prefill: false })
+        Some(Job { submit: self.now, duration: self.jobs[ask].duration, ask, is_prefill: ask < self.there })
     }
 }
 

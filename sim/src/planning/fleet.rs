@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::model::{
-    Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Proof, Quantities, Resources, Time, Topology,
+    Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, PriceClass, Proof, Quantities, Resources, Time,
+    Topology,
 };
 
+use super::prices::OWNED;
 use super::scenario::{LeadTime, Order, Pool, Rent, Rental, Scenario};
 use crate::dice::Dice;
 use crate::market::Machine;
@@ -45,7 +47,8 @@ enum Event {
 /// What is to be done in the market.
 #[derive(Debug)]
 pub(super) enum Change {
-    Join(Machine),
+    /// With how it is paid for.
+    Join(Machine, PriceClass),
     /// It will be taken away.
     Notice(usize),
     Fail(usize),
@@ -138,7 +141,7 @@ impl<'a> Fleet<'a> {
         while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= now) {
             match entry.remove() {
                 Event::Come { pool, count, origin } => {
-                    (0..count).for_each(|_| changes.push(Change::Join(self.come(now, pool, origin))));
+                    (0..count).for_each(|_| changes.push(self.come(now, pool, origin)));
                 }
                 Event::Notice(unit) => changes.push(Change::Notice(unit)),
                 Event::Fail(unit) => {
@@ -190,7 +193,7 @@ impl<'a> Fleet<'a> {
         self.events.insert((at, self.seq), event);
     }
 
-    fn come(&mut self, now: Time, pool: usize, origin: Origin) -> Machine {
+    fn come(&mut self, now: Time, pool: usize, origin: Origin) -> Change {
         let unit = self.units.len();
         self.units.push(Unit { pool, origin, up_since: Some(now) });
         self.will_fail(now, unit);
@@ -202,7 +205,11 @@ impl<'a> Fleet<'a> {
             self.costs.purchase += supply.price;
         }
         self.named[pool] += 1;
-        machine(&self.pools[pool], self.named[pool])
+        let class = match (origin, &self.pools[pool].rental) {
+            (Origin::Rented { .. }, Some(rental)) => rental.class(),
+            _ => OWNED,
+        };
+        Change::Join(machine(&self.pools[pool], self.named[pool]), class)
     }
 
     fn will_fail(&mut self, now: Time, unit: usize) {

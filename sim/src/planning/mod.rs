@@ -23,6 +23,7 @@ mod questions;
 pub mod report;
 mod run;
 mod scenario;
+mod start;
 mod units;
 mod yaml;
 
@@ -32,11 +33,14 @@ pub use self::fleet::Costs;
 pub use self::jobs::TraceJob;
 pub(crate) use self::jobs::{Format, host, read as read_jobs, whole_gpus};
 pub use self::outcome::{Failure, JobRecord, Outcome, Reasons, Waits, Week};
+pub use self::parse::digest_of;
 pub use self::questions::answer;
 pub use self::scenario::{
-    Arrivals, Date, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply, Variant, Workload,
+    Arrivals, Begins, Date, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply, Variant,
+    Workload,
 };
-pub use self::units::{WEEK, in_words, span};
+pub use self::start::{Cluster, Start};
+pub use self::units::{WEEK, in_words, moment_of, span};
 
 #[cfg(test)]
 mod tests;

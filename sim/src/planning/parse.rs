@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_core::model::{Milli, Role, Time};
+use rialto_core::model::{Milli, Price, PriceKey, Role, Time};
 use rialto_core::scheduler::placement::policy::GpuPolicy;
 use sha2::{Digest, Sha256};
 
@@ -14,8 +14,10 @@ use super::jobs::{self, Format, Members, TraceJob};
 use super::nodes::{self, NodeFormat};
 use super::prices;
 use super::scenario::{
-    Arrivals, Date, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply, Variant, Workload,
+    Arrivals, Begins, Date, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply, Variant,
+    Workload,
 };
+use super::start::Start;
 use super::units::{self, WEEK, YEAR};
 use super::yaml;
 
@@ -28,13 +30,13 @@ const BOOT: Duration = Duration::from_secs(600);
 /// How long before a rented machine is taken away that is said, where nothing is said.
 const NOTICE: Duration = Duration::from_secs(120);
 
-pub(super) fn scenario(file: &Path) -> Result<Scenario, ScenarioError> {
+pub(super) fn scenario(file: &Path, start: Option<&Start>) -> Result<Scenario, ScenarioError> {
     let text =
         std::fs::read_to_string(file).map_err(|error| ScenarioError::Unreadable { file: file.to_owned(), error })?;
-    of_text(file, &text).map_err(|error| error.of(file))
+    of_text(file, &text, start).map_err(|error| error.of(file))
 }
 
-pub(super) fn of_text(file: &Path, text: &str) -> Result<Scenario, ScenarioError> {
+pub(super) fn of_text(file: &Path, text: &str, cluster: Option<&Start>) -> Result<Scenario, ScenarioError> {
     let mut fields = Fields::of(yaml::read(text)?, "")?;
     let folder = file.parent().unwrap_or_else(|| Path::new("."));
     let start = fields.take("start").read("a date such as 2026-10-05", Date::parse)?;
@@ -56,12 +58,23 @@ pub(super) fn of_text(file: &Path, text: &str) -> Result<Scenario, ScenarioError
         let pool = reader.pool(Fields::of(node, &path)?)?;
         reader.pools.push(pool);
     }
+    if let Some(cluster) = cluster {
+        cluster.put_pools(&mut reader.pools);
+        reader.inputs.push((PathBuf::from(&cluster.source), cluster.digest.clone()));
+    }
     if reader.pools.is_empty() {
         return Err(no_pools);
     }
     let orders = reader.orders(fields.take("orders"))?;
     let rents = reader.rents(fields.take("rents"))?;
-    let workloads = reader.workloads(fields.take("workloads"))?;
+    let work = fields.take("workloads");
+    // A cluster has work of its own.
+    let is_none = cluster.is_some() && !work.is_there();
+    let mut workloads = if is_none { Vec::new() } else { reader.workloads(work)? };
+    if let Some(cluster) = cluster {
+        workloads.iter_mut().for_each(|workload| workload.begins = Begins::Empty);
+        workloads.splice(0..0, cluster.workloads(horizon));
+    }
     let question = fields.take("question");
     let question = match question.fields()? {
         Some(question) => reader.question(question, &workloads)?,
@@ -84,6 +97,7 @@ pub(super) fn of_text(file: &Path, text: &str) -> Result<Scenario, ScenarioError
         rents,
         workloads,
         question,
+        cluster: cluster.map(Start::cluster),
         inputs,
     })
 }
@@ -116,6 +130,7 @@ impl Reader<'_> {
         if self.pools.iter().any(|pool| pool.name == name) {
             return Err(twice);
         }
+        let called = name.clone();
         let cores = |text: &str| units::number(text).filter(|cores| *cores > 0.0 && *cores <= 100_000.0);
         let pool = Pool {
             model: fields.take("model").read_or("the model of its GPUs", name.clone(), |text| Some(Arc::from(text)))?,
@@ -128,14 +143,16 @@ impl Reader<'_> {
             mtbf: optional_span(fields.take("mtbf"))?,
             repair: fields.take("repair").span_or(REPAIR)?,
             supply: fields.take("buy").fields()?.map(supply).transpose()?,
-            rental: fields.take("rent").fields()?.map(|rent| self.rental(rent)).transpose()?,
+            rental: fields.take("rent").fields()?.map(|rent| self.rental(rent, &called)).transpose()?,
         };
         fields.end()?;
         Ok(pool)
     }
 
-    fn rental(&mut self, mut fields: Fields) -> Result<Rental, ScenarioError> {
+    fn rental(&mut self, mut fields: Fields, pool: &str) -> Result<Rental, ScenarioError> {
         let on_demand = fields.take("on_demand").number_or(0.0, 0.0, MONEY_MAX)?;
+        let interruptions_per_hour = fields.take("interruptions_per_hour").number_or(0.0, 0.0, 60.0)?;
+        let class = prices::class_of(interruptions_per_hour);
         let prices = fields.take("prices");
         let mut steps = steps(fields.take("steps"))?;
         if prices.is_there() {
@@ -144,14 +161,14 @@ impl Reader<'_> {
                 return Err(both);
             }
             let file = self.folder.join(prices.text("the file of the prices")?);
-            let series = prices::read(&file)?;
+            let series = prices::read(&file, (pool, class))?;
             self.inputs.push((file.clone(), digest(&file)?));
             steps = series.into_iter().map(|(at, price)| (at, price / on_demand)).collect();
         }
         let rental = Rental {
             on_demand,
             steps,
-            interruptions_per_hour: fields.take("interruptions_per_hour").number_or(0.0, 0.0, 60.0)?,
+            interruptions_per_hour,
             boot: fields.take("boot").span_or(BOOT)?,
             notice: fields.take("notice").span_or(NOTICE)?,
         };
@@ -252,12 +269,44 @@ impl Reader<'_> {
         };
         let growth_a_year = fields.take("growth").read_or(units::GROWTH, 1.0, units::growth)?;
         let limit = fields.take("limit").fields()?.map(limit).transpose()?;
+        let max_price = self.max_price(fields.take("max_price"))?;
         let checkpoint = fields.take("checkpoint");
         let checkpoint = if checkpoint.is_there() { Some(checkpoint.span()?) } else { None };
         let weight = fields.take("weight").number_or(1.0, 0.001, 1e6)?;
         let quota = fields.take("quota").fields()?.map(quota).transpose()?;
         fields.end()?;
-        Ok(Workload { name, jobs, members, arrivals, growth_a_year, limit, checkpoint, weight, quota })
+        let role = Role::new(&name).expect("its name was read as that of a role");
+        let begins = Begins::AsUsual;
+        Ok(Workload {
+            name,
+            role,
+            begins,
+            jobs,
+            members,
+            arrivals,
+            growth_a_year,
+            limit,
+            max_price,
+            checkpoint,
+            weight,
+            quota,
+        })
+    }
+
+    /// The highest price at which jobs are begun; the pools must be such that prices can be told of them.
+    fn max_price(&self, field: Field) -> Result<Option<Price>, ScenarioError> {
+        if !field.is_there() {
+            return Ok(None);
+        }
+        let nameless = self.pools.iter().find(|pool| PriceKey::new(&pool.name, prices::OWNED, None).is_err());
+        if let Some(pool) = nameless {
+            let max = PriceKey::MAX_NAME;
+            return Err(field.error(format!(
+                "expected pools called by at most {max} letters, digits, '_', '-' or '.', got {:?}",
+                pool.name
+            )));
+        }
+        field.read("a price such as 7.50", |text| text.parse().ok()).map(Some)
     }
 
     fn question(&self, mut fields: Fields, workloads: &[Workload]) -> Result<Question, ScenarioError> {
@@ -407,5 +456,10 @@ fn not_zero(field: Field) -> Result<Duration, ScenarioError> {
 /// The first digits of the SHA-256 of a file.
 fn digest(file: &Path) -> Result<String, ScenarioError> {
     let bytes = std::fs::read(file).map_err(|error| ScenarioError::Unreadable { file: file.to_owned(), error })?;
-    Ok(Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+    Ok(digest_of(&bytes))
+}
+
+/// The first digits of the SHA-256 of some bytes.
+pub fn digest_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_core::model::{ExecutorRef, Offer, OfferId, Refusal, Role, Task, TaskId, TaskState, Term, Time};
+use rialto_core::model::{
+    ExecutorRef, Offer, OfferId, Price, Refusal, Role, Selector, Task, TaskId, TaskState, Term, Time,
+};
 use rialto_core::scheduler::placement::Placement;
 use rialto_core::scheduler::placement::board::GpuBoard;
 use rialto_core::scheduler::placement::gpu::GpuAsk;
@@ -54,12 +56,12 @@ pub(super) struct Planner {
     waiting: BTreeMap<usize, VecDeque<usize>>,
     /// How long a job takes to save what it has done.
     checkpoint: Option<Duration>,
-    /// Machines that will be taken away, on which nothing more is begun.
-    leaving: BTreeSet<Arc<str>>,
+    /// Jobs are begun on machines that cost at most so much.
+    max_price: Option<Price>,
+    /// What such machines are like now; none if there are none.
+    cheap: Option<Selector>,
     /// Who runs on each machine, where jobs can be saved.
     on_machine: BTreeMap<Arc<str>, BTreeSet<usize>>,
-    /// The offers of each machine, where machines may be taken away.
-    offers_of: BTreeMap<Arc<str>, OfferId>,
 }
 
 /// What a framework is told from outside.
@@ -67,10 +69,6 @@ pub(super) struct Planner {
 pub(super) enum Order {
     /// Run a job.
     Run(Job),
-    /// The machine of that name will be taken away when so long has passed.
-    Leaves(Arc<str>, Duration),
-    /// There is one of that name again.
-    IsBack(Arc<str>),
 }
 
 /// A job that is not through.
@@ -108,19 +106,33 @@ impl Planner {
             jobs: Vec::new(),
             waiting: BTreeMap::new(),
             checkpoint,
-            leaving: BTreeSet::new(),
+            max_price: None,
+            cheap: None,
             on_machine: BTreeMap::new(),
-            offers_of: BTreeMap::new(),
         }
     }
 
-    /// Nothing more is begun on the machine, and what runs there and can be saved is saved and waits for another one.
-    fn leaves(&mut self, now: Time, machine: Arc<str>, notice: Duration, out: &mut Out<Think>) {
-        if let Some(offer) = self.offers_of.remove(&machine) {
-            self.board.withdrawn(offer);
-        }
-        let its = self.on_machine.remove(&machine).unwrap_or_default();
-        self.leaving.insert(machine);
+    /// Jobs are begun only on machines that cost at most so much.
+    pub(super) fn with_max_price(self, max_price: Option<Price>) -> Self {
+        Self { max_price, ..self }
+    }
+
+    /// Machines cost something else than before: what stands on the board is looked at anew.
+    fn heed_prices(&mut self, out: &mut Out<Think>) {
+        let Some(max) = self.max_price else { return };
+        self.cheap = out.prices().at_most(max);
+        self.board.clear();
+        self.take_offers(out.offers());
+        self.place_all(out);
+    }
+
+    fn is_cheap(&self, offer: &Offer) -> bool {
+        self.max_price.is_none() || self.cheap.as_ref().is_some_and(|cheap| cheap.matches(&*offer.info))
+    }
+
+    /// The machine will be taken away: what runs there and can be saved is saved and waits for another one.
+    fn leaves(&mut self, now: Time, machine: &Arc<str>, notice: Duration, out: &mut Out<Think>) {
+        let its = self.on_machine.remove(machine).unwrap_or_default();
         let Some(checkpoint) = self.checkpoint.filter(|checkpoint| *checkpoint <= notice) else { return };
         for number in its {
             let state = &mut self.jobs[number];
@@ -319,11 +331,9 @@ impl Planner {
     fn take_offers<'a>(&mut self, offers: impl Iterator<Item = &'a Offer>) {
         for offer in offers {
             self.newest = offer.id;
-            if self.leaving.contains(&offer.info.name) {
-                continue;
+            if self.is_cheap(offer) {
+                self.board.offered(offer);
             }
-            self.board.offered(offer);
-            self.offers_of.insert(offer.info.name.clone(), offer.id);
         }
     }
 }
@@ -341,11 +351,9 @@ impl Scheduler for Planner {
             }
             Happening::Rescinded(offers) => offers.into_iter().for_each(|offer| self.board.withdrawn(offer)),
             Happening::Disconnected => self.board.clear(),
+            Happening::Prices(_) => self.heed_prices(out),
             Happening::Command(Order::Run(job)) => self.submitted(job, out),
-            Happening::Command(Order::Leaves(machine, notice)) => self.leaves(now, machine, notice, out),
-            Happening::Command(Order::IsBack(machine)) => {
-                self.leaving.remove(&machine);
-            }
+            Happening::AgentLeaves { name, after: Some(notice), .. } => self.leaves(now, &name, notice, out),
             Happening::Rejected { tasks, .. } => {
                 for task in &tasks {
                     self.again(now, task, out);

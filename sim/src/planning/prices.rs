@@ -1,18 +1,28 @@
-//! Prices over time: each holds from its moment on.
+//! Prices over time, each from its moment on: as a scenario has them, and as the run's master is told of them.
 
 use std::path::Path;
 use std::time::Duration;
 
-use rialto_core::model::Time;
+use rialto_core::model::{AgentInfo, Attribute, Price, PriceClass, PriceKey, Quote, Time};
 
+use super::scenario::{Pool, Rental, Scenario};
 use crate::input::{InputError, Table};
 
-/// A table with the columns `t_s`, seconds from the start, and `price`, for a machine and hour.
-pub(super) fn read(file: &Path) -> Result<Vec<(Time, f64)>, InputError> {
+/// A table with the columns `t_s`, seconds from the start, and `price`, for a machine and hour. With the columns of a feed (`pool`, `class`)
+/// the rows of other pools and classes are passed over.
+pub(super) fn read(file: &Path, of: (&str, PriceClass)) -> Result<Vec<(Time, f64)>, InputError> {
     let table = Table::read(file)?;
     let (at, price) = (table.column("t_s")?, table.column("price")?);
+    let (pool, class) = (table.optional("pool"), table.optional("class"));
     let mut series: Vec<(Time, f64)> = Vec::new();
     for row in table.rows() {
+        let is = |column, what: &str| match column {
+            Some(column) => row.text(column).map(|text| text == what),
+            None => Ok(true),
+        };
+        if !is(pool, of.0)? || !is(class, of.1.as_str())? {
+            continue;
+        }
         let moment = Time::ZERO + Duration::from_secs_f64(row.decimal(at, 3.2e9)?);
         if series.last().is_some_and(|(last, _)| *last >= moment) {
             return Err(row.error("t_s: expected moments in the order of time"));
@@ -20,4 +30,72 @@ pub(super) fn read(file: &Path) -> Result<Vec<(Time, f64)>, InputError> {
         series.push((moment, row.decimal(price, 1e12)?));
     }
     Ok(series)
+}
+
+impl Rental {
+    /// What can be taken away is spot.
+    pub(super) fn class(&self) -> PriceClass {
+        class_of(self.interruptions_per_hour)
+    }
+}
+
+/// The same, from how often it is taken away.
+pub(super) fn class_of(interruptions_per_hour: f64) -> PriceClass {
+    if interruptions_per_hour > 0.0 { PriceClass::Spot } else { PriceClass::OnDemand }
+}
+
+/// How the machines of a pool that are not rented are priced: what was bought costs nothing more.
+pub(super) const OWNED: PriceClass = PriceClass::Reserved;
+
+/// What agents of a pool that are paid for like that say of themselves, so that prices can be told of them.
+pub(super) fn info(name: &str, pool: &Pool, class: PriceClass) -> AgentInfo {
+    let attributes = [("pool", &*pool.name), ("price_class", class.as_str())];
+    AgentInfo {
+        name: name.into(),
+        attributes: attributes.map(|(name, text)| (name.into(), Attribute::text(text))).into(),
+        domain: None,
+    }
+}
+
+/// What the master is still to be told, the earliest first; nothing if nobody listens.
+#[derive(Debug)]
+pub(super) struct Told(std::vec::IntoIter<(Time, Quote)>);
+
+impl Told {
+    /// All prices of the scenario: of owned machines, and each step of what is rented.
+    pub(super) fn of(scenario: &Scenario) -> Self {
+        let is_heard = scenario.workloads.iter().any(|workload| workload.max_price.is_some());
+        let mut all: Vec<(Time, Quote)> = Vec::new();
+        for pool in scenario.pools.iter().filter(|_| is_heard) {
+            let quote =
+                |class, price| Some(Quote { key: PriceKey::new(&pool.name, class, None).ok()?, price: Some(price) });
+            all.extend(quote(OWNED, Price(0)).map(|quote| (Time::ZERO, quote)));
+            let Some(rental) = &pool.rental else { continue };
+            let steps = std::iter::once((Time::ZERO, 1.0)).chain(rental.steps.iter().copied());
+            all.extend(
+                steps.filter_map(|(at, part)| {
+                    Some((at, quote(rental.class(), Price::from_f64(rental.on_demand * part))?))
+                }),
+            );
+        }
+        all.sort_by_key(|(at, _)| *at);
+        Self(all.into_iter())
+    }
+
+    /// When the next is due.
+    pub(super) fn next(&self) -> Option<Time> {
+        self.0.as_slice().first().map(|(at, _)| *at)
+    }
+
+    /// What holds from `now` on, each once.
+    pub(super) fn step(&mut self, now: Time) -> Vec<Quote> {
+        let mut due: Vec<Quote> = Vec::new();
+        while self.next().is_some_and(|at| at <= now)
+            && let Some((_, quote)) = self.0.next()
+        {
+            due.retain(|other| other.key != quote.key);
+            due.push(quote);
+        }
+        due
+    }
 }

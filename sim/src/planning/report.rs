@@ -32,6 +32,7 @@ pub fn json(scenario: &Scenario, answer: &Answer) -> Value {
         "orders": orders.collect::<Vec<_>>(),
         "tried": tried.collect::<Vec<_>>(),
         "ways": answer.told.iter().map(|told| way(scenario, told)).collect::<Vec<_>>(),
+        "cluster": scenario.cluster.as_ref().map(|cluster| &cluster.words),
         "inputs": inputs.collect::<Vec<_>>(),
     })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rialto_core::allocator::quota::{Force, Quota};
 use rialto_core::allocator::sorter::kind_quantity;
 use rialto_core::master::{Command, Config};
-use rialto_core::model::{Milli, ResourceName, Resources, Role, Time};
+use rialto_core::model::{Milli, Prices, ResourceName, Resources, Role, Time};
 use rialto_core::scheduler::placement::board::{GpuBoard, GpuChoice, Scores, Ties};
 use rialto_core::scheduler::placement::fgd::Fragmentation;
 use rialto_core::scheduler::placement::gpu::GpuAsk;
@@ -20,8 +20,10 @@ use super::jobs::TraceJob;
 use super::left::{Left, Taken};
 use super::outcome::{Failure, Integral, JobRecord, Outcome, Reasons, Waits, Week, week_of};
 use super::policy::{Ask, Fate, Order, Planner};
+use super::prices::{self, Told};
 use super::scenario::{Order as Purchase, Quota as Bound, Rent, Scenario, Workload};
 use super::units::WEEK;
+use crate::live::Terms;
 use crate::market::{Market, Seen, info};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -100,6 +102,7 @@ struct Run<'a> {
     way: &'a Way<'a>,
     market: Market<Planner>,
     fleet: Fleet<'a>,
+    prices: Told,
     crowds: Vec<Crowd>,
     asks: Vec<Arc<[Ask]>>,
     counts_gpus: bool,
@@ -130,6 +133,7 @@ impl<'a> Run<'a> {
             way,
             market,
             fleet,
+            prices: Told::of(scenario),
             crowds: Vec::new(),
             asks: Vec::new(),
             counts_gpus: scenario.counts_gpus(),
@@ -143,7 +147,9 @@ impl<'a> Run<'a> {
             left: Left::new(fragmentation.clone()),
             fragmented: Vec::new(),
         };
+        run.tell_prices(Time::ZERO);
         run.change_fleet(Time::ZERO);
+        run.set_terms();
         for workload in &scenario.workloads {
             run.admit(workload, &fragmentation, seed);
         }
@@ -172,8 +178,9 @@ impl<'a> Run<'a> {
             GpuChoice { policy: self.way.placement, scores: Scores::Percent, ties: Ties::First, largest, seed };
         let board = GpuBoard::new(choice, fragmentation.clone());
         let speeds = scenario.pools.iter().map(|pool| (pool.name.clone(), pool.speed)).collect();
-        let role = Role::new(&workload.name).expect("it was checked when the scenario was read");
+        let role = workload.role.clone();
         let planner = Planner::new(role.clone(), board, asks.clone(), Arc::new(speeds), workload.checkpoint);
+        let planner = planner.with_max_price(workload.max_price);
         self.bound(workload, &role);
         self.asks.push(asks);
         self.crowds.push(Crowd {
@@ -184,6 +191,15 @@ impl<'a> Run<'a> {
             waits: Vec::new(),
             read: 0,
         });
+    }
+
+    /// The roles of a cluster that it begins with are weighted and bounded as there.
+    fn set_terms(&mut self) {
+        for Terms { role, weight_milli, quota } in self.way.scenario.cluster.iter().flat_map(|cluster| &cluster.terms) {
+            self.market.operate(Command::SetWeight { role: role.clone(), weight_milli: *weight_milli });
+            let quotas = vec![(role.clone(), Some(quota.clone()))];
+            self.market.operate(Command::SetQuota { quotas, force: Force::Yes });
+        }
     }
 
     /// Tells the master the weight and quota of a workload's role.
@@ -202,7 +218,7 @@ impl<'a> Run<'a> {
         let mut day = Time::ZERO + DAY;
         loop {
             let arrival = self.crowds.iter_mut().filter_map(|crowd| Some(crowd.stream.peek()?.submit)).min();
-            let next = [arrival, self.fleet.next(), Some(day)]
+            let next = [arrival, self.fleet.next(), self.prices.next(), Some(day)]
                 .into_iter()
                 .flatten()
                 .min()
@@ -212,6 +228,7 @@ impl<'a> Run<'a> {
             }
             self.market.run_until(next);
             self.look();
+            self.tell_prices(next);
             self.change_fleet(next);
             self.submit(next);
             if next == day {
@@ -232,19 +249,28 @@ impl<'a> Run<'a> {
         self.outcome(until)
     }
 
+    /// The master is told of the prices that hold from `now` on.
+    fn tell_prices(&mut self, now: Time) {
+        let quotes = self.prices.step(now);
+        for quotes in quotes.chunks(Prices::MAX) {
+            self.market.operate(Command::SetPrices(quotes.to_vec()));
+        }
+    }
+
     /// What happens to machines at `now`.
     fn change_fleet(&mut self, now: Time) {
         for change in self.fleet.step(now) {
             match change {
-                Change::Join(machine) => {
-                    let unit = self.market.join(&machine);
-                    self.left.join(&self.way.scenario.pools[self.fleet.pool_of(unit)]);
+                Change::Join(machine, class) => {
+                    let pool = &self.way.scenario.pools[self.fleet.pool_of(self.market.machines())];
+                    let unit = self.market.join_as(&machine, prices::info(&machine.name, pool, class));
+                    self.left.join(pool);
                     self.capacity.add(now, self.size_of(unit));
                 }
                 Change::Notice(unit) => {
                     let rental = self.way.scenario.pools[self.fleet.pool_of(unit)].rental.as_ref();
                     let notice = rental.map_or(Duration::ZERO, |rental| rental.notice);
-                    self.tell_all(now, &Order::Leaves(self.market.name(unit), notice));
+                    self.market.notice(unit, notice);
                 }
                 Change::Fail(unit) => {
                     self.market.fail(unit);
@@ -254,7 +280,6 @@ impl<'a> Run<'a> {
                 Change::Repair(unit) => {
                     self.market.repair(unit);
                     self.left.set_up(unit, true);
-                    self.tell_all(now, &Order::IsBack(self.market.name(unit)));
                     self.capacity.add(now, self.size_of(unit));
                 }
             }
@@ -418,13 +443,6 @@ impl<'a> Run<'a> {
     fn fragmented_in(&self, week: usize) -> f64 {
         let days = self.fragmented.iter().skip(week * 7).take(7);
         days.clone().sum::<f64>() / days.count().max(1) as f64
-    }
-
-    /// Every framework hears of it, as from whoever rents machines out.
-    fn tell_all(&mut self, now: Time, order: &Order) {
-        for crowd in &self.crowds {
-            self.market.command(now, crowd.host, order.clone());
-        }
     }
 
     /// What became of each job that counts, by workload and submission.

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_core::model::{Milli, Time};
+use rialto_core::model::{Milli, Price, Role, Time};
 use rialto_core::scheduler::placement::policy::GpuPolicy;
 
+use super::start::{Cluster, Start};
 pub use super::units::Date;
 
 /// What is asked, of which fleet and work.
@@ -40,6 +41,8 @@ pub struct Scenario {
     pub workloads: Vec<Workload>,
     /// What is asked.
     pub question: Question,
+    /// The cluster that it begins with, if it does.
+    pub cluster: Option<Cluster>,
     /// The files it names, with the first digits of their SHA-256.
     pub inputs: Vec<(PathBuf, String)>,
 }
@@ -163,6 +166,10 @@ pub struct Rent {
 pub struct Workload {
     /// Its name.
     pub name: String,
+    /// The role that is charged.
+    pub role: Role,
+    /// What of it is there from the start.
+    pub begins: Begins,
     /// The jobs, by submission.
     pub jobs: Arc<[super::jobs::TraceJob]>,
     /// How many tasks each of them has, which start together or not at all; empty where each is one task.
@@ -173,12 +180,25 @@ pub struct Workload {
     pub growth_a_year: f64,
     /// The limit on waits, in any week.
     pub limit: Option<Limit>,
+    /// Its jobs are begun only on machines that cost at most so much an hour; none if on any.
+    pub max_price: Option<Price>,
     /// How long a job takes to save what it has done, when its machine is to be taken away; none if it can't.
     pub checkpoint: Option<Duration>,
     /// The weight of its role.
     pub weight: f64,
     /// What its role may hold at most, and what is kept for it.
     pub quota: Option<Quota>,
+}
+
+/// What of a workload is there from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// What comes at random is in use as its load says; of a list nothing is.
+    AsUsual,
+    /// Nothing is.
+    Empty,
+    /// The first so many of its list are; nobody waits for these.
+    With(usize),
 }
 
 /// Bounds of what a workload holds.
@@ -205,11 +225,14 @@ impl Workload {
         let arrivals = Arrivals::Replayed { factor: 1.0, repeats: false };
         Self {
             name: name.to_owned(),
+            role: Role::new(name).unwrap_or_else(|_| Role::any()),
+            begins: Begins::AsUsual,
             jobs: Arc::from(jobs),
             members: Arc::default(),
             arrivals,
             growth_a_year: 1.0,
             limit: None,
+            max_price: None,
             checkpoint: None,
             weight: 1.0,
             quota: None,
@@ -299,7 +322,15 @@ impl Scenario {
     /// # Errors
     /// If a file can't be read, a field is missing, unknown or not acceptable, or a line of a trace is broken.
     pub fn read(file: &Path) -> Result<Self, super::ScenarioError> {
-        super::parse::scenario(file)
+        super::parse::scenario(file, None)
+    }
+
+    /// The same, beginning with a running cluster: its machines are those that are there, and its work goes on beside the scenario's.
+    ///
+    /// # Errors
+    /// As [`Scenario::read`].
+    pub fn read_on(file: &Path, start: &Start) -> Result<Self, super::ScenarioError> {
+        super::parse::scenario(file, Some(start))
     }
 
     /// These machines and this work for so long, with nothing to buy and every default.
@@ -318,6 +349,7 @@ impl Scenario {
             rents: Vec::new(),
             workloads,
             question: Question::Replay,
+            cluster: None,
             inputs: Vec::new(),
         }
     }

@@ -1,4 +1,6 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 
@@ -13,7 +15,7 @@ fn file() -> PathBuf {
 
 fn read(text: &str) -> Result<Scenario, String> {
     let name = |error: ScenarioError| error.of(Path::new("s.yml")).to_string();
-    parse::of_text(&file(), text).map_err(name)
+    parse::of_text(&file(), text, None).map_err(name)
 }
 
 fn scenario(rest: &str) -> Scenario {
@@ -69,7 +71,7 @@ fn a_broken_line_of_a_trace_is_named() {
     let scenario = folder.path().join("s.yml");
     std::fs::write(folder.path().join("jobs.csv"), "submit_s,duration_s,num_gpu\n0,x,1\n").expect("written");
     let work = "workloads:\n  - {name: a, file: jobs.csv, format: philly}\n";
-    let got = parse::of_text(&scenario, &format!("{HEAD}{POOLS}{work}")).expect_err("it is broken").to_string();
+    let got = parse::of_text(&scenario, &format!("{HEAD}{POOLS}{work}"), None).expect_err("it is broken").to_string();
     assert!(got.ends_with("jobs.csv:2: duration_s: expected a number from 0 to 3200000000, got \"x\""), "{got}");
 }
 
@@ -278,7 +280,7 @@ fn a_series_of_prices_is_a_series_of_steps() {
     std::fs::write(folder.path().join("jobs.csv"), "submit_s,duration_s,num_gpu\n0,10,1\n").expect("written");
     let pools = "pools:\n  - {name: spot, cpus: 8, mem: 8GiB, rent: {on_demand: 10, prices: prices.csv}}\n";
     let work = "workloads:\n  - {name: a, file: jobs.csv, format: philly}\n";
-    let of_text = || parse::of_text(&folder.path().join("s.yml"), &format!("{HEAD}{pools}{work}"));
+    let of_text = || parse::of_text(&folder.path().join("s.yml"), &format!("{HEAD}{pools}{work}"), None);
     write("t_s,price\n0,6\n604800,3.5\n");
     let scenario = of_text().expect("the scenario reads");
     let steps = &scenario.pools[0].rental.as_ref().expect("it is rented").steps;
@@ -297,7 +299,8 @@ fn the_tasks_of_a_gang_start_together_and_wait_for_each_other() {
     let pools = "pools:\n  - {name: G2, count: 2, cpus: 96, mem: 384GiB, gpus: 8}\n";
     let waits = |gang: &str| {
         let work = format!("workloads:\n  - {{name: a, file: jobs.csv, format: philly, gang: {gang}}}\n");
-        let scenario = parse::of_text(&folder.path().join("s.yml"), &format!("{HEAD}{pools}{work}")).expect("it reads");
+        let scenario =
+            parse::of_text(&folder.path().join("s.yml"), &format!("{HEAD}{pools}{work}"), None).expect("it reads");
         let jobs = scenario.replayed(1, true).jobs;
         jobs.iter().map(|job| job.wait_s().expect("all start").round() as u64).collect::<Vec<_>>()
     };
@@ -311,12 +314,187 @@ fn a_gang_that_loses_a_machine_begins_anew_as_a_whole() {
     std::fs::write(folder.path().join("jobs.csv"), "submit_s,duration_s,num_gpu\n0,1209600,16\n").expect("written");
     let pools = "pools:\n  - {name: G2, count: 3, cpus: 96, mem: 384GiB, gpus: 8, mtbf: 10 days, repair: 1 h}\n";
     let work = "workloads:\n  - {name: a, file: jobs.csv, format: philly, gang: yes}\n";
-    let scenario = parse::of_text(&folder.path().join("s.yml"), &format!("{HEAD}{pools}{work}")).expect("it reads");
+    let scenario =
+        parse::of_text(&folder.path().join("s.yml"), &format!("{HEAD}{pools}{work}"), None).expect("it reads");
     let outcomes: Vec<Outcome> = (0..4).map(|seed| scenario.replayed(seed, true)).collect();
     let interrupted = outcomes.iter().flat_map(|outcome| &outcome.jobs).filter(|job| job.interruptions > 0);
     assert!(interrupted.count() > 0, "no machine failed under it");
     for outcome in &outcomes {
         let used = outcome.weeks.iter().map(|week| week.used).fold(0.0, f64::max);
         assert!(used <= 16.0 + 1e-6, "a member of an older attempt runs beside the new one: {used}");
+    }
+}
+
+/// Eight jobs of a GPU that run for an hour, one every day from the start, on one machine that is rented and costs 6, and 3 from day 3 on.
+fn cheap_only(max_price: &str, owned: u32) -> Vec<u64> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let jobs: String = (0..8).map(|day| format!("{},3600,1\n", day * 86_400)).collect();
+    std::fs::write(folder.path().join("jobs.csv"), format!("submit_s,duration_s,num_gpu\n{jobs}")).expect("written");
+    let prices = "t_s,pool,class,price\n0,rented,on_demand,6\n0,other,on_demand,1\n259200,rented,on_demand,3\n432000,rented,on_demand,9\n";
+    std::fs::write(folder.path().join("prices.csv"), prices).expect("written");
+    let pools = format!(
+        "pools:\n  - {{name: own, count: {owned}, cpus: 8, mem: 64GiB, gpus: 1}}\n  - {{name: rented, cpus: 8, mem: 64GiB, gpus: 1, rent: {{on_demand: 10, prices: prices.csv}}}}\n"
+    );
+    let rest = format!(
+        "rents:\n  - {{pool: rented}}\nworkloads:\n  - {{name: a, file: jobs.csv, format: philly{max_price}}}\n"
+    );
+    let scenario =
+        parse::of_text(&folder.path().join("s.yml"), &format!("{HEAD}{pools}{rest}"), None).expect("it reads");
+    let jobs = scenario.replayed(1, true).jobs;
+    jobs.iter().filter_map(|job| job.wait_s().map(|wait| wait.round() as u64)).collect()
+}
+
+#[test]
+fn jobs_that_are_for_cheap_machines_wait_for_a_lower_price() {
+    let day = 86_400;
+    assert_eq!(cheap_only("", 0), [0; 8], "without a highest price nobody waits");
+    // The first three wait for the third day, one after the other; from the fifth on it is too dear for good.
+    let waits = cheap_only(", max_price: 3", 0);
+    assert_eq!(waits, [3 * day, 2 * day + 3600, day + 7200, 10_800, 0]);
+    assert_eq!(cheap_only(", max_price: 2.99", 0), [0_u64; 0], "nothing is ever that cheap");
+}
+
+#[test]
+fn what_is_owned_costs_nothing_more() {
+    assert_eq!(cheap_only(", max_price: 0", 1), [0; 8]);
+}
+
+#[test]
+fn a_highest_price_needs_pools_that_can_have_a_price() {
+    let pools = "pools:\n  - {name: \"a/b\", count: 1, cpus: 4, mem: 16GiB}\n";
+    let work = WORK.replace("    growth", "    max_price: 3\n    growth");
+    let got = error(&format!("{HEAD}{pools}{work}"));
+    assert!(got.contains("max_price: expected pools called by at most 64 letters"), "{got}");
+    let got = error(&format!("{HEAD}{POOLS}{}", work.replace("max_price: 3", "max_price: little")));
+    assert!(got.contains("max_price: expected a price such as 7.50, got \"little\""), "{got}");
+}
+
+mod begun_with_a_cluster {
+    use std::collections::BTreeMap;
+
+    use rialto_core::model::{
+        AgentInfo, Attribute, Device, DeviceId, DeviceMode, Health, Milli, Proof, Quantities, Resources, Role, Share,
+        Topology,
+    };
+
+    use super::*;
+    use crate::live::{Agent, Framework, Running, Snapshot, Terms};
+
+    fn gpu(id: &str, model: &str) -> Arc<Device> {
+        Arc::new(Device {
+            id: DeviceId::new(id),
+            kind: Arc::from("gpu"),
+            vendor: Arc::from(""),
+            model: Arc::from(model),
+            generation: 0,
+            attributes: BTreeMap::new(),
+            topology: Topology::default(),
+            mode: DeviceMode::Exclusive,
+            health: Health::Healthy,
+            nodes: Vec::new(),
+            proof: Proof::TreeGone,
+            host_share: Quantities::new(),
+        })
+    }
+
+    fn agent(name: &str, pool: Option<&str>, models: &[&str]) -> Agent {
+        let attributes = pool.map(|pool| (Arc::from("pool"), Attribute::text(pool)));
+        let devices = models.iter().enumerate().map(|(at, model)| gpu(&format!("{name}-{at}"), model));
+        Agent {
+            info: AgentInfo { name: Arc::from(name), attributes: attributes.into_iter().collect(), domain: None },
+            resources: Resources::of(Milli::from_whole(96), Milli::from_whole(384 * 1024)),
+            devices: devices.collect(),
+        }
+    }
+
+    /// Three machines of two GPUs; on the first one GPU is held for two days more, and four that take a whole machine wait.
+    fn start() -> Start {
+        let running = Running {
+            task: "t".to_owned(),
+            role: Role::new("ci").expect("a role"),
+            agent: 0,
+            scalars: Quantities::of(Milli::from_whole(8), Milli::from_whole(1024)),
+            devices: vec![(DeviceId::new("a-0"), Share::WHOLE)],
+            priority: 0,
+            left: Some(Duration::from_secs(2 * 86_400)),
+        };
+        let shape = rialto_core::model::Shape {
+            name: Arc::from("s"),
+            resources: "cpus:8;mem:1024".parse().expect("resources"),
+            claims: vec!["2 gpu".parse().expect("a claim")],
+            constraint: rialto_core::model::Selector::any(),
+            count: 4,
+            priority: 0,
+            expected_run_time: Some(Duration::from_secs(86_400)),
+        };
+        let waiting = vec![(Role::new("ci").expect("a role"), shape)];
+        Start {
+            snapshot: Snapshot {
+                agents: vec![
+                    agent("a", None, &["G2", "G2"]),
+                    agent("b", None, &["G2", "G2"]),
+                    agent("c", Some("old"), &["T4", "T4"]),
+                ],
+                frameworks: vec![Framework { id: "F1-1".to_owned(), running: vec![running], waiting }],
+                roles: vec![Terms {
+                    role: Role::new("ci").expect("a role"),
+                    weight_milli: 2000,
+                    quota: rialto_core::allocator::quota::Quota::default(),
+                }],
+            },
+            source: "snapshot of a test".to_owned(),
+            digest: "0123456789ab".to_owned(),
+            run_time: None,
+        }
+    }
+
+    fn on_cluster(rest: &str) -> Scenario {
+        parse::of_text(&file(), &format!("{HEAD}{POOLS}{RENTED}{rest}"), Some(&start())).expect("it reads")
+    }
+
+    #[test]
+    fn the_fleet_is_the_clusters_and_what_can_be_bought_the_scenarios() {
+        let scenario = on_cluster("orders:\n  - {pool: G2, count: 2}\n");
+        let pools: Vec<String> = scenario
+            .pools
+            .iter()
+            .map(|pool| format!("{} x{} {}g {}", pool.name, pool.count, pool.gpus, pool.model))
+            .collect();
+        assert_eq!(pools, ["G2 x2 2g G2", "spot x0 8g spot", "old x1 2g T4"]);
+        assert!(scenario.pools[0].supply.is_some(), "more of them can be bought");
+        let (source, digest) = scenario.inputs.last().expect("the cluster is an input");
+        assert_eq!((source.to_str(), digest.as_str()), (Some("snapshot of a test"), "0123456789ab"));
+    }
+
+    #[test]
+    fn what_runs_goes_on_and_what_waits_is_waited_for() {
+        let jobs = on_cluster("").replayed(1, true).jobs;
+        // Nobody waits for what runs. Two of those that wait start at once, the others when these have ended; the third machine is free
+        // for them only after two days.
+        let waits: Vec<u64> = jobs.iter().filter_map(|job| Some(job.wait_s()?.round() as u64)).collect();
+        assert_eq!(waits, [0, 0, 86_400, 86_400]);
+    }
+
+    #[test]
+    fn the_same_start_gives_the_same_bytes_and_the_report_names_it() {
+        let report = || {
+            let scenario = on_cluster(WORK);
+            let answer = answer(&scenario, &mut |_| {});
+            (report::json(&scenario, &answer).to_string(), report::html::page(&scenario, &answer))
+        };
+        let (json, page) = report();
+        assert_eq!(report(), (json.clone(), page.clone()));
+        for part in ["snapshot of a test", "0123456789ab", "1 tasks that run and 4 that wait"] {
+            assert!(json.contains(part) && page.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn work_of_the_scenario_begins_with_nothing_of_its_own() {
+        let scenario = on_cluster(WORK);
+        assert_eq!(scenario.workloads[0].name, "ci, now");
+        assert_eq!(scenario.workloads[0].begins, Begins::With(1));
+        assert_eq!(scenario.workloads[1].begins, Begins::Empty);
+        assert_eq!(scenario.workloads[0].role, scenario.workloads[1].role);
     }
 }

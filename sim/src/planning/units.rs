@@ -125,6 +125,13 @@ impl std::fmt::Display for Date {
     }
 }
 
+/// A moment as people read it: `2026-11-23 12:11:29 UTC`.
+pub fn moment_of(unix_ms: i64) -> String {
+    let seconds = unix_ms.div_euclid(1000);
+    let (day, of_day) = (Date(seconds.div_euclid(86_400)), seconds.rem_euclid(86_400));
+    format!("{day} {:02}:{:02}:{:02} UTC", of_day / 3600, of_day / 60 % 60, of_day % 60)
+}
+
 const fn days_of(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

@@ -38,7 +38,7 @@ struct Allocator<'a> {
 pub(crate) fn run(jobs: &[Job], options: &TwolevelOptions) -> Account {
     let mut allocator = Allocator {
         world: World::new(jobs, options),
-        clock: Clock::new(),
+        clock: Clock::new(options),
         queues: BTreeMap::new(),
         asking: BTreeSet::new(),
         held: BTreeMap::new(),

@@ -14,8 +14,7 @@ pub(crate) mod mesos;
 pub(crate) mod monolithic;
 pub(crate) mod shared;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rialto_core::model::Time;
@@ -31,17 +30,21 @@ const FRUITLESS_MAX: u32 = 100;
 /// or after more than this.
 const ATTEMPTS_MAX: u32 = 1000;
 
-/// What is due, in order.
+/// What is due, in order; of what is due at one time nothing is sure.
+///
+/// So it is in the published simulator, where a heap lets it go as it lies, and it matters: what could not be placed is tried again a second
+/// later, all of one offer at once. In the order of arrival the oldest job would get all that becomes free, one after the other would be
+/// complete, and a cell that hardly keeps up would last for hours longer.
 struct Clock<E> {
     now: Time,
-    heap: BinaryHeap<Reverse<(Time, u64)>>,
-    due: BTreeMap<u64, E>,
+    dice: Dice,
+    due: BTreeMap<(Time, u64, u64), E>,
     seq: u64,
 }
 
 impl<E> Clock<E> {
-    const fn new() -> Self {
-        Self { now: Time::ZERO, heap: BinaryHeap::new(), due: BTreeMap::new(), seq: 0 }
+    fn new(options: &TwolevelOptions) -> Self {
+        Self { now: Time::ZERO, dice: Dice::child(options.seed, "ties"), due: BTreeMap::new(), seq: 0 }
     }
 
     fn after(&mut self, delay: Duration, event: E) {
@@ -50,15 +53,14 @@ impl<E> Clock<E> {
 
     fn at(&mut self, at: Time, event: E) {
         self.seq += 1;
-        self.heap.push(Reverse((at, self.seq)));
-        self.due.insert(self.seq, event);
+        self.due.insert((at, self.dice.next(), self.seq), event);
     }
 
     /// The next event before `end`.
     fn next(&mut self, end: Time) -> Option<E> {
-        let Reverse((at, seq)) = self.heap.pop().filter(|Reverse((at, _))| *at < end)?;
-        self.now = at;
-        self.due.remove(&seq)
+        let next = self.due.first_entry().filter(|next| next.key().0 < end)?;
+        self.now = next.key().0;
+        Some(next.remove())
     }
 }
 

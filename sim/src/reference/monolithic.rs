@@ -22,7 +22,7 @@ enum Event {
 
 pub(crate) fn run(jobs: &[Job], options: &TwolevelOptions, paths: Paths) -> Account {
     let mut world = World::new(jobs, options);
-    let mut clock = Clock::new();
+    let mut clock = Clock::new(options);
     let (mut queue, mut busy) = (VecDeque::new(), false);
     for (number, job) in jobs.iter().enumerate().filter(|(_, job)| job.workload != Workload::Prefill) {
         clock.at(job.submit, Event::Submitted(number));

@@ -22,7 +22,7 @@ struct Scheduler {
 
 pub(crate) fn run(jobs: &[Job], options: &TwolevelOptions) -> Account {
     let mut world = World::new(jobs, options);
-    let mut clock = Clock::new();
+    let mut clock = Clock::new(options);
     let mut schedulers: BTreeMap<Workload, Scheduler> = BTreeMap::new();
     for (number, job) in jobs.iter().enumerate().filter(|(_, job)| job.workload != Workload::Prefill) {
         clock.at(job.submit, Event::Submitted(number));

@@ -123,6 +123,12 @@ pub(super) fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
     sum / f64::from(count.max(1))
 }
 
+/// The middle one of the values in their order; zero if there is none.
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
 /// What a part found, and for how many seconds it kept a processor busy.
 type Found = (Vec<f64>, f64);
 

@@ -128,7 +128,7 @@ fn check_of(id: &str, options: &Options) -> Result<Check, ValidateError> {
         "V3" => fgd::over_arrivals(&folder, effort)?,
         "V4" => fgd::ablation(&folder, effort)?,
         "V5" => fgd::through_offers(&folder, effort)?,
-        "V6" => cells::models(&folder)?,
+        "V6" => cells::models(&folder, effort)?,
         "V7" => cells::exclusive_offers(&folder, effort)?,
         "V8" => cells::real_master(&folder)?,
         "V9" => fairness::check(effort),

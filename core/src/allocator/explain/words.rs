@@ -100,6 +100,9 @@ impl Cause {
                 "takes no work, because its journal can't be written".to_owned()
             }
             CauseKind::AgentAway { standing: Standing::Unreachable } => "unreachable".to_owned(),
+            CauseKind::AgentAway { standing: Standing::Leaving } => {
+                "to be taken away; only what declares that it ends before is begun there".to_owned()
+            }
             CauseKind::AgentAway { .. } => "not connected".to_owned(),
         }
     }

@@ -43,6 +43,9 @@ impl Master {
         let Some(agent) = self.agents.get(&id).filter(|agent| agent.is_usable() && !agent.overcommitted) else {
             return false;
         };
+        if !agent.outlasts(shape.expected_run_time, self.now) {
+            return false;
+        }
         let fits = agent.record.resources.quantities().contains(&shape.resources.quantities());
         fits && agent.allows(shape) && !self.is_refused(framework, id, role, &agent.record.resources.for_role(role))
     }

@@ -10,7 +10,7 @@ use super::{BOOK_MAX, Driver, DriverEffect, Ending, Life, Link, Outputs, saved};
 use crate::gate::Output;
 use crate::model::{
     Accept, AgentId, Call, CallId, ClusterId, Event, FrameworkId, Offer, OfferId, OfferMode, Operation, Outcome,
-    Reason, Refusal, Reject, Source, Status, Subscribe, TaskId, TaskState, Term, Time,
+    Prices, Reason, Refusal, Reject, Source, Status, Subscribe, TaskId, TaskState, Term, Time,
 };
 use crate::planted::{Fault, planted};
 use crate::scheduler::{Happening, Scheduler};
@@ -37,6 +37,7 @@ impl<S: Scheduler> Driver<S> {
     pub(super) fn disconnected(&mut self, now: Time, out: &mut Outputs<S>) {
         let was = std::mem::replace(&mut self.link, Link::Down);
         self.out.book.clear();
+        self.out.prices = Prices::default();
         self.standing.clear();
         self.market.disconnected();
         if was == Link::Subscribed {
@@ -67,6 +68,13 @@ impl<S: Scheduler> Driver<S> {
                 self.tell(now, Happening::Message { agent, executor, data }, out);
             }
             Event::AgentLost(agent) => self.agent_lost(now, agent, out),
+            Event::AgentLeaves { agent, name, after } => {
+                self.tell(now, Happening::AgentLeaves { agent, name, after }, out);
+            }
+            Event::Prices(changes) => {
+                changes.iter().for_each(|change| self.out.prices.apply(change));
+                self.tell(now, Happening::Prices(changes), out);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use rialto_sdk::core::model::{Exit, Quantities, Status, Task, TaskId, Time};
 use rialto_sdk::core::scheduler::placement::{Needs, Placement};
 
 use super::Policy;
+use super::cheap::Places;
 use crate::plan::Plan;
 use crate::spec::{Shuffle, Source};
 
@@ -44,9 +45,13 @@ impl Attempt {
 impl Policy {
     /// What a partition of `stage` needs of a machine.
     pub(super) fn needs(&self, stage: usize) -> Needs {
+        let places = &self.places[stage];
         let stage = &self.plan.job.stages[stage];
         let mut needs = Needs::new(Quantities::of(stage.cpus, stage.mem));
         needs.claims.clone_from(&stage.claims);
+        if let Places::Like(like) = places {
+            needs.constraint = like.clone();
+        }
         needs
     }
 

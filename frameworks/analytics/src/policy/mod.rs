@@ -5,6 +5,7 @@
 //! the stage's retries; a task that the cluster lost does not.
 
 mod attempt;
+mod cheap;
 mod gang;
 mod ready;
 
@@ -13,11 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_sdk::blobs::{Digest, Grant, Report, Token, TokenKey};
-use rialto_sdk::core::model::{Demand, FrameworkId, Refusal, Reject, Role, Status, TaskId, TaskState, Time};
+use rialto_sdk::core::model::{Demand, FrameworkId, Prices, Refusal, Reject, Role, Status, TaskId, TaskState, Time};
 use rialto_sdk::core::scheduler::placement::{Packer, Strategy};
 use rialto_sdk::core::scheduler::{Happening, Out, Scheduler};
 
 use self::attempt::{Attempt, Waiting, name_of};
+use self::cheap::Places;
 use self::ready::Ready;
 use crate::plan::Plan;
 use crate::spec::Start;
@@ -140,6 +142,8 @@ pub struct Policy {
     config: Config,
     partitions: Vec<Vec<Partition>>,
     ready: Ready,
+    /// Where the partitions of each stage may be started.
+    places: Vec<Places>,
     attempts: BTreeMap<TaskId, Attempt>,
     announced: Vec<Option<(u32, u32)>>,
     framework: Option<FrameworkId>,
@@ -147,6 +151,8 @@ pub struct Policy {
     idle_notice: Option<Time>,
     /// Whether people were told already.
     told_idle: bool,
+    /// Whether they were told what is held back.
+    told_held: bool,
     ended: bool,
 }
 
@@ -169,17 +175,20 @@ impl Policy {
         let partitions = plan.partitions.iter().map(|count| vec![Partition::default(); *count as usize]).collect();
         let ready = Ready::new(&plan);
         let announced = vec![None; plan.partitions.len()];
+        let places = plan.job.stages.iter().map(|stage| Places::of(stage, &Prices::default())).collect();
         let attempts = BTreeMap::new();
         Self {
             plan,
             config,
             partitions,
             ready,
+            places,
             attempts,
             announced,
             framework: None,
             idle_notice: None,
             told_idle: false,
+            told_held: false,
             ended: false,
         }
     }
@@ -192,7 +201,7 @@ impl Policy {
     fn launch_ready(&mut self, now: Time, out: &mut Out<Effect>) {
         let mut packer = Packer::new(&self.config.role, out.offers());
         let mut grants = Vec::new();
-        for stage in self.ready.stages() {
+        for stage in self.startable() {
             let needs = self.needs(stage);
             if self.plan.job.stages[stage].start == Start::Together {
                 self.launch_gang(stage, &needs, &mut packer, &mut grants);
@@ -212,13 +221,18 @@ impl Policy {
         self.declare(now, out);
     }
 
+    /// The stages with partitions that could start, those that are held back left out.
+    fn startable(&self) -> Vec<usize> {
+        self.ready.stages().into_iter().filter(|stage| !self.is_held(*stage)).collect()
+    }
+
     /// Says what is waited for, and watches for waiting in vain.
     fn declare(&mut self, now: Time, out: &mut Out<Effect>) {
         let mut demand = Demand::default();
-        for stage in self.ready.stages() {
+        for stage in self.startable() {
             demand.shapes.push(self.needs(stage).shape(&self.plan.job.stages[stage].name, self.ready.count(stage)));
         }
-        let waits_in_vain = self.attempts.is_empty() && !demand.shapes.is_empty();
+        let waits_in_vain = self.attempts.is_empty() && !self.ready.stages().is_empty();
         self.idle_notice = if waits_in_vain { self.idle_notice.or(Some(now + IDLE_NOTICE)) } else { None };
         out.demand(&self.config.role, demand);
     }
@@ -339,6 +353,9 @@ impl Policy {
     fn on_idle(&mut self, now: Time, out: &mut Out<Effect>) {
         self.idle_notice = Some(now + 15 * IDLE_NOTICE);
         let Some(framework) = self.framework else { return };
+        if self.startable().is_empty() {
+            return self.tell_held(out);
+        }
         if !std::mem::replace(&mut self.told_idle, true) {
             let text = format!(
                 "waiting: no agent has room for a task of this job now; rialto why {framework} says what is missing"
@@ -391,6 +408,7 @@ impl Scheduler for Policy {
         }
         match event {
             Happening::Subscribed { framework, .. } => self.framework = Some(framework),
+            Happening::Prices(_) | Happening::Disconnected => self.heed_prices(out),
             Happening::Update(status) => self.on_update(now, &status, out),
             Happening::Rejected { tasks, reject } => self.on_rejected(&tasks, &reject, out),
             Happening::Command(Command::Reported(report)) => self.on_report(report, out),
@@ -399,9 +417,9 @@ impl Scheduler for Policy {
             Happening::Refused(reject) => self.end(Err(JobFailure::Refused(reject)), out),
             Happening::Tick => self.on_tick(now, out),
             Happening::Offers
-            | Happening::Disconnected
             | Happening::Rescinded(_)
             | Happening::AgentLost(_)
+            | Happening::AgentLeaves { .. }
             | Happening::Message { .. } => {}
         }
         if !self.ended {

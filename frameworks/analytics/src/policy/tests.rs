@@ -1,6 +1,7 @@
 use rialto_sdk::blobs::{Output, Pack};
 use rialto_sdk::core::model::{
-    AgentId, AgentInfo, Exit, Milli, Offer, OfferId, OfferMode, Operation, Quantities, Reason, Resources, Source, Term,
+    AgentId, AgentInfo, Attribute, Exit, Milli, Offer, OfferId, OfferMode, Operation, PriceChange, PriceClass,
+    PriceKey, Quantities, Reason, Resources, Source, Term,
 };
 use rialto_sdk::core::scheduler::Wish;
 
@@ -38,6 +39,7 @@ struct World {
     torn_down: bool,
     killed: Vec<TaskId>,
     demand: Demand,
+    prices: Prices,
 }
 
 impl World {
@@ -53,8 +55,16 @@ impl World {
         };
         let policy = Policy::new(plan, config);
         let (effects, killed) = (Vec::new(), Vec::new());
-        let mut world =
-            Self { policy, now: Time::ZERO, offers: 0, effects, torn_down: false, killed, demand: Demand::default() };
+        let mut world = Self {
+            policy,
+            now: Time::ZERO,
+            offers: 0,
+            effects,
+            torn_down: false,
+            killed,
+            demand: Demand::default(),
+            prices: Prices::default(),
+        };
         let framework = FrameworkId::new(Term(1), 1);
         assert!(world.tell(Happening::Subscribed { framework, term: Term(1) }, 0).is_empty());
         world
@@ -63,7 +73,8 @@ impl World {
     /// One event, with an offer that has room for `room` tasks. Returns what was launched.
     fn tell(&mut self, event: Happening<Command>, room: u64) -> Vec<String> {
         self.offers += 1;
-        let mut out = Out::over((room > 0).then(|| offer(self.offers, room)));
+        let offers = (room > 0).then(|| offer(self.offers, room));
+        let mut out = Out::over(offers).with_prices(self.prices.clone());
         self.policy.on_event(self.now, event, &mut out);
         let mut launched = Vec::new();
         for wish in out.into_wishes() {
@@ -82,6 +93,14 @@ impl World {
             }
         }
         launched
+    }
+
+    /// Machines of the pool G2 cost so much from now on; returns what was launched on an offer of one.
+    fn price(&mut self, text: &str, room: u64) -> Vec<String> {
+        let key = PriceKey::new("G2", PriceClass::Spot, None).unwrap();
+        let change = PriceChange { old: self.prices.get(&key), key, new: Some(text.parse().unwrap()) };
+        self.prices.apply(&change);
+        self.tell(Happening::Prices(vec![change]), room)
     }
 
     fn offer(&mut self, room: u64) -> Vec<String> {
@@ -132,7 +151,13 @@ fn offer(seq: u64, room: u64) -> Offer {
     Offer {
         id: OfferId::new(Term(1), seq),
         agent: AgentId::new(Term(1), 1),
-        info: Arc::new(AgentInfo { name: Arc::from("a1"), ..AgentInfo::default() }),
+        info: Arc::new(AgentInfo {
+            name: Arc::from("a1"),
+            attributes: [("pool", "G2"), ("price_class", "spot")]
+                .map(|(name, text)| (Arc::from(name), Attribute::text(text)))
+                .into(),
+            domain: None,
+        }),
         role: Role::any(),
         resources: Arc::new(Resources::scalars(Quantities::of(Milli::from_whole(room), Milli::from_whole(1 << 20)))),
         devices: Arc::new([]),
@@ -394,4 +419,67 @@ fn a_gang_has_a_largest_size() {
         error.to_string(),
         "stage \"train\": gang: expected at most 256 partitions that start together, got 257"
     );
+}
+
+/// The chain, whose first stage runs only on cheap machines.
+fn cheap() -> World {
+    World::new(&CHAIN.replacen("retries = 1", "retries = 1\nmax_price = 0.35", 1), 2)
+}
+
+#[test]
+fn a_stage_waits_until_a_machine_is_cheap_enough() {
+    let mut world = cheap();
+    assert!(world.offer(4).is_empty(), "nothing is known of prices");
+    assert!(world.price("0.5", 4).is_empty());
+    assert!(world.waits_for().is_empty(), "what is held back is not declared");
+    assert_eq!(world.price("0.35", 4), ["map-0-1", "map-1-1"]);
+}
+
+#[test]
+fn what_is_declared_asks_for_cheap_machines() {
+    let mut world = cheap();
+    world.price("0.2", 0);
+    assert_eq!(world.waits_for(), [("map".to_owned(), 2)]);
+    assert_eq!(world.demand.shapes[0].constraint.as_str(), "(pool == \"G2\" && price_class == \"spot\")");
+    world.price("0.4", 0);
+    assert!(world.waits_for().is_empty());
+}
+
+#[test]
+fn what_runs_goes_on_when_it_becomes_dear_and_later_stages_run_at_any_price() {
+    let mut world = cheap();
+    assert_eq!(world.price("0.3", 1), ["map-0-1"]);
+    assert!(world.price("0.9", 4).is_empty(), "the second partition is held back");
+    world.succeed("map-0-1");
+    assert_eq!(world.offer(4), ["each-0-1"]);
+    assert!(world.killed.is_empty());
+}
+
+#[test]
+fn prices_are_forgotten_with_the_connection() {
+    let mut world = cheap();
+    world.price("0.3", 0);
+    world.prices = Prices::default();
+    world.tell(Happening::Disconnected, 0);
+    assert!(world.offer(4).is_empty());
+}
+
+#[test]
+fn people_are_told_once_what_is_held_back_and_when_it_goes_on() {
+    let mut world = cheap();
+    let notes = |world: &World| -> Vec<String> {
+        let note = |effect: &Effect| if let Effect::Note(text) = effect { Some(text.clone()) } else { None };
+        world.effects.iter().filter_map(note).collect()
+    };
+    for _ in 0..3 {
+        world.now = world.policy.next_deadline().expect("it looks again").max(world.now);
+        world.tell(Happening::Tick, 0);
+    }
+    assert_eq!(
+        notes(&world),
+        ["stage map: held back until a machine costs at most 0.35 an hour; rialto price shows what they cost"]
+    );
+    assert!(!world.effects.iter().any(|effect| matches!(effect, Effect::Waiting(_))), "the master could not say more");
+    world.price("0.3", 0);
+    assert_eq!(notes(&world)[1], "stage map: goes on where (pool == \"G2\" && price_class == \"spot\")");
 }

@@ -6,7 +6,7 @@ mod raw;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_sdk::core::model::{Claim, Milli};
+use rialto_sdk::core::model::{Claim, Milli, Price};
 
 pub use raw::parse;
 
@@ -55,6 +55,8 @@ pub struct Stage {
     pub timeout: Option<Duration>,
     /// How its partitions start.
     pub start: Start,
+    /// They are held back while no machine costs so little; none if they run at any price.
+    pub max_price: Option<Price>,
 }
 
 /// How the partitions of a stage start.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_sdk::core::model::{Claim, Milli};
+use rialto_sdk::core::model::{Claim, Milli, Price};
 use rialto_sdk::spec;
 use serde::Deserialize;
 use toml::Spanned;
@@ -53,6 +53,8 @@ struct RawStage {
     timeout: Option<Duration>,
     #[serde(default)]
     gang: bool,
+    #[serde(default, deserialize_with = "spec::maybe_price")]
+    max_price: Option<Price>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -220,6 +222,7 @@ fn check_stage(raw: &RawStage, from: Vec<usize>) -> Result<Stage, Wrong> {
         claims: raw.devices.clone(),
         timeout: raw.timeout,
         start: if raw.gang { Start::Together } else { Start::Each },
+        max_price: raw.max_price,
     })
 }
 

@@ -119,3 +119,17 @@ fn what_does_not_go_together_is_refused() {
         assert!(message.contains(expected), "{to:?}: expected {expected:?} in {message}");
     }
 }
+
+#[test]
+fn a_highest_price_is_a_price() {
+    let with = |text: &str| GOOD.replacen("retries = 2", &format!("retries = 2\nmax_price = {text}"), 1);
+    for (text, shown) in [("0.35", "0.35"), ("2", "2"), ("\"0.000001\"", "0.000001")] {
+        let job = parse("job.toml", &with(text)).expect("a good job");
+        let max = job.stages.iter().find_map(|stage| stage.max_price).expect("one has a highest price");
+        assert_eq!(max.to_string(), shown);
+    }
+    for bad in ["-1", "\"cheap\"", "0.0000001", "true"] {
+        let error = error(&with(bad));
+        assert!(error.contains("max_price") && error.contains("price"), "{error}");
+    }
+}

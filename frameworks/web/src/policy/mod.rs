@@ -357,6 +357,8 @@ impl Scheduler for Policy {
             | Happening::Disconnected
             | Happening::Rescinded(_)
             | Happening::AgentLost(_)
+            | Happening::AgentLeaves { .. }
+            | Happening::Prices(_)
             | Happening::Message { .. }
             | Happening::Tick => {}
         }

@@ -21,6 +21,9 @@ pub(super) fn section(scenario: &Scenario) -> String {
         scenario.placement,
         env!("CARGO_PKG_VERSION")
     );
+    if let Some(cluster) = &scenario.cluster {
+        let _ = write!(text, "<p>{}</p>", escape(&cluster.words));
+    }
     let rows = scenario.pools.iter().map(|pool| pool_row(pool, &scenario.currency));
     table(&["pool", "machines", "each", "speed", "failures", "bought", "rented"], rows, &mut text);
     let unit = if scenario.counts_gpus() { "GPUs" } else { "cores" };
@@ -130,9 +133,11 @@ fn workload_row(workload: &Workload, unit: &str) -> Vec<String> {
         || "none".to_owned(),
         |limit| format!("p{} of each week at most {}", limit.percentile, words(limit.wait)),
     );
+    let together = if workload.members.is_empty() { "" } else { "; the tasks of a job start together" };
+    let max = workload.max_price.map(|max| format!("; begun only where a machine costs at most {max} an hour"));
     vec![
         workload.name.clone(),
-        if workload.members.is_empty() { jobs } else { jobs + "; the tasks of a job start together" },
+        jobs + together + &max.unwrap_or_default(),
         format!("{:.1} % a year", (workload.growth_a_year - 1.0) * 100.0),
         limit,
         workload.weight.to_string(),
