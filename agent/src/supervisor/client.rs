@@ -211,7 +211,12 @@ pub fn connect_beside(directory: &Path) -> io::Result<UnixStream> {
         let result = connect(directory);
         let lives = || matches!(liveness(directory), Ok(Liveness::Alive { .. }));
         match &result {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && Instant::now() < end && lives() => {
+            // Refused in the moment between the name and the first who may come in.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+                    && Instant::now() < end
+                    && lives() =>
+            {
                 std::thread::sleep(LOOK_AGAIN);
             }
             _ => return result,
