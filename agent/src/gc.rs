@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rialto_core::model::TaskKey;
 
+use crate::launcher::Launcher;
 use crate::supervisor::client::{self, Liveness};
 use crate::work_dir::Layout;
 
-/// Removes a supervisor's folder.
-pub(crate) async fn remove_run(directory: PathBuf) {
-    blocking(move || log_failure(&directory, remove(&directory))).await;
+/// Gives the folder of a supervisor that is not needed any more to another, or removes it.
+pub(crate) async fn give_run(launcher: Arc<Launcher>, directory: PathBuf) {
+    blocking(move || log_failure(&directory, launcher.spare.give(&directory))).await;
 }
 
 /// Removes the folders of groups that the journal does not know: they were forgotten, and a crash came before their folders were removed.
@@ -35,11 +37,16 @@ pub(crate) async fn remove_strays(strays: Vec<PathBuf>) {
     .await;
 }
 
+/// By how much the times of files may lag behind the clock, and more.
+const CLOCK: Duration = Duration::from_secs(1);
+
 /// The part of the disk that may be in use, in thousandths, before sandboxes are kept for a shorter time; and that at which none is kept.
 const PRESSURE_MILLI: std::ops::Range<u64> = 800..950;
 
-/// Removes sandboxes of tasks that are not `known` and in which nothing has changed for `retention`, or for less while the disk fills up.
-pub(crate) async fn collect(layout: Layout, known: BTreeSet<TaskKey>, retention: Duration) {
+/// Removes sandboxes of tasks that are not `known` now and in which nothing has changed for `retention`, or for less while the disk fills
+/// up. Those of tasks that begin meanwhile are not known, and stay.
+pub(crate) fn collect(layout: Layout, known: BTreeSet<TaskKey>, retention: Duration) -> impl Future<Output = ()> {
+    let before = SystemTime::now().checked_sub(CLOCK).unwrap_or(SystemTime::UNIX_EPOCH);
     blocking(move || {
         let used_milli = used_milli(layout.root());
         let allowed = allowed_age(retention, used_milli);
@@ -49,16 +56,16 @@ pub(crate) async fn collect(layout: Layout, known: BTreeSet<TaskKey>, retention:
                 "{used} % of the agent's disk is in use; sandboxes of tasks that have ended are kept for {kept} s"
             );
         }
-        remove_older(&layout, &known, allowed);
+        remove_older(&layout, &known, before, allowed);
     })
-    .await;
 }
 
-/// Removes sandboxes of tasks that are not `known` and in which nothing has changed for so long.
-fn remove_older(layout: &Layout, known: &BTreeSet<TaskKey>, allowed: Duration) {
+/// Removes sandboxes of tasks that were not `known` and in which nothing has changed since then (`before`), nor for so long.
+fn remove_older(layout: &Layout, known: &BTreeSet<TaskKey>, before: SystemTime, allowed: Duration) {
     for task in layout.sandboxed().unwrap_or_default().into_iter().filter(|task| !known.contains(task)) {
         let sandbox = layout.sandbox(&task);
-        if age(&sandbox).is_some_and(|age| age > allowed) {
+        let is_old = |changed: SystemTime| changed.elapsed().is_ok_and(|age| age > allowed);
+        if changed(&sandbox).is_some_and(|changed| changed < before && is_old(changed)) {
             log_failure(&sandbox, remove(&sandbox));
         }
     }
@@ -86,14 +93,10 @@ fn allowed_age(retention: Duration, used_milli: u64) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
-/// The time since the folder or what the task wrote last was changed.
-fn age(sandbox: &Path) -> Option<Duration> {
+/// When the folder or what the task wrote was changed last.
+fn changed(sandbox: &Path) -> Option<SystemTime> {
     let changed = |path: &Path| std::fs::symlink_metadata(path).and_then(|metadata| metadata.modified()).ok();
-    let last = [sandbox.to_owned(), sandbox.join("stdout"), sandbox.join("stderr")]
-        .iter()
-        .filter_map(|path| changed(path))
-        .max()?;
-    SystemTime::now().duration_since(last).ok()
+    [sandbox.to_owned(), sandbox.join("stdout"), sandbox.join("stderr")].iter().filter_map(|path| changed(path)).max()
 }
 
 fn remove(directory: &Path) -> io::Result<()> {

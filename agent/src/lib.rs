@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `shell` | the loop |
 //! | `link`, `bulk`, `logs`, `sessions` | the connection to the master; logs, files and shells on connections of their own |
-//! | `journal`, `work_dir`, `gc` | what is kept on disk |
+//! | `journal`, `work_dir`, `gc`, `spare` | what is kept on disk |
 //! | `launcher`, [`supervisor`], [`cgroup`], `health` | task groups as processes, and how they are |
 //! | `oci` | which runtime runs tasks with an image |
 //! | `network` | networks of tasks on a bridge, by CNI plug-ins |
@@ -44,6 +44,7 @@ mod secrets;
 mod sessions;
 mod shell;
 mod sources;
+mod spare;
 mod unpack;
 mod usage;
 mod users;

@@ -23,6 +23,7 @@ use crate::link::{Dialer, Epoch, Link, LinkEvent};
 use crate::network::Networks;
 use crate::secrets::Secrets;
 use crate::sources::{self, DeviceSource, Look, Plugin};
+use crate::spare::Spare;
 use crate::supervisor::Spawner;
 use crate::users::Users;
 use crate::volumes::Age;
@@ -148,9 +149,8 @@ impl Shell {
         let mut attributes = options.attributes.clone();
         attributes.entry("isolation".into()).or_insert_with(|| Attribute::text(&isolation.describe()));
         let meter = isolation.meter();
-        let fetcher = Fetcher::new(options.fetch.clone(), layout.root())?;
         let launcher = Launcher {
-            fetcher,
+            fetcher: Fetcher::new(options.fetch.clone(), layout.root())?,
             images: Images::new(options.images.clone(), &layout)?,
             secrets: Secrets::of(layout.root()),
             users: Users::of(layout.root(), options.user_namespaces),
@@ -159,6 +159,7 @@ impl Shell {
             known: Arc::default(),
             layout: layout.clone(),
             spawner: Spawner::new(&exe),
+            spare: Spare::below(layout.root()).map_err(AgentError::io(layout.root()))?,
             exe,
             isolation,
             path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned()),
@@ -577,8 +578,8 @@ impl Shell {
         for member in members {
             self.members.remove(&member);
         }
-        let directory = self.launcher.layout.run(leader);
-        self.jobs.spawn(gc::remove_run(directory));
+        let (launcher, directory) = (self.launcher.clone(), self.launcher.layout.run(leader));
+        self.jobs.spawn(gc::give_run(launcher, directory));
     }
 
     fn collect(&mut self, retention: Duration) {

@@ -6,6 +6,7 @@
 //! | `boot_id` | of the machine when the agent last ran |
 //! | `journal` | see [`journal`](crate::journal) |
 //! | `runs/FRAMEWORK/TASK/` | the supervisor's folder of the group that TASK leads |
+//! | `spare/` | see [`spare`](crate::spare) |
 //! | `sandboxes/FRAMEWORK/TASK/` | where the task runs, with its output |
 //! | `cache/artefacts/` | what was fetched for tasks, by its SHA-256 |
 //! | `images/` | see [`images`](crate::images) |

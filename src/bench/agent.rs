@@ -19,8 +19,6 @@ use crate::output;
 const SINGLE_RUNS: u32 = 80;
 /// How long the agent is left alone before each of them.
 const IDLE: Duration = Duration::from_millis(20);
-/// How many tasks are in flight when many are run.
-const IN_FLIGHT: u32 = 20;
 /// For how long the agent is watched while all tasks sleep.
 const WATCHED: Duration = Duration::from_secs(10);
 /// How long one task may take to start or to end.
@@ -66,7 +64,7 @@ pub(super) async fn agent(args: &BenchAgent) -> anyhow::Result<()> {
     let cold_start = bench.cold_start(begun).await?;
     let singles = bench.singles().await?;
     let before = bench.agent.cpu()?;
-    let tasks_per_s = bench.sustained(args.tasks).await?;
+    let tasks_per_s = bench.sustained(args.tasks, args.in_flight).await?;
     let agent_cpu = bench.agent.cpu()?.saturating_sub(before);
     bench.sleep(args.idle_tasks).await?;
     let agent_idle_cpu_percent = bench.idle_cpu_percent().await?;
@@ -88,7 +86,7 @@ pub(super) async fn agent(args: &BenchAgent) -> anyhow::Result<()> {
             tasks: args.tasks,
             command: "true",
             single_runs: SINGLE_RUNS,
-            in_flight: IN_FLIGHT,
+            in_flight: args.in_flight,
             idle_tasks: args.idle_tasks,
             fsync_delay_ms: args.fsync_delay_ms,
             agent_resources: AGENT_RESOURCES,
@@ -174,9 +172,9 @@ impl Bench {
         latencies.percentiles().context("at least one task ran")
     }
 
-    async fn sustained(&mut self, tasks: u32) -> anyhow::Result<f64> {
+    async fn sustained(&mut self, tasks: u32, in_flight: u32) -> anyhow::Result<f64> {
         let begun = Instant::now();
-        self.run(short(), tasks, IN_FLIGHT).await?;
+        self.run(short(), tasks, in_flight).await?;
         for _ in 0..tasks {
             self.ended().await?;
         }

@@ -18,6 +18,15 @@ use crate::{crash, health};
 /// Between two attempts to reach a supervisor that lives.
 const RECONNECT: Duration = Duration::from_millis(50);
 
+/// Why a connection is not read on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// The group has ended, and all that there was to say was said.
+    End,
+    /// It was lost.
+    Loss,
+}
+
 /// What the end of a connection means.
 enum Found {
     Finished(Terminal),
@@ -32,7 +41,9 @@ impl Group {
     pub(super) async fn stay(&mut self, mut stream: Option<UnixStream>) {
         loop {
             if let Some(stream) = stream.take() {
-                self.follow(stream).await;
+                if self.follow(stream).await == Heard::End {
+                    return self.reap().await;
+                }
                 // Nobody answers these any more.
                 self.asked.clear();
             }
@@ -49,32 +60,32 @@ impl Group {
         }
     }
 
-    /// Reads frames and writes kills until the connection ends.
-    async fn follow(&mut self, mut stream: UnixStream) {
+    /// Reads frames and writes kills until the group or the connection ends.
+    async fn follow(&mut self, mut stream: UnixStream) -> Heard {
         let mut decoder = FrameDecoder::default();
         let mut bytes = [0; 2048];
         let mut open = true;
         loop {
             tokio::select! {
                 kill = self.kills.recv(), if open => match kill {
-                    Some(kill) => if stream.write_all(&command(kill)).await.is_err() { return },
+                    Some(kill) => if stream.write_all(&command(kill)).await.is_err() { return Heard::Loss },
                     None => open = false,
                 },
                 Some(request) = self.requests.recv() => {
                     let line = check(&request);
                     self.asked.insert(request.member, request.reply);
-                    if stream.write_all(&line).await.is_err() { return }
+                    if stream.write_all(&line).await.is_err() { return Heard::Loss }
                 }
                 Some(excess) = self.excesses.recv() => {
                     self.exceeded(excess).await;
-                    if stream.write_all(&over_disk(excess)).await.is_err() { return }
+                    if stream.write_all(&over_disk(excess)).await.is_err() { return Heard::Loss }
                 }
                 read = stream.read(&mut bytes) => match read {
-                    Ok(0) | Err(_) => return,
+                    Ok(0) | Err(_) => return Heard::Loss,
                     Ok(len) => {
                         decoder.push(&bytes[..len]);
-                        if !self.take_frames(&mut decoder).await {
-                            return;
+                        if let Some(heard) = self.take_frames(&mut decoder).await {
+                            return heard;
                         }
                     }
                 },
@@ -82,15 +93,19 @@ impl Group {
         }
     }
 
-    /// Whether to read on.
-    async fn take_frames(&mut self, decoder: &mut FrameDecoder) -> bool {
+    /// `None` if there is more to read.
+    async fn take_frames(&mut self, decoder: &mut FrameDecoder) -> Option<Heard> {
         loop {
             match decoder.next_message() {
+                Ok(Some(Frame::Finished(terminal))) => {
+                    self.tell_ends(terminal).await;
+                    return Some(Heard::End);
+                }
                 Ok(Some(frame)) => self.hear(frame).await,
-                Ok(None) => return true,
+                Ok(None) => return None,
                 Err(error) => {
                     tracing::warn!(group = %self.tasks[0], "{error}");
-                    return false;
+                    return Some(Heard::Loss);
                 }
             }
         }
@@ -104,7 +119,7 @@ impl Group {
                 }
             }
             Frame::Task(status) => self.status(status).await,
-            Frame::Finished(terminal) => self.finished(terminal).await,
+            Frame::Finished(terminal) => self.tell_ends(terminal).await,
             Frame::Checked { task, passed } => {
                 if let Some(reply) = self.member(&task).and_then(|member| self.asked.remove(&member)) {
                     // A check that was given up is not waited for.
@@ -129,14 +144,19 @@ impl Group {
         }
     }
 
+    /// The group has ended, as its supervisor has recorded.
     pub(super) async fn finished(&mut self, terminal: Terminal) {
+        self.tell_ends(terminal).await;
+        self.reap().await;
+    }
+
+    async fn tell_ends(&mut self, terminal: Terminal) {
         for task in terminal.tasks {
             if let Some(member) = self.member(&task.name) {
                 self.told_end(member, task.end).await;
             }
         }
         self.end_all(&End::SupervisorLost).await;
-        self.reap().await;
     }
 
     /// A task that ended before it was heard to run did run all the same, if it was started.

@@ -38,6 +38,7 @@ use crate::network::{Mapped, Networks};
 use crate::secrets::Secrets;
 use crate::shell::Event;
 use crate::sources::Known;
+use crate::spare::Spare;
 use crate::supervisor::client::{self, Liveness, PidNamespace};
 use crate::supervisor::{Child, Spawner, owner, protocol};
 use crate::users::Users;
@@ -58,6 +59,8 @@ pub(crate) struct Launcher {
     pub(crate) layout: Layout,
     pub(crate) exe: PathBuf,
     pub(crate) spawner: Spawner,
+    /// Folders for supervisors.
+    pub(crate) spare: Spare,
     /// `PATH` of tasks that set none.
     pub(crate) path: String,
     pub(crate) isolation: Isolation,
@@ -191,6 +194,8 @@ impl Group {
         });
         let Some(spec) = self.plan().await else { return };
         match found {
+            // With the power goes what was not written yet, and leaves whatever was there.
+            Err(_) if boot == Boot::New => self.end_all(&End::Rebooted).await,
             Err(error) => self.launch_failed(format!("its supervisor's folder can't be read: {error}")).await,
             Ok((Some(terminal), _, _)) => self.finished(terminal).await,
             Ok((None, _, _)) if boot == Boot::New => self.end_all(&End::Rebooted).await,
@@ -310,7 +315,7 @@ impl Group {
         let mounts =
             Mounts { volumes: self.launcher.layout.volumes(), links: Volumes::links(&self.order.launch.group.tasks) };
         let namespace = self.namespace;
-        let spawned = move || spawn(&launcher.spawner, &directory, namespace, spec.as_ref(), &mounts);
+        let spawned = move || spawn(&launcher, &directory, namespace, spec.as_ref(), &mounts);
         let spawned = tokio::task::spawn_blocking(spawned).await;
         let spawned = spawned.map_err(|_| "the agent is stopping".to_owned())??;
         self.child = Some(spawned.child);
@@ -379,7 +384,7 @@ struct Mounts {
 }
 
 fn spawn(
-    spawner: &Spawner,
+    launcher: &Launcher,
     directory: &Path,
     namespace: PidNamespace,
     spec: Option<&protocol::Spec>,
@@ -387,15 +392,15 @@ fn spawn(
 ) -> Result<client::Spawned, String> {
     crash::point("start: before the folders");
     if let Some(spec) = spec {
-        prepare(directory, spec, mounts)?;
+        prepare(&launcher.spare, directory, spec, mounts)?;
     }
     crash::point("start: before the supervisor");
-    let spawned = spawner.spawn(directory, namespace).map_err(|error| error.to_string());
+    let spawned = launcher.spawner.spawn(directory, namespace).map_err(|error| error.to_string());
     crash::point("start: with the supervisor");
     spawned
 }
 
-fn prepare(directory: &Path, spec: &protocol::Spec, mounts: &Mounts) -> Result<(), String> {
+fn prepare(spare: &Spare, directory: &Path, spec: &protocol::Spec, mounts: &Mounts) -> Result<(), String> {
     for task in &spec.tasks {
         sandbox(task).map_err(|error| format!("sandbox {}: {error}", task.sandbox.display()))?;
     }
@@ -406,6 +411,7 @@ fn prepare(directory: &Path, spec: &protocol::Spec, mounts: &Mounts) -> Result<(
     let parent = directory.parent().expect("it lies below the work directory");
     crash::point("start: with the sandboxes");
     std::fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
+    spare.take(directory);
     client::prepare(directory, spec).map_err(|error| error.to_string())
 }
 

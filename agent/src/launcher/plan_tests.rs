@@ -21,6 +21,7 @@ fn planned(body: Body) -> Result<Plan, PlanError> {
         layout: layout.clone(),
         exe: "/bin/true".into(),
         spawner: crate::supervisor::Spawner::new(Path::new("/bin/true")),
+        spare: crate::spare::Spare::below(folder.path()).expect("it can be made"),
         path: "/usr/bin:/bin".to_owned(),
         isolation: Isolation::default(),
         fetcher: Fetcher::new(FetchPolicy::default(), folder.path()).expect("it can be made"),

@@ -106,7 +106,7 @@ struct Answer {
 }
 
 fn connect(directory: &Path) -> io::Result<UnixStream> {
-    let stream = client::connect(directory)?;
+    let stream = client::connect_beside(directory)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     Ok(stream)

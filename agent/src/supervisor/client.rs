@@ -11,12 +11,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::child::Child;
+use super::contain;
 use super::procfs::{self, Process};
 use super::protocol::{Identity, Snapshot, Spec, SpecError, Terminal};
 use super::{store, sys};
@@ -74,9 +76,27 @@ pub fn prepare(directory: &Path, spec: &Spec) -> Result<(), ClientError> {
     let path = directory.join(store::SPEC);
     let content = serde_json::to_vec(spec).map_err(|source| ClientError::Json { path: path.clone(), source })?;
     crate::crash::point("start: with the supervisor's folder");
-    let temporary = directory.join("spec.new");
+    let temporary = directory.join(store::SPARE_SPEC);
     store::write_file(&temporary, &content).map_err(at(&temporary))?;
     fs::rename(&temporary, &path).map_err(at(&path))
+}
+
+/// Makes the directory of a group that has ended fit for another: nothing is left but files that are written over, and folders for
+/// temporary files in which nothing was ever changed.
+pub(crate) fn strip(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let (path, name, is_folder) = (entry.path(), entry.file_name(), entry.file_type()?.is_dir());
+        match name.to_str() {
+            Some(store::SPEC) => fs::rename(path, directory.join(store::SPARE_SPEC))?,
+            Some(store::RECORD) => fs::rename(path, directory.join(store::SPARE_RECORD))?,
+            Some(store::SPARE_SPEC | store::SPARE_RECORD) => {}
+            Some(name) if contain::is_temporary(name) && is_folder && contain::is_untouched(&path)? => {}
+            _ if is_folder => fs::remove_dir_all(path)?,
+            _ => fs::remove_file(path)?,
+        }
+    }
+    Ok(())
 }
 
 /// Whether a directory holds a spec: all of it, or there is none.
@@ -156,7 +176,7 @@ enum Found {
 }
 
 fn find(directory: &Path) -> Result<Found, ClientError> {
-    let Some(identity) = read_json::<Identity>(&directory.join(store::PID))? else { return Ok(Found::Never) };
+    let Some(identity) = told(directory)?.map(|told| told.identity) else { return Ok(Found::Never) };
     let boot_id = procfs::boot_id().map_err(at(Path::new("boot_id")))?;
     if identity.boot_id != boot_id {
         return Ok(Found::Dead(identity));
@@ -174,6 +194,34 @@ pub fn terminate(directory: &Path) -> Result<Liveness, ClientError> {
     let Found::Alive(process) = find(directory)? else { return liveness(directory) };
     process.signal(Signal::TERM).map_err(at(directory))?;
     Ok(Liveness::Alive { pid: process.pid })
+}
+
+/// How long a supervisor may take to listen.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Connects to a running supervisor that has one connection already: it listens for others only a moment after it has begun, which most
+/// that are there for a short task never do. Waits for that moment.
+///
+/// # Errors
+/// Nobody listens: ask [`liveness`] and [`terminal`].
+pub fn connect_beside(directory: &Path) -> io::Result<UnixStream> {
+    let end = Instant::now() + LISTEN_PATIENCE;
+    loop {
+        let result = connect(directory);
+        let lives = || matches!(liveness(directory), Ok(Liveness::Alive { .. }));
+        match &result {
+            // Refused in the moment between the name and the first who may come in.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+                    && Instant::now() < end
+                    && lives() =>
+            {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            _ => return result,
+        }
+    }
 }
 
 /// Connects to a running supervisor. Does not wait, except for a supervisor that has four connections to accept first.
@@ -199,7 +247,7 @@ pub fn spec(directory: &Path) -> Result<Option<Spec>, ClientError> {
 /// # Errors
 /// The record cannot be read.
 pub fn terminal(directory: &Path) -> Result<Option<Terminal>, ClientError> {
-    read_json(&directory.join(store::TERMINAL))
+    Ok(told(directory)?.and_then(|told| told.terminal))
 }
 
 /// The state that the supervisor wrote last; of use when it is dead and has left no terminal record.
@@ -207,7 +255,7 @@ pub fn terminal(directory: &Path) -> Result<Option<Terminal>, ClientError> {
 /// # Errors
 /// The record cannot be read.
 pub fn last_state(directory: &Path) -> Result<Option<Snapshot>, ClientError> {
-    read_json(&directory.join(store::STATE))
+    Ok(told(directory)?.and_then(store::Told::snapshot))
 }
 
 /// Processes that a supervisor left behind because it was itself killed with SIGKILL: those that are still in its session.
@@ -244,11 +292,32 @@ pub(crate) fn keep(directory: &Path, name: &str, content: &impl serde::Serialize
     fs::rename(&temporary, &path).map_err(at(&path))
 }
 
+/// The record; `None` if nobody has claimed the directory.
+fn told(directory: &Path) -> Result<Option<store::Told>, ClientError> {
+    let path = directory.join(store::RECORD);
+    let Some(content) = read(&path)? else { return Ok(None) };
+    // Names are checked, so what is no text is no record.
+    let told = store::Told::parse(&String::from_utf8_lossy(&content));
+    let told = told.map_err(|source| ClientError::Json { path, source })?;
+    let is_own = told.identity.group.is_empty() || told.identity.group == store::group(directory);
+    if is_own {
+        return Ok(Some(told));
+    }
+    // What was written over a file may be lost with the power, and what it said before come back.
+    let boot_id = procfs::boot_id().map_err(at(Path::new("boot_id")))?;
+    Ok((told.identity.boot_id == boot_id).then_some(told))
+}
+
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ClientError> {
-    let content = match fs::read(path) {
-        Ok(content) => content,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(ClientError::Io { path: path.to_owned(), source }),
-    };
+    let Some(content) = read(path)? else { return Ok(None) };
     serde_json::from_slice(&content).map(Some).map_err(|source| ClientError::Json { path: path.to_owned(), source })
+}
+
+/// A file's content; `None` if there is no such file.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, ClientError> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ClientError::Io { path: path.to_owned(), source }),
+    }
 }

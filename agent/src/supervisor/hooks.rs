@@ -25,7 +25,7 @@ use serde_json::json;
 
 use super::edits::{Hook, When};
 use super::protocol::Spec;
-use super::store::note;
+use super::store::{note, open_log};
 use super::sys;
 use crate::crash;
 
@@ -101,6 +101,8 @@ impl Hooks {
     }
 
     fn execute(&self, hook: &Hook, root: Option<&OwnedFd>) -> io::Result<()> {
+        // What it complains of is kept.
+        open_log();
         let mut command = Command::new(&hook.path);
         let (name, args) = hook.args.split_first().map_or((None, &[][..]), |(name, args)| (Some(name), args));
         if let Some(name) = name {

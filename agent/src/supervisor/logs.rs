@@ -8,8 +8,9 @@ use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
 
 use super::protocol::LogLimits;
 
-/// How much is read at a time.
-pub(super) const CHUNK_BYTES: usize = 64 * 1024;
+/// How much is read at a time. From this size on the allocator asks the system for it, so of a buffer that was never full only that is
+/// memory which was.
+pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 /// What can still be in a pipe when all its writers are gone, with room to spare: a bound for what strangers hold open.
 const DRAIN_BYTES: usize = 2 << 20;
 

@@ -13,19 +13,17 @@
 //! 3. It reaps everything. When the main process of a task has ended, what is left of the task gets SIGTERM and, after the grace period,
 //!    SIGKILL. A task is reported as ended only when none of its processes lives.
 //! 4. Members of a group live and die together: when one fails or is killed, the others are killed after their grace period.
-//! 5. When all have ended it writes `DIR/terminal.json` (temporary file, fsync, rename, fsync of `DIR`), tells whoever is connected, and
-//!    exits. The agent reads the file if it was not there to hear.
+//! 5. When all have ended it adds that to the record (and an fsync, where the spec asks for it), tells whoever is connected, and exits. The
+//!    agent reads the record if it was not there to hear.
 //!
 //! # Files in `DIR`
 //!
 //! | file | what |
 //! |---|---|
 //! | `spec.json` | [`Spec`](protocol::Spec), written by the agent, mode 0600 |
-//! | `pid` | [`Identity`](protocol::Identity): pid, start time and boot id, so that a recycled pid is never mistaken for this one |
-//! | `state.json` | [`Snapshot`](protocol::Snapshot), replaced at each change; made durable when a member ends before the others |
-//! | `terminal.json` | [`Terminal`](protocol::Terminal): the group has ended, durable |
-//! | `sock` | Unix stream socket, mode 0600 |
-//! | `supervisor.log` | what went wrong inside the supervisor, at most 64 KiB |
+//! | `pid` | the record, lines of JSON that are only added to: first [`Identity`](protocol::Identity) (pid, start time and boot id, so that a recycled pid is never mistaken for this one), then each change of a member, at last [`Terminal`](protocol::Terminal). A line without its end was never written |
+//! | `sock` | Unix stream socket, mode 0600, where others than the first connect; made 200 ms after the start, or when nobody is connected |
+//! | `supervisor.log` | what went wrong inside the supervisor, at most 64 KiB; made when something does |
 //!
 //! # The socket
 //!
@@ -60,6 +58,7 @@ pub(crate) mod asker;
 mod child;
 mod codec;
 mod contain;
+mod exec;
 mod fork;
 mod group;
 mod hooks;

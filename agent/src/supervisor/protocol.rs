@@ -346,7 +346,7 @@ fn is_file_safe(name: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(safe) && !name.starts_with('.')
 }
 
-/// Who supervises: the content of `pid`.
+/// Who supervises: the first line of the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Always [`VERSION`].
@@ -357,6 +357,10 @@ pub struct Identity {
     pub start_ticks: u64,
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
+    /// Whose record it is: the last two names of the directory's path. The file may have been another group's, and after a loss of power say
+    /// so.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
 }
 
 /// A member and where it stands.
@@ -474,7 +478,7 @@ pub struct Usage {
     pub max_rss_kib: u64,
 }
 
-/// The whole group as it stands: the first frame of each connection, and `state.json`.
+/// The whole group as it stands: the first frame of each connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Always [`VERSION`].
@@ -485,7 +489,7 @@ pub struct Snapshot {
     pub tasks: Vec<TaskStatus>,
 }
 
-/// The whole group has ended: the content of `terminal.json` and the last frame.
+/// The whole group has ended: the last line of the record and the last frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terminal {
     /// Always [`VERSION`].

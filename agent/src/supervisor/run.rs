@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, Mode};
 use rustix::process::{Pid, Signal};
-use serde::Serialize;
 use thiserror::Error;
 
 use super::codec::encode;
@@ -21,11 +20,11 @@ use super::group::{Children, Exec, Group, Member, unix_ms};
 use super::logs::CHUNK_BYTES;
 use super::nested::hand_over;
 use super::protocol::{
-    Command, Durability, Frame, KillCause, Snapshot, Spec, SpecError, Stdio, TaskEnd, TaskState, TaskStatus, Terminal,
-    TerminalTask, VERSION,
+    Command, Durability, Frame, KillCause, Snapshot, Spec, SpecError, Stdio, TaskEnd, TaskSpec, TaskState, TaskStatus,
+    Terminal, TerminalTask, VERSION,
 };
-use super::server::Server;
-use super::store::{self, note};
+use super::server::{Listening, Listens, Server};
+use super::store::{self, Line, Record, note};
 use super::sys::{self, Reaped};
 use super::{procfs, zygote};
 use crate::crash;
@@ -129,6 +128,7 @@ fn refuse(peer: Option<UnixStream>, error: &SetupError) -> ExitCode {
 struct Supervisor {
     signals: File,
     server: Server,
+    record: Record,
     group: Group,
     durability: Durability,
     children: Children,
@@ -161,13 +161,13 @@ impl Supervisor {
         let step = |step| move |error: io::Error| SetupError::Io(step, error);
         detach(&origin.directory).map_err(step("directory"))?;
         let spec = read_spec()?;
-        let pid = store::claim(&origin.boot_id).map_err(step(store::PID))?;
-        let server = Server::bind().map_err(step(store::SOCKET))?;
+        let (record, pid) = Record::claim(&origin.boot_id).map_err(step(store::RECORD))?;
         let contained = contain::enter(&spec, pid)?;
         crash::point("supervisor: contained");
         let mut supervisor = Self {
             signals: File::from(origin.signals),
-            server,
+            server: Server::new(listening(&spec)),
+            record,
             group: Group::new(&spec, contained),
             durability: spec.durability,
             children: Children::Some,
@@ -187,7 +187,6 @@ impl Supervisor {
         self.group.run_hooks(When::Poststart);
         // The environment can be large and is not needed again.
         drop(spec);
-        sys::release_memory();
         self.reap();
         loop {
             let now = Instant::now();
@@ -207,6 +206,12 @@ impl Supervisor {
             }
             self.publish(now);
             self.group.end_nested();
+            match self.server.listen_if_due(now) {
+                // What has lived for so long is likely to sleep for longer.
+                Ok(Listens::Begun) => sys::release_memory(),
+                Ok(Listens::AsBefore) => {}
+                Err(error) => note(&format!("{}: {error}", store::SOCKET)),
+            }
             for source in self.wait(now)? {
                 self.handle(source);
             }
@@ -216,11 +221,12 @@ impl Supervisor {
 
     /// Sleeps until something can be read or a deadline has come.
     fn wait(&self, now: Instant) -> io::Result<Vec<Source>> {
-        let mut sources = vec![Source::Signals, Source::Listener];
-        let mut fds = vec![
-            PollFd::new(&self.signals, PollFlags::IN),
-            PollFd::from_borrowed_fd(self.server.listener(), PollFlags::IN),
-        ];
+        let mut sources = vec![Source::Signals];
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        if let Some(listener) = self.server.listener() {
+            sources.push(Source::Listener);
+            fds.push(PollFd::from_borrowed_fd(listener, PollFlags::IN));
+        }
         for (index, (fd, flags)) in self.server.interests().enumerate() {
             sources.push(Source::Peer(index));
             fds.push(PollFd::from_borrowed_fd(fd, flags));
@@ -241,6 +247,7 @@ impl Supervisor {
             Children::Some => self.group.next_deadline().into_iter().chain(self.record_retry_at).min(),
             Children::None => self.record_retry_at,
         };
+        let deadline = deadline.into_iter().chain(self.server.listens_at()).min();
         let timeout = deadline.map(|at| to_timespec(at.saturating_duration_since(now)));
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -409,8 +416,9 @@ impl Supervisor {
             return;
         }
         // Nothing in it has to survive the machine; members that have ended were recorded by `settle`.
-        if let Err(error) = store::replace(store::STATE, &self.snapshot(), Durability::ProcessLoss) {
-            note(&format!("{}: {error}", store::STATE));
+        let lines = store::lines(&changes);
+        if let Err(error) = self.record.add(&lines, Durability::ProcessLoss) {
+            note(&format!("{}: {error}", store::RECORD));
         }
         self.tell(changes);
     }
@@ -427,11 +435,12 @@ impl Supervisor {
         if settled.is_empty() {
             return;
         }
-        let mut snapshot = self.snapshot();
-        for (index, end) in &settled {
-            snapshot.tasks[*index].state = TaskState::Ended(end.clone());
-        }
-        if self.record(store::STATE, &snapshot, now) {
+        let line = |(index, end): &(usize, TaskEnd)| {
+            let name = self.group.members[*index].name.clone();
+            Line::Task(TaskStatus { name, state: TaskState::Ended(end.clone()) })
+        };
+        let lines: Vec<Line> = settled.iter().map(line).collect();
+        if self.record(&lines, now) {
             settled.into_iter().for_each(|(index, end)| self.group.end(index, end));
         } else {
             self.settle = Settle::Due;
@@ -445,7 +454,7 @@ impl Supervisor {
         }
         let ends = self.group.close(self.children, &mut self.buffer)?;
         let terminal = self.terminal(&ends);
-        if !self.record(store::TERMINAL, &terminal, now) {
+        if !self.record(&[Line::Terminal(terminal.clone())], now) {
             return None;
         }
         ends.into_iter().enumerate().for_each(|(index, end)| self.group.end(index, end));
@@ -466,14 +475,20 @@ impl Supervisor {
     }
 
     /// Whether the end is on disk; if the disk is full or broken, it is tried again for as long as it takes.
-    fn record(&mut self, name: &str, content: &impl Serialize, now: Instant) -> bool {
-        let result = store::replace(name, content, self.durability);
+    fn record(&mut self, lines: &[Line], now: Instant) -> bool {
+        let result = self.record.add(lines, self.durability);
         self.record_retry_at = result.as_ref().err().map(|_| now + RECORD_RETRY);
         if let Err(error) = &result {
-            note(&format!("{name}: {error}"));
+            note(&format!("{}: {error}", store::RECORD));
         }
         result.is_ok()
     }
+}
+
+/// When others than the one that has spawned it are listened to: at once if somebody is likely to talk to a member.
+fn listening(spec: &Spec) -> Listening {
+    let is_quiet = |task: &TaskSpec| matches!(task.stdio, Stdio::Output);
+    if spec.tasks.iter().all(is_quiet) { Listening::Later } else { Listening::Now }
 }
 
 fn read_spec() -> Result<Spec, SetupError> {
@@ -486,7 +501,7 @@ fn read_spec() -> Result<Spec, SetupError> {
 /// Leaves the agent's session and working directory behind, and its standard error for the log.
 fn detach(directory: &Path) -> io::Result<()> {
     std::env::set_current_dir(directory)?;
-    store::open_log()?;
+    store::keep_log()?;
     leave_session();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     Ok(())

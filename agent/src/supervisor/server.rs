@@ -20,9 +20,33 @@ const READ_BYTES: usize = 4096;
 /// Most bytes that wait for a peer.
 const MAX_WAITING_BYTES: usize = 2 * MAX_FRAME_BYTES;
 
+/// After what time others than the first can connect. Most commands that are short have ended by then, and a socket in the file system is
+/// a file that is to be made and removed.
+const LISTEN_AFTER: Duration = Duration::from_millis(200);
+/// Pause before a socket that could not be made is tried again.
+const LISTEN_RETRY: Duration = Duration::from_secs(1);
+
+/// Whether a supervisor listens from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listening {
+    Now,
+    /// After a moment, or as soon as nobody is connected.
+    Later,
+}
+
+/// What [`Server::listen_if_due`] has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listens {
+    AsBefore,
+    /// It listens from now on.
+    Begun,
+}
+
 /// The listening socket, and everybody connected.
 pub(super) struct Server {
-    listener: UnixListener,
+    listener: Option<UnixListener>,
+    /// When there is to be one, while there is none.
+    listens_at: Instant,
     peers: Vec<Peer>,
 }
 
@@ -42,14 +66,34 @@ enum Link {
 }
 
 impl Server {
-    /// Listens in the working directory, where the path is short enough for an address.
-    pub(super) fn bind() -> io::Result<Self> {
+    /// Nobody is connected yet.
+    pub(super) fn new(listening: Listening) -> Self {
+        let wait = if listening == Listening::Now { Duration::ZERO } else { LISTEN_AFTER };
+        Self { listener: None, listens_at: Instant::now() + wait, peers: Vec::new() }
+    }
+
+    /// When [`Self::listen_if_due`] has something to do.
+    pub(super) fn listens_at(&self) -> Option<Instant> {
+        self.listener.is_none().then_some(self.listens_at)
+    }
+
+    /// Listens in the working directory, where the path is short enough for an address, if it is time.
+    ///
+    /// # Errors
+    /// The socket can't be made. It is tried again later.
+    pub(super) fn listen_if_due(&mut self, now: Instant) -> io::Result<Listens> {
+        let is_alone = !self.peers.iter().any(|peer| peer.link == Link::Open);
+        if self.listener.is_some() || self.listens_at > now && !is_alone {
+            return Ok(Listens::AsBefore);
+        }
+        self.listens_at = now + LISTEN_RETRY;
         let before = rustix::process::umask(Mode::from_raw_mode(0o177));
         let listener = bind_anew();
         rustix::process::umask(before);
         let listener = listener?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, peers: Vec::new() })
+        self.listener = Some(listener);
+        Ok(Listens::Begun)
     }
 
     /// Serves one more connection, which is greeted with `snapshot`.
@@ -69,7 +113,7 @@ impl Server {
 
     /// Whoever is waiting to be served.
     pub(super) fn accept(&self) -> Option<UnixStream> {
-        self.listener.accept().ok().map(|(stream, _)| stream)
+        self.listener.as_ref()?.accept().ok().map(|(stream, _)| stream)
     }
 
     pub(super) fn broadcast(&mut self, frame: &Frame) {
@@ -84,8 +128,8 @@ impl Server {
         self.peers[peer].send(&encode(frame));
     }
 
-    pub(super) fn listener(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+    pub(super) fn listener(&self) -> Option<BorrowedFd<'_>> {
+        self.listener.as_ref().map(AsFd::as_fd)
     }
 
     /// What to poll each connection for, in order.
@@ -135,8 +179,10 @@ impl Server {
                 break;
             }
         }
-        // A socket that cannot be removed is in a directory that the agent removes.
-        let _left_behind = fs::remove_file(SOCKET);
+        if self.listener.is_some() {
+            // A socket that cannot be removed is in a directory that the agent removes.
+            let _left_behind = fs::remove_file(SOCKET);
+        }
     }
 }
 

@@ -3,18 +3,17 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::contain::{Entry, Held};
+use super::exec::Program;
 use super::logs::{RotatedLog, Stream};
 use super::protocol::{self, CommandLine, MAX_ERROR_BYTES, Outcome, Stdio, TaskSpec};
+use super::runtime;
 use super::stdio::{self, Leads, Ours, Theirs};
-use super::{runtime, sys};
 use crate::cgroup::{self, Birth};
 
 /// A main process that has been executed.
@@ -31,6 +30,8 @@ pub(super) fn start(spec: &TaskSpec, held: Held<'_>) -> Result<Started, Outcome>
     let sandbox = format!("sandbox {:?}", spec.sandbox);
     let directory = OwnedFd::from(open_directory(&spec.sandbox).map_err(failed(&sandbox))?);
     let second = directory.try_clone().map_err(failed(&sandbox))?;
+    // Before the command, which may look for them. Both are made, though a terminal writes to one only.
+    let logs = [RotatedLog::new(directory, "stdout", spec.logs), RotatedLog::new(second, "stderr", spec.logs)];
     let (pid, ours) = match held.runtime {
         Some(runtime) => by_runtime(spec, runtime.start(spec, held))?,
         None => {
@@ -38,8 +39,6 @@ pub(super) fn start(spec: &TaskSpec, held: Held<'_>) -> Result<Started, Outcome>
             (spawn(&spec.command, spec, held, &theirs, leads(&spec.stdio, Leads::Group))?, ours)
         }
     };
-    // Both files are made, though a terminal writes to one only.
-    let logs = [RotatedLog::new(directory, "stdout", spec.logs), RotatedLog::new(second, "stderr", spec.logs)];
     // A pipe that cannot be made non-blocking is closed: its task would see a broken pipe, which is better than a supervisor that hangs.
     let streams =
         ours.outputs.into_iter().zip(logs).filter_map(|(output, log)| Stream::new(output, log).ok()).collect();
@@ -88,27 +87,20 @@ fn leads(stdio: &Stdio, otherwise: Leads) -> Leads {
 
 /// Executes a command in a cgroup: born there where the kernel can do that, else entering it first.
 fn spawn(line: &CommandLine, spec: &TaskSpec, held: Held<'_>, theirs: &Theirs, leads: Leads) -> Result<i32, Outcome> {
-    let ready = |birth| {
-        let mut command = command(line, spec, held, birth, leads)?;
-        theirs.lead(&mut command).map_err(failed("standard streams"))?;
-        Ok(command)
-    };
+    let words = words(line);
+    let name = format!("command {:?}", words[0]);
+    let directory = spec.working_dir.as_ref().unwrap_or(&spec.sandbox);
+    let program = Program::new(&words, &spec.env, directory, theirs).map_err(failed(&name))?;
     if let Some(cradle) = held.cgroup.and_then(cgroup::Group::cradle) {
-        let mut command = ready(Birth::Inside)?;
-        match sys::spawn_into(&mut command, cradle) {
-            Ok(spawned) => return spawned.map_err(failed(&program(&command))),
+        match program.execute(&entry(spec, held, Birth::Inside, leads)?, Some(cradle)) {
+            Ok(executed) => return executed.map_err(failed(&name)),
             // Not in this kernel, or not allowed to this process: it enters instead.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL | libc::EPERM)) => {}
             Err(error) => return Err(failed("clone")(error)),
         }
     }
-    let mut command = ready(Birth::Outside)?;
-    let child = command.spawn().map_err(failed(&program(&command)))?;
-    Ok(i32::try_from(child.id()).expect("the kernel's process ids fit"))
-}
-
-fn program(command: &Command) -> String {
-    format!("command {:?}", command.get_program())
+    let executed = program.execute(&entry(spec, held, Birth::Outside, leads)?, None);
+    executed.map_err(failed("clone"))?.map_err(failed(&name))
 }
 
 fn open_directory(path: &Path) -> io::Result<File> {
@@ -116,37 +108,19 @@ fn open_directory(path: &Path) -> io::Result<File> {
     if directory.metadata()?.is_dir() { Ok(directory) } else { Err(io::ErrorKind::NotADirectory.into()) }
 }
 
-fn command(
-    line: &CommandLine,
-    spec: &TaskSpec,
-    held: Held<'_>,
-    birth: Birth,
-    leads: Leads,
-) -> Result<Command, Outcome> {
-    let mut command = match line {
-        CommandLine::Argv(argv) => {
-            let (program, arguments) = argv.split_first().expect("the spec was validated");
-            let mut command = Command::new(program);
-            command.args(arguments);
-            command
-        }
-        CommandLine::Shell(text) => {
-            let mut command = Command::new("/bin/sh");
-            command.args(["-c", text]);
-            command
-        }
-    };
-    command.env_clear().envs(spec.env.iter().map(|(key, value)| (key, value)));
-    command.current_dir(spec.working_dir.as_ref().unwrap_or(&spec.sandbox));
-    if leads == Leads::Group {
-        command.process_group(0);
+fn words(line: &CommandLine) -> Vec<&str> {
+    match line {
+        CommandLine::Argv(argv) => argv.iter().map(String::as_str).collect(),
+        CommandLine::Shell(text) => vec!["/bin/sh", "-c", text],
     }
+}
+
+/// What the command does before it is executed.
+fn entry(spec: &TaskSpec, held: Held<'_>, birth: Birth, leads: Leads) -> Result<Entry, Outcome> {
     let resolve = |user: &String| resolve_user(user).map_err(failed(&format!("user {user:?}")));
     let user = spec.user.as_ref().map(resolve).transpose()?;
     let rlimits = rlimits(&spec.rlimits)?;
-    let entry = Entry { user, rlimits, leads, ..Entry::new(held, birth).map_err(failed("cgroup"))? };
-    sys::clear_child(&mut command, entry);
-    Ok(command)
+    Ok(Entry { user, rlimits, leads, ..Entry::new(held, birth).map_err(failed("cgroup"))? })
 }
 
 /// Limits that this process can set. The kernel's answer between fork and exec would not name them.

@@ -24,7 +24,7 @@ use super::fork::SLOT_BYTES;
 use super::zygote::{ARGUMENT, REQUEST_BYTES, TITLE_BYTES, request};
 
 /// How long a zygote may take to fork. One that takes longer is stopped, or in trouble, and is done without.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Spawns supervisors: forked from a zygote where there is one, else executed.
 #[derive(Debug)]

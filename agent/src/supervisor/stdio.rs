@@ -1,5 +1,6 @@
 //! The standard streams of a process: the ends that it holds, and those that are kept here.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process;
@@ -43,6 +44,15 @@ impl Theirs {
         };
         command.stdin(end(&self.stdin)?).stdout(end(&self.stdout)?).stderr(end(&self.stderr)?);
         Ok(())
+    }
+
+    /// For a program that is about to be executed: standard input, output and error.
+    pub(super) fn all(&self) -> io::Result<[OwnedFd; 3]> {
+        let end = |fd: &Option<OwnedFd>| match fd {
+            Some(fd) => fd.try_clone(),
+            None => Ok(OwnedFd::from(OpenOptions::new().read(true).write(true).open("/dev/null")?)),
+        };
+        Ok([end(&self.stdin)?, end(&self.stdout)?, end(&self.stderr)?])
     }
 }
 

@@ -8,7 +8,7 @@
 use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -16,10 +16,9 @@ use std::process::{Child, Command};
 use std::ptr;
 
 use rustix::fs::CWD;
-use rustix::process::{Gid, Pid, Signal, Uid};
+use rustix::process::{Gid, Pid, Uid};
 use rustix::thread::{UnshareFlags, set_thread_gid, set_thread_groups, set_thread_uid};
 
-use super::contain::Entry;
 use super::protocol::{Outcome, Usage};
 use super::stdio::Leads;
 
@@ -35,7 +34,7 @@ pub(super) fn close_inherited() -> io::Result<()> {
 /// Resets every signal to its default action, then blocks those that this process reads from the returned descriptor instead.
 ///
 /// HUP, INT, QUIT and PIPE are blocked and never acted upon: Ctrl-C in the agent's terminal must not reach a task. Blocked and default is
-/// better than ignored: [`clear_child`] undoes it with one call.
+/// better than ignored: [`unblock_signals`] undoes it.
 pub(super) fn signal_descriptor() -> io::Result<OwnedFd> {
     let blocked = [libc::SIGCHLD, libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGPIPE];
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
@@ -110,31 +109,15 @@ fn to_usage(usage: &libc::rusage) -> Usage {
     }
 }
 
-/// Lets a command take the steps of its entry, start with no signal blocked, and be killed by the kernel when this process dies.
-pub(super) fn clear_child(command: &mut Command, entry: Entry) {
-    let parent = rustix::process::getpid();
-    let step = move || {
-        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: sigemptyset initialises the set before it is used, and both calls are safe between fork and exec.
-        let result = unsafe {
-            libc::sigemptyset(none.as_mut_ptr());
-            libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut())
-        };
-        if result != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // Before the next: a process that becomes another user forgets what is to happen when its parent dies.
-        entry.take()?;
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        // The parent may have died before the request was made.
-        if rustix::process::getppid() != Some(parent) {
-            return Err(io::Error::from_raw_os_error(libc::ESRCH));
-        }
-        // Last: the steps before may make calls that the command may not.
-        entry.confine()
+/// Blocks no signal any more. Only makes a system call.
+pub(super) fn unblock_signals() -> io::Result<()> {
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set before it is used.
+    let result = unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut())
     };
-    // SAFETY: between fork and exec the closure only makes system calls; it neither allocates nor takes a lock.
-    unsafe { command.pre_exec(step) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Makes this process, which has only one thread, an ordinary process of a user.
@@ -260,50 +243,6 @@ pub(super) fn spawn_first(command: &mut Command) -> io::Result<Child> {
         command.spawn()
     };
     std::thread::scope(|scope| scope.spawn(spawn).join()).expect("it does not panic")
-}
-
-/// Spawns a command in a cgroup of version 2, without the wait that entering one takes. The inner result is that of the command; the outer
-/// that of the clone. Only for a process with one thread.
-pub(super) fn spawn_into(command: &mut Command, cgroup: BorrowedFd<'_>) -> io::Result<io::Result<i32>> {
-    let (failure, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    // SAFETY: all fields are numbers, for which 0 is a value.
-    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-    arguments.flags = 0x2_0000_0000; // CLONE_INTO_CGROUP
-    arguments.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
-    arguments.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
-    // SAFETY: the arguments ask for what fork does. This process has one thread, so no lock is held in the copy, which ends in exec or
-    // _exit and never returns from here.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
-    match pid {
-        ..0 => Err(io::Error::last_os_error()),
-        0 => {
-            let error = command.exec().raw_os_error().unwrap_or(libc::EINVAL);
-            // If it can't be said, the exit status says at least that something went wrong.
-            let _unsaid = rustix::io::write(&theirs, &error.to_ne_bytes());
-            // SAFETY: it has no preconditions.
-            unsafe { libc::_exit(127) }
-        }
-        pid => {
-            drop(theirs);
-            Ok(outcome(i32::try_from(pid).expect("the kernel's process ids fit"), &failure))
-        }
-    }
-}
-
-/// The process id, once its program runs; its error if that did not come about.
-fn outcome(pid: i32, failure: &OwnedFd) -> io::Result<i32> {
-    let mut error = [0; 4];
-    loop {
-        match rustix::io::read(failure, &mut error) {
-            Ok(4) => break,
-            Ok(_) => return Ok(pid),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    // It is about to end. One that was killed meanwhile is reaped like any other.
-    let _reaped = rustix::process::waitpid(Pid::from_raw(pid), rustix::process::WaitOptions::empty());
-    Err(io::Error::from_raw_os_error(i32::from_ne_bytes(error)))
 }
 
 /// Whether what is mounted can be written to.

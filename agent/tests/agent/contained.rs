@@ -400,3 +400,49 @@ async fn a_task_may_ask_to_see_less() {
     let status = world.expect("t2", TaskState::Failed).await;
     assert!(status.message.contains("rlimit nofile: expected at most"), "{}", status.message);
 }
+
+/// A task that binds a port of its network's loopback, says whether it could, and stays if `stays`.
+fn binds(id: &str, port: u16, own_ports: &str, stays: bool) -> (Task, TaskSpec) {
+    let stay = if stays { "; exec sleep 1000" } else { "" };
+    let spec = TaskSpec::shell(&format!(
+        "python3 -c \"import socket; socket.socket().bind(('127.0.0.1', {port}))\" 2> /dev/null && echo bound || echo refused{stay}"
+    ));
+    let mut task = spec_task(id, &spec);
+    if !own_ports.is_empty() {
+        task.resources = format!("cpus:0.1;mem:32;ports:[{own_ports}]").parse().expect("they are well formed");
+    }
+    (task, spec)
+}
+
+#[tokio::test]
+async fn ports_stay_guarded_beside_a_task_that_has_all_of_its_own_network() {
+    let resources = "cpus:4;mem:4096;ports:[31460-31469]";
+    let Some(mut world) = World::contained(|options| options.resources = resources.parse().expect("well formed")).await
+    else {
+        return;
+    };
+    world.crash().await;
+    let report = world.restart().await;
+    let isolation = report.info.attributes.get("isolation").map(|value| format!("{value:?}")).unwrap_or_default();
+    if !isolation.contains("ports") {
+        return println!("skipped: ports can't be guarded here: {isolation}");
+    }
+    let (_, mut spec) = binds("private", 31461, "", true);
+    spec.container.private_network = true;
+    world.launch(vec![spec_task("private", &spec)]).await;
+    world.expect("private", TaskState::Running).await;
+    let said = |world: &World, id: &str| Some(world.stdout(id)).filter(|said| said.ends_with('\n'));
+    assert_eq!(until("it to bind", || said(&world, "private")).await, "bound\n", "in its own network");
+    for (id, port, own, expected) in [
+        ("none", 31461, "", "refused\n"),
+        ("another's", 31461, "31462-31462", "refused\n"),
+        ("own", 31462, "31462-31462", "bound\n"),
+        ("unguarded", 31470, "", "bound\n"),
+    ] {
+        let (task, _) = binds(&id.replace('\'', ""), port, own, false);
+        assert_eq!(output_of(&mut world, task).await, expected, "{id}");
+    }
+    world.kill("private").await;
+    world.expect("private", TaskState::Killed).await;
+    assert_eq!(output_of(&mut world, binds("after", 31461, "", false).0).await, "refused\n");
+}

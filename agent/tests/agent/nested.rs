@@ -19,7 +19,7 @@ pub(crate) struct Asked {
 }
 
 pub(crate) fn ask(world: &World, leader: &str, member: usize, args: &[&str], stdio: Stdio) -> Asked {
-    let mut stream = client::connect(&world.run_dir(leader)).expect("its supervisor listens");
+    let mut stream = client::connect_beside(&world.run_dir(leader)).expect("its supervisor listens");
     stream.set_read_timeout(Some(*TIMEOUT)).expect("it is a socket");
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {

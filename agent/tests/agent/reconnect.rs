@@ -1,3 +1,4 @@
+use rialto_agent::supervisor::client;
 use rialto_core::model::{Announce, Reason, TaskState, ToAgent};
 
 use crate::harness::{World, key, task};
@@ -49,8 +50,8 @@ async fn what_happens_without_a_connection_is_told_later() {
     let mut world = World::new().await;
     world.run("t1", "exec sleep 0.3").await;
     world.hang_up();
-    let record = world.run_dir("t1").join("terminal.json");
-    crate::harness::until("the task to end", || record.exists().then_some(())).await;
+    let folder = world.run_dir("t1");
+    crate::harness::until("the task to end", || client::terminal(&folder).expect("readable")).await;
     world.register().await;
     world.expect("t1", TaskState::Finished).await;
 }

@@ -1,3 +1,4 @@
+use rialto_agent::supervisor::client::{self, Liveness};
 use rialto_agent::{AgentError, OnStop};
 use rialto_core::model::{Exit, Reason, TaskState, ToAgent};
 use rustix::process::{Pid, Signal, kill_process};
@@ -36,8 +37,8 @@ async fn what_ended_while_the_agent_was_gone_is_told() {
     world.run("t1", "while [ ! -e go ]; do sleep 0.02; done; exit 5").await;
     world.crash().await;
     std::fs::write(world.sandbox("t1").join("go"), "").expect("it can be written");
-    let record = world.run_dir("t1").join("terminal.json");
-    until("the task to end", || record.exists().then_some(())).await;
+    let folder = world.run_dir("t1");
+    until("the task to end", || client::terminal(&folder).expect("readable")).await;
     world.restart().await;
     let status = world.expect("t1", TaskState::Failed).await;
     assert_eq!(status.exit, Some(Exit::Code(5)));
@@ -150,9 +151,7 @@ async fn an_agent_that_is_not_wanted_ends_its_tasks_and_forgets_its_id() {
 }
 
 fn kill_supervisor(world: &World, id: &str) {
-    let identity = std::fs::read_to_string(world.run_dir(id).join("pid")).expect("a supervisor runs");
-    let identity: serde_json::Value = serde_json::from_str(&identity).expect("it is JSON");
-    let pid =
-        identity["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw).expect("a process id");
-    kill_process(pid, Signal::KILL).expect("it lives");
+    let liveness = client::liveness(&world.run_dir(id)).expect("readable");
+    let Liveness::Alive { pid } = liveness else { panic!("{liveness:?}") };
+    kill_process(Pid::from_raw(pid).expect("a process id"), Signal::KILL).expect("it lives");
 }

@@ -157,7 +157,7 @@ impl Peer {
     }
 
     pub(crate) fn connect(dir: &Path) -> Self {
-        Self::new(client::connect(dir).expect("a listening supervisor"))
+        Self::new(client::connect_beside(dir).expect("a listening supervisor"))
     }
 
     pub(crate) fn send(&mut self, command: &Command) {

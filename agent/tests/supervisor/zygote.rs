@@ -9,7 +9,7 @@ use rialto_agent::supervisor::protocol::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Run, exe, exists, home, line, shell};
+use crate::harness::{Peer, Run, exe, exists, home, line, shell};
 
 fn spec(home: &tempfile::TempDir, script: &str) -> Spec {
     let tasks = vec![shell(home, "main", script)];
@@ -73,10 +73,12 @@ fn a_forked_supervisor_holds_nothing_of_the_zygote() {
     line(&run.sandbox("fds"));
     let fds = fs::read_to_string(run.sandbox("fds")).expect("a list");
     assert!(!fds.contains("socket:") && !fds.contains("memfd") && !fds.contains("signalfd"), "{fds}");
+    let mut peer = Peer::connect(&run.dir);
+    peer.next().expect("it is served");
     let supervisor = fs::read_dir(format!("/proc/{}/fd", run.spawned.child.id())).expect("a process");
     let open = supervisor.flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
     let sockets = open.filter(|target| target.to_string_lossy().starts_with("socket:")).count();
-    assert_eq!(sockets, 2, "where it listens, and the agent");
+    assert_eq!(sockets, 3, "where it listens, the agent, and this test");
 }
 
 #[test]
@@ -96,6 +98,24 @@ fn without_its_zygote_the_next_supervisor_is_executed_and_another_zygote_started
     );
     living.peer.send(&Command::Kill { task: None, grace_ms: None });
     living.end();
+}
+
+#[test]
+fn a_zygote_that_is_stopped_is_replaced_and_no_launch_is_lost() {
+    let spawner = spawner();
+    let before = zygote(&spawner);
+    kill_process(Pid::from_raw(before).expect("a pid"), Signal::STOP).expect("a signal");
+    // Several at once: who comes while the first one finds that nobody answers is not lost either.
+    std::thread::scope(|scope| {
+        let launch = || run(&spawner, "echo started >> starts").end();
+        let launches: Vec<_> = (0..3).map(|_| scope.spawn(launch)).collect();
+        for launch in launches {
+            assert!(launch.join().expect("it is launched").outcome.is_success());
+        }
+    });
+    assert_ne!(zygote(&spawner), before);
+    assert!(!exists(before), "it is no zombie");
+    assert!(run(&spawner, "exit 0").end().outcome.is_success());
 }
 
 #[test]

@@ -8,10 +8,12 @@ mod dev;
 mod image;
 mod mounts;
 mod privileges;
+mod temporary;
 mod users;
 
 pub(super) use image::mount_overlay as mount_layers;
 pub(super) use mounts::mount_proc;
+pub(super) use temporary::{is_temporary, is_untouched};
 
 use std::fs::File;
 use std::io;

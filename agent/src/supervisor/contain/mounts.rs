@@ -1,16 +1,16 @@
 //! What the group sees of the file system.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
-use super::{ContainError, dev, image};
+use super::{ContainError, dev, image, temporary};
 use crate::cgroup::Hierarchies;
 use crate::crash;
 use crate::supervisor::edits::Mount;
@@ -19,8 +19,8 @@ use crate::supervisor::protocol::{Namespaces, Network, Root, TaskSpec};
 use crate::supervisor::runtime::{self, Runtime};
 use crate::supervisor::sys::{self, Access, Depth};
 
-/// The group's own folders for temporary files, below the supervisor's folder, and where they are seen.
-const TEMPORARY: [(&str, &str); 2] = [("tmp", "/tmp"), ("var-tmp", "/var/tmp")];
+/// How folders in memory are mounted that are only there for what is below them.
+const HIDING: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 /// Parts of `/proc` by which root could change the machine.
 const READ_ONLY: [&str; 6] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi"];
 
@@ -42,7 +42,7 @@ pub(super) fn enter(
         Network::Joined(file) => Some(open_network(file)?),
         Network::Host | Network::Private => None,
     };
-    let temporaries = temporaries()?;
+    let temporaries = temporary::make()?;
     sys::unshare(flags).map_err(ContainError::at("namespaces"))?;
     if namespaces.network == Network::Private {
         sys::raise_loopback().map_err(ContainError::at("loopback"))?;
@@ -99,8 +99,8 @@ fn cover(namespaces: &Namespaces, temporaries: Vec<(&str, &str)>, given: Given<'
         set(path, Access::ReadWrite, Depth::One)?;
     }
     for path in namespaces.hidden.iter().filter(|path| path.is_dir()) {
-        let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        mount("tmpfs", path, "tmpfs", flags, Some(c"mode=755,size=256k")).map_err(ContainError::at("hidden folder"))?;
+        mount("tmpfs", path, "tmpfs", HIDING, Some(c"mode=755,size=256k"))
+            .map_err(ContainError::at("hidden folder"))?;
     }
     for shown in given.shown {
         shown.show().map_err(ContainError::at(shown.path.display().to_string()))?;
@@ -152,14 +152,25 @@ impl Shown {
             return Ok(());
         }
         if self.is_folder() {
-            fs::create_dir_all(&self.path)?;
+            make_way(&self.path)?;
         } else {
-            fs::create_dir_all(self.path.parent().expect("it is a file"))?;
+            make_way(self.path.parent().expect("it is a file"))?;
             OpenOptions::new().create(true).append(true).open(&self.path)?;
         }
         mount_bind_recursive(format!("/proc/self/fd/{}", self.handle.as_raw_fd()), &self.path)?;
         sys::set_mount(&self.path, Access::ReadWrite, Depth::One)
     }
+}
+
+/// Makes the folders up to this one. What is missing is made in memory: below the group's own `/tmp` it would be made on a disk, for each
+/// group anew.
+fn make_way(path: &Path) -> io::Result<()> {
+    let missing = path.ancestors().take_while(|path| !path.exists()).last();
+    if let Some(missing) = missing.filter(|missing| *missing != path) {
+        fs::create_dir(missing)?;
+        mount("tmpfs", missing, "tmpfs", HIDING, Some(c"mode=755,size=256k"))?;
+    }
+    fs::create_dir_all(path)
 }
 
 /// What devices bring with them: opened before anything is hidden.
@@ -177,20 +188,6 @@ pub(super) fn show_added(mount: &Mount, handle: &OwnedFd) -> io::Result<()> {
     mount_bind_recursive(format!("/proc/self/fd/{}", handle.as_raw_fd()), &mount.to)?;
     let access = if mount.writable { Access::ReadWrite } else { Access::ReadOnly };
     sys::set_mount(&mount.to, access, Depth::One)
-}
-
-/// Makes the group's own folders for temporary files, of those that the machine has.
-fn temporaries() -> Result<Vec<(&'static str, &'static str)>, ContainError> {
-    let is_there = |path: &str| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
-    let made: Vec<_> = TEMPORARY.into_iter().filter(|(_, path)| is_there(path)).collect();
-    for (own, path) in &made {
-        let make = || match fs::create_dir(own) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => fs::set_permissions(own, Permissions::from_mode(0o1777)),
-        };
-        make().map_err(ContainError::at(*path))?;
-    }
-    Ok(made)
 }
 
 pub(in crate::supervisor) fn mount_proc() -> Result<(), ContainError> {
