@@ -72,6 +72,28 @@ pub struct Namespaces {
     pub image: Option<ImageRoot>,
     /// How it sees the network.
     pub network: Network,
+    /// By what right they are made.
+    #[serde(default, skip_serializing_if = "Right::is_roots")]
+    pub right: Right,
+}
+
+/// By what right a supervisor makes namespaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Right {
+    /// It runs as root.
+    #[default]
+    Root,
+    /// It is born in a user namespace ([`PidNamespace::NewWithUser`](super::client::PidNamespace)), where it may do what root may elsewhere,
+    /// with itself as the only user.
+    UserNamespace,
+}
+
+impl Right {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+    fn is_roots(&self) -> bool {
+        *self == Self::Root
+    }
 }
 
 /// The files of an image.

@@ -224,6 +224,33 @@ pub(super) fn with_user_namespace<T>(look: impl FnOnce(i32) -> io::Result<T>) ->
     result
 }
 
+/// Lets a copy of this process, which has one thread, do something that may fail, and waits for its answer.
+pub(super) fn in_child(work: impl FnOnce() -> Result<(), String>) -> io::Result<Result<(), String>> {
+    let (answer, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    // SAFETY: this process has one thread, so no lock is held in the copy, which ends in _exit.
+    let pid = unsafe { libc::fork() };
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if pid == 0 {
+        let said = work().err().unwrap_or_default();
+        // The other side finds nothing said: that is an error too.
+        let _unsaid = rustix::io::write(&theirs, format!("{said}\n").as_bytes());
+        // SAFETY: it has no preconditions.
+        unsafe { libc::_exit(0) }
+    }
+    drop(theirs);
+    let mut said = String::new();
+    let read = io::Read::read_to_string(&mut std::fs::File::from(answer), &mut said);
+    let _reaped = rustix::process::waitpid(Pid::from_raw(pid), rustix::process::WaitOptions::empty());
+    read?;
+    match said.strip_suffix('\n') {
+        Some("") => Ok(Ok(())),
+        Some(why) => Ok(Err(why.to_owned())),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
 /// Makes a network namespace with a loopback; `keep` gets the file by which it can be kept.
 pub(crate) fn make_network_namespace(keep: impl FnOnce(&Path) -> io::Result<()> + Send) -> io::Result<()> {
     // A thread of its own, that ends with what it has left.

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use crate::contained::{cgroups, nothing_is_left};
 use crate::harness::{World, lives, spec_task, until, with_devices};
-use crate::image_kit::{Layout, busybox};
+use crate::image_kit::{Builder, Layout, busybox};
+use crate::images::Registry;
 use crate::nested::ask;
 
 const RUNTIMES: [&str; 2] = ["runc", "crun"];
@@ -397,5 +398,42 @@ async fn after_many_tasks_nothing_of_them_is_left() {
         }
         nothing_is_left(&world).await;
         assert_eq!((folders(), mounts()), before, "{runtime}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_of_a_registry_runs_by_tag_and_by_digest() {
+    let Some(base) = busybox() else { return };
+    let mut layout = Layout::new();
+    let hello = Builder::default().file("hello", b"hello\n", 0o644).done();
+    layout.add(
+        "v1",
+        &[base, hello],
+        &json!({"Env": ["COLOUR=red"], "Entrypoint": ["/bin/sh", "-c"], "WorkingDir": "/"}),
+    );
+    for runtime in RUNTIMES {
+        let Some(registry) = Registry::start() else { return };
+        if !registry.takes(&layout) {
+            return;
+        }
+        let Some(mut world) = world(runtime, &layout, |_| {}).await else { continue };
+        let name = format!("docker://{}/team/tool", registry.address);
+        let command = "cat hello; echo $COLOUR; touch /own && ls / | grep -c own; grep -c . /proc/1/comm";
+        let mut asked = TaskSpec::new(CommandSpec::Argv(vec![command.to_owned()]));
+        asked.container.image = Some(format!("{name}:v1"));
+        let said = output(&mut world, "t1", &asked).await;
+        assert_eq!(said, "hello\nred\n1\n1\n", "{runtime}");
+        let digest = registry.digest();
+        let unlike = format!("sha256:{}", "0".repeat(64));
+        asked.container.image = Some(format!("{name}@{unlike}"));
+        world.launch(vec![in_image("t2", &asked)]).await;
+        let status = world.expect_end("t2").await;
+        assert!(status.message.contains("404"), "{runtime}: {status:?}");
+        asked.container.image = Some(format!("{name}@{digest}"));
+        assert_eq!(output(&mut world, "t3", &asked).await, said, "{runtime}: what one task writes is its own");
+        drop(registry);
+        world.launch(vec![in_image("t4", &asked)]).await;
+        assert_eq!(world.expect_end("t4").await.reason, Some(Reason::FetchFailed), "{runtime}");
+        nothing_is_left(&world).await;
     }
 }

@@ -13,7 +13,7 @@ use super::ContainError;
 use super::mounts::{Given, mount_proc, set, show_added};
 use crate::supervisor::edits::When;
 use crate::supervisor::hooks::Hooks;
-use crate::supervisor::protocol::{ImageRoot, Root};
+use crate::supervisor::protocol::{ImageRoot, Right, Root};
 use crate::supervisor::sys::{Access, Depth};
 
 /// What of the machine's network configuration a task needs to use the machine's network.
@@ -63,7 +63,7 @@ pub(super) fn enter(
     for (mount, handle) in given.added {
         show_added(mount, &handle).map_err(ContainError::at(format!("mount {}", mount.to.display())))?;
     }
-    super::dev::mount_dev(&given.nodes)?;
+    super::dev::mount_dev(&given.nodes, Right::Root)?;
     hooks.map_or(Ok(()), |hooks| hooks.run(When::CreateContainer, Some(&machine)))?;
     // Last: what is mounted upon had to be made.
     if access == Root::ReadOnly {

@@ -14,6 +14,7 @@ mod users;
 pub(super) use image::mount_overlay as mount_layers;
 pub(super) use mounts::mount_proc;
 pub(super) use temporary::{is_temporary, is_untouched};
+pub(super) use users::stay as stay_user;
 
 use std::fs::File;
 use std::io;
@@ -24,10 +25,11 @@ use std::sync::Arc;
 use seccompiler::BpfProgram;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::UnshareFlags;
 
 use super::edits::When;
 use super::hooks::{HookError, Hooks};
-use super::protocol::{Spec, TaskSpec};
+use super::protocol::{Right, Spec, TaskSpec};
 use super::runtime::Runtime;
 use super::stdio::Leads;
 use super::sys;
@@ -105,8 +107,16 @@ pub(super) fn enter(spec: &Spec, pid: i32) -> Result<Contained, ContainError> {
 /// # Errors
 /// What the kernel or its configuration does not allow.
 pub(crate) fn probe() -> Result<(), String> {
-    let probe = || mounts::probe().map_err(|error| error.to_string());
+    let probe = || mounts::probe(UnshareFlags::NEWPID, Right::Root).map_err(|error| error.to_string());
     std::thread::scope(|scope| scope.spawn(probe).join()).expect("it does not panic")
+}
+
+/// The same for the first process of a user namespace and a PID namespace, which is of no other use afterwards.
+///
+/// # Errors
+/// What the kernel or its configuration does not allow.
+pub(super) fn probe_as_user() -> Result<(), ContainError> {
+    mounts::probe(UnshareFlags::empty(), Right::UserNamespace)
 }
 
 fn group(hierarchies: &cgroup::Hierarchies, task: &TaskSpec) -> Result<Option<cgroup::Group>, ContainError> {

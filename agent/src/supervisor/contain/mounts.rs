@@ -15,7 +15,7 @@ use crate::cgroup::Hierarchies;
 use crate::crash;
 use crate::supervisor::edits::Mount;
 use crate::supervisor::hooks::Hooks;
-use crate::supervisor::protocol::{Namespaces, Network, Root, TaskSpec};
+use crate::supervisor::protocol::{Namespaces, Network, Right, Root, TaskSpec};
 use crate::supervisor::runtime::{self, Runtime};
 use crate::supervisor::sys::{self, Access, Depth};
 
@@ -108,19 +108,23 @@ fn cover(namespaces: &Namespaces, temporaries: Vec<(&str, &str)>, given: Given<'
     for (mount, handle) in given.added {
         show_added(mount, &handle).map_err(ContainError::at(format!("mount {}", mount.to.display())))?;
     }
-    dev::mount_dev(&given.nodes)?;
+    dev::mount_dev(&given.nodes, namespaces.right)?;
     mount_proc()?;
     set("/sys", Access::ReadOnly, Depth::All)
 }
 
 /// Tries what [`enter`] needs. The calling thread is of no other use afterwards.
-pub(super) fn probe() -> Result<(), ContainError> {
-    let all = UnshareFlags::NEWPID | UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+pub(super) fn probe(more: UnshareFlags, right: Right) -> Result<(), ContainError> {
+    let all = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | more;
     sys::unshare(all).map_err(ContainError::at("namespaces"))?;
     let follow = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", follow).map_err(ContainError::at("mounts of the machine"))?;
     mount("tmpfs", "/tmp", "tmpfs", MountFlags::empty(), None).map_err(ContainError::at("mount /tmp"))?;
     set("/tmp", Access::ReadOnly, Depth::All)?;
+    if right == Right::UserNamespace {
+        // Which nobody but root can make otherwise.
+        dev::mount_dev(&dev::nodes(&[])?, right)?;
+    }
     mount_proc()
 }
 

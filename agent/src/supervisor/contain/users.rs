@@ -1,4 +1,4 @@
-//! Users of a group's own: its root is nobody outside.
+//! Users of a group's own: its root is nobody outside, or its only user is the agent's.
 
 use std::fs::{self, File};
 use std::io;
@@ -21,6 +21,15 @@ pub(super) fn make(range: Option<UserRange>) -> Result<Option<OwnedFd>, ContainE
         Ok(OwnedFd::from(File::open(format!("/proc/{pid}/ns/user"))?))
     });
     made.map(Some).map_err(ContainError::at("user namespace"))
+}
+
+/// Lets this process be in its user namespace who it is outside, the only one there. What it may do there it keeps, until it executes
+/// something.
+pub(in crate::supervisor) fn stay((uid, gid): (u32, u32)) -> io::Result<()> {
+    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
+    // Else nobody may say which groups there are.
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))
 }
 
 /// Enters it, between fork and exec: this process is root within then, with no more privileges there than root has elsewhere. Only makes
