@@ -115,7 +115,8 @@ async fn what_goes_beyond_its_limit_is_refused_by_the_kernel_and_the_end_says_so
             end(&mut world, limited("t1", &format!("{WRITE} || {{ echo refused; exit 3; }}"), 8)).await;
         assert_eq!((state, reason), (TaskState::Failed, Some(Reason::DiskLimit)), "{kind}: {message}");
         assert!(message.contains("no room left: its sandbox had") && message.contains("8.0 MiB"), "{kind}: {message}");
-        assert_eq!(world.stdout("t1"), "refused\n", "{kind}: what it says is kept, as far as there is room");
+        // XFS has no room for what it says either.
+        assert!(["refused\n", ""].contains(&&*world.stdout("t1")), "{kind}: {}", world.stdout("t1"));
         let large = std::fs::metadata(world.sandbox("t1").join("large")).expect("it began to write");
         assert!(large.len() <= 8 << 20, "{kind}: {large:?}");
         // What copes with it is not disturbed, and others have their own room.
