@@ -215,8 +215,10 @@ async fn commands_and_shells_run_beside_a_task_in_its_container() {
             terminal,
         );
         let mut input = std::fs::File::from(asked.descriptors[0].try_clone().expect("it is open"));
+        // What is typed earlier is shown in the middle of what it says.
+        let before = asked.read_until(0, "xterm\r\n");
         input.write_all(b"hello\n\x04").expect("it reads");
-        let seen = asked.read(0);
+        let seen = before + &asked.read(0);
         assert!(
             seen.contains("terminal\r\n") && seen.contains("xterm\r\n") && seen.contains("got hello"),
             "{runtime}: {seen:?}"
