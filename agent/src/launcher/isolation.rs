@@ -8,7 +8,7 @@ use rialto_proto::spec::{self, ContainerSpec};
 use crate::cgroup::{self, Controller, Hierarchies, Limits, PortRule};
 use crate::seccomp;
 use crate::supervisor::protocol::{self, CgroupSpec, Container, Namespaces, Network, Right, Root};
-use crate::supervisor::{probe_namespaces, probe_user_namespaces};
+use crate::supervisor::{probe_mapped_files, probe_namespaces, probe_user_namespaces};
 use crate::usage::Meter;
 use crate::{AgentError, LauncherKind, OciRuntime, Options};
 
@@ -29,6 +29,8 @@ pub(crate) struct Isolation {
     guarded: Vec<(u16, u16)>,
     /// Whether the file system holds tasks to their disk.
     disk: bool,
+    /// Whether files of images and volumes can be shown as those of a group's own users.
+    maps_files: bool,
 }
 
 impl Isolation {
@@ -89,6 +91,31 @@ impl Isolation {
         match self.cgroups.guard_ports(&guarded) {
             Ok(()) => self.guarded = guarded,
             Err(why) => tracing::warn!("ports: tasks can take those of others, because {why}"),
+        }
+    }
+
+    /// Finds out whether files can be shown as those of a group's own users; says it, if not.
+    pub(crate) fn probe_mapped_files(&mut self, work_dir: &Path, exe: &Path) {
+        if !self.namespaces.as_ref().is_some_and(|namespaces| namespaces.right == Right::Root) {
+            return;
+        }
+        match probe_mapped_files(exe, work_dir) {
+            Ok(()) => self.maps_files = true,
+            Err(why) => {
+                tracing::info!("users of a task's own: none for tasks with an image or with volumes, because {why}");
+            }
+        }
+    }
+
+    /// Why a group with an image, or with volumes, can't have users of its own.
+    pub(super) fn unfit_for_users(&self, image: bool, volumes: bool) -> Option<String> {
+        let runtime = self.runtime.as_ref().filter(|_| image);
+        match runtime {
+            Some(runtime) => Some(format!("expected none for tasks with an image that {} runs", runtime.display())),
+            None if (image || volumes) && !self.maps_files => Some(
+                "expected none for tasks with an image or with volumes, as this agent's disk can't show files as others'".to_owned(),
+            ),
+            None => None,
         }
     }
 
@@ -249,7 +276,7 @@ impl Isolation {
     }
 
     fn container_with(&self, namespaces: Option<Namespaces>) -> Container {
-        Container { cgroups: self.cgroups.clone(), namespaces, seccomp: self.seccomp.clone() }
+        Container { cgroups: self.cgroups.clone(), namespaces, seccomp: self.seccomp.clone(), mapped: Vec::new() }
     }
 
     /// A task's cgroup and what it may use.

@@ -42,7 +42,7 @@ use crate::shell::Event;
 use crate::sources::Known;
 use crate::spare::Spare;
 use crate::supervisor::client::{self, Liveness, PidNamespace};
-use crate::supervisor::{Child, Spawner, owner, protocol};
+use crate::supervisor::{Child, Spawner, owner, owner_within, protocol};
 use crate::users::Users;
 use crate::volumes::{Link, Volumes};
 use crate::work_dir::{Boot, Layout};
@@ -409,7 +409,8 @@ fn prepare(spare: &Spare, directory: &Path, spec: &protocol::Spec, mounts: &Moun
     }
     for link in &mounts.links {
         let task = &spec.tasks[link.member];
-        mounts.volumes.link(link, &task.sandbox, owner(task))?;
+        // Its files are of the same users whoever looks at them: they are shown to a group as those of its own.
+        mounts.volumes.link(link, &task.sandbox, owner_within(task))?;
     }
     let parent = directory.parent().expect("it lies below the work directory");
     crash::point("start: with the sandboxes");

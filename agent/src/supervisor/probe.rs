@@ -1,5 +1,5 @@
-//! Whether a user who is not root may keep groups apart: found out by doing it, in a process that is there for nothing else,
-//! `rialto supervise --probe`. Only a process with one thread can become the first of a user namespace.
+//! Whether a user who is not root may keep groups apart, and whether root may show files as those of a group's own users: found out by doing
+//! it, in a process that is there for nothing else, `rialto supervise --probe`. Only a process with one thread can make a user namespace.
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -11,13 +11,25 @@ use super::{contain, sys};
 /// The argument in the place of a folder.
 pub(super) const ARGUMENT: &str = "--probe";
 
-/// Asks a program that is a supervisor. Blocks for a moment.
+/// Asks a program that is a supervisor whether it can be one without root. Blocks for a moment.
 ///
 /// # Errors
 /// What is not allowed.
 pub(crate) fn ask(exe: &Path) -> Result<(), String> {
+    ask_about(exe, None)
+}
+
+/// Asks it whether the files of a folder can be shown as those of a group's own users.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn ask_to_map(exe: &Path, folder: &Path) -> Result<(), String> {
+    ask_about(exe, Some(folder))
+}
+
+fn ask_about(exe: &Path, folder: Option<&Path>) -> Result<(), String> {
     let mut command = Command::new(exe);
-    command.args(["supervise", ARGUMENT]).env_clear().stdin(Stdio::null()).stderr(Stdio::null());
+    command.args(["supervise", ARGUMENT]).args(folder).env_clear().stdin(Stdio::null()).stderr(Stdio::null());
     let answer = command.output().map_err(|error| format!("{}: {error}", exe.display()))?;
     let said = String::from_utf8_lossy(&answer.stdout);
     match (answer.status.success(), said.trim()) {
@@ -29,10 +41,13 @@ pub(crate) fn ask(exe: &Path) -> Result<(), String> {
 
 /// The process itself: an error is what it says.
 pub(super) fn answer() -> ExitCode {
-    let tried = enter().and_then(|()| {
-        sys::in_child(|| contain::probe_as_user().map_err(|error| error.to_string()))
-            .map_err(|error| error.to_string())?
-    });
+    let tried = match std::env::args_os().nth(3) {
+        Some(folder) => contain::probe_map(Path::new(&folder)).map_err(|error| error.to_string()),
+        None => enter().and_then(|()| {
+            sys::in_child(|| contain::probe_as_user().map_err(|error| error.to_string()))
+                .map_err(|error| error.to_string())?
+        }),
+    };
     match tried {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {

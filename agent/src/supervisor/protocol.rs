@@ -55,6 +55,9 @@ pub struct Container {
     /// The file with the programs that say which system calls may be made; absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<PathBuf>,
+    /// Folders among those that are shown whose files are to be of the group's own users, if it has some, as they are of the machine's elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mapped: Vec<PathBuf>,
 }
 
 /// The group's namespaces: PID, mount, IPC and UTS always.

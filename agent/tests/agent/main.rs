@@ -22,3 +22,4 @@ mod restart;
 mod slow_disk;
 mod tasks;
 mod unprivileged;
+mod users;

@@ -171,13 +171,7 @@ async fn a_volume_holds_no_more_than_it_is_large() {
         let kind = disk.kind;
         let Some(mut world) = disk.agent().await else { return };
         let volume = volume(10);
-        let create = |sequence, operation| ToAgent::Operate { id: OperationId::new(Term(1), sequence), operation };
-        world.say(create(1, Operation::Create(volume.clone()))).await;
-        let confirmed = |message: &FromAgent| match message {
-            FromAgent::Operated { result, .. } => Some(result.clone()),
-            _ => None,
-        };
-        world.hear("a volume", confirmed).await.expect("there is room");
+        operate(&mut world, 1, Operation::Create(volume.clone())).await;
         let with_volume = |id: &str, command: &str| {
             let mut task = limited(id, command, 4);
             task.resources.add(&volume);
@@ -198,14 +192,24 @@ async fn a_volume_holds_no_more_than_it_is_large() {
         world.restart().await;
         end(&mut world, limited("t3", "echo x > x", 4)).await;
         assert_ne!(project(&world.sandbox("t3")), number, "{kind}: the volume keeps its number");
-        world.say(create(2, Operation::Destroy(volume.clone()))).await;
-        world.hear("the volume's end", confirmed).await.expect("nobody uses it");
+        operate(&mut world, 2, Operation::Destroy(volume.clone())).await;
         let folder = world.options.work_dir.join("volumes/roles/eng/data");
         until("its data to be gone", || (!folder.exists()).then_some(())).await;
     }
 }
 
-fn volume(size_mib: u32) -> Resources {
+/// Has the agent change its volumes.
+pub(crate) async fn operate(world: &mut World, sequence: u64, operation: Operation) {
+    world.say(ToAgent::Operate { id: OperationId::new(Term(1), sequence), operation }).await;
+    let confirmed = |message: &FromAgent| match message {
+        FromAgent::Operated { result, .. } => Some(result.clone()),
+        _ => None,
+    };
+    world.hear("that it was done", confirmed).await.expect("it can be done");
+}
+
+/// One called `data`, of the disk that is reserved for `eng`.
+pub(crate) fn volume(size_mib: u32) -> Resources {
     let disk: Resources = format!("disk(eng):{size_mib}").parse().expect("they are well formed");
     let (flavor, amounts) = disk.iter().next().expect("it was just made");
     let mut flavor = flavor.clone();

@@ -23,7 +23,7 @@ fn contained(task: &mut TaskSpec, hierarchies: &Hierarchies) -> Container {
         network: Network::Host,
         right: Right::Root,
     };
-    Container { cgroups: hierarchies.clone(), namespaces: Some(namespaces), seccomp: None }
+    Container { cgroups: hierarchies.clone(), namespaces: Some(namespaces), ..Container::default() }
 }
 
 /// The mean time until a short command runs, and until its supervisor is gone.

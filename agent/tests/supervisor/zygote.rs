@@ -165,7 +165,7 @@ fn a_forked_supervisor_is_the_first_process_of_its_namespace() {
         network: Network::Host,
         right: Right::Root,
     };
-    let container = Container { cgroups: Default::default(), namespaces: Some(namespaces), seccomp: None };
+    let container = Container { namespaces: Some(namespaces), ..Container::default() };
     let spec =
         Spec { container: Some(container), ..spec(&home, "grep PPid: /proc/self/status > parent; exec sleep 100") };
     let mut run = Run::from(home, &spec, |dir| spawner.spawn(dir, PidNamespace::of(&spec)));
