@@ -63,6 +63,8 @@ impl Quotas {
         let share = u32::from_str_radix(&cgroup::key(layout.root())[..4], 16).unwrap_or(0) % AGENTS;
         let first = FIRST + share * COUNT;
         let mut quotas = Self { range: first..first + COUNT, disks: Vec::new() };
+        // Resources of several kinds may come from one disk.
+        let disks: BTreeSet<&str> = disks.into_iter().collect();
         for root in std::iter::once(layout.root().to_owned()).chain(disks.into_iter().map(PathBuf::from)) {
             let place = root.display();
             match quotas.add(&root) {
@@ -74,7 +76,9 @@ impl Quotas {
                 }
             }
         }
-        quotas.find_taken(layout);
+        if quotas.is_any() {
+            quotas.find_taken(layout);
+        }
         quotas
     }
 

@@ -246,5 +246,34 @@ async fn what_is_fetched_for_a_task_counts_as_its_own() {
         let (state, reason, message, _) = end(&mut world, without).await;
         assert_eq!((state, reason), (TaskState::Failed, Some(Reason::DiskLimit)), "{kind}: {message}");
         assert_eq!(project(&world.sandbox("t2").join("tool")), project(&world.sandbox("t2")), "{kind}");
+        if let Err(why) = repository(&shared.join("repo.git")) {
+            return println!("skipped: {why}");
+        }
+        // A checkout is moved in, which the kernel does not do with what is of another project.
+        let mut spec = TaskSpec::shell("cat repo/folder/file");
+        spec.artefacts = vec![rialto_proto::spec::Artefact {
+            uri: format!("git+file://{}#main", shared.join("repo.git").display()),
+            ..rialto_proto::spec::Artefact::default()
+        }];
+        let mut checked_out = spec_task("t3", &spec);
+        checked_out.resources = "cpus:0.1;mem:64;disk:5".parse().expect("they are well formed");
+        let (state, _, message, said) = end(&mut world, checked_out).await;
+        assert_eq!((state, &*said), (TaskState::Finished, "content\n"), "{kind}: {message}");
+        let file = world.sandbox("t3").join("repo/folder/file");
+        assert_eq!(project(&file), project(&world.sandbox("t3")), "{kind}");
     }
+}
+
+/// Makes a repository with one commit.
+fn repository(at: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(at.join("folder")).map_err(|error| error.to_string())?;
+    std::fs::write(at.join("folder/file"), "content\n").map_err(|error| error.to_string())?;
+    let git = |args: &[&str]| {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"]).args(args);
+        run(git.current_dir(at))
+    };
+    git(&["init", "--quiet", "."])?;
+    git(&["add", "."])?;
+    git(&["commit", "--quiet", "-m", "one"])
 }
