@@ -12,6 +12,9 @@ use crate::supervisor::{probe_mapped_files, probe_namespaces, probe_user_namespa
 use crate::usage::Meter;
 use crate::{AgentError, LauncherKind, OciRuntime, Options};
 
+/// Under this name goes what an agent says of itself at its start: people see it unless they ask for less.
+pub(crate) const START: &str = "rialto_agent::start";
+
 /// Less memory than this is no use to any process.
 const MIN_MEMORY_BYTES: u64 = 32 << 20;
 /// The most processes and threads of a task that does not say.
@@ -102,7 +105,7 @@ impl Isolation {
         match probe_mapped_files(exe, work_dir) {
             Ok(()) => self.maps_files = true,
             Err(why) => {
-                tracing::info!("users of a task's own: none for tasks with an image or with volumes, because {why}");
+                tracing::info!(target: START, "users of a task's own: none for tasks with an image or with volumes, because {why}");
             }
         }
     }
@@ -192,6 +195,7 @@ impl Isolation {
         let is_root = rustix::process::geteuid().is_root();
         if !is_root && self.namespaces.is_some() {
             tracing::info!(
+                target: START,
                 "namespaces: by user namespaces, as this agent does not run as root: tasks run as its user, without images, bridges and users of \
                  their own; what devices they see is what they can open"
             );

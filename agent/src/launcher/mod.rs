@@ -15,7 +15,7 @@ mod room;
 
 use self::fetching::Fetched;
 pub use isolation::check_launcher;
-pub(crate) use isolation::{Isolation, bytes_of_mib, cgroup_name};
+pub(crate) use isolation::{Isolation, START, bytes_of_mib, cgroup_name};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -18,6 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
 
 use crate::cgroup;
+use crate::launcher::START;
 use crate::work_dir::Layout;
 
 pub(crate) use project::Fill;
@@ -68,9 +69,12 @@ impl Quotas {
         for root in std::iter::once(layout.root().to_owned()).chain(disks.into_iter().map(PathBuf::from)) {
             let place = root.display();
             match quotas.add(&root) {
-                Ok(()) => tracing::info!("disk limits: held by the project quotas of the file system of {place}"),
+                Ok(()) => {
+                    tracing::info!(target: START, "disk limits: held by the project quotas of the file system of {place}");
+                }
                 Err(why) => {
                     tracing::info!(
+                        target: START,
                         "disk limits: sandboxes are measured and volumes have none in {place}, because {why}"
                     );
                 }
