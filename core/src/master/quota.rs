@@ -199,7 +199,7 @@ impl Master {
         let clients = self.frameworks.values().flat_map(|framework| &framework.clients);
         let concerned = clients.filter(|(role, _)| is_concerned(role));
         self.dirty_clients.extend(concerned.map(|(_, client)| *client));
-        self.dirty_agents.append(&mut self.held_back);
+        self.dirty_agents.extend(std::mem::take(&mut self.held_back));
         if !self.dirty_clients.is_empty() || !self.dirty_agents.is_empty() {
             self.want_round();
         }

@@ -14,6 +14,7 @@ use super::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord};
 use super::rules::Marks;
 use super::timers::TimerKey;
 use super::view::AgentStatus;
+use crate::allocator::reservations;
 use crate::allocator::sorter::{ClientIndex, class_quantity, kind_quantity};
 use crate::model::{
     Accept, Access, AgentId, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId, OfferMode,
@@ -58,8 +59,6 @@ pub(super) struct Agent {
     pub(super) filters_end: Option<TimerKey>,
     /// What the index of free capacity knows of it.
     pub(super) indexed: Indexed,
-    /// The empty list, shared by its offers while it has no devices.
-    pub(super) no_devices: Arc<[Arc<Device>]>,
     /// Optimistic offers that were taken back because they were of no use, newest last: the framework's next one replaces them.
     pub(super) pruned: BTreeMap<FrameworkId, Vec<(Role, OfferId)>>,
     /// Accepts of an earlier term, answered when it is back or given up.
@@ -144,7 +143,6 @@ impl Agent {
             patience: Patience::default(),
             filters_end: None,
             indexed: Indexed::default(),
-            no_devices: Arc::new([]),
             pruned: BTreeMap::new(),
             parked: Vec::new(),
             journal_degraded: false,
@@ -162,6 +160,11 @@ impl Agent {
             && self.heard
             && !self.journal_degraded
             && self.record.admission == Admission::Admitted
+    }
+
+    /// Whether some of its reservations ends by itself.
+    pub(super) fn has_expiring(&self) -> bool {
+        self.record.resources.iter().any(|(flavor, _)| reservations::expiry(flavor).is_some())
     }
 
     /// Whether all that is free is free for everybody.
@@ -271,6 +274,12 @@ impl Agent {
 fn nothing() -> Arc<Resources> {
     static NOTHING: LazyLock<Arc<Resources>> = LazyLock::new(Arc::default);
     NOTHING.clone()
+}
+
+/// The devices of most agents, likewise.
+pub(super) fn no_devices() -> Arc<[Arc<Device>]> {
+    static NONE: LazyLock<Arc<[Arc<Device>]>> = LazyLock::new(|| Arc::new([]));
+    NONE.clone()
 }
 
 /// What of an exclusive offer nobody else may be offered: what is shared may be in several.
@@ -411,4 +420,13 @@ pub(super) struct Touched {
     /// With those above them.
     pub(super) roles: BTreeSet<Role>,
     pub(super) prices: BTreeSet<PriceKey>,
+}
+
+impl Touched {
+    /// What is held in the role has changed.
+    pub(super) fn role(&mut self, role: &Role) {
+        if !self.roles.contains(role) {
+            self.roles.insert(role.clone());
+        }
+    }
 }
