@@ -24,6 +24,7 @@ mod invariants;
 mod known_roles;
 mod leaving;
 mod modes;
+mod offer_list;
 mod offers;
 mod operations;
 mod patience;
@@ -314,7 +315,7 @@ pub struct Master {
     tasks: BTreeMap<TaskKey, TaskEntry>,
     /// Tasks that ended and are only in the view, oldest first.
     history: VecDeque<TaskKey>,
-    offers: ById<OfferId, Box<OfferEntry>>,
+    offers: ById<OfferId, OfferEntry>,
     /// Offers that were replaced, with those that replaced them.
     replaced: BTreeMap<OfferId, OfferId>,
     /// Kills whose tasks are not known, because agents are away.

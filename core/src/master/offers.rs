@@ -204,7 +204,7 @@ impl Master {
         let (id, at) = which;
         let agent = &self.agents[at];
         if let Some(free) = free.filter(|free| agent.is_available_to_all(&free.resources)) {
-            look.available.extend(agent.sight_of(&Role::any()).map(|sight| (sight, free)));
+            look.available.extend(agent.common_sight().map(|sight| (sight, free)));
         }
         let mut seen = std::mem::take(&mut self.seen);
         self.looks += 1;
@@ -439,7 +439,7 @@ impl Master {
         let (framework, mode, role) = (client.framework, client.mode, client.role.clone());
         let expires_in = (mode == OfferMode::Exclusive).then_some(client.offer_timeout);
         let taker = self.frameworks.get_mut(&framework).expect("a client's framework is known");
-        taker.offers.insert(id);
+        taker.offers.push(id);
         taker.offers_made += 1;
         let state = &mut self.agents[at];
         state.offers.push((id, client_id));
@@ -484,7 +484,7 @@ impl Master {
             is_shown: false,
             replaces,
         };
-        self.offers.insert(id, Box::new(entry));
+        self.offers.insert(id, entry);
         self.stats.offers_made += 1;
         self.touched.offers.push(id);
         mode
@@ -543,7 +543,7 @@ impl Master {
     }
 
     /// Ends an offer: nothing is locked by it any more. The framework is not told.
-    pub(super) fn remove_offer(&mut self, id: OfferId) -> Option<Box<OfferEntry>> {
+    pub(super) fn remove_offer(&mut self, id: OfferId) -> Option<OfferEntry> {
         let entry = self.offers.swap_remove(&id)?;
         for old in &entry.replaces {
             self.replaced.remove(old);
@@ -552,7 +552,8 @@ impl Master {
             self.timers.cancel(key);
         }
         if let Some(framework) = self.frameworks.get_mut(&entry.framework) {
-            framework.offers.remove(&id);
+            let offers = &self.offers;
+            framework.offers.end_one(|id| offers.contains_key(id));
             let was_locked = framework.locked.subtract(&entry.charged);
             debug_assert!(was_locked, "an exclusive offer is locked while it stands");
         }
@@ -618,7 +619,7 @@ impl Master {
     /// All offers to the framework end without a word: its connection is new or gone.
     pub(super) fn withdraw_offers(&mut self, framework: FrameworkId) {
         let Some(client) = self.frameworks.get(&framework) else { return };
-        for id in client.offers.iter().copied().collect::<Vec<_>>() {
+        for id in client.offers.named().collect::<Vec<_>>() {
             self.remove_offer(id);
         }
         for agent in self.agents.values_mut() {
@@ -627,8 +628,9 @@ impl Master {
     }
 
     pub(super) fn rescind_for_roles(&mut self, framework: FrameworkId, roles: &BTreeSet<Role>, out: &mut Outbox) {
-        let offers = self.frameworks[&framework].offers.iter().copied();
-        let ids: Vec<OfferId> = offers.filter(|id| roles.contains(&self.offers[id].offer.role)).collect();
+        let offers = self.frameworks[&framework].offers.named();
+        let is_for = |id: &OfferId| self.offers.get(id).is_some_and(|entry| roles.contains(&entry.offer.role));
+        let ids: Vec<OfferId> = offers.filter(is_for).collect();
         for id in ids {
             self.rescind(id, out);
         }
@@ -636,10 +638,10 @@ impl Master {
 
     /// What the framework waits for has changed: offers that are of no use to it any more are taken back.
     pub(super) fn prune_framework_offers(&mut self, framework: FrameworkId, out: &mut Outbox) {
-        let offers = self.frameworks[&framework].offers.iter().copied();
+        let offers = self.frameworks[&framework].offers.named();
         let useless = |id: &OfferId| {
-            let entry = &self.offers[id];
-            !self.is_useful(&self.agents[&entry.offer.agent], entry)
+            let entry = self.offers.get(id);
+            entry.is_some_and(|entry| !self.is_useful(&self.agents[&entry.offer.agent], entry))
         };
         for id in offers.filter(useless).collect::<Vec<_>>() {
             self.prune(id, out);

@@ -93,6 +93,9 @@ impl Master {
         role: &Role,
         available: &Resources,
     ) -> Option<Resources> {
+        if !self.quotas.has_limits() && !self.quotas.has_unmet() && self.preemption.nominations.is_empty() {
+            return None;
+        }
         let shielded = self.shielded(agent, framework, role, available);
         let promised = self.preemption.nominations.promised(agent, framework, role);
         let Some(mut left) = self.quotas.left(role, &promised) else { return shielded };

@@ -1,6 +1,7 @@
 //! A round: who looks at what after things have changed. It goes on over several steps where much has, so that no step takes long.
 
 use std::collections::BTreeSet;
+use std::hint::black_box;
 use std::ops::Range;
 
 use super::{Master, Outbox};
@@ -71,11 +72,19 @@ impl Master {
         self.begun = round;
     }
 
+    /// Touches what a look at an agent reads first. Looks wait for each piece of memory in turn; here the processor fetches those of
+    /// several agents at a time.
+    fn call_up(&self, agents: &[AgentId]) {
+        let found = agents.iter().filter_map(|id| self.agents.get(id));
+        black_box(found.fold(0, |sum: usize, agent| sum.wrapping_add(agent.touch())));
+    }
+
     /// One step of a round: of the agents that changed, or of those that clients who became willing are offered.
     fn go_on(&mut self, round: &mut Round, out: &mut Outbox) {
         let Some(agents) = &round.for_clients else {
             let next = round.next_of(round.changed.len());
             round.looked = next.end;
+            self.call_up(&round.changed[next.clone()]);
             for agent in &round.changed[next.clone()] {
                 self.look_at_changed(*agent, out);
             }

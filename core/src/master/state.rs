@@ -9,6 +9,7 @@ use super::available::Available;
 use super::capacity::Indexed;
 use super::filters::Filters;
 use super::leaving::Leaving;
+use super::offer_list::OfferList;
 use super::patience::Patience;
 use super::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord};
 use super::rules::Marks;
@@ -154,6 +155,22 @@ impl Agent {
         }
     }
 
+    /// A number from all that a round reads of it, so that it is in the caches then.
+    pub(super) fn touch(&self) -> usize {
+        let parts = [
+            self.offers.len(),
+            usize::from(self.is_usable()),
+            usize::from(self.locked.is_empty()),
+            usize::from(self.kept.is_empty()),
+            usize::from(self.filters.is_empty()),
+            usize::from(self.leaving.is_some()),
+            usize::from(self.indexed.cpus.is_some()),
+            self.devices.len(),
+            Arc::strong_count(&self.record.info),
+        ];
+        parts.into_iter().fold(0, usize::wrapping_add)
+    }
+
     /// Whether it can be given work now.
     pub(super) fn is_usable(&self) -> bool {
         self.status == AgentStatus::Active
@@ -193,6 +210,12 @@ impl Agent {
             }
         }
         Some(sight)
+    }
+
+    /// What everybody sees of what is free, where nothing is reserved.
+    pub(super) fn common_sight(&self) -> Option<Sight> {
+        let flavors = u32::try_from(self.free.iter().count()).ok().and_then(|count| 1_u64.checked_shl(count))?;
+        Some(Sight { flavors: flavors - 1, has_reserved: false })
     }
 
     /// What of the free resources `role` may use.
@@ -300,7 +323,7 @@ pub(super) struct Framework {
     /// The same as rows, for the view.
     pub(super) waiting: Arc<[(Role, Shape)]>,
     pub(super) tasks: BTreeSet<TaskId>,
-    pub(super) offers: BTreeSet<OfferId>,
+    pub(super) offers: OfferList,
     /// What exclusive offers to it lock.
     pub(super) locked: Quantities,
     /// The framework in each of its roles.
@@ -322,7 +345,7 @@ impl Framework {
             demand: BTreeMap::new(),
             waiting: Arc::new([]),
             tasks: BTreeSet::new(),
-            offers: BTreeSet::new(),
+            offers: OfferList::default(),
             locked: Quantities::new(),
             clients: BTreeMap::new(),
             completed: VecDeque::new(),

@@ -204,14 +204,13 @@ impl Sorter {
 
     /// Changes what a client and all above it hold, and when they were served, and moves them to where they belong then.
     pub(super) fn reassess(&mut self, id: ClientIndex, mut change: impl FnMut(&mut Quantities), served: Option<u64>) {
-        let was = if self.is_stale { Err(0) } else { self.client_place_if_active(id) };
+        let is_among_others = self.nodes[self.clients[id.index()].node].clients.len() > 1;
+        let was = if self.is_stale || !is_among_others { Err(0) } else { self.client_place_if_active(id) };
         let entry = &mut self.clients[id.index()];
         change(&mut entry.held);
         entry.served = served.unwrap_or(entry.served);
         let node = entry.node;
-        if let Ok(was) = was
-            && self.nodes[node].clients.len() > 1
-        {
+        if let Ok(was) = was {
             self.price_client(id);
             let mut list = std::mem::take(&mut self.nodes[node].clients);
             let key = self.client_key(id);
@@ -247,16 +246,15 @@ impl Sorter {
         if competitor == Competitor::Leaf && self.nodes[node].children.is_empty() {
             return;
         }
-        let was = if self.is_stale { Err(0) } else { self.place(node, competitor) };
+        let is_among_others = self.nodes[node].competitors.len() > 1;
+        let was = if self.is_stale || !is_among_others { Err(0) } else { self.place(node, competitor) };
         let (held, last_served) = match competitor {
             Competitor::Leaf => self.nodes[node].leaf(),
             Competitor::Below(id) => self.nodes[id].whole(),
         };
         change(held);
         *last_served = served.unwrap_or(*last_served);
-        if let Ok(was) = was
-            && self.nodes[node].competitors.len() > 1
-        {
+        if let Ok(was) = was {
             self.price(node, competitor);
             let mut list = std::mem::take(&mut self.nodes[node].competitors);
             let key = self.key(node, competitor);
