@@ -53,7 +53,7 @@ pub(crate) struct Checks {
     pub(crate) tasks: BTreeMap<TaskKey, Facts>,
     /// Frameworks that were removed, or may be.
     pub(crate) removed: BTreeSet<FrameworkId>,
-    /// Agents that an operator declared gone.
+    /// Agents that an operator declared gone, or that were taken away when that had been announced.
     pub(crate) gone: BTreeSet<AgentId>,
     /// The members of every gang.
     pub(crate) gangs: BTreeMap<(FrameworkId, CallId), Vec<TaskKey>>,

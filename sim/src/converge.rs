@@ -1,5 +1,6 @@
 //! After the faults: everything heals, and everything must come to rest within a bound.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rialto_core::master::view::AgentStatus;
@@ -144,12 +145,25 @@ impl World {
         self.checks.require(kills == 0, || {
             format!("{kills} kills are still to be carried out, by the registry: {:?}", self.registry.kills)
         });
+        self.check_prices();
         let Some(node) = self.leader.and_then(|life| self.masters.get(&life)) else { return };
         if let Some(difference) = difference(&node.core, &node.view) {
             self.checks.fail(format!("at rest the view is not what the core is: {difference}"));
         }
         self.counts.conflicts = node.core.stats().offer_conflicts;
         self.check_capacity();
+    }
+
+    /// Every framework knows the prices that hold.
+    fn check_prices(&mut self) {
+        let hold: BTreeMap<_, _> =
+            self.registry.prices.iter().map(|(key, record)| (key.clone(), record.price)).collect();
+        for at in 0..self.frameworks.len() {
+            let Some(node) = self.frameworks[at].life.as_ref().filter(|_| !self.frameworks[at].over) else { continue };
+            let known: BTreeMap<_, _> =
+                node.driver.policy().prices.iter().map(|(key, price)| (key.clone(), price)).collect();
+            self.checks.require(known == hold, || format!("f{} knows the prices {known:?}, and {hold:?} hold", at + 1));
+        }
     }
 
     /// Nothing runs, so everything is free and nothing is held by anybody.

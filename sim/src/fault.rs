@@ -41,10 +41,14 @@ pub(crate) enum Fault {
     SetQuota,
     /// An operator makes or takes back a reservation or a volume.
     Reserve,
+    /// An operator says that an agent will be taken away soon, or that it stays after all.
+    AnnounceAgent,
+    /// A feed tells what machines cost.
+    SetPrices,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::CrashMaster,
         Self::ReplaceMaster,
         Self::CrashAgent,
@@ -64,6 +68,8 @@ impl Fault {
         Self::SetWeight,
         Self::SetQuota,
         Self::Reserve,
+        Self::AnnounceAgent,
+        Self::SetPrices,
     ];
 
     /// Its name on the command line.
@@ -88,6 +94,8 @@ impl Fault {
             Self::SetWeight => "set-weight",
             Self::SetQuota => "set-quota",
             Self::Reserve => "reserve",
+            Self::AnnounceAgent => "announce-agent",
+            Self::SetPrices => "set-prices",
         }
     }
 }

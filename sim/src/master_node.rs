@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rialto_core::gate::{BatchId, Gate};
-use rialto_core::master::registry::Record;
+use rialto_core::master::registry::{Admission, AgentRecord, Record};
 use rialto_core::master::view::View;
 use rialto_core::master::{Command, Config, Effect, Input, Master, Outbox, Reply};
 use rialto_core::model::{
@@ -226,6 +226,7 @@ impl World {
     }
 
     fn write(&mut self, records: Vec<Record>) {
+        self.check_gone(&records);
         for record in records {
             if let Record::Term(term) = &record {
                 let newer = *term > self.registry.term;
@@ -236,14 +237,27 @@ impl World {
         }
     }
 
+    /// An agent is given up only if an operator said so, or its time has come.
+    fn check_gone(&mut self, records: &[Record]) {
+        for record in records {
+            let Record::Agent(id, Some(AgentRecord { admission: Admission::Gone, .. })) = record else { continue };
+            let announced = self.registry.leaving.get(id).is_some_and(|at| at.0 <= WALL + self.now.0.cast_signed());
+            let is_new = self.checks.gone.insert(*id);
+            self.happened.extend((is_new && announced).then_some("announced agent taken away"));
+            self.checks.require(!is_new || announced, || format!("I7: {id} is given up, and nobody asked for it"));
+        }
+    }
+
     fn master_does(&mut self, life: Life, effects: Vec<Effect>) {
         let Some(node) = self.masters.get(&life) else { return };
         let term = node.core.term();
         for effect in effects {
             match effect {
                 Effect::ToAgent(PeerId(conn), message) => {
-                    if let ToAgent::Kill { task, reason: Reason::Preempted, .. } = &message {
-                        self.counts.preempted += 1;
+                    if let ToAgent::Kill { task, reason, .. } = &message
+                        && matches!(reason, Reason::Preempted | Reason::AgentLeaving)
+                    {
+                        self.counts.preempted += u64::from(*reason == Reason::Preempted);
                         self.checks.kill_asked(task.clone());
                     }
                     self.send(conn, Way::Down, Message::ToAgent(term, message));

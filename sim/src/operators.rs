@@ -1,4 +1,5 @@
-//! Operators who change their minds: quotas, reservations and volumes come and go while everything else fails, and end when it heals.
+//! Operators who change their minds: quotas, reservations, volumes and announcements come and go while everything else fails, and end when it
+//! heals; and prices, which stay.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,14 +8,16 @@ use rialto_core::allocator::quota::{Force, Quota};
 use rialto_core::master::Command;
 use rialto_core::master::view::{AgentStatus, AgentView, View};
 use rialto_core::model::{
-    AgentId, Amounts, Flavor, Milli, OfferMode, Operation, Quantities, Reservation, ReservationKind, ResourceName,
-    Resources, Role, Volume, VolumeId, WallTime,
+    AgentId, Amounts, Flavor, Milli, OfferMode, Operation, Price, PriceClass, PriceKey, Quantities, Quote, Reservation,
+    ReservationKind, ResourceName, Resources, Role, Volume, VolumeId, WallTime,
 };
 
 use crate::converge::is_quarantined;
 use crate::master_node::WALL;
 use crate::world::World;
 
+/// What has a price.
+const POOLS: [&str; 3] = ["a", "b", "c"];
 /// Whose quotas and reservations they are.
 const ROLES: [&str; 3] = ["eng", "eng/ci", "ops"];
 
@@ -103,6 +106,31 @@ impl World {
         Some(Operation::Create(flavored(Flavor { volume: Some(volume), ..flavor }, amounts)))
     }
 
+    /// Says that an agent will be taken away soon, later than was said, or not at all.
+    pub(crate) fn announce_an_agent(&mut self) {
+        let Some(view) = self.leading_view() else { return };
+        let there = view.agents.iter().filter(|(_, row)| row.status != AgentStatus::Gone);
+        let agents: Vec<AgentId> = there.map(|(agent, _)| *agent).collect();
+        let Some(agent) = self.fault_dice.pick(&agents).copied() else { return };
+        // Mostly it stays in the end, or no machine keeps a name for long.
+        let stays = self.fault_dice.chance(400);
+        let after = (!stays).then(|| self.fault_dice.span((Duration::from_secs(1), Duration::from_secs(600))));
+        self.operate(Command::Notice { agent, after });
+    }
+
+    /// Tells what machines of some pools cost, or that it is not known any more.
+    pub(crate) fn set_prices(&mut self) {
+        let mut quotes = Vec::new();
+        for pool in POOLS {
+            if self.fault_dice.chance(500) {
+                let price = (!self.fault_dice.chance(300)).then(|| Price(self.fault_dice.between(0, 20_000_000)));
+                let key = PriceKey::new(pool, PriceClass::Spot, None).expect("a short name");
+                quotes.push(Quote { key, price });
+            }
+        }
+        self.operate(Command::SetPrices(quotes));
+    }
+
     fn some_role(&mut self) -> Role {
         Role::new(self.fault_dice.pick(&ROLES).expect("three roles")).expect("a literal role")
     }
@@ -122,7 +150,7 @@ impl World {
     pub(crate) const TAKE_BACK: Duration = Duration::from_secs(20);
 }
 
-/// What ends every quota, reservation and volume that an operator has made, and every quarantine.
+/// What ends every quota, reservation and volume that an operator has made, every announcement, and every quarantine.
 fn leftovers(view: &View) -> Vec<Command> {
     let mut commands = Vec::new();
     let limited = view.roles.iter().filter(|(_, row)| !row.usage.quota.is_empty());
@@ -134,6 +162,8 @@ fn leftovers(view: &View) -> Vec<Command> {
     commands.extend(set.map(|(role, _)| Command::SetOfferMode { role: role.clone(), mode: None }));
     let is_active = |agent| view.agents.get(agent).is_some_and(|row: &AgentView| row.status == AgentStatus::Active);
     let quarantined = view.devices.iter().filter(|((agent, _), row)| is_active(agent) && is_quarantined(&row.state));
+    let leaving = view.agents.iter().filter(|(_, row)| row.leaves.is_some());
+    commands.extend(leaving.map(|(agent, _)| Command::Notice { agent: *agent, after: None }));
     commands
         .extend(quarantined.map(|((agent, device), _)| Command::ClearDevice { agent: *agent, device: device.clone() }));
     for (agent, row) in view.agents.iter().filter(|(_, row)| row.status == AgentStatus::Active) {

@@ -96,6 +96,8 @@ impl World {
             }
             Fault::SetQuota => self.set_a_quota(),
             Fault::Reserve => self.change_a_reservation(),
+            Fault::AnnounceAgent => self.announce_an_agent(),
+            Fault::SetPrices => self.set_prices(),
         }
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::model::{
-    Body, Demand, ExecutorRef, OfferMode, Reason, Refusal, Reject, Resources, Shape, Status, Task, TaskGroup, TaskId,
-    TaskState, Time,
+    Body, Demand, ExecutorRef, OfferMode, Prices, Reason, Refusal, Reject, Resources, Shape, Status, Task, TaskGroup,
+    TaskId, TaskState, Time,
 };
 use rialto_core::scheduler::placement::{Needs, Packer, Placement, Strategy};
 use rialto_core::scheduler::{Happening, Out, Scheduler};
@@ -46,6 +46,8 @@ pub(crate) struct Player {
     hesitated: BTreeSet<usize>,
     /// What it was told since the checkers looked last.
     pub(crate) seen: Vec<Seen>,
+    /// What machines cost, as it was told.
+    pub(crate) prices: Prices,
 }
 
 /// A job that has arrived.
@@ -86,6 +88,7 @@ impl Player {
             due: None,
             hesitated: BTreeSet::new(),
             seen: Vec::new(),
+            prices: Prices::default(),
         }
     }
 
@@ -293,7 +296,12 @@ impl Scheduler for Player {
             Happening::Command(order) => self.order(order, out),
             Happening::Refused(reject) => self.seen.push(Seen::Refused(reject)),
             Happening::Tick => self.due = None,
-            Happening::Subscribed { .. } | Happening::Offers => {}
+            Happening::Subscribed { .. } => self.prices = out.prices().clone(),
+            Happening::Prices(_) => {
+                self.prices = out.prices().clone();
+                return;
+            }
+            Happening::Offers => {}
             _ => return,
         }
         match self.plan.slow.filter(|_| !has_thought) {

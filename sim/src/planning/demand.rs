@@ -35,9 +35,10 @@ pub(super) struct Stream {
     prefill: u64,
     /// How many of the list are.
     there: usize,
-    /// The next of the list, and how often it has been gone through.
+    /// The next of the list, how often it has been gone through, and when it began last.
     next: usize,
     rounds: u32,
+    began: Time,
     /// How many more of the last one.
     copies: u64,
 }
@@ -61,6 +62,7 @@ impl Stream {
             there: if let Begins::With(there) = workload.begins { there } else { 0 },
             next: 0,
             rounds: 0,
+            began: Time::ZERO,
             copies: 0,
         }
     }
@@ -84,16 +86,13 @@ impl Stream {
         Job { submit: self.now, duration, ask, is_prefill }
     }
 
-    fn replayed(&mut self, factor: f64, repeats: bool) -> Option<Job> {
-        let period = self.jobs.last()?.submit + Duration::from_secs(1);
+    fn replayed(&mut self, factor: f64, repeats_after: Option<Duration>) -> Option<Job> {
         while self.copies == 0 {
             if self.next == self.jobs.len() {
-                if !repeats {
-                    return None;
-                }
+                self.began = self.began + repeats_after?;
                 (self.next, self.rounds) = (0, self.rounds + 1);
             }
-            self.now = Time::ZERO + period * self.rounds + self.jobs[self.next].submit;
+            self.now = self.began + self.jobs[self.next].submit;
             self.next += 1;
             let wanted = factor * self.growth(self.now);
             self.copies = wanted as u64 + u64::from(self.dice.unit() < wanted.fract());
@@ -117,7 +116,7 @@ impl Iterator for Stream {
         match self.arrivals {
             _ if self.jobs.is_empty() => None,
             Arrivals::Random { residence, .. } => Some(self.random(residence)),
-            Arrivals::Replayed { factor, repeats } => self.replayed(factor, repeats),
+            Arrivals::Replayed { factor, repeats_after } => self.replayed(factor, repeats_after),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::fgd::read_pods;
 use crate::input::{Column, InputError, Row, Table};
 
 /// A hundred years.
-const SECONDS_MAX: f64 = 3.2e9;
+pub(super) const SECONDS_MAX: f64 = 3.2e9;
 const TASKS_MAX: u64 = 100_000;
 /// Of tasks that start together.
 const GANG_MAX: usize = 1024;
@@ -50,12 +50,14 @@ pub(crate) enum Format {
     Swf,
     Twolevel,
     Alibaba2017,
+    /// The jobs with guaranteed machines.
+    Alibaba2026Hp,
+    /// Those on spare ones.
+    Alibaba2026Spot,
     Dlrm,
 }
 
 impl Format {
-    pub(super) const NAMES: &str = "rialto, openb, philly, surf, metacentrum, swf, twolevel, alibaba2017 or dlrm";
-
     pub(super) fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "rialto" => Self::Rialto,
@@ -66,6 +68,8 @@ impl Format {
             "swf" => Self::Swf,
             "twolevel" => Self::Twolevel,
             "alibaba2017" => Self::Alibaba2017,
+            "alibaba2026-hp" => Self::Alibaba2026Hp,
+            "alibaba2026-spot" => Self::Alibaba2026Spot,
             "dlrm" => Self::Dlrm,
             _ => return None,
         })
@@ -74,7 +78,18 @@ impl Format {
 
 /// The tasks of a list, the earliest first; the first is submitted at zero.
 pub(crate) fn read(file: &Path, format: Format) -> Result<Vec<TraceJob>, InputError> {
-    Ok(read_as(file, format, Members::Apart)?.into_iter().map(|(job, _)| job).collect())
+    Ok(read_as(file, format, Members::Apart)?.list)
+}
+
+/// The jobs of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Jobs {
+    /// The earliest first.
+    pub(super) list: Vec<TraceJob>,
+    /// How many tasks each has.
+    pub(super) members: Vec<u32>,
+    /// After so long the list may begin anew.
+    pub(super) period: Duration,
 }
 
 /// What becomes of the tasks of one job.
@@ -86,8 +101,8 @@ pub(super) enum Members {
     Together,
 }
 
-/// The jobs of a list, the earliest first, each with the number of its tasks.
-pub(super) fn read_as(file: &Path, format: Format, members: Members) -> Result<Vec<(TraceJob, u32)>, InputError> {
+/// The jobs of a list; the first is submitted at zero.
+pub(super) fn read_as(file: &Path, format: Format, members: Members) -> Result<Jobs, InputError> {
     let mut list = List { jobs: Vec::new(), members, tasks: 0 };
     match format {
         Format::Openb => list.openb(file)?,
@@ -104,7 +119,9 @@ pub(super) fn read_as(file: &Path, format: Format, members: Members) -> Result<V
     jobs.sort_by_key(|(job, _)| job.submit);
     let first = jobs.first().map_or(Duration::ZERO, |(job, _)| job.submit);
     jobs.iter_mut().for_each(|(job, _)| job.submit -= first);
-    Ok(jobs)
+    let last = jobs.last().map_or(Duration::ZERO, |(job, _)| job.submit);
+    let (list, members) = jobs.into_iter().unzip();
+    Ok(Jobs { list, members, period: last + Duration::from_secs(1) })
 }
 
 struct List {
@@ -220,6 +237,17 @@ enum Columns {
         cpus: Column,
         mem: Column,
     },
+    Alibaba2026 {
+        kind: Column,
+        /// The kind that counts.
+        only: &'static str,
+        submit: Column,
+        run: Column,
+        tasks: Column,
+        cpus: Column,
+        gpus: Column,
+        model: Column,
+    },
     Dlrm {
         cpus: Column,
         gpus: Column,
@@ -268,6 +296,16 @@ impl Columns {
                 tasks: column("instances")?,
                 cpus: column("cpu_cores")?,
                 mem: column("mem_frac")?,
+            },
+            Format::Alibaba2026Hp | Format::Alibaba2026Spot => Self::Alibaba2026 {
+                kind: column("job_type")?,
+                only: if format == Format::Alibaba2026Hp { "HP" } else { "Spot" },
+                submit: column("submit_time")?,
+                run: column("duration")?,
+                tasks: column("worker_num")?,
+                cpus: column("cpu_request")?,
+                gpus: column("gpu_request")?,
+                model: column("gpu_model")?,
             },
             Format::Dlrm => Self::Dlrm {
                 cpus: column("cpu")?,
@@ -323,6 +361,12 @@ impl Columns {
                 let ask = host(row.decimal(cpus, CPUS_MAX)?, row.decimal(mem, 1.0)? * MACHINE_MIB);
                 (row.whole(tasks, TASKS_MAX)?, TraceJob { submit: time(submit)?, duration: time(run)?, ask })
             }
+            Self::Alibaba2026 { kind, only, .. } if row.text(kind)? != only => return Ok(()),
+            Self::Alibaba2026 { submit, run, tasks, cpus, gpus, model, .. } => {
+                let (cores, asked) = (row.decimal(cpus, CPUS_MAX)?, row.decimal(gpus, 256.0)?);
+                let ask = some_gpus(asked, row.text(model)?, cores);
+                (row.whole(tasks, TASKS_MAX)?, TraceJob { submit: time(submit)?, duration: time(run)?, ask })
+            }
             Self::Dlrm { cpus, gpus, mem, created, deleted } => {
                 let or = |column: Column, or: f64| {
                     if row.text(column)?.is_empty() { Ok(or) } else { row.decimal(column, SECONDS_MAX) }
@@ -342,7 +386,7 @@ impl Columns {
     }
 }
 
-fn seconds(seconds: f64) -> Duration {
+pub(super) fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
@@ -350,6 +394,14 @@ fn seconds(seconds: f64) -> Duration {
 pub(crate) fn host(cores: f64, mib: f64) -> GpuAsk {
     let milli = |amount: f64| Milli((amount * 1000.0).round() as u64);
     GpuAsk { cpus: milli(cores), mem: milli(mib), gpus: 0, share: Share(0), models: Vec::new() }
+}
+
+/// A part of one GPU or whole ones, with these cores and memory for them.
+fn some_gpus(gpus: f64, model: &str, cores: f64) -> GpuAsk {
+    let share = if gpus < 1.0 { (gpus * 1000.0).ceil() } else { 1000.0 };
+    let models = if gpus > 0.0 { vec![std::sync::Arc::from(model)] } else { Vec::new() };
+    let mib = cores.max(gpus.ceil() * CPUS_PER_GPU as f64) * (MIB_PER_GPU / CPUS_PER_GPU) as f64;
+    GpuAsk { gpus: gpus.ceil() as u16, share: Share(share as u16), models, ..host(cores, mib) }
 }
 
 /// So many whole GPUs, with a part of the host for each.

@@ -20,12 +20,14 @@ mod parse;
 mod policy;
 mod prices;
 mod questions;
+mod rates;
 pub mod report;
 mod run;
 mod scenario;
 mod shipped;
 mod start;
 mod units;
+mod workload;
 mod yaml;
 
 pub use self::answer::{Advice, Answer, Difference, Fact, Milestone, Told, Tried};

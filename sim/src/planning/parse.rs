@@ -4,22 +4,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_analytics::spec::MAX_GANG;
-use rialto_core::model::{Milli, Price, PriceKey, Role, Time};
+use rialto_core::model::{Milli, Time};
 use rialto_core::scheduler::placement::policy::GpuPolicy;
 use sha2::{Digest, Sha256};
 
 use super::error::ScenarioError;
 use super::fields::{Field, Fields};
-use super::jobs::{self, Format, Members, TraceJob};
 use super::nodes::{self, NodeFormat};
 use super::prices;
 use super::scenario::{
-    Arrivals, Begins, Date, Framework, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply,
-    Variant, Workload,
+    Begins, Date, LeadTime, Order, Pool, Question, Rent, Rental, Scenario, Supply, Variant, Workload,
 };
 use super::start::Start;
 use super::units::{self, WEEK, YEAR};
+use super::workload::{self, Around};
 use super::yaml;
 
 const MACHINES_MAX: u64 = 100_000;
@@ -222,77 +220,12 @@ impl Reader<'_> {
         let none = field.error("expected at least one workload");
         let mut workloads: Vec<Workload> = Vec::new();
         for (path, node) in field.items()? {
-            let workload = self.workload(Fields::of(node, &path)?, &workloads)?;
+            let around = Around { folder: self.folder, pools: &self.pools, others: &workloads };
+            let (workload, file) = workload::read(Fields::of(node, &path)?, &around)?;
+            self.inputs.push((file.clone(), digest(&file)?));
             workloads.push(workload);
         }
         if workloads.is_empty() { Err(none) } else { Ok(workloads) }
-    }
-
-    fn workload(&mut self, mut fields: Fields, others: &[Workload]) -> Result<Workload, ScenarioError> {
-        let is_free = |text: &str| others.iter().all(|other| other.name != text) && Role::new(text).is_ok();
-        let name = fields.take("name");
-        let name = name.read("a name that may be a role and that no other workload has", |text| {
-            is_free(text).then(|| text.to_owned())
-        })?;
-        let framework =
-            fields.take("framework").read_or("library, ci or analytics", Framework::Library, Framework::parse)?;
-        let file = fields.take("file");
-        let file = self.folder.join(file.text("the file of its jobs")?);
-        let format = fields.take("format").read(Format::NAMES, Format::parse)?;
-        let gang = gang(fields.take("gang"), framework)?;
-        let (jobs, members): (Vec<TraceJob>, Vec<u32>) = jobs::read_as(&file, format, gang)?.into_iter().unzip();
-        let most = members.iter().max().copied().unwrap_or(0);
-        if framework == Framework::Analytics && most > MAX_GANG {
-            let what = format!("gang: expected at most {MAX_GANG} tasks of a job in analytics, got {most}");
-            return Err(fields.error(what));
-        }
-        let members: Arc<[u32]> = if gang == Members::Together { Arc::from(members) } else { Arc::default() };
-        let jobs: Arc<[TraceJob]> = Arc::from(jobs);
-        self.inputs.push((file.clone(), digest(&file)?));
-        let arrivals = arrivals(&mut fields, &jobs)?;
-        let growth_a_year = fields.take("growth").read_or(units::GROWTH, 1.0, units::growth)?;
-        let limit = fields.take("limit").fields()?.map(limit).transpose()?;
-        let max_price = self.max_price(fields.take("max_price"), framework)?;
-        let checkpoint = checkpoint(fields.take("checkpoint"), framework)?;
-        let weight = fields.take("weight").number_or(1.0, 0.001, 1e6)?;
-        let quota = fields.take("quota").fields()?.map(quota).transpose()?;
-        fields.end()?;
-        let role = Role::new(&name).expect("its name was read as that of a role");
-        let begins = Begins::AsUsual;
-        Ok(Workload {
-            name,
-            role,
-            framework,
-            begins,
-            jobs,
-            members,
-            arrivals,
-            growth_a_year,
-            limit,
-            max_price,
-            checkpoint,
-            weight,
-            quota,
-        })
-    }
-
-    /// The highest price at which jobs are begun; the pools must be such that prices can be told of them.
-    fn max_price(&self, field: Field, framework: Framework) -> Result<Option<Price>, ScenarioError> {
-        if !field.is_there() {
-            return Ok(None);
-        }
-        if framework == Framework::Ci {
-            return Err(field.error("expected none, as pipelines do not wait for prices; library and analytics do"));
-        }
-        let nameless = self.pools.iter().find(|pool| PriceKey::new(&pool.name, prices::OWNED, None).is_err());
-        if let Some(pool) = nameless {
-            let max = PriceKey::MAX_NAME;
-            return Err(field.error(format!(
-                "expected pools called by at most {max} letters, digits, '_', '-' or '.', got {:?}",
-                pool.name
-            )));
-        }
-        field.read("a price such as 7.50", |text| text.parse().ok()).map(Some)
     }
 
     fn question(&self, mut fields: Fields, workloads: &[Workload]) -> Result<Question, ScenarioError> {
@@ -400,88 +333,15 @@ fn steps(field: Field) -> Result<Vec<(Time, f64)>, ScenarioError> {
     Ok(steps)
 }
 
-fn quota(mut fields: Fields) -> Result<Quota, ScenarioError> {
-    let mut amount = |name| {
-        let field = fields.take(name);
-        if field.is_there() { field.number_or(0.0, 0.0, 1e9).map(Some) } else { Ok(None) }
-    };
-    let quota = Quota {
-        gpus_max: amount("gpus_max")?,
-        cpus_max: amount("cpus_max")?,
-        gpus_guaranteed: amount("gpus_guaranteed")?,
-        cpus_guaranteed: amount("cpus_guaranteed")?,
-    };
-    fields.end()?;
-    Ok(quota)
-}
-
-/// Whether the tasks of a job start together.
-fn gang(field: Field, framework: Framework) -> Result<Members, ScenarioError> {
-    let no_gang = field.error("expected no, as a pipeline's jobs start one by one; library and analytics have gangs");
-    let members = field.read_or("yes or no", Members::Apart, |text| match text {
-        "yes" => Some(Members::Together),
-        "no" => Some(Members::Apart),
-        _ => None,
-    })?;
-    if framework == Framework::Ci && members == Members::Together { Err(no_gang) } else { Ok(members) }
-}
-
-/// How the jobs of a list come.
-fn arrivals(fields: &mut Fields, jobs: &[TraceJob]) -> Result<Arrivals, ScenarioError> {
-    let residence = fields.take("residence");
-    if residence.is_there() {
-        let load = fields.take("load").read("how many GPUs are in use at the start", |text| {
-            units::number(text.trim_end_matches("gpus").trim_end_matches("cores"))
-                .filter(|load| *load > 0.0 && *load < 1e7)
-        })?;
-        return Ok(Arrivals::Random { load, residence: not_zero(residence)? });
-    }
-    if jobs.iter().all(|job| job.duration.is_zero()) {
-        return Err(
-            fields.error("expected a residence and a load, because the file does not say how long its jobs run")
-        );
-    }
-    let repeats = |text: &str| match text {
-        "repeat" => Some(true),
-        "once" => Some(false),
-        _ => None,
-    };
-    Ok(Arrivals::Replayed {
-        factor: fields.take("factor").number_or(1.0, 0.0, 10_000.0)?,
-        repeats: fields.take("extend").read_or("repeat or once", false, repeats)?,
-    })
-}
-
-/// How long a job takes to save what it has done, if its framework does such a thing.
-fn checkpoint(field: Field, framework: Framework) -> Result<Option<Duration>, ScenarioError> {
-    if framework != Framework::Library && field.is_there() {
-        let name = framework.as_str();
-        return Err(field.error(format!("expected none, as {name} saves nothing of a job; library does")));
-    }
-    optional_span(field)
-}
-
-fn limit(mut fields: Fields) -> Result<Limit, ScenarioError> {
-    for (name, percentile) in [("p50", 50), ("p90", 90), ("p95", 95), ("p99", 99)] {
-        let field = fields.take(name);
-        if field.is_there() {
-            let wait = field.span()?;
-            fields.end()?;
-            return Ok(Limit { percentile, wait });
-        }
-    }
-    Err(fields.error("expected one of p50, p90, p95 and p99"))
-}
-
 fn count(field: Field, or: u64, least: u64) -> Result<u32, ScenarioError> {
     Ok(u32::try_from(field.count_or(or, least, MACHINES_MAX)?).expect("at most MACHINES_MAX"))
 }
 
-fn optional_span(field: Field) -> Result<Option<Duration>, ScenarioError> {
+pub(super) fn optional_span(field: Field) -> Result<Option<Duration>, ScenarioError> {
     if field.is_there() { not_zero(field).map(Some) } else { Ok(None) }
 }
 
-fn not_zero(field: Field) -> Result<Duration, ScenarioError> {
+pub(super) fn not_zero(field: Field) -> Result<Duration, ScenarioError> {
     field.read(units::SPAN, |text| units::span(text).filter(|span| *span > Duration::ZERO))
 }
 

@@ -22,7 +22,7 @@ use super::outcome::{Failure, Integral, JobRecord, Outcome, Reasons, Waits, Week
 use super::policy::{Ask, Entry, Fate, Order, Planner};
 use super::prices::{self, Told};
 use super::scenario::{Framework, Order as Purchase, Quota as Bound, Rent, Scenario, Workload};
-use super::shipped::{Crew, Errand};
+use super::shipped::{Crew, Errand, Services};
 use super::units::WEEK;
 use crate::live::Terms;
 use crate::market::{Market, Seen, info};
@@ -207,11 +207,15 @@ impl<'a> Run<'a> {
         let board = GpuBoard::new(choice, fragmentation.clone());
         let role = &workload.role;
         self.bound(workload, role);
-        let host = (workload.framework == Framework::Library).then(|| {
-            let planner = Planner::new(role.clone(), board, asks.clone(), self.speeds.clone(), workload.checkpoint);
-            let planner = Box::new(planner.with_max_price(workload.max_price));
-            self.subscribe(self.crowds.len(), Crew::Library(planner))
-        });
+        let crew = match workload.framework {
+            Framework::Library => {
+                let planner = Planner::new(role.clone(), board, asks.clone(), self.speeds.clone(), workload.checkpoint);
+                Some(Crew::Library(Box::new(planner.with_max_price(workload.max_price))))
+            }
+            Framework::Web => Some(Crew::Web(Box::new(Services::new(role.clone(), asks.clone())))),
+            Framework::Ci | Framework::Analytics => None,
+        };
+        let host = crew.map(|crew| self.subscribe(self.crowds.len(), crew));
         self.asks.push(asks);
         let stream = Stream::new(workload, seed).peekable();
         let (jobs, waiting, waits) = (Vec::new(), BTreeSet::new(), Vec::new());

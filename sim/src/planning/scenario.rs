@@ -202,20 +202,25 @@ pub enum Framework {
     Ci,
     /// The analytics framework: a job of one stage for each.
     Analytics,
+    /// The web framework: an instance for each, of an app for each size.
+    Web,
 }
 
 impl Framework {
+    pub(super) const NAMES: &str = "library, ci, analytics or web";
+
     /// Its name, lower case.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Library => "library",
             Self::Ci => "ci",
             Self::Analytics => "analytics",
+            Self::Web => "web",
         }
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
-        [Self::Library, Self::Ci, Self::Analytics].into_iter().find(|framework| framework.as_str() == text)
+        [Self::Library, Self::Ci, Self::Analytics, Self::Web].into_iter().find(|framework| framework.as_str() == text)
     }
 }
 
@@ -251,7 +256,7 @@ impl Workload {
 
     /// These jobs, as they are.
     pub(crate) fn plain(name: &str, jobs: Vec<super::jobs::TraceJob>) -> Self {
-        let arrivals = Arrivals::Replayed { factor: 1.0, repeats: false };
+        let arrivals = Arrivals::Replayed { factor: 1.0, repeats_after: None };
         Self {
             name: name.to_owned(),
             role: Role::new(name).unwrap_or_else(|_| Role::any()),
@@ -284,8 +289,8 @@ pub enum Arrivals {
     Replayed {
         /// So many for each.
         factor: f64,
-        /// Whether the list begins anew when it is through.
-        repeats: bool,
+        /// After how long the list begins anew; none if it comes once.
+        repeats_after: Option<Duration>,
     },
 }
 

@@ -112,6 +112,36 @@ fn every_shipped_trace_format_reads() {
         assert!(jobs.len() >= rows / 2, "{file}: {} tasks", jobs.len());
         assert!(jobs[0].submit.is_zero() && jobs.is_sorted_by_key(|job| job.submit), "{file}");
     }
+    let loads = [
+        ("service/alibaba2026_genai_qps_5min.csv", "genai-qps", 0.05),
+        ("service/alibaba2026_genai_requests.csv", "genai-requests", 1.0),
+        ("service/azure2023_llm_conv.csv", "azure-llm", 1000.0),
+    ];
+    for (file, format, serves) in loads {
+        let format = rates::Format::parse(format).expect("a format");
+        let replica = rates::Replica { serves, ask: whole_gpus(1) };
+        let jobs = rates::read(&traces.join(file), format, &replica).unwrap_or_else(|error| panic!("{error}"));
+        assert!(jobs.list.len() > 3, "{file}: {} instances", jobs.list.len());
+        assert!(jobs.list.iter().all(|job| job.submit + job.duration <= jobs.period), "{file}");
+    }
+}
+
+#[test]
+fn jobs_on_guaranteed_and_on_spare_machines_are_told_apart() {
+    let text = "job_name,organization,gpu_model,cpu_request,gpu_request,worker_num,submit_time,duration,job_type\n\
+        1,a,GPU-series-1,12,1,2,100,60,HP\n2,a,GPU-series-2,8,0.5,1,50,30,Spot\n3,b,GPU-series-2,4,0,1,70,10,Spot\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("job_info_df.csv");
+    std::fs::write(&file, text).expect("written");
+    let read = |format| jobs::read(&file, Format::parse(format).expect("a format")).expect("it reads");
+    let guaranteed = read("alibaba2026-hp");
+    assert_eq!(guaranteed.iter().map(|job| job.ask.gpus).collect::<Vec<_>>(), [1, 1], "a task for each worker");
+    let spare = read("alibaba2026-spot");
+    assert_eq!(
+        spare.iter().map(|job| (job.submit.as_secs(), job.ask.share.0)).collect::<Vec<_>>(),
+        [(0, 500), (20, 0)]
+    );
+    assert_eq!(spare[0].ask.models, [Arc::from("GPU-series-2")]);
 }
 
 #[test]

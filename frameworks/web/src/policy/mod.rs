@@ -1,8 +1,10 @@
 //! The web policy: keeps apps up, and changes them without an interruption.
 //!
-//! Every event ends the same way: each app that it touched looks at where it stands (`App::step`), what is missing is placed on
-//! the offers that stand, and what has changed is saved before anything of it can be seen.
+//! Every event ends the same way: each app that it touches looks at where it stands (`App::step`), what is missing is placed on
+//! the offers that stand, and what has changed is saved before anything of it can be seen. Touched is whose instance or request the event
+//! is about, whose time has come, and who lacks something.
 
+mod agenda;
 mod app;
 mod backoff;
 mod deployment;
@@ -18,6 +20,7 @@ use rialto_sdk::core::model::{AgentId, Demand, Refusal, Reject, Role, Status, Ta
 use rialto_sdk::core::scheduler::placement::Packer;
 use rialto_sdk::core::scheduler::{Happening, Out, Scheduler};
 
+use self::agenda::Agenda;
 use self::app::{App, Cause, Version};
 use self::saved::Counters;
 use crate::spec::{self, AppSpec, MAX_INSTANCES};
@@ -66,6 +69,18 @@ pub enum Ask {
     Show(String),
     /// What about this deployment?
     Deployment(u64),
+}
+
+impl Ask {
+    /// The name of the app that it may change.
+    fn changes(&self) -> Option<&str> {
+        match self {
+            Self::Deploy { name, .. } | Self::Scale { name, .. } | Self::Restart(name) | Self::Delete(name) => {
+                Some(name)
+            }
+            Self::List | Self::Show(_) | Self::Deployment(_) => None,
+        }
+    }
 }
 
 /// What users are answered.
@@ -150,8 +165,13 @@ pub struct Policy {
     owners: BTreeMap<TaskId, Arc<str>>,
     /// Whether moments have been set after the process began.
     resumed: bool,
-    deadline: Option<Time>,
+    agenda: Agenda,
+    /// The apps that have found no room for all of their instances.
+    lacking: BTreeSet<Arc<str>>,
 }
+
+/// The apps that an event touches, by name.
+type Touched = BTreeSet<Arc<str>>;
 
 impl Policy {
     /// A policy that goes on where `saved` was left; with nothing saved, it begins.
@@ -163,7 +183,8 @@ impl Policy {
             |key: &String| *key == saved::COUNTERS_KEY || apps.keys().any(|name| *key == saved::app_key(name));
         let saved =
             saved.iter().filter(|(key, _)| is_ours(key)).map(|(key, bytes)| (key.clone(), bytes.clone())).collect();
-        Ok(Self { role, apps, counters, saved, owners, resumed: false, deadline: None })
+        let (agenda, lacking) = (Agenda::default(), BTreeSet::new());
+        Ok(Self { role, apps, counters, saved, owners, resumed: false, agenda, lacking })
     }
 
     fn resume(&mut self, now: Time) {
@@ -252,8 +273,9 @@ impl Policy {
         if app.target.is_none() { Err(Refused::NoVersion(app.name.clone())) } else { Ok(app) }
     }
 
-    fn on_update(&mut self, now: Time, status: &Status, out: &mut Out<Effect>) {
+    fn on_update(&mut self, now: Time, status: &Status, touched: &mut Touched, out: &mut Out<Effect>) {
         let Some(app) = self.owners.get(&status.task).and_then(|name| self.apps.get_mut(name)) else { return };
+        touched.insert(app.name.clone());
         let lost = status.state == TaskState::Unknown;
         if !status.state.is_terminal() && !lost {
             app.on_status(now, status);
@@ -267,29 +289,45 @@ impl Policy {
         self.owners.remove(&status.task);
     }
 
-    fn on_rejected(&mut self, now: Time, tasks: &[TaskId], reject: &Reject, out: &mut Out<Effect>) {
+    fn on_rejected(
+        &mut self,
+        now: Time,
+        tasks: &[TaskId],
+        reject: &Reject,
+        touched: &mut Touched,
+        out: &mut Out<Effect>,
+    ) {
         let cause = if reject.is_transient() { Cause::Foreign } else { Cause::Hopeless };
         for task in tasks {
             let Some(app) = self.owners.remove(task).and_then(|name| self.apps.get_mut(&name)) else { continue };
+            touched.insert(app.name.clone());
             out.effect(Effect::Note(format!("{}: the master refuses to launch {task}: {reject}", app.name)));
             app.on_end(now, task, cause, &format!("was refused by the master: {reject}"));
         }
     }
 
-    /// Lets every app look at where it stands; ends what is to end.
-    fn step(&mut self, now: Time) -> Vec<TaskId> {
-        let ending = self.apps.values_mut().flat_map(|app| app.step(now)).collect();
-        self.apps.retain(|_, app| !(app.deleting && app.instances.is_empty()));
+    /// Lets the apps look at where they stand; says what is to end.
+    fn step(&mut self, now: Time, touched: &Touched) -> Vec<TaskId> {
+        let mut ending = Vec::new();
+        for name in touched {
+            let Some(app) = self.apps.get_mut(name) else { continue };
+            ending.extend(app.step(now));
+            if app.deleting && app.instances.is_empty() {
+                self.apps.remove(name);
+            }
+        }
         ending
     }
 
     /// Places what is missing, and says what finds no place.
-    fn place(&mut self, now: Time, out: &Out<Effect>) -> (Packer, Demand) {
+    fn place(&mut self, now: Time, touched: &Touched, out: &Out<Effect>) -> (Packer, Demand) {
         let mut packer = Packer::new(&self.role, out.offers());
         let hosts: BTreeMap<AgentId, Arc<str>> =
             out.offers().map(|offer| (offer.agent, launch::host_of(offer))).collect();
         let mut demand = Demand::default();
-        for app in self.apps.values_mut() {
+        for name in touched {
+            self.lacking.remove(name);
+            let Some(app) = self.apps.get_mut(name) else { continue };
             let gathers = app.gathers(now);
             let Some((version, count)) = app.to_launch(now) else { continue };
             let spec = app.versions[&version].spec.clone();
@@ -309,27 +347,32 @@ impl Policy {
                 self.owners.insert(id, app.name.clone());
                 missing -= 1;
             }
-            if missing > 0 && demand.shapes.len() < Demand::MAX_SHAPES {
-                demand.shapes.push(needs.shape(&app.name, missing));
+            if missing > 0 {
+                self.lacking.insert(name.clone());
+                if demand.shapes.len() < Demand::MAX_SHAPES {
+                    demand.shapes.push(needs.shape(name, missing));
+                }
             }
         }
         (packer, demand)
     }
 
     /// Saves what has changed since it was saved last.
-    fn save(&mut self, out: &mut Out<Effect>) {
-        let mut wanted: BTreeMap<String, Vec<u8>> =
-            self.apps.iter().map(|(name, app)| (saved::app_key(name), saved::encode_app(app))).collect();
-        wanted.insert(saved::COUNTERS_KEY.to_owned(), saved::encode_counters(&self.counters));
-        let gone: BTreeSet<String> = self.saved.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
-        for key in gone {
-            self.saved.remove(&key);
-            out.forget(key);
-        }
-        for (key, value) in wanted {
-            if self.saved.get(&key) != Some(&value) {
-                out.save(key.clone(), value.clone());
-                self.saved.insert(key, value);
+    fn save(&mut self, touched: &Touched, out: &mut Out<Effect>) {
+        let apps = touched.iter().map(|name| (saved::app_key(name), self.apps.get(name).map(saved::encode_app)));
+        let counters = (saved::COUNTERS_KEY.to_owned(), Some(saved::encode_counters(&self.counters)));
+        for (key, value) in apps.chain([counters]) {
+            match value {
+                Some(value) if self.saved.get(&key) != Some(&value) => {
+                    out.save(key.clone(), value.clone());
+                    self.saved.insert(key, value);
+                }
+                Some(_) => {}
+                None => {
+                    if self.saved.remove(&key).is_some() {
+                        out.forget(key);
+                    }
+                }
             }
         }
     }
@@ -340,16 +383,21 @@ impl Scheduler for Policy {
     type Effect = Effect;
 
     fn on_event(&mut self, now: Time, event: Happening<Command>, out: &mut Out<Effect>) {
+        let mut touched: Touched = self.agenda.due(now).chain(&self.lacking).cloned().collect();
         if !self.resumed {
             self.resume(now);
+            touched.extend(self.apps.keys().cloned());
         }
         let mut ending = Vec::new();
         let mut reply = None;
         match event {
             Happening::Subscribed { .. } => ending = self.still_ending(),
-            Happening::Update(status) => self.on_update(now, &status, out),
-            Happening::Rejected { tasks, reject } => self.on_rejected(now, &tasks, &reject, out),
-            Happening::Command(Command { request, ask }) => reply = Some((request, self.answer(now, ask))),
+            Happening::Update(status) => self.on_update(now, &status, &mut touched, out),
+            Happening::Rejected { tasks, reject } => self.on_rejected(now, &tasks, &reject, &mut touched, out),
+            Happening::Command(Command { request, ask }) => {
+                touched.extend(ask.changes().map(Arc::from));
+                reply = Some((request, self.answer(now, ask)));
+            }
             Happening::Refused(reject) => {
                 out.effect(Effect::Note(format!("the master ended the web framework: {reject}")));
             }
@@ -362,9 +410,9 @@ impl Scheduler for Policy {
             | Happening::Message { .. }
             | Happening::Tick => {}
         }
-        ending.extend(self.step(now));
-        let (packer, demand) = self.place(now, out);
-        self.save(out);
+        ending.extend(self.step(now, &touched));
+        let (packer, demand) = self.place(now, &touched, out);
+        self.save(&touched, out);
         packer.submit(out, &Refusal::default());
         // After the launches: the master takes back offers that meet no demand.
         out.demand(&self.role, demand);
@@ -374,11 +422,13 @@ impl Scheduler for Policy {
         if let Some((request, answer)) = reply {
             out.effect(Effect::Reply(request, answer));
         }
-        self.deadline = self.apps.values().filter_map(|app| app.next_deadline(now)).min();
+        for name in &touched {
+            self.agenda.set(name, self.apps.get(name).and_then(|app| app.next_deadline(now)));
+        }
     }
 
     fn next_deadline(&self) -> Option<Time> {
-        self.deadline
+        self.agenda.next()
     }
 }
 

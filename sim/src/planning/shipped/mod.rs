@@ -1,10 +1,12 @@
 //! Workloads whose jobs the shipped frameworks run: their own policies, as they are, behind the production driver.
 //!
 //! As in a real cluster each pipeline and each analytics job is a framework of its own, which comes with the job and leaves with it. The
-//! policy decides; around it [`Shipped`] says how long its tasks take, reports what they would have uploaded, and keeps the account.
+//! policy decides; around it [`Shipped`] says how long its tasks take, reports what they would have uploaded, and keeps the account. The web
+//! framework stays, with all services of the workload: [`Services`].
 
 mod analytics;
 mod ci;
+mod web;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use rialto_core::model::{AgentId, GangPart, OfferId, Operation, Role, Status, Task, TaskId, TaskState, Term, Time};
 use rialto_core::scheduler::{Happening, Out, Scheduler, Wish};
 
+pub(super) use self::web::{MAX_SIZES, Services};
 use super::policy::{Ask, Entry, Fate, Order, Planner};
 use super::scenario::Framework;
 use crate::market::{Think, body};
@@ -23,6 +26,8 @@ pub(super) enum Crew {
     Library(Box<Planner>),
     Ci(Box<Shipped<rialto_ci::policy::CiPolicy>>),
     Analytics(Box<Shipped<rialto_analytics::policy::Policy>>),
+    /// One framework for all of them.
+    Web(Box<Services>),
 }
 
 /// What a framework of its own is told of its job.
@@ -40,7 +45,7 @@ impl Crew {
     /// The framework of one job; none where one framework has them all.
     pub(super) fn of(framework: Framework, errand: Errand) -> Option<Self> {
         match framework {
-            Framework::Library => None,
+            Framework::Library | Framework::Web => None,
             Framework::Ci => Some(Self::Ci(Box::new(Shipped::new(ci::policy(&errand), errand)))),
             Framework::Analytics => Some(Self::Analytics(Box::new(Shipped::new(analytics::policy(&errand), errand)))),
         }
@@ -52,6 +57,7 @@ impl Crew {
             Self::Library(planner) => &planner.log,
             Self::Ci(shipped) => &shipped.log,
             Self::Analytics(shipped) => &shipped.log,
+            Self::Web(services) => &services.log,
         }
     }
 }
@@ -65,6 +71,7 @@ impl Scheduler for Crew {
             Self::Library(planner) => planner.on_event(now, event, out),
             Self::Ci(shipped) => shipped.on_event(now, event, out),
             Self::Analytics(shipped) => shipped.on_event(now, event, out),
+            Self::Web(services) => services.on_event(now, event, out),
         }
     }
 
@@ -73,6 +80,7 @@ impl Scheduler for Crew {
             Self::Library(planner) => planner.next_deadline(),
             Self::Ci(shipped) => shipped.policy.next_deadline(),
             Self::Analytics(shipped) => shipped.policy.next_deadline(),
+            Self::Web(services) => services.next_deadline(),
         }
     }
 }

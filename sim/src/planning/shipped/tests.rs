@@ -5,9 +5,14 @@ const MACHINE: &str = "cpus: 96, mem: 384GiB, gpus: 8";
 
 /// A scenario of a list of jobs, with columns as that of Philly, on these pools.
 fn scenario(pools: &str, workload: &str, jobs: &str) -> Result<Scenario, String> {
+    scenario_of(pools, &format!("format: philly, {workload}"), &format!("submit_s,duration_s,num_gpu\n{jobs}"))
+}
+
+/// A scenario with this file for its workload.
+fn scenario_of(pools: &str, workload: &str, file: &str) -> Result<Scenario, String> {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("jobs.csv"), format!("submit_s,duration_s,num_gpu\n{jobs}")).expect("written");
-    let work = format!("workloads:\n  - {{name: a, file: jobs.csv, format: philly, {workload}}}\n");
+    std::fs::write(folder.path().join("jobs.csv"), file).expect("written");
+    let work = format!("workloads:\n  - {{name: a, file: jobs.csv, {workload}}}\n");
     let text = format!("{HEAD}pools:\n{pools}{work}");
     parse::of_text(&folder.path().join("s.yml"), &text, None).map_err(|error: ScenarioError| error.to_string())
 }
@@ -85,12 +90,62 @@ fn stages_for_cheap_machines_wait_for_a_lower_price() {
 }
 
 #[test]
+fn instances_are_wanted_for_their_time_and_served_when_there_is_room() {
+    let pool = format!("  - {{name: G2, count: 2, {MACHINE}, speed: 2}}\n");
+    // Two fill the machines for an hour; the third is served when they end, the fourth never.
+    let run = outcome(&pool, "framework: web", "0,3600,8\n10,3590,8\n20,7200,8\n30,60,8\n");
+    let waits = waits(&run);
+    assert_eq!(waits[..2], [0, 0]);
+    assert!((3580..3600).contains(&waits[2]), "{waits:?}");
+    assert_eq!((waits.len(), run.finished, run.given_up), (3, 3, 1));
+    let lasted = |at: usize| run.jobs[at].ended.expect("it ends").since(run.jobs[at].submitted).as_secs();
+    assert_eq!(
+        [lasted(0), lasted(2), lasted(3)],
+        [3600, 7200, 60],
+        "however fast machines are, and however long it waited"
+    );
+}
+
+#[test]
+fn an_instance_whose_machine_is_lost_is_replaced_and_has_lost_no_work() {
+    let pool = format!("  - {{name: G2, count: 4, {MACHINE}, mtbf: 2 days, repair: 1 h}}\n");
+    let jobs: String = (0..12).map(|at| format!("{},864000,2\n", at * 60)).collect();
+    let run = outcome(&pool, "framework: web", &jobs);
+    assert_eq!((run.finished, run.given_up), (12, 0));
+    assert!(run.jobs.iter().any(|job| job.interruptions > 0), "no machine failed under an instance");
+    assert!(run.redone_hours.abs() < 1e-9, "{} hours", run.redone_hours);
+    let used = run.weeks[0].used;
+    assert!((22.0..=24.0 + 1e-6).contains(&used), "all but moments after a loss are served: {used}");
+}
+
+#[test]
+fn services_grow_and_shrink_with_their_load() {
+    let pool = format!("  - {{name: G2, count: 1, {MACHINE}}}\n");
+    let rates = "t_s,rate\n0,3\n3600,8\n7200,5\n";
+    let workload = "framework: web, format: rate, replica: {serves: 2, cpus: 8, mem: 32GiB, gpus: 1}";
+    let run = scenario_of(&pool, workload, rates).expect("it reads").replayed(1, true);
+    let hours =
+        |job: &crate::planning::outcome::JobRecord| job.ended.expect("it ends").since(job.submitted).as_secs() / 3600;
+    assert_eq!(run.jobs.iter().map(hours).collect::<Vec<_>>(), [3, 3, 1, 2], "2, 4 and 3 instances");
+    assert_eq!(waits(&run), [0, 0, 0, 0]);
+    let error = |workload: &str| scenario_of(&pool, workload, rates).expect_err("it is refused");
+    assert!(error("framework: web, format: rate").contains("expected a field replica"));
+    assert!(
+        error("format: rate, replica: {serves: 2, cpus: 8, mem: 1GiB}").contains("format: expected the framework web")
+    );
+    assert!(error("framework: web, format: rate, replica: {serves: 0, cpus: 8, mem: 1GiB}").contains("replica.serves"));
+}
+
+#[test]
 fn what_a_framework_can_not_do_is_said() {
     let pool = format!("  - {{name: G2, count: 1, {MACHINE}}}\n");
     let error = |workload: &str| scenario(&pool, workload, "0,60,1\n").expect_err("it is refused");
-    assert!(error("framework: cy").contains("framework: expected library, ci or analytics, got \"cy\""));
-    assert!(error("framework: ci, gang: yes").contains("gang: expected no, as a pipeline's jobs start one by one"));
+    assert!(error("framework: cy").contains("framework: expected library, ci, analytics or web, got \"cy\""));
+    assert!(error("framework: ci, gang: yes").contains("gang: expected no, as ci starts tasks one by one"));
     assert!(error("framework: ci, max_price: 3").contains("max_price: expected none"));
+    assert!(error("framework: web, gang: yes").contains("gang: expected no, as web starts tasks one by one"));
+    assert!(error("framework: web, max_price: 3").contains("max_price: expected none, as web does not wait"));
+    assert!(error("replica: {serves: 1, cpus: 1, mem: 1GiB}").contains("replica: expected none"));
     assert!(error("framework: analytics, checkpoint: 1 min").contains("checkpoint: expected none, as analytics saves"));
 }
 
@@ -98,6 +153,8 @@ fn what_a_framework_can_not_do_is_said() {
 fn the_same_seed_gives_the_same_jobs() {
     let pool = format!("  - {{name: G2, count: 3, {MACHINE}, mtbf: 4 days, repair: 1 h}}\n");
     let jobs: String = (0..30).map(|at| format!("{},7200,{}\n", at * 600, 1 + at % 8)).collect();
-    let run = || outcome(&pool, "framework: ci", &jobs).jobs;
-    assert_eq!(run(), run());
+    for framework in ["ci", "analytics", "web"] {
+        let run = || outcome(&pool, &format!("framework: {framework}"), &jobs).jobs;
+        assert_eq!(run(), run(), "{framework}");
+    }
 }

@@ -125,8 +125,9 @@ fn workload_row(workload: &Workload, unit: &str) -> Vec<String> {
         Arrivals::Random { load, residence } => {
             format!("at random; {load} {unit} in use at the start, each job for {} in the mean", words(residence))
         }
-        Arrivals::Replayed { factor, repeats } => {
-            format!("as in the file, {factor} for each{}", if repeats { ", again and again" } else { "" })
+        Arrivals::Replayed { factor, repeats_after } => {
+            let again = repeats_after.map(|after| format!(", again after {}", words(after)));
+            format!("as in the file, {factor} for each{}", again.unwrap_or_default())
         }
     };
     let limit = workload.limit.map_or_else(
