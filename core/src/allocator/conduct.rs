@@ -33,8 +33,7 @@ impl Ledger {
     /// An exclusive offer of `what` stood for so long.
     pub fn locked(&mut self, what: &Quantities, standing: Duration) {
         for (name, Milli(amount)) in what.iter() {
-            let times = u128::from(amount) * standing.as_micros() / 1_000_000;
-            let times = Milli(u64::try_from(times).unwrap_or(u64::MAX));
+            let times = seconds_times(amount, standing);
             self.hoarded.set(name, self.hoarded.get(name).plus(times));
         }
     }
@@ -50,6 +49,15 @@ impl Ledger {
         let is_known = self.declines.contains_key(&word) || self.declines.len() < REASONS_MAX;
         let word = if is_known { word } else { Arc::from(OTHER) };
         *self.declines.entry(word).or_default() += 1;
+    }
+}
+
+/// So much for so long, in seconds times the resource's unit. Nearly always the product fits a word, which divides much faster than two.
+fn seconds_times(amount: u64, standing: Duration) -> Milli {
+    let micros = standing.as_micros();
+    match u64::try_from(micros).ok().and_then(|micros| amount.checked_mul(micros)) {
+        Some(product) => Milli(product / 1_000_000),
+        None => Milli(u64::try_from(u128::from(amount) * micros / 1_000_000).unwrap_or(u64::MAX)),
     }
 }
 

@@ -23,8 +23,8 @@ use crate::model::{FrameworkId, Milli, Quantities, ResourceName, Role};
 pub struct Sorter {
     /// The cluster's total of the resources that count.
     total: Quantities,
-    /// What of that counts: cpus, mem, disk, and kinds of device as quantities called `device/KIND`; by name.
-    counted: Vec<(ResourceName, Milli)>,
+    /// What of that counts beside cpus, mem and disk: kinds of device as quantities called `device/KIND`; by name.
+    kinds: Vec<(ResourceName, Milli)>,
     /// The tree; the first node is above all roles.
     nodes: Vec<Node>,
     roles: BTreeMap<Role, NodeId>,
@@ -112,14 +112,12 @@ pub fn class_quantity(kind: &str, model: &str) -> ResourceName {
 impl Sorter {
     /// An empty cluster; `kinds` of device count beside cpus, mem and disk.
     pub fn new(kinds: &[Arc<str>]) -> Self {
-        let base = [ResourceName::Cpus, ResourceName::Mem, ResourceName::Disk];
-        let names = base.into_iter().chain(kinds.iter().map(|kind| kind_quantity(kind)));
-        let mut counted: Vec<(ResourceName, Milli)> = names.map(|name| (name, Milli::ZERO)).collect();
-        counted.sort_unstable();
-        counted.dedup();
+        let mut kinds: Vec<_> = kinds.iter().map(|kind| (kind_quantity(kind), Milli::ZERO)).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
         Self {
             total: Quantities::new(),
-            counted,
+            kinds,
             nodes: vec![Node::new(Role::any(), NodeId::TOP)],
             roles: BTreeMap::new(),
             clients: Vec::new(),
@@ -144,7 +142,7 @@ impl Sorter {
     }
 
     fn total_changed(&mut self) {
-        for (name, amount) in &mut self.counted {
+        for (name, amount) in &mut self.kinds {
             *amount = self.total.get(name);
         }
         self.is_stale = true;
@@ -213,6 +211,13 @@ impl Sorter {
     /// `framework` holds `quantities` less in `role`.
     pub fn credit(&mut self, role: &Role, framework: FrameworkId, quantities: &Quantities) {
         let id = self.enter(role, framework);
+        let mut taken = true;
+        self.reassess(id, |held| taken &= held.subtract(quantities), None);
+        debug_assert!(taken, "only what was charged is credited");
+    }
+
+    /// An offer to the client that locked `quantities` is over.
+    pub fn take_back(&mut self, id: ClientIndex, quantities: &Quantities) {
         let mut taken = true;
         self.reassess(id, |held| taken &= held.subtract(quantities), None);
         debug_assert!(taken, "only what was charged is credited");
@@ -301,16 +306,13 @@ impl Sorter {
 
     fn ratio(&self, held: &Quantities, weight: u32) -> Ratio {
         let mut largest = (Milli::ZERO, Milli(1));
-        // Both are by name.
-        let mut counted = self.counted.as_slice();
-        for (name, amount) in held.iter() {
-            while let Some(((counts, total), later)) = counted.split_first().filter(|((counts, _), _)| counts <= name) {
-                if counts == name && is_larger((amount, *total), largest) {
-                    largest = (amount, *total);
-                }
-                counted = later;
+        let mut count = |amount: Milli, total: Milli| {
+            if !amount.is_zero() && is_larger((amount, total), largest) {
+                largest = (amount, total);
             }
-        }
+        };
+        held.usual().zip(self.total.usual()).for_each(|(amount, total)| count(amount, total));
+        self.kinds.iter().for_each(|(name, total)| count(held.get(name), *total));
         Ratio::new(largest.0, largest.1, weight)
     }
 

@@ -29,7 +29,7 @@ impl Master {
             if status == AgentStatus::Recovering {
                 agent.silent = Some(self.timers.set(deadline, Timer::AgentSilent(id)));
                 self.sorter.grow(&agent.counted());
-                agent.record.resources.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
+                agent.record.resources.reserved().for_each(|(role, part)| self.sorter.reserve(role, &part));
                 self.quotas.grow(&agent.counted());
                 self.recovering.insert(id, agent.counted());
             }
@@ -153,8 +153,7 @@ impl Master {
                 return Err(Reject::Superseded);
             }
             Some(agent) => {
-                let unchanged = AgentRecord { since: agent.record.since, ..record.clone() } == agent.record;
-                if !unchanged {
+                if !agent.record.is_but_since(&record) {
                     out.push(Output::Persist(Record::Agent(id, Some(record))));
                 }
             }
@@ -184,7 +183,7 @@ impl Master {
         let agent = self.agents.get_mut(&id).expect("admit_agent() has made or found it");
         agent.record.info = report.info;
         if let Some(old) = agent.peer.replace(peer).filter(|old| *old != peer) {
-            self.peers.remove(&old);
+            self.peers.swap_remove(&old);
             out.push(Output::Ungated(Effect::Close(old, Reject::Superseded)));
         }
         if let Some(key) = agent.silent.take() {
@@ -216,7 +215,9 @@ impl Master {
         self.believe_agent(id, out);
         self.hardware_changed(id);
         self.watch_expiry(id);
-        self.expiring.insert(id);
+        if self.agents[&id].has_expiring() {
+            self.expiring.insert(id);
+        }
         self.want_agent_round(id);
     }
 
@@ -343,7 +344,7 @@ impl Master {
         self.unheard.remove(&id);
         self.dirty_agents.insert(id);
         if let Some(peer) = agent.peer.take() {
-            self.peers.remove(&peer);
+            self.peers.swap_remove(&peer);
             out.push(Output::Effect(Effect::ToAgent(peer, ToAgent::Shutdown(Reject::UnknownAgent(id)))));
             out.push(Output::Effect(Effect::Close(peer, Reject::UnknownAgent(id))));
         }
@@ -412,7 +413,7 @@ impl Master {
         self.sorter.grow(&counted);
         self.class_order.grow(&counted);
         self.quotas.grow(&counted);
-        agent.record.resources.reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
+        agent.record.resources.reserved().for_each(|(role, part)| self.sorter.reserve(role, &part));
     }
 
     /// The agent's capacity counts no more, if it did.
@@ -424,7 +425,7 @@ impl Master {
             self.sorter.shrink(&counted);
             self.class_order.shrink(&counted);
             self.quotas.shrink(&counted);
-            agent.record.resources.reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
+            agent.record.resources.reserved().for_each(|(role, part)| self.sorter.unreserve(role, &part));
         }
     }
 
@@ -440,8 +441,12 @@ impl Master {
 
     /// The agent owns the state of its devices: what it reports is taken over. A launch that is on its way to it is not yet in its report.
     fn set_devices(&mut self, id: AgentId, reports: Vec<DeviceReport>, told: &BTreeSet<TaskKey>) {
-        self.preemption.settles(id);
-        if reports.is_empty() && self.agents[&id].devices.is_empty() {
+        let agent = &self.agents[&id];
+        let has_devices = !reports.is_empty() || !agent.devices.is_empty();
+        if has_devices || !agent.known.is_empty() || !told.is_empty() {
+            self.preemption.settles(id);
+        }
+        if !has_devices {
             return;
         }
         let since = self.wall();

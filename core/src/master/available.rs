@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::clients::Wanted;
-use super::state::Agent;
+use super::state::{Agent, no_devices};
 use crate::allocator::claims;
 use crate::model::{
     Access, Claim, Device, DeviceId, Flavor, Guarantee, Milli, Quantities, ResourceName, Resources, Shape, Share,
@@ -101,7 +101,7 @@ impl Agent {
 
     pub(super) fn devices_in(&self, resources: &Resources) -> Arc<[Arc<Device>]> {
         if self.devices.is_empty() {
-            return self.no_devices.clone();
+            return no_devices();
         }
         resources.device_shares().filter_map(|(id, _)| self.devices.get(id).map(|entry| entry.device.clone())).collect()
     }

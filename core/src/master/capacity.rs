@@ -38,9 +38,6 @@ pub(super) struct Capacity {
 impl Capacity {
     /// The agent was indexed as `old`, and is `new`.
     pub(super) fn update(&mut self, id: AgentId, old: &Indexed, new: &Indexed) {
-        if old == new {
-            return;
-        }
         if let Some(cpus) = old.cpus {
             self.by_cpus.get_mut(&cpus).expect("an indexed magnitude has agents").remove(id);
         }

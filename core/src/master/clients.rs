@@ -1,6 +1,7 @@
 //! Clients: a framework in one of its roles, as the round of offers sees it. Small, and found by number, because a round looks at many.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Master;
 use super::filters::Refuser;
@@ -19,6 +20,8 @@ pub(super) struct Client {
     pub(super) wanted: Option<Arc<[Wanted]>>,
     /// Filters of an earlier epoch are void.
     epoch: u32,
+    /// How long an exclusive offer to it stands.
+    pub(super) offer_timeout: Duration,
     /// When it was made its last offer.
     pub(super) offered: Option<Time>,
     /// How many offers it has.
@@ -136,6 +139,8 @@ impl Master {
         self.drop_clients(id);
         let Some(framework) = self.frameworks.get_mut(&id) else { return };
         let (mode, roles) = (framework.mode(), framework.record.info.roles.clone());
+        let offer_timeout = framework.record.info.offer_timeout.unwrap_or(self.config.offer_timeout);
+        let offer_timeout = offer_timeout.min(self.config.offer_timeout_max);
         for role in roles {
             let mode = mode_for(&self.offer_modes, &role).unwrap_or(mode);
             let client = self.sorter.enter(&role, id);
@@ -146,6 +151,7 @@ impl Master {
                 mode,
                 wanted: None,
                 epoch: 0,
+                offer_timeout,
                 offered: None,
                 standing: 0,
                 bound: u32::MAX,

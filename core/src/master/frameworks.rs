@@ -151,7 +151,7 @@ impl Master {
         self.forget_queues(id);
         let framework = self.frameworks.get_mut(&id).expect("admit() has made or found it");
         if let Some(old) = framework.peer.replace(peer) {
-            self.peers.remove(&old);
+            self.peers.swap_remove(&old);
             out.push(Output::Ungated(Effect::Close(old, Reject::Superseded)));
         }
         if let Some(key) = framework.away.take() {
@@ -237,7 +237,7 @@ impl Master {
             self.timers.cancel(key);
         }
         if let Some(peer) = framework.peer {
-            self.peers.remove(&peer);
+            self.peers.swap_remove(&peer);
             out.push(Output::Effect(Effect::Close(peer, Reject::UnknownFramework)));
         }
         out.push(Output::Persist(Record::Framework(id, None)));

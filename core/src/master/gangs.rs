@@ -176,9 +176,9 @@ impl Master {
         let charged = self.agents[&agent].quantities(&taken);
         self.sorter.charge(&task.role, key.framework, &charged);
         self.class_order.charge(&task.role, key.framework, &charged);
-        taken.reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
+        taken.reserved().for_each(|(role, part)| self.sorter.unreserve(role, &part));
         self.quotas.charge(&task.role, Holding::Task, &charged);
-        self.touched.roles.insert(task.role.clone());
+        self.touched.role(&task.role);
         let held = Held { role: task.role.clone(), resources: task.resources.clone(), charged, borrowed };
         self.gangs.held.entry(agent).or_default().insert(key, held);
     }
@@ -189,7 +189,7 @@ impl Master {
             self.take_held(agent, key).expect("what is started was held until now");
         let entry = self.tasks.get_mut(key).expect("it was inserted just now");
         let reserved = resources.without_shared();
-        entry.reserved = reserved.reserved().map(|(role, part)| (role.clone(), part.clone())).collect();
+        entry.reserved = reserved.reserved().map(|(role, part)| (role.clone(), part)).collect();
         (entry.charged, entry.borrowed) = (Some(charged), borrowed);
         let is_lowest = self.quotas.add_priority(&role, entry.task.priority);
         self.agents.get_mut(&agent).expect("a held task's agent is known").tasks.insert(key.clone());
@@ -214,9 +214,9 @@ impl Master {
         let held = self.take_held(agent, key)?;
         self.sorter.credit(&held.role, key.framework, &held.charged);
         self.class_order.credit(&held.role, key.framework, &held.charged);
-        held.resources.without_shared().reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
+        held.resources.reserved_solely().for_each(|(role, part)| self.sorter.reserve(role, &part));
         self.quotas.credit(&held.role, Holding::Task, &held.charged);
-        self.touched.roles.insert(held.role.clone());
+        self.touched.role(&held.role);
         Some(held)
     }
 

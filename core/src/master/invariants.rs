@@ -34,7 +34,7 @@ impl Master {
             assert_eq!(entry.offer.id.term, self.term, "{id}: an offer is of this term");
             let framework = &self.frameworks[&entry.framework];
             assert!(
-                framework.offers.contains(id)
+                framework.offers.named().any(|offer| offer == *id)
                     && self.agents[&entry.offer.agent].offers.iter().any(|(offer, _)| offer == id),
                 "{id}: known to both"
             );

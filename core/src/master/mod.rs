@@ -24,9 +24,11 @@ mod invariants;
 mod known_roles;
 mod leaving;
 mod modes;
+mod offer_list;
 mod offers;
 mod operations;
 mod patience;
+mod pile;
 mod preempt;
 mod prices;
 mod questions;
@@ -305,7 +307,7 @@ pub struct Master {
     term: Term,
     now: Time,
     agents: ById<AgentId, Box<Agent>>,
-    agent_clients: BTreeMap<ClientId, AgentId>,
+    agent_clients: ById<ClientId, AgentId>,
     /// Agents of the registry that have not confirmed this master's term, and may yet.
     unheard: BTreeSet<AgentId>,
     frameworks: ById<FrameworkId, Framework>,
@@ -313,7 +315,7 @@ pub struct Master {
     tasks: BTreeMap<TaskKey, TaskEntry>,
     /// Tasks that ended and are only in the view, oldest first.
     history: VecDeque<TaskKey>,
-    offers: ById<OfferId, Box<OfferEntry>>,
+    offers: ById<OfferId, OfferEntry>,
     /// Offers that were replaced, with those that replaced them.
     replaced: BTreeMap<OfferId, OfferId>,
     /// Kills whose tasks are not known, because agents are away.
@@ -322,7 +324,7 @@ pub struct Master {
     operations: operations::Pending,
     /// Agents on which a reservation may have ended.
     expiring: BTreeSet<AgentId>,
-    peers: BTreeMap<PeerId, PeerOf>,
+    peers: ById<PeerId, PeerOf>,
     weights: BTreeMap<Role, u32>,
     offer_modes: BTreeMap<Role, OfferMode>,
     prices: BTreeMap<PriceKey, registry::PriceRecord>,
@@ -351,9 +353,11 @@ pub struct Master {
     looks: u64,
     /// Offers of this round that their frameworks have not been told of.
     unsent: Vec<(FrameworkId, Arc<Offer>)>,
+    /// Where they are put together for each framework; empty between rounds, kept for its room.
+    letters: ById<FrameworkId, Vec<Arc<Offer>>>,
     timers: Timers,
     /// Agents on which something may be offered that was not before.
-    dirty_agents: BTreeSet<AgentId>,
+    dirty_agents: pile::Pile,
     /// Clients that may be offered something that they were not before.
     dirty_clients: BTreeSet<ClientIndex>,
     /// When the next round of offers is due.
@@ -378,7 +382,7 @@ impl Master {
             term,
             now,
             agents: ById::default(),
-            agent_clients: BTreeMap::new(),
+            agent_clients: ById::default(),
             unheard: BTreeSet::new(),
             frameworks: ById::default(),
             framework_clients: BTreeMap::new(),
@@ -390,7 +394,7 @@ impl Master {
             kills: if planted(Fault::ForgetKillsOnFailover) { BTreeMap::new() } else { registry.kills },
             operations: operations::recover_pending(registry.operations),
             expiring: BTreeSet::new(),
-            peers: BTreeMap::new(),
+            peers: ById::default(),
             weights: registry.weights,
             offer_modes: registry.offer_modes,
             leaving: BTreeSet::new(),
@@ -411,8 +415,9 @@ impl Master {
             seen: Vec::new(),
             looks: 0,
             unsent: Vec::new(),
+            letters: ById::default(),
             timers: Timers::default(),
-            dirty_agents: BTreeSet::new(),
+            dirty_agents: pile::Pile::default(),
             dirty_clients: BTreeSet::new(),
             round_at: None,
             begun: round::Round::default(),
@@ -507,7 +512,7 @@ impl Master {
     }
 
     fn on_peer_closed(&mut self, peer: PeerId, out: &mut Outbox) {
-        match self.peers.remove(&peer) {
+        match self.peers.swap_remove(&peer) {
             Some(PeerOf::Agent(agent)) => self.on_agent_disconnected(agent, out),
             Some(PeerOf::Framework(framework)) => self.on_framework_disconnected(framework),
             None => {}

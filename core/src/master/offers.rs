@@ -12,10 +12,11 @@ use smallvec::SmallVec;
 use super::available::Available;
 use super::capacity::{Indexed, Magnitude};
 use super::clients::{Client, Wanted};
+use super::declared::DeclaredFirst;
 use super::rules::Rules;
 use super::state::{Agent, OfferEntry, Sight, sole};
 use super::timers::Timer;
-use super::{ById, Master, Outbox, filters};
+use super::{Master, Outbox, filters};
 use crate::allocator::quota::Holding;
 use crate::allocator::sorter::ClientIndex;
 use crate::model::{
@@ -45,6 +46,31 @@ impl Asked<'_> {
         match self {
             Self::Everybody => true,
             Self::These(clients) => clients.contains(&client),
+        }
+    }
+}
+
+/// An agent, and where it is among the others: agents are never taken out of their list.
+type Which = (AgentId, usize);
+
+/// Those who may be offered something: some, and then all.
+struct Candidates<'a> {
+    few: SmallVec<[ClientIndex; 4]>,
+    /// How many of the few were named.
+    next: usize,
+    all: Option<DeclaredFirst<'a>>,
+}
+
+impl Iterator for Candidates<'_> {
+    type Item = ClientIndex;
+
+    fn next(&mut self) -> Option<ClientIndex> {
+        match self.few.get(self.next) {
+            Some(id) => {
+                self.next += 1;
+                Some(*id)
+            }
+            None => self.all.as_mut()?.next(),
         }
     }
 }
@@ -94,19 +120,21 @@ impl Look {
 impl Master {
     /// What the agent has free has changed: everybody may be offered it.
     pub(super) fn look_at_changed(&mut self, agent: AgentId, out: &mut Outbox) {
-        let free = self.reindex(agent);
-        self.prune_offers(agent, out);
-        self.offer_agent(agent, Asked::Everybody, free, out);
+        let Some(at) = self.agents.get_index_of(&agent) else { return };
+        let free = self.reindex(agent, at);
+        self.prune_offers(at, out);
+        self.offer_agent((agent, at), Asked::Everybody, Some(free), out);
     }
 
     /// The clients became willing: they may be offered what the agent has free.
     pub(super) fn look_for(&mut self, clients: &BTreeSet<ClientIndex>, agent: AgentId, out: &mut Outbox) {
-        self.offer_agent(agent, Asked::These(clients), None, out);
+        let Some(at) = self.agents.get_index_of(&agent) else { return };
+        self.offer_agent((agent, at), Asked::These(clients), None, out);
     }
 
-    /// Brings the index of free capacity up to date with the agent, and says what is free there.
-    pub(super) fn reindex(&mut self, id: AgentId) -> Option<Arc<Available>> {
-        let agent = self.agents.get_mut(&id)?;
+    /// Brings the index of free capacity up to date with the agent, which is the one at `at`, and says what is free there.
+    pub(super) fn reindex(&mut self, id: AgentId, at: usize) -> Arc<Available> {
+        let agent = &mut self.agents[at];
         let mut new = Indexed::default();
         let free = self.common.available(&agent.free);
         if agent.is_usable() && self.rules.is_worth_a_look(&free) {
@@ -118,27 +146,33 @@ impl Master {
             new.kinds.sort_unstable();
             new.kinds.dedup();
         }
-        self.capacity.update(id, &agent.indexed, &new);
-        agent.indexed = new;
-        Some(free)
+        if agent.indexed != new {
+            self.capacity.update(id, &agent.indexed, &new);
+            agent.indexed = new;
+        }
+        free
     }
 
     /// The agents on which there may be something for one of the clients: for those that declared what they wait for, as many as they
     /// may have offers more; for the others all that have something free.
-    pub(super) fn agents_for(&mut self, clients: &BTreeSet<ClientIndex>) -> BTreeSet<AgentId> {
+    pub(super) fn agents_for(&mut self, clients: &BTreeSet<ClientIndex>) -> Vec<AgentId> {
         if clients.iter().any(|id| self.clients.get(*id).is_some_and(|client| client.wanted.is_none())) {
-            return self.capacity.all().collect();
+            let mut agents: Vec<AgentId> = self.capacity.all().collect();
+            agents.sort_unstable();
+            return agents;
         }
-        let mut agents = BTreeSet::new();
+        let mut agents = Vec::new();
         for id in clients {
             let Some(wanted) = self.clients.get(*id).and_then(|client| client.wanted.clone()) else { continue };
             wanted.iter().for_each(|wanted| self.find_room(*id, wanted, &mut agents));
         }
+        agents.sort_unstable();
+        agents.dedup();
         agents
     }
 
     /// Adds agents on which there is room for what the client waits for.
-    fn find_room(&mut self, id: ClientIndex, wanted: &Wanted, found: &mut BTreeSet<AgentId>) {
+    fn find_room(&mut self, id: ClientIndex, wanted: &Wanted, found: &mut Vec<AgentId>) {
         let seed = self.config.seed ^ self.capacity.look();
         let Some(client) = self.clients.get(id) else { return };
         let mut room = client.bound.saturating_sub(client.standing);
@@ -156,7 +190,7 @@ impl Master {
             if !may || !self.meets(agent, wanted, &available) || self.has_refused(id, agent, &available) {
                 continue;
             }
-            found.insert(agent_id);
+            found.push(agent_id);
             looks -= 1;
             room -= u32::from(agent.offers.len() < self.config.offer_fanout);
         }
@@ -165,19 +199,20 @@ impl Master {
     }
 
     /// Offers what is free on the agent, to those who come first; only to those who are asked. What is free may be known already.
-    fn offer_agent(&mut self, id: AgentId, asked: Asked<'_>, free: Option<Arc<Available>>, out: &mut Outbox) {
+    fn offer_agent(&mut self, which: Which, asked: Asked<'_>, free: Option<Arc<Available>>, out: &mut Outbox) {
         let mut look = Look::default();
-        let Some(agent) = self.agents.get(&id) else { return };
+        let (id, at) = which;
+        let agent = &self.agents[at];
         if let Some(free) = free.filter(|free| agent.is_available_to_all(&free.resources)) {
-            look.available.extend(agent.sight_of(&Role::any()).map(|sight| (sight, free)));
+            look.available.extend(agent.common_sight().map(|sight| (sight, free)));
         }
         let mut seen = std::mem::take(&mut self.seen);
         self.looks += 1;
         seen.resize(self.clients.len(), 0);
-        while let Some((client, available)) = self.next_taker(id, asked, &mut look, &mut seen) {
-            if self.make_room(id, client, out) {
+        while let Some((client, available)) = self.next_taker(which, asked, &mut look, &mut seen) {
+            if self.make_room(which, client, out) {
                 look.taken += 1;
-                if self.make_offer(id, client, &available, out) == OfferMode::Exclusive {
+                if self.make_offer(which, client, &available, out) == OfferMode::Exclusive {
                     look.available.clear();
                 }
             } else if self.clients.get(client).is_some_and(|client| client.mode == OfferMode::Optimistic) {
@@ -191,15 +226,15 @@ impl Master {
     /// The first client, of those that this look has not seen yet, that wants what is available on the agent.
     fn next_taker(
         &mut self,
-        id: AgentId,
+        (id, at): Which,
         asked: Asked<'_>,
         look: &mut Look,
         seen: &mut [u64],
     ) -> Option<(ClientIndex, Arc<Available>)> {
-        let agent = self
-            .agents
-            .get(&id)
-            .filter(|agent| agent.is_usable() && !agent.free.is_empty() && !agent.is_locked_whole())?;
+        let agent = &self.agents[at];
+        if !agent.is_usable() || agent.free.is_empty() || agent.is_locked_whole() {
+            return None;
+        }
         let mut later: Option<Time> = None;
         let mut found = None;
         let mut candidates = self.candidates(agent, asked, look);
@@ -244,13 +279,8 @@ impl Master {
 
     /// Those who may be offered something of the agent, who comes first first. Of all that is asked about a single client the order says
     /// nothing, unless exclusive offers are to be gathered for those before it.
-    fn candidates<'a>(
-        &'a self,
-        agent: &Agent,
-        asked: Asked<'_>,
-        look: &Look,
-    ) -> impl Iterator<Item = ClientIndex> + use<'a> {
-        let mut few: SmallVec<[ClientIndex; 4]> = SmallVec::new();
+    fn candidates<'a>(&'a self, agent: &Agent, asked: Asked<'_>, look: &Look) -> Candidates<'a> {
+        let mut few = SmallVec::new();
         let mut all = None;
         match asked {
             _ if look.is_full => few.extend(agent.offers.iter().map(|(_, client)| *client)),
@@ -264,7 +294,7 @@ impl Master {
                 all = Some(self.declared_first(look.taken));
             }
         }
-        few.into_iter().chain(all.into_iter().flatten())
+        Candidates { few, next: 0, all }
     }
 
     /// Those who take offers and may use something that is reserved on the agent.
@@ -356,9 +386,12 @@ impl Master {
 
     /// Whether one more offer of the agent may be made to this client: an optimistic one has at most
     /// [`Config::offer_fanout`](super::Config::offer_fanout) beside it, and who has had his turn makes way.
-    fn make_room(&mut self, id: AgentId, client: ClientIndex, out: &mut Outbox) -> bool {
+    fn make_room(&mut self, (id, at): Which, client: ClientIndex, out: &mut Outbox) -> bool {
         let is_exclusive = self.clients.get(client).is_some_and(|client| client.mode == OfferMode::Exclusive);
-        let agent = &self.agents[&id];
+        let agent = &self.agents[at];
+        if agent.offers.is_empty() {
+            return true;
+        }
         let standing = agent.offers.iter().map(|(offer, _)| &self.offers[offer]);
         let optimistic = standing.filter(|entry| entry.offer.mode == OfferMode::Optimistic);
         let turns: SmallVec<[(Time, OfferId); 4]> = optimistic.map(|entry| (entry.made, entry.offer.id)).collect();
@@ -373,7 +406,7 @@ impl Master {
             self.look_again(id, turn_ends);
             return false;
         }
-        self.agents.get_mut(&id).expect("it was there above").turned = self.now;
+        self.agents[at].turned = self.now;
         if is_exclusive {
             // What is locked is in one offer only: the optimistic offers of the agent end, and are made anew from what is left.
             self.rescind_where(id, |entry| entry.offer.mode == OfferMode::Optimistic, out);
@@ -392,7 +425,7 @@ impl Master {
 
     fn make_offer(
         &mut self,
-        agent: AgentId,
+        (agent, at): Which,
         client_id: ClientIndex,
         available: &Available,
         out: &mut Outbox,
@@ -404,13 +437,11 @@ impl Master {
         client.standing += 1;
         client.offered = Some(self.now);
         let (framework, mode, role) = (client.framework, client.mode, client.role.clone());
+        let expires_in = (mode == OfferMode::Exclusive).then_some(client.offer_timeout);
         let taker = self.frameworks.get_mut(&framework).expect("a client's framework is known");
-        taker.offers.insert(id);
+        taker.offers.push(id);
         taker.offers_made += 1;
-        let offer_timeout = taker.record.info.offer_timeout;
-        let timeout = offer_timeout.unwrap_or(self.config.offer_timeout).min(self.config.offer_timeout_max);
-        let expires_in = (mode == OfferMode::Exclusive).then_some(timeout);
-        let state = self.agents.get_mut(&agent).expect("the caller has found it");
+        let state = &mut self.agents[at];
         state.offers.push((id, client_id));
         let locks = (mode == OfferMode::Exclusive).then(|| sole(&resources));
         let charged = locks.as_ref().map(|locks| state.charged_for(available, locks));
@@ -425,7 +456,7 @@ impl Master {
         if let Some(charged) = &charged {
             taker.locked.add(charged);
             self.quotas.charge(&role, Holding::Offer, charged);
-            self.touched.roles.insert(role.clone());
+            self.touched.role(&role);
         }
         let offer = Arc::new(Offer {
             id,
@@ -453,7 +484,7 @@ impl Master {
             is_shown: false,
             replaces,
         };
-        self.offers.insert(id, Box::new(entry));
+        self.offers.insert(id, entry);
         self.stats.offers_made += 1;
         self.touched.offers.push(id);
         mode
@@ -469,7 +500,7 @@ impl Master {
     ) {
         self.sorter.offered(client, charged);
         let Some(charged) = charged else { return };
-        sole(&offer.resources).reserved().for_each(|(role, part)| self.sorter.unreserve(role, part));
+        offer.resources.reserved_solely().for_each(|(role, part)| self.sorter.unreserve(role, &part));
         if !offer.devices.is_empty() {
             self.class_order.charge(&offer.role, framework, charged);
             self.rank_classes();
@@ -479,13 +510,17 @@ impl Master {
     /// Tells the frameworks of the offers that were made to them, each of all its own at once. Who comes first in the order of shares is
     /// told first: of those that are offered the same thing, the first to accept gets it.
     pub(super) fn send_offers(&mut self, out: &mut Outbox) {
-        let mut offers: ById<FrameworkId, Vec<Arc<Offer>>> = ById::default();
-        for (framework, offer) in self.unsent.drain(..) {
-            offers.entry(framework).or_default().push(offer);
+        if self.unsent.is_empty() {
+            return;
         }
-        for (framework, offers) in offers {
+        let mut letters = std::mem::take(&mut self.letters);
+        for (framework, offer) in self.unsent.drain(..) {
+            letters.entry(framework).or_default().push(offer);
+        }
+        for (framework, offers) in letters.drain(..) {
             self.tell(framework, Event::Offers(offers), out);
         }
+        self.letters = letters;
     }
 
     /// Takes the client's optimistic offer of the agent back for a larger one, which can be accepted under the old id too.
@@ -508,7 +543,7 @@ impl Master {
     }
 
     /// Ends an offer: nothing is locked by it any more. The framework is not told.
-    pub(super) fn remove_offer(&mut self, id: OfferId) -> Option<Box<OfferEntry>> {
+    pub(super) fn remove_offer(&mut self, id: OfferId) -> Option<OfferEntry> {
         let entry = self.offers.swap_remove(&id)?;
         for old in &entry.replaces {
             self.replaced.remove(old);
@@ -517,7 +552,8 @@ impl Master {
             self.timers.cancel(key);
         }
         if let Some(framework) = self.frameworks.get_mut(&entry.framework) {
-            framework.offers.remove(&id);
+            let offers = &self.offers;
+            framework.offers.end_one(|id| offers.contains_key(id));
             let was_locked = framework.locked.subtract(&entry.charged);
             debug_assert!(was_locked, "an exclusive offer is locked while it stands");
         }
@@ -532,13 +568,13 @@ impl Master {
         agent.offers.retain(|(offer, _)| *offer != id);
         if entry.offer.mode == OfferMode::Exclusive {
             agent.unlock(&entry.offer.resources);
-            sole(&entry.offer.resources).reserved().for_each(|(role, part)| self.sorter.reserve(role, part));
-            self.sorter.credit(&entry.offer.role, entry.framework, &entry.charged);
+            entry.offer.resources.reserved_solely().for_each(|(role, part)| self.sorter.reserve(role, &part));
+            self.sorter.take_back(entry.client, &entry.charged);
             if !entry.offer.devices.is_empty() {
                 self.class_order.credit(&entry.offer.role, entry.framework, &entry.charged);
             }
             self.quotas.credit(&entry.offer.role, Holding::Offer, &entry.charged);
-            self.touched.roles.insert(entry.offer.role.clone());
+            self.touched.role(&entry.offer.role);
             self.touched.locked.push(entry.offer.agent);
         }
         if !entry.is_shown {
@@ -565,7 +601,7 @@ impl Master {
     }
 
     fn rescind_where(&mut self, agent: AgentId, which: impl Fn(&OfferEntry) -> bool, out: &mut Outbox) {
-        let ids: Vec<OfferId> =
+        let ids: SmallVec<[OfferId; 4]> =
             self.agents[&agent].offers.iter().map(|(id, _)| *id).filter(|id| which(&self.offers[id])).collect();
         for id in ids {
             self.rescind(id, out);
@@ -583,7 +619,7 @@ impl Master {
     /// All offers to the framework end without a word: its connection is new or gone.
     pub(super) fn withdraw_offers(&mut self, framework: FrameworkId) {
         let Some(client) = self.frameworks.get(&framework) else { return };
-        for id in client.offers.iter().copied().collect::<Vec<_>>() {
+        for id in client.offers.named().collect::<Vec<_>>() {
             self.remove_offer(id);
         }
         for agent in self.agents.values_mut() {
@@ -592,8 +628,9 @@ impl Master {
     }
 
     pub(super) fn rescind_for_roles(&mut self, framework: FrameworkId, roles: &BTreeSet<Role>, out: &mut Outbox) {
-        let offers = self.frameworks[&framework].offers.iter().copied();
-        let ids: Vec<OfferId> = offers.filter(|id| roles.contains(&self.offers[id].offer.role)).collect();
+        let offers = self.frameworks[&framework].offers.named();
+        let is_for = |id: &OfferId| self.offers.get(id).is_some_and(|entry| roles.contains(&entry.offer.role));
+        let ids: Vec<OfferId> = offers.filter(is_for).collect();
         for id in ids {
             self.rescind(id, out);
         }
@@ -601,10 +638,10 @@ impl Master {
 
     /// What the framework waits for has changed: offers that are of no use to it any more are taken back.
     pub(super) fn prune_framework_offers(&mut self, framework: FrameworkId, out: &mut Outbox) {
-        let offers = self.frameworks[&framework].offers.iter().copied();
+        let offers = self.frameworks[&framework].offers.named();
         let useless = |id: &OfferId| {
-            let entry = &self.offers[id];
-            !self.is_useful(&self.agents[&entry.offer.agent], entry)
+            let entry = self.offers.get(id);
+            entry.is_some_and(|entry| !self.is_useful(&self.agents[&entry.offer.agent], entry))
         };
         for id in offers.filter(useless).collect::<Vec<_>>() {
             self.prune(id, out);
@@ -637,8 +674,8 @@ impl Master {
     }
 
     /// Optimistic offers of which nothing useful is left are taken back.
-    fn prune_offers(&mut self, id: AgentId, out: &mut Outbox) {
-        let Some(agent) = self.agents.get(&id) else { return };
+    fn prune_offers(&mut self, at: usize, out: &mut Outbox) {
+        let agent = &self.agents[at];
         let ids = agent.offers.iter().map(|(offer, _)| *offer);
         let useless: SmallVec<[OfferId; 4]> = ids.filter(|id| !self.is_useful(agent, &self.offers[id])).collect();
         for offer in useless {

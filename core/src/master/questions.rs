@@ -1,10 +1,11 @@
 //! What the master keeps to answer questions: agents by class, what waits and since when, how long others had to wait.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Master;
 use super::clients::Client;
+use super::pile::Pile;
 use super::state::{Agent, DeviceEntry};
 use super::view::AgentStatus;
 use crate::allocator::agent_classes::{Class, Classes, Fleet};
@@ -26,7 +27,7 @@ pub(super) struct Questions {
     /// What is counted of each framework in each of its roles.
     pub(super) ledgers: BTreeMap<(FrameworkId, Role), Ledger>,
     /// Agents that registered, changed what they have, or are gone, since the last review.
-    changed: BTreeSet<AgentId>,
+    changed: Pile,
 }
 
 impl Master {
@@ -94,10 +95,13 @@ impl Master {
     /// Looks again at what may fit or not, after agents have come or gone. What an agent brings can only help, so that what fits is looked
     /// at again only if a class of agents is gone, or may be another by its attributes.
     pub(super) fn review_demand(&mut self) {
-        let changed = std::mem::take(&mut self.questions.changed);
-        if changed.is_empty() || self.questions.queues.is_empty() {
+        if self.questions.queues.is_empty() {
+            self.questions.changed.clear();
+        }
+        if self.questions.changed.is_empty() {
             return;
         }
+        let changed = self.questions.changed.take();
         let kinds = &mut self.questions.kinds;
         let known_before = changed.iter().any(|agent| kinds.of(*agent).is_some());
         let vanished = kinds.vanished();

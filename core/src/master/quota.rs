@@ -93,6 +93,9 @@ impl Master {
         role: &Role,
         available: &Resources,
     ) -> Option<Resources> {
+        if !self.quotas.has_limits() && !self.quotas.has_unmet() && self.preemption.nominations.is_empty() {
+            return None;
+        }
         let shielded = self.shielded(agent, framework, role, available);
         let promised = self.preemption.nominations.promised(agent, framework, role);
         let Some(mut left) = self.quotas.left(role, &promised) else { return shielded };
@@ -199,7 +202,7 @@ impl Master {
         let clients = self.frameworks.values().flat_map(|framework| &framework.clients);
         let concerned = clients.filter(|(role, _)| is_concerned(role));
         self.dirty_clients.extend(concerned.map(|(_, client)| *client));
-        self.dirty_agents.append(&mut self.held_back);
+        self.dirty_agents.extend(std::mem::take(&mut self.held_back));
         if !self.dirty_clients.is_empty() || !self.dirty_agents.is_empty() {
             self.want_round();
         }

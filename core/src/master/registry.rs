@@ -132,6 +132,18 @@ pub struct AgentRecord {
     pub resources: Arc<Resources>,
 }
 
+impl AgentRecord {
+    /// Whether the two say the same, but since when.
+    pub(super) fn is_but_since(&self, other: &Self) -> bool {
+        let Self { client, principal, info, admission, since: _, resources } = other;
+        self.client == *client
+            && self.principal == *principal
+            && self.info == *info
+            && self.admission == *admission
+            && self.resources == *resources
+    }
+}
+
 /// A framework, as the registry keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameworkRecord {

@@ -227,8 +227,8 @@ impl Master {
         let is_first = is && !was && self.rules.modest == 0 && !self.rules.is_modest;
         self.rules.modest = self.rules.modest + usize::from(is) - usize::from(was);
         if is_first {
-            for agent in self.agents.keys().copied().collect::<Vec<_>>() {
-                self.reindex(agent);
+            for (at, agent) in self.agents.keys().copied().enumerate().collect::<Vec<_>>() {
+                self.reindex(agent, at);
             }
         }
         is_wider

@@ -9,11 +9,13 @@ use super::available::Available;
 use super::capacity::Indexed;
 use super::filters::Filters;
 use super::leaving::Leaving;
+use super::offer_list::OfferList;
 use super::patience::Patience;
 use super::registry::{Admission, AgentRecord, FrameworkRecord, KillRecord};
 use super::rules::Marks;
 use super::timers::TimerKey;
 use super::view::AgentStatus;
+use crate::allocator::reservations;
 use crate::allocator::sorter::{ClientIndex, class_quantity, kind_quantity};
 use crate::model::{
     Accept, Access, AgentId, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId, OfferMode,
@@ -58,8 +60,6 @@ pub(super) struct Agent {
     pub(super) filters_end: Option<TimerKey>,
     /// What the index of free capacity knows of it.
     pub(super) indexed: Indexed,
-    /// The empty list, shared by its offers while it has no devices.
-    pub(super) no_devices: Arc<[Arc<Device>]>,
     /// Optimistic offers that were taken back because they were of no use, newest last: the framework's next one replaces them.
     pub(super) pruned: BTreeMap<FrameworkId, Vec<(Role, OfferId)>>,
     /// Accepts of an earlier term, answered when it is back or given up.
@@ -144,7 +144,6 @@ impl Agent {
             patience: Patience::default(),
             filters_end: None,
             indexed: Indexed::default(),
-            no_devices: Arc::new([]),
             pruned: BTreeMap::new(),
             parked: Vec::new(),
             journal_degraded: false,
@@ -156,12 +155,33 @@ impl Agent {
         }
     }
 
+    /// A number from all that a round reads of it, so that it is in the caches then.
+    pub(super) fn touch(&self) -> usize {
+        let parts = [
+            self.offers.len(),
+            usize::from(self.is_usable()),
+            usize::from(self.locked.is_empty()),
+            usize::from(self.kept.is_empty()),
+            usize::from(self.filters.is_empty()),
+            usize::from(self.leaving.is_some()),
+            usize::from(self.indexed.cpus.is_some()),
+            self.devices.len(),
+            Arc::strong_count(&self.record.info),
+        ];
+        parts.into_iter().fold(0, usize::wrapping_add)
+    }
+
     /// Whether it can be given work now.
     pub(super) fn is_usable(&self) -> bool {
         self.status == AgentStatus::Active
             && self.heard
             && !self.journal_degraded
             && self.record.admission == Admission::Admitted
+    }
+
+    /// Whether some of its reservations ends by itself.
+    pub(super) fn has_expiring(&self) -> bool {
+        self.record.resources.iter().any(|(flavor, _)| reservations::expiry(flavor).is_some())
     }
 
     /// Whether all that is free is free for everybody.
@@ -190,6 +210,12 @@ impl Agent {
             }
         }
         Some(sight)
+    }
+
+    /// What everybody sees of what is free, where nothing is reserved.
+    pub(super) fn common_sight(&self) -> Option<Sight> {
+        let flavors = u32::try_from(self.free.iter().count()).ok().and_then(|count| 1_u64.checked_shl(count))?;
+        Some(Sight { flavors: flavors - 1, has_reserved: false })
     }
 
     /// What of the free resources `role` may use.
@@ -273,6 +299,12 @@ fn nothing() -> Arc<Resources> {
     NOTHING.clone()
 }
 
+/// The devices of most agents, likewise.
+pub(super) fn no_devices() -> Arc<[Arc<Device>]> {
+    static NONE: LazyLock<Arc<[Arc<Device>]>> = LazyLock::new(|| Arc::new([]));
+    NONE.clone()
+}
+
 /// What of an exclusive offer nobody else may be offered: what is shared may be in several.
 pub(super) fn sole(resources: &Arc<Resources>) -> Arc<Resources> {
     let is_shared = resources.iter().any(|(flavor, _)| flavor.access == Access::Shared);
@@ -291,7 +323,7 @@ pub(super) struct Framework {
     /// The same as rows, for the view.
     pub(super) waiting: Arc<[(Role, Shape)]>,
     pub(super) tasks: BTreeSet<TaskId>,
-    pub(super) offers: BTreeSet<OfferId>,
+    pub(super) offers: OfferList,
     /// What exclusive offers to it lock.
     pub(super) locked: Quantities,
     /// The framework in each of its roles.
@@ -313,7 +345,7 @@ impl Framework {
             demand: BTreeMap::new(),
             waiting: Arc::new([]),
             tasks: BTreeSet::new(),
-            offers: BTreeSet::new(),
+            offers: OfferList::default(),
             locked: Quantities::new(),
             clients: BTreeMap::new(),
             completed: VecDeque::new(),
@@ -411,4 +443,13 @@ pub(super) struct Touched {
     /// With those above them.
     pub(super) roles: BTreeSet<Role>,
     pub(super) prices: BTreeSet<PriceKey>,
+}
+
+impl Touched {
+    /// What is held in the role has changed.
+    pub(super) fn role(&mut self, role: &Role) {
+        if !self.roles.contains(role) {
+            self.roles.insert(role.clone());
+        }
+    }
 }

@@ -62,7 +62,7 @@ impl Master {
         let held = entry.task.resources.without_shared();
         let quantities = agent.quantities(&held);
         entry.charged = Some(quantities.clone());
-        entry.reserved = held.reserved().map(|(role, part)| (role.clone(), part.clone())).collect();
+        entry.reserved = held.reserved().map(|(role, part)| (role.clone(), part)).collect();
         self.sorter.charge(&entry.task.role, key.framework, &quantities);
         self.class_order.charge(&entry.task.role, key.framework, &quantities);
         entry.reserved.iter().for_each(|(role, part)| self.sorter.unreserve(role, part));
@@ -70,7 +70,7 @@ impl Master {
         let is_lowest = self.quotas.add_priority(&entry.task.role, entry.task.priority);
         self.enter_work(key);
         let entry = &self.tasks[key];
-        self.touched.roles.insert(entry.task.role.clone());
+        self.touched.role(&entry.task.role);
         let (id, role) = (entry.agent, entry.task.role.clone());
         self.recompute_kept(id);
         self.watch_leaving(id);
@@ -112,7 +112,7 @@ impl Master {
         }
         self.quotas.credit(&entry.task.role, Holding::Task, &quantities);
         self.quotas.remove_priority(&entry.task.role, entry.task.priority);
-        self.touched.roles.insert(entry.task.role.clone());
+        self.touched.role(&entry.task.role);
         let gone = !self.frameworks.contains_key(&key.framework);
         if gone && self.sorter.held(&entry.task.role, key.framework).is_empty() {
             self.sorter.remove(&entry.task.role, key.framework);

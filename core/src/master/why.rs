@@ -300,7 +300,7 @@ impl Master {
                 }
             }
         }
-        for entry in framework.offers.iter().map(|offer| &self.offers[offer]) {
+        for entry in framework.offers.named().filter_map(|offer| self.offers.get(&offer)) {
             debug_assert_eq!(entry.framework, id, "a framework's offer is to it");
             if entry.offer.role == *role {
                 overlay.entry(entry.offer.agent).or_default().offered = true;

@@ -6,8 +6,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use super::flavor_ref::FlavorRef;
 use super::{
     ByName, DeviceId, Milli, MilliError, Ranges, RangesError, Role, RoleError, Volume, VolumeKey, WallTime,
@@ -70,64 +68,80 @@ impl fmt::Display for ResourceName {
 }
 
 /// Bare amounts by name. An absent name is an amount of zero.
+///
+/// Nearly all are of cpus, memory and disk. These have places of their own, so that what is added up and compared for every offer is
+/// three numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Quantities(SmallVec<[(ResourceName, Milli); 3]>);
+pub struct Quantities {
+    /// Of [`USUAL`].
+    usual: [Milli; 3],
+    /// Of anything else: by name, none of them zero.
+    others: Vec<(ResourceName, Milli)>,
+}
+
+/// The names of what has a place of its own, in the order of names.
+static USUAL: [ResourceName; 3] = [ResourceName::Cpus, ResourceName::Mem, ResourceName::Disk];
 
 impl Quantities {
     /// Nothing.
-    pub fn new() -> Self {
-        Self(SmallVec::new())
+    pub const fn new() -> Self {
+        Self { usual: [Milli::ZERO; 3], others: Vec::new() }
     }
 
     /// Cores and MiB, the amounts that most tasks ask for.
-    pub fn of(cpus: Milli, mem_mib: Milli) -> Self {
-        let mut quantities = Self::new();
-        quantities.set(&ResourceName::Cpus, cpus);
-        quantities.set(&ResourceName::Mem, mem_mib);
-        quantities
+    pub const fn of(cpus: Milli, mem_mib: Milli) -> Self {
+        Self { usual: [cpus, mem_mib, Milli::ZERO], others: Vec::new() }
     }
 
     /// The amount of `name`.
     pub fn get(&self, name: &ResourceName) -> Milli {
-        self.find(name).map_or(Milli::ZERO, |at| self.0[at].1)
+        match place(name) {
+            Some(at) => self.usual[at],
+            None => self.find(name).map_or(Milli::ZERO, |at| self.others[at].1),
+        }
     }
 
     /// Makes the amount of `name` be `amount`.
     pub fn set(&mut self, name: &ResourceName, amount: Milli) {
-        match self.find(name) {
-            Ok(at) if amount.is_zero() => drop(self.0.remove(at)),
-            Ok(at) => self.0[at].1 = amount,
-            Err(_) if amount.is_zero() => {}
-            Err(at) => self.0.insert(at, (name.clone(), amount)),
+        if let Some(at) = place(name) {
+            self.usual[at] = amount;
+            return;
         }
+        match self.find(name) {
+            Ok(at) if amount.is_zero() => drop(self.others.remove(at)),
+            Ok(at) => self.others[at].1 = amount,
+            Err(_) if amount.is_zero() => {}
+            Err(at) => self.others.insert(at, (name.clone(), amount)),
+        }
+    }
+
+    /// The amounts of cpus, memory and disk.
+    pub(crate) fn usual(&self) -> impl Iterator<Item = Milli> + use<> {
+        self.usual.into_iter()
     }
 
     /// The amounts that are not zero, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&ResourceName, Milli)> {
-        self.0.iter().map(|(name, amount)| (name, *amount))
+        let usual = USUAL.iter().zip(self.usual).filter(|(_, amount)| !amount.is_zero());
+        usual.chain(self.others.iter().map(|(name, amount)| (name, *amount)))
     }
 
     /// Whether every amount is zero.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.usual == [Milli::ZERO; 3] && self.others.is_empty()
     }
 
     /// Adds every amount of `other`.
     pub fn add(&mut self, other: &Self) {
-        if self.0.is_empty() {
-            self.0.clone_from(&other.0);
-            return;
-        }
-        if self.names_same(other) {
-            self.0.iter_mut().zip(&other.0).for_each(|((_, sum), (_, amount))| *sum = sum.plus(*amount));
-            return;
+        for (sum, amount) in self.usual.iter_mut().zip(other.usual) {
+            *sum = sum.plus(amount);
         }
         let mut at = 0;
-        for (name, amount) in &other.0 {
+        for (name, amount) in &other.others {
             at += self.before(at, name);
-            match self.0.get_mut(at) {
+            match self.others.get_mut(at) {
                 Some((here, sum)) if here == name => *sum = sum.plus(*amount),
-                _ => self.0.insert(at, (name.clone(), *amount)),
+                _ => self.others.insert(at, (name.clone(), *amount)),
             }
         }
     }
@@ -138,20 +152,17 @@ impl Quantities {
         if !self.contains(other) {
             return false;
         }
-        if self.names_same(other) {
-            let less =
-                |(left, taken): (Milli, Milli)| left.minus(taken).expect("contains() has just compared every amount");
-            self.0.iter_mut().zip(&other.0).for_each(|((_, left), (_, taken))| *left = less((*left, *taken)));
-            self.0.retain(|(_, left)| !left.is_zero());
-            return true;
+        let less = |left: Milli, taken| left.minus(taken).expect("contains() has just compared every amount");
+        for (left, taken) in self.usual.iter_mut().zip(other.usual) {
+            *left = less(*left, taken);
         }
         let mut at = 0;
-        for (name, amount) in &other.0 {
+        for (name, amount) in &other.others {
             at += self.before(at, name);
-            let left = &mut self.0[at].1;
-            *left = left.minus(*amount).expect("contains() has just compared every amount");
+            let left = &mut self.others[at].1;
+            *left = less(*left, *amount);
             if left.is_zero() {
-                self.0.remove(at);
+                self.others.remove(at);
             }
         }
         true
@@ -159,28 +170,31 @@ impl Quantities {
 
     /// Whether every amount of `other` is at most the one here.
     pub fn contains(&self, other: &Self) -> bool {
-        if self.names_same(other) {
-            return self.0.iter().zip(&other.0).all(|((_, whole), (_, part))| whole >= part);
-        }
         let mut at = 0;
-        other.0.iter().all(|(name, amount)| {
-            at += self.before(at, name);
-            self.0.get(at).is_some_and(|(here, whole)| here == name && whole >= amount)
-        })
+        self.usual.iter().zip(other.usual).all(|(whole, part)| *whole >= part)
+            && other.others.iter().all(|(name, amount)| {
+                at += self.before(at, name);
+                self.others.get(at).is_some_and(|(here, whole)| here == name && whole >= amount)
+            })
     }
 
-    /// Whether both have amounts of the same things, as those that are added up mostly do.
-    fn names_same(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|((here, _), (there, _))| here == there)
-    }
-
-    /// How many entries from `at` on come before `name`: both sides are sorted, so what is done to one with the other is one walk.
+    /// How many of the others from `at` on come before `name`: both sides are sorted, so what is done to one with the other is one walk.
     fn before(&self, at: usize, name: &ResourceName) -> usize {
-        self.0[at..].iter().take_while(|(here, _)| here < name).count()
+        self.others[at..].iter().take_while(|(here, _)| here < name).count()
     }
 
     fn find(&self, name: &ResourceName) -> Result<usize, usize> {
-        self.0.binary_search_by(|(here, _)| here.cmp(name))
+        self.others.binary_search_by(|(here, _)| here.cmp(name))
+    }
+}
+
+/// Which of [`USUAL`] it is.
+const fn place(name: &ResourceName) -> Option<usize> {
+    match name {
+        ResourceName::Cpus => Some(0),
+        ResourceName::Mem => Some(1),
+        ResourceName::Disk => Some(2),
+        ResourceName::Other(_) => None,
     }
 }
 
@@ -604,9 +618,15 @@ impl Resources {
         (Self(volumes), Self(rest))
     }
 
-    /// How much is reserved for which role; a role may come more than once.
-    pub fn reserved(&self) -> impl Iterator<Item = (&Role, &Quantities)> {
-        self.0.iter().filter_map(|(flavor, amounts)| Some((flavor.role()?, &amounts.scalars)))
+    /// How much is reserved for which role. What is reserved in the same way comes as one; a role may come more than once nevertheless.
+    pub fn reserved(&self) -> impl Iterator<Item = (&Role, Quantities)> {
+        sum_by_role(self.0.iter().filter_map(|(flavor, amounts)| Some((flavor.role()?, &amounts.scalars))))
+    }
+
+    /// The same of what only one may hold at a time.
+    pub fn reserved_solely(&self) -> impl Iterator<Item = (&Role, Quantities)> {
+        let sole = self.0.iter().filter(|(flavor, _)| flavor.access == Access::Sole);
+        sum_by_role(sole.filter_map(|(flavor, amounts)| Some((flavor.role()?, &amounts.scalars))))
     }
 
     /// The scalars of all flavors together.
@@ -654,6 +674,21 @@ impl Resources {
     fn find(&self, flavor: &FlavorRef) -> Result<usize, usize> {
         self.0.binary_search_by(|(here, _)| here.cmp(flavor))
     }
+}
+
+/// The parts of each role that follow each other, together.
+fn sum_by_role<'a>(
+    parts: impl Iterator<Item = (&'a Role, &'a Quantities)>,
+) -> impl Iterator<Item = (&'a Role, Quantities)> {
+    let mut parts = parts.peekable();
+    std::iter::from_fn(move || {
+        let (role, first) = parts.next()?;
+        let mut sum = first.clone();
+        while let Some((_, more)) = parts.next_if(|(next, _)| *next == role) {
+            sum.add(more);
+        }
+        Some((role, sum))
+    })
 }
 
 impl FromStr for Resources {

@@ -1,5 +1,6 @@
 //! The role tree, each node with its competitors in order.
 
+use std::collections::VecDeque;
 use std::ops::{Index, IndexMut};
 
 use smallvec::SmallVec;
@@ -54,9 +55,9 @@ pub(super) struct Node {
     /// When one of its own was served last; kept likewise.
     own_served: u64,
     /// Its own leaf and the nodes below it that have somebody who takes offers, who comes first first.
-    competitors: Vec<Competitor>,
+    competitors: VecDeque<Competitor>,
     /// Its own frameworks that take offers, likewise.
-    clients: Vec<ClientIndex>,
+    clients: VecDeque<ClientIndex>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +81,8 @@ impl Node {
             own: Quantities::new(),
             own_share: Ratio::ZERO,
             own_served: 0,
-            competitors: Vec::new(),
-            clients: Vec::new(),
+            competitors: VecDeque::new(),
+            clients: VecDeque::new(),
         }
     }
 
@@ -159,7 +160,7 @@ impl Sorter {
     pub(super) fn insert_client(&mut self, id: ClientIndex) {
         let node = self.clients[id.index()].node;
         self.price_client(id);
-        if let [only] = *self.nodes[node].clients {
+        if let Some(only) = single(&self.nodes[node].clients) {
             self.price_client(only);
         }
         let at = self.client_place(id).unwrap_or_else(|at| at);
@@ -170,13 +171,13 @@ impl Sorter {
     }
 
     fn insert_competitor(&mut self, node: NodeId, competitor: Competitor) {
-        match *self.nodes[node].competitors {
-            [only] if only == competitor => return,
-            [only] => {
+        match single(&self.nodes[node].competitors) {
+            Some(only) if only == competitor => return,
+            Some(only) => {
                 self.price(node, only);
                 self.price(node, competitor);
             }
-            _ => self.price(node, competitor),
+            None => self.price(node, competitor),
         }
         if let Err(at) = self.place(node, competitor) {
             self.nodes[node].competitors.insert(at, competitor);
@@ -203,20 +204,18 @@ impl Sorter {
 
     /// Changes what a client and all above it hold, and when they were served, and moves them to where they belong then.
     pub(super) fn reassess(&mut self, id: ClientIndex, mut change: impl FnMut(&mut Quantities), served: Option<u64>) {
-        let was = if self.is_stale { Err(0) } else { self.client_place_if_active(id) };
-        let mut client = std::mem::replace(&mut self.clients[id.index()].held, Quantities::new());
-        change(&mut client);
+        let is_among_others = self.nodes[self.clients[id.index()].node].clients.len() > 1;
+        let was = if self.is_stale || !is_among_others { Err(0) } else { self.client_place_if_active(id) };
         let entry = &mut self.clients[id.index()];
-        entry.held = client;
+        change(&mut entry.held);
         entry.served = served.unwrap_or(entry.served);
         let node = entry.node;
-        if let Ok(was) = was
-            && self.nodes[node].clients.len() > 1
-        {
+        if let Ok(was) = was {
             self.price_client(id);
-            let list = std::mem::take(&mut self.nodes[node].clients);
+            let mut list = std::mem::take(&mut self.nodes[node].clients);
             let key = self.client_key(id);
-            self.nodes[node].clients = moved(list, was, |other| self.client_key(*other) < key);
+            shift(&mut list, was, |other| self.client_key(*other) < key);
+            self.nodes[node].clients = list;
         }
         let (mut at, mut competitor) = (node, Competitor::Leaf);
         loop {
@@ -247,20 +246,20 @@ impl Sorter {
         if competitor == Competitor::Leaf && self.nodes[node].children.is_empty() {
             return;
         }
-        let was = if self.is_stale { Err(0) } else { self.place(node, competitor) };
+        let is_among_others = self.nodes[node].competitors.len() > 1;
+        let was = if self.is_stale || !is_among_others { Err(0) } else { self.place(node, competitor) };
         let (held, last_served) = match competitor {
             Competitor::Leaf => self.nodes[node].leaf(),
             Competitor::Below(id) => self.nodes[id].whole(),
         };
         change(held);
         *last_served = served.unwrap_or(*last_served);
-        if let Ok(was) = was
-            && self.nodes[node].competitors.len() > 1
-        {
+        if let Ok(was) = was {
             self.price(node, competitor);
-            let list = std::mem::take(&mut self.nodes[node].competitors);
+            let mut list = std::mem::take(&mut self.nodes[node].competitors);
             let key = self.key(node, competitor);
-            self.nodes[node].competitors = moved(list, was, |other| self.key(node, *other) < key);
+            shift(&mut list, was, |other| self.key(node, *other) < key);
+            self.nodes[node].competitors = list;
         }
     }
 
@@ -288,7 +287,7 @@ impl Sorter {
     /// Where the competitor is in the order, or would have to be.
     fn place(&self, node: NodeId, competitor: Competitor) -> Result<usize, usize> {
         // Who is served was the first, mostly, and often is the only one.
-        if self.nodes[node].competitors.first() == Some(&competitor) {
+        if self.nodes[node].competitors.front() == Some(&competitor) {
             return Ok(0);
         }
         let key = self.key(node, competitor);
@@ -297,7 +296,7 @@ impl Sorter {
 
     fn client_place(&self, id: ClientIndex) -> Result<usize, usize> {
         let clients = &self.nodes[self.clients[id.index()].node].clients;
-        if clients.first() == Some(&id) {
+        if clients.front() == Some(&id) {
             return Ok(0);
         }
         let key = self.client_key(id);
@@ -324,32 +323,33 @@ impl Sorter {
         for at in 0..self.nodes.len() {
             let id = NodeId::of(at);
             let mut competitors = std::mem::take(&mut self.nodes[at].competitors);
-            competitors.sort_by(|a, b| self.key(id, *a).cmp(&self.key(id, *b)));
+            competitors.make_contiguous().sort_by(|a, b| self.key(id, *a).cmp(&self.key(id, *b)));
             let mut clients = std::mem::take(&mut self.nodes[at].clients);
-            clients.sort_by_key(|client| self.client_key(*client));
+            clients.make_contiguous().sort_by_key(|client| self.client_key(*client));
             (self.nodes[at].competitors, self.nodes[at].clients) = (competitors, clients);
         }
     }
 }
 
-/// The list with the item at `was` where it belongs among the others, which are in order.
-fn moved<T: Copy>(mut list: Vec<T>, was: usize, comes_before: impl Fn(&T) -> bool) -> Vec<T> {
-    if list.len() == 1 {
-        return list;
+/// The only item of the list.
+fn single<T: Copy>(list: &VecDeque<T>) -> Option<T> {
+    list.front().filter(|_| list.len() == 1).copied()
+}
+
+/// Moves the item at `was` to where it belongs among the others, which are in order. Who was served was the first, mostly, and comes last
+/// then: that costs the same however many they are.
+fn shift<T: Copy>(list: &mut VecDeque<T>, was: usize, comes_before: impl Fn(&T) -> bool) {
+    let must_rise = was > 0 && !comes_before(&list[was - 1]);
+    let must_fall = list.get(was + 1).is_some_and(&comes_before);
+    if !must_rise && !must_fall {
+        return;
     }
-    let item = list[was];
-    let left = list[..was].partition_point(&comes_before);
-    if left < was {
-        list.copy_within(left..was, left + 1);
-        list[left] = item;
-        return list;
+    let item = list.remove(was).expect("the item is in the list");
+    if list.back().is_some_and(&comes_before) {
+        list.push_back(item);
+    } else {
+        list.insert(list.partition_point(comes_before), item);
     }
-    // Who was served comes last, mostly.
-    let is_last = list.last().is_none_or(&comes_before);
-    let right = if is_last { list.len() } else { was + 1 + list[was + 1..].partition_point(&comes_before) };
-    list.copy_within(was + 1..right, was);
-    list[right - 1] = item;
-    list
 }
 
 /// A walk over those who take offers, who comes first first.
@@ -364,7 +364,9 @@ pub struct Ranking<'a> {
 
 impl<'a> Ranking<'a> {
     pub(super) fn new(sorter: &'a Sorter) -> Self {
-        Self { sorter, levels: SmallVec::from_iter([(NodeId::TOP, 0)]), leaf: None }
+        let mut levels = SmallVec::new();
+        levels.push((NodeId::TOP, 0));
+        Self { sorter, levels, leaf: None }
     }
 }
 

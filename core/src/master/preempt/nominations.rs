@@ -78,7 +78,12 @@ impl Nominations {
         self.first(agent, framework, role).is_some()
     }
 
-    /// Whether anything is held on the agent.
+    /// Whether nothing is held anywhere.
+    pub(in crate::master) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Whether nothing is held on the agent.
     pub(in crate::master) fn is_empty_on(&self, agent: AgentId) -> bool {
         self.rows.is_empty() || !self.by_agent.contains_key(&agent)
     }
