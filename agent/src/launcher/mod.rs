@@ -395,7 +395,7 @@ fn spawn(
 ) -> Result<client::Spawned, String> {
     crash::point("start: before the folders");
     if let Some(spec) = spec {
-        prepare(&launcher.spare, directory, spec, mounts)?;
+        prepare(launcher, directory, spec, mounts)?;
     }
     crash::point("start: before the supervisor");
     let spawned = launcher.spawner.spawn(directory, namespace).map_err(|error| error.to_string());
@@ -403,7 +403,7 @@ fn spawn(
     spawned
 }
 
-fn prepare(spare: &Spare, directory: &Path, spec: &protocol::Spec, mounts: &Mounts) -> Result<(), String> {
+fn prepare(launcher: &Launcher, directory: &Path, spec: &protocol::Spec, mounts: &Mounts) -> Result<(), String> {
     for task in &spec.tasks {
         sandbox(task).map_err(|error| format!("sandbox {}: {error}", task.sandbox.display()))?;
     }
@@ -415,7 +415,8 @@ fn prepare(spare: &Spare, directory: &Path, spec: &protocol::Spec, mounts: &Moun
     let parent = directory.parent().expect("it lies below the work directory");
     crash::point("start: with the sandboxes");
     std::fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
-    spare.take(directory);
+    launcher.spare.take(directory);
+    room::share(&launcher.quotas, directory, spec);
     client::prepare(directory, spec).map_err(|error| error.to_string())
 }
 

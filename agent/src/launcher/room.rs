@@ -1,11 +1,14 @@
 //! What the members of a group may take of the disk, as far as the file system itself can be told.
 
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 use rialto_core::model::{ResourceName, Resources};
 
 use super::{Group, bytes_of_mib, sandbox};
-use crate::quota::{self, Fill};
+use crate::quota::{self, Fill, Quotas};
 use crate::supervisor::protocol;
 use crate::volumes::Volumes;
 
@@ -13,11 +16,34 @@ use crate::volumes::Volumes;
 const LEFT_OVER: u64 = 64;
 const LEFT_OVER_BYTES: std::ops::RangeInclusive<u64> = (64 << 10)..=(1 << 20);
 
+/// What a group writes to below its supervisor's folder, without an image and with one.
+const TEMPORARY: [&str; 2] = ["tmp", "var-tmp"];
+const OF_IMAGE: [&str; 3] = ["tmp", "upper", "work"];
+
 /// How much a task may write to its sandbox, in bytes; 0 is no limit. What its volumes hold is theirs.
 pub(super) fn of_sandbox(resources: &Resources) -> u64 {
     let own = resources.iter().filter(|(flavor, _)| flavor.volume.is_none());
     let milli = own.map(|(_, amounts)| amounts.scalars.get(&ResourceName::Disk).0).fold(0, u64::saturating_add);
     bytes_of_mib(milli)
+}
+
+/// Lets what a group writes to its own `/tmp`, or over its image, count as its first member's: folders of the supervisor's, made here before
+/// it is told of the group.
+pub(super) fn share(quotas: &Quotas, directory: &Path, spec: &protocol::Spec) {
+    let namespaces = spec.container.as_ref().and_then(|container| container.namespaces.as_ref());
+    let Some(namespaces) = namespaces.filter(|_| quotas.is_any()) else { return };
+    let parts: &[&str] = if namespaces.image.is_some() { &OF_IMAGE } else { &TEMPORARY };
+    let shared = quota::open(&spec.tasks[0].sandbox).and_then(|sandbox| {
+        if quotas.fill(&sandbox).is_none() {
+            return Ok(());
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        parts.iter().map(|part| directory.join(part)).try_for_each(|part| {
+            DirBuilder::new().recursive(true).create(&part)?;
+            quota::join(&part, &sandbox)
+        })
+    });
+    say(&directory.display().to_string(), shared);
 }
 
 impl Group {
@@ -57,8 +83,10 @@ impl Group {
         let sandbox = launcher.layout.sandbox(&self.tasks[member]);
         let (volumes, mut links) = (launcher.layout.volumes(), Volumes::links(&self.order.launch.group.tasks));
         links.retain(|link| link.member == member);
+        let shares = member == 0 && launcher.isolation.has_namespaces();
         let looked = tokio::task::spawn_blocking(move || {
-            let own = quota::open(&sandbox).ok().map(|folder| ("its sandbox".to_owned(), folder));
+            let what = if shares { "its sandbox with /tmp" } else { "its sandbox" };
+            let own = quota::open(&sandbox).ok().map(|folder| (what.to_owned(), folder));
             let folder = |link: &crate::volumes::Link| volumes.open(link.volume()).ok();
             let shared = links.iter().filter_map(|link| Some((format!("volume {}", link.volume()), folder(link)?)));
             own.into_iter().chain(shared).find_map(|(what, folder)| {

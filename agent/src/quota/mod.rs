@@ -229,6 +229,14 @@ pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
 }
 
+/// Whether a file or folder is of a project; not, where there are none.
+///
+/// # Errors
+/// It can't be opened.
+pub(crate) fn is_someones(folder: &Path) -> io::Result<bool> {
+    Ok(project::of(open(folder)?).is_ok_and(|number| number != project::NONE))
+}
+
 /// Makes what is to be moved into a folder of the folder's project, since the kernel does not move what is another's.
 ///
 /// # Errors

@@ -5,10 +5,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rialto_core::model::{
-    FromAgent, Operation, OperationId, Reason, Resources, Role, Task, TaskState, Term, ToAgent, Volume, VolumeId,
+    FromAgent, Launch, Operation, OperationId, Reason, Resources, Role, Task, TaskGroup, TaskState, Term, ToAgent,
+    Volume, VolumeId,
 };
 
-use crate::harness::{World, spec_task, task, until};
+use crate::harness::{FRAMEWORK, World, spec_task, task, until};
+use crate::image_kit::{Layout, busybox};
 use rialto_proto::spec::TaskSpec;
 
 /// The file systems that have such quotas, and what makes one with them.
@@ -114,7 +116,10 @@ async fn what_goes_beyond_its_limit_is_refused_by_the_kernel_and_the_end_says_so
         let (state, reason, message, _) =
             end(&mut world, limited("t1", &format!("{WRITE} || {{ echo refused; exit 3; }}"), 8)).await;
         assert_eq!((state, reason), (TaskState::Failed, Some(Reason::DiskLimit)), "{kind}: {message}");
-        assert!(message.contains("no room left: its sandbox had") && message.contains("8.0 MiB"), "{kind}: {message}");
+        assert!(
+            message.contains("no room left: its sandbox with /tmp had") && message.contains("8.0 MiB"),
+            "{kind}: {message}"
+        );
         // XFS has no room for what it says either.
         assert!(["refused\n", ""].contains(&&*world.stdout("t1")), "{kind}: {}", world.stdout("t1"));
         let large = std::fs::metadata(world.sandbox("t1").join("large")).expect("it began to write");
@@ -135,13 +140,60 @@ async fn what_goes_beyond_its_limit_is_refused_by_the_kernel_and_the_end_says_so
 }
 
 #[tokio::test]
+async fn what_is_written_to_tmp_and_over_an_image_counts_too() {
+    let Some(base) = busybox() else { return };
+    let mut layout = Layout::new();
+    layout.add("v1", &[base], &serde_json::json!({}));
+    for disk in Disk::all() {
+        let (kind, root, folder) = (disk.kind, disk.root(), layout.path().to_owned());
+        let world = World::contained(|options| {
+            options.work_dir = root;
+            options.fetch.folders = vec![folder];
+            options.resources = "cpus:8;mem:8192;disk:200".parse().expect("they are well formed");
+        });
+        let Some(mut world) = world.await else { return };
+        for (id, image, place) in [
+            ("t1", false, "/tmp"),
+            ("t2", false, "/var/tmp"),
+            ("t3", true, "/tmp"),
+            ("t4", true, "/root"),
+            ("t5", true, "/bin"),
+        ] {
+            let mut spec =
+                TaskSpec::shell(&format!("mkdir -p {place}; head -c 20000000 /dev/zero > {place}/large || exit 3"));
+            spec.container.image = image.then(|| format!("oci:{}:v1", layout.path().display()));
+            let mut task = spec_task(id, &spec);
+            task.resources = "cpus:0.1;mem:64;disk:8".parse().expect("they are well formed");
+            let (state, reason, message, _) = end(&mut world, task).await;
+            assert_eq!((state, reason), (TaskState::Failed, Some(Reason::DiskLimit)), "{kind}, {id}: {message}");
+            assert_eq!(
+                std::fs::read_dir(world.sandbox(id)).expect("it is there").count(),
+                2,
+                "{kind}, {id}: its output alone"
+            );
+        }
+        // A folder that was a group's goes to no other with its number.
+        let (state, _, message, _) = end(&mut world, limited("t6", "head -c 6000000 /dev/zero > /tmp/large", 8)).await;
+        assert_eq!(state, TaskState::Finished, "{kind}: {message}");
+        let (state, _, message, _) = end(&mut world, task("t7", "head -c 20000000 /dev/zero > /tmp/large")).await;
+        assert_eq!(state, TaskState::Finished, "{kind}: without a limit there is none: {message}");
+    }
+}
+
+#[tokio::test]
 async fn numbers_of_projects_are_not_used_twice_and_come_back_when_their_sandbox_is_gone() {
     for disk in Disk::all() {
         let kind = disk.kind;
         let Some(mut world) = disk.agent().await else { return };
         world.launch(vec![limited("lives", "echo here > file; exec sleep 1000", 4)]).await;
         world.expect("lives", TaskState::Running).await;
-        end(&mut world, limited("over", "echo over > file", 4)).await;
+        let group = TaskGroup::single(limited("over", "echo over > file", 4));
+        // What it wrote to its /tmp has its number too, and stays until it is forgotten.
+        let launch = Launch { framework: FRAMEWORK, group, user: "".into(), remember: Duration::ZERO };
+        world.say(ToAgent::Launch(launch)).await;
+        world.expect("over", TaskState::Running).await;
+        world.expect_end("over").await;
+        until("it to be forgotten", || (!world.run_dir("over").exists()).then_some(())).await;
         let (lives, over) = (project(&world.sandbox("lives")), project(&world.sandbox("over")));
         assert!(lives >= 1 << 30 && over >= 1 << 30 && lives != over, "{kind}: {lives}, {over}");
         world.crash().await;

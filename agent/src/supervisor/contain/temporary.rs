@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, listxattr, statx};
 
 use super::ContainError;
+use crate::quota;
 
 /// Below the supervisor's folder, and where they are seen.
 const FOLDERS: [(&str, &str); 2] = [("tmp", "/tmp"), ("var-tmp", "/var/tmp")];
@@ -59,7 +60,7 @@ pub(in crate::supervisor) fn is_untouched(folder: &Path) -> io::Result<bool> {
         Err(rustix::io::Errno::NOTSUP) => false,
         Err(error) => return Err(error.into()),
     };
-    Ok(is_as_made && !has_more && fs::read_dir(folder)?.next().is_none())
+    Ok(is_as_made && !has_more && fs::read_dir(folder)?.next().is_none() && !quota::is_someones(folder)?)
 }
 
 #[cfg(test)]
