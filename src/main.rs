@@ -77,9 +77,10 @@ fn parse(args: &[OsString]) -> anyhow::Result<Cli> {
     Ok(Cli::from_arg_matches(&matches)?)
 }
 
-/// Logs go to stderr: warnings, or what `RIALTO_LOG` asks for.
+/// Logs go to stderr: warnings and what an agent says of itself at its start, or what `RIALTO_LOG` asks for.
 fn log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("RIALTO_LOG").unwrap_or_else(|_| "warn".into());
+    let filter = tracing_subscriber::EnvFilter::try_from_env("RIALTO_LOG")
+        .unwrap_or_else(|_| "warn,rialto_agent::start=info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use rialto_core::model::TaskKey;
 
 use crate::launcher::Launcher;
+use crate::quota::{self, Quotas};
 use crate::supervisor::client::{self, Liveness};
 use crate::work_dir::Layout;
 
@@ -45,9 +46,14 @@ const PRESSURE_MILLI: std::ops::Range<u64> = 800..950;
 
 /// Removes sandboxes of tasks that are not `known` now and in which nothing has changed for `retention`, or for less while the disk fills
 /// up. Those of tasks that begin meanwhile are not known, and stay.
-pub(crate) fn collect(layout: Layout, known: BTreeSet<TaskKey>, retention: Duration) -> impl Future<Output = ()> {
+pub(crate) fn collect(
+    launcher: Arc<Launcher>,
+    known: BTreeSet<TaskKey>,
+    retention: Duration,
+) -> impl Future<Output = ()> {
     let before = SystemTime::now().checked_sub(CLOCK).unwrap_or(SystemTime::UNIX_EPOCH);
     blocking(move || {
+        let layout = &launcher.layout;
         let used_milli = used_milli(layout.root());
         let allowed = allowed_age(retention, used_milli);
         if allowed < retention {
@@ -56,17 +62,18 @@ pub(crate) fn collect(layout: Layout, known: BTreeSet<TaskKey>, retention: Durat
                 "{used} % of the agent's disk is in use; sandboxes of tasks that have ended are kept for {kept} s"
             );
         }
-        remove_older(&layout, &known, before, allowed);
+        remove_older(layout, &launcher.quotas, &known, before, allowed);
     })
 }
 
 /// Removes sandboxes of tasks that were not `known` and in which nothing has changed since then (`before`), nor for so long.
-fn remove_older(layout: &Layout, known: &BTreeSet<TaskKey>, before: SystemTime, allowed: Duration) {
+fn remove_older(layout: &Layout, quotas: &Quotas, known: &BTreeSet<TaskKey>, before: SystemTime, allowed: Duration) {
     for task in layout.sandboxed().unwrap_or_default().into_iter().filter(|task| !known.contains(task)) {
         let sandbox = layout.sandbox(&task);
         let is_old = |changed: SystemTime| changed.elapsed().is_ok_and(|age| age > allowed);
         if changed(&sandbox).is_some_and(|changed| changed < before && is_old(changed)) {
-            log_failure(&sandbox, remove(&sandbox));
+            let held = quota::open(&sandbox).ok();
+            log_failure(&sandbox, quotas.removing(held.as_ref(), || remove(&sandbox)));
         }
     }
 }

@@ -16,14 +16,14 @@ fn an_old_sandbox_of_a_task_that_is_over_is_removed_and_no_other() {
     }
     let known = BTreeSet::from([key("known")]);
     let (now, later) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(2));
-    remove_older(&layout, &known, later, Duration::from_secs(3600));
+    remove_older(&layout, &Quotas::default(), &known, later, Duration::from_secs(3600));
     assert!(layout.sandbox(&key("old")).exists(), "it is not old enough");
-    remove_older(&layout, &known, now - Duration::from_secs(2), Duration::ZERO);
+    remove_older(&layout, &Quotas::default(), &known, now - Duration::from_secs(2), Duration::ZERO);
     assert!(
         layout.sandbox(&key("old")).exists(),
         "it is that of a task that has begun since it was known which there are"
     );
-    remove_older(&layout, &known, later, Duration::ZERO);
+    remove_older(&layout, &Quotas::default(), &known, later, Duration::ZERO);
     assert!(!layout.sandbox(&key("old")).exists());
     assert!(layout.sandbox(&key("known")).exists());
 }

@@ -13,6 +13,7 @@
 //! | `network` | networks of tasks on a bridge, by CNI plug-ins |
 //! | `secrets` | what only tasks are to know |
 //! | `usage`, `disk`, `metrics` | what they use |
+//! | `quota` | how the file system holds them to the disk that they may take |
 //! | `fetch`, `images`, `unpack` | artefacts and images, and what is in archives |
 //! | `sources`, `detect` | devices and resources |
 //!
@@ -39,6 +40,7 @@ mod metrics;
 mod network;
 mod oci;
 mod options;
+mod quota;
 mod seccomp;
 mod secrets;
 mod sessions;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rialto_core::agent::{Agent, Config, Effect, Input, Journal, Record};
 use rialto_core::gate::{Gate, Outbox};
 use rialto_core::model::{
-    Attribute, Device, FromAgent, Launch, Reject, ResourceName, TaskId, TaskKey, Time, VolumeKey, WallTime,
+    Attribute, Device, FromAgent, Launch, Reject, ResourceName, Resources, TaskId, TaskKey, Time, VolumeKey, WallTime,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
@@ -21,6 +22,7 @@ use crate::journal::{self, Job, JournalFile, Writer, Written};
 use crate::launcher::{Group, Isolation, Kill, Launcher, Order, cgroup_name};
 use crate::link::{Dialer, Epoch, Link, LinkEvent};
 use crate::network::Networks;
+use crate::quota::Quotas;
 use crate::secrets::Secrets;
 use crate::sources::{self, DeviceSource, Look, Plugin};
 use crate::spare::Spare;
@@ -138,14 +140,10 @@ impl Shell {
         let writer = Writer::start(file, tell).map_err(AgentError::io(&path))?;
         let layout = work_dir.layout();
         let exe = options.supervisor_exe.canonicalize().map_err(AgentError::io(&options.supervisor_exe))?;
-        let mut isolation = Isolation::detect(options.launcher, &options.cgroup_root, layout.root(), &exe)?;
-        isolation.hide_volumes(options.resources.iter().filter_map(|(flavor, _)| flavor.disk_source.as_deref()));
-        if let Some(profile) = &options.seccomp_profile {
-            isolation.confine(profile, layout.root())?;
-        }
-        isolation.leave_images_to(&options.oci_runtime)?;
         let resources = detect::resources(&options.work_dir, &options.resources);
-        isolation.guard_ports(&resources.ranges(&ResourceName::ports()));
+        let disks = options.resources.iter().filter_map(|(flavor, _)| flavor.disk_source.as_deref());
+        let quotas = Quotas::detect(&layout, disks);
+        let isolation = isolate(options, layout.root(), &exe, &resources, &quotas)?;
         let mut attributes = options.attributes.clone();
         attributes.entry("isolation".into()).or_insert_with(|| Attribute::text(&isolation.describe()));
         let meter = isolation.meter();
@@ -155,6 +153,7 @@ impl Shell {
             secrets: Secrets::of(layout.root()),
             users: Users::of(layout.root(), options.user_namespaces),
             networks: Networks::of(layout.root(), options.cni_plugins.as_deref(), &options.bridge_subnet),
+            quotas,
             lookers: Arc::default(),
             known: Arc::default(),
             layout: layout.clone(),
@@ -561,10 +560,15 @@ impl Shell {
     }
 
     fn destroy_volume(&mut self, volume: VolumeKey) {
-        let (events, volumes) = (self.events.clone(), self.launcher.layout.volumes());
+        let (events, launcher) = (self.events.clone(), self.launcher.clone());
         self.jobs.spawn(async move {
             let doomed = volume.clone();
-            let removed = tokio::task::spawn_blocking(move || volumes.destroy(&doomed)).await;
+            let destroy = move || {
+                let volumes = launcher.layout.volumes();
+                let held = volumes.open(&doomed).ok();
+                launcher.quotas.removing(held.as_ref(), || volumes.destroy(&doomed))
+            };
+            let removed = tokio::task::spawn_blocking(destroy).await;
             let result = match removed {
                 Ok(removed) => removed.map_err(|error| error.to_string().into()),
                 Err(_) => Err("the removal was cut short".into()),
@@ -585,8 +589,30 @@ impl Shell {
     fn collect(&mut self, retention: Duration) {
         let known: BTreeSet<TaskKey> = self.members.keys().cloned().collect();
         self.launcher.secrets.remove_strays(&known);
-        self.jobs.spawn(gc::collect(self.launcher.layout.clone(), known, retention));
+        self.jobs.spawn(gc::collect(self.launcher.clone(), known, retention));
     }
+}
+
+/// How tasks are kept apart, as the options have it.
+fn isolate(
+    options: &Options,
+    work_dir: &Path,
+    exe: &Path,
+    resources: &Resources,
+    quotas: &Quotas,
+) -> Result<Isolation, AgentError> {
+    let mut isolation = Isolation::detect(options.launcher, &options.cgroup_root, work_dir, exe)?;
+    isolation.hide_volumes(options.resources.iter().filter_map(|(flavor, _)| flavor.disk_source.as_deref()));
+    if let Some(profile) = &options.seccomp_profile {
+        isolation.confine(profile, work_dir)?;
+    }
+    isolation.leave_images_to(&options.oci_runtime)?;
+    isolation.probe_mapped_files(work_dir, exe);
+    if quotas.is_any() {
+        isolation.hold_disk();
+    }
+    isolation.guard_ports(&resources.ranges(&ResourceName::ports()));
+    Ok(isolation)
 }
 
 /// A source that is looked at again and again.

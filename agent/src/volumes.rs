@@ -7,9 +7,11 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rialto_core::model::{Task, VolumeKey};
+use rialto_core::model::{ResourceName, Task, VolumeKey};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::launcher::bytes_of_mib;
 
 #[cfg(test)]
 #[path = "volumes_tests.rs"]
@@ -34,6 +36,8 @@ enum Missing {
 pub(crate) struct Link {
     /// The index of the task in its group.
     pub(crate) member: usize,
+    /// How large the volume is.
+    pub(crate) bytes: u64,
     volume: VolumeKey,
     container_path: PathBuf,
 }
@@ -42,6 +46,12 @@ pub(crate) struct Link {
 #[derive(Clone, Debug)]
 pub(crate) struct Volumes {
     work_dir: PathBuf,
+}
+
+impl Link {
+    pub(crate) fn volume(&self) -> &VolumeKey {
+        &self.volume
+    }
 }
 
 impl Volumes {
@@ -79,9 +89,10 @@ impl Volumes {
     /// The volumes that the tasks of a group use.
     pub(crate) fn links(tasks: &[Task]) -> Vec<Link> {
         let of = |(member, task): (usize, &Task)| {
-            let volumes = task.resources.iter().filter_map(move |(flavor, _)| {
+            let volumes = task.resources.iter().filter_map(move |(flavor, amounts)| {
                 let container_path = flavor.volume.as_ref()?.container_path().into();
-                Some(Link { member, volume: flavor.volume_key()?, container_path })
+                let bytes = bytes_of_mib(amounts.scalars.get(&ResourceName::Disk).0);
+                Some(Link { member, bytes, volume: flavor.volume_key()?, container_path })
             });
             volumes.collect::<Vec<_>>()
         };
@@ -92,14 +103,22 @@ impl Volumes {
     pub(crate) fn link(&self, link: &Link, sandbox: &Path, owner: Option<(u32, u32)>) -> Result<(), String> {
         let volume = &link.volume;
         let path = link.container_path.display();
-        let folder = self.role(volume, Missing::Fail).and_then(|role| Ok(open_at(&role, volume.id.as_str())?));
-        let folder = folder.map_err(|error| format!("volume {volume}: {error}"))?;
+        let folder = self.open(volume).map_err(|error| format!("volume {volume}: {error}"))?;
         if let Some((uid, gid)) = owner {
             std::os::unix::fs::fchown(&folder, Some(uid), Some(gid))
                 .map_err(|error| format!("volume {volume}: {error}"))?;
         }
         show(sandbox, &link.container_path, &self.path(volume))
             .map_err(|error| format!("volume {volume}: expected room for a link at {path} in the sandbox: {error}"))
+    }
+
+    /// The folder of a volume.
+    ///
+    /// # Errors
+    /// It is not there, or can't be opened.
+    pub(crate) fn open(&self, volume: &VolumeKey) -> io::Result<OwnedFd> {
+        let role = self.role(volume, Missing::Fail)?;
+        Ok(open_at(&role, volume.id.as_str())?)
     }
 
     /// Where the volume of a link lies.

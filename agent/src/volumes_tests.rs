@@ -18,7 +18,7 @@ fn work_dir() -> (TempDir, Volumes) {
 }
 
 fn link(volume: VolumeKey, path: &str) -> Link {
-    Link { member: 0, volume, container_path: path.into() }
+    Link { member: 0, bytes: 0, volume, container_path: path.into() }
 }
 
 #[test]

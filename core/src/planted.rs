@@ -49,11 +49,14 @@ pub enum Fault {
     NoReconciliation,
     LaunchNotSaved,
     StaleConnectionWins,
+    ForgetAnnouncements,
+    TakenAwayAtOnce,
+    PricesNotTold,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 44] = [
         Self::VisibleBeforeDurable,
         Self::ForgetKillsOnFailover,
         Self::KillNotDurable,
@@ -95,6 +98,9 @@ impl Fault {
         Self::NoReconciliation,
         Self::LaunchNotSaved,
         Self::StaleConnectionWins,
+        Self::ForgetAnnouncements,
+        Self::TakenAwayAtOnce,
+        Self::PricesNotTold,
     ];
 
     /// What is wrong, in a few words.
@@ -126,7 +132,7 @@ impl Fault {
             Self::FailoverTimeoutLost => "after a failover no framework is away for too long",
             Self::RemovedOnFailover => "after a failover every framework is at once away for too long",
             Self::GoneAgentKeepsTasks => "the tasks of an agent declared gone are not ended",
-            Self::AcceptOldTerm => "an agent obeys a master of an older term",
+            Self::AcceptOldTerm => "an agent obeys a master of an older term, which does not heed that it was replaced",
             Self::NoResend => "an agent says each update once",
             Self::AcknowledgeAny => "an agent takes any acknowledgement for that of its oldest update",
             Self::ForgetFinished => "an agent forgets a task once its end is acknowledged",
@@ -141,6 +147,9 @@ impl Fault {
             Self::NoReconciliation => "a driver does not ask for its tasks after a new subscription",
             Self::LaunchNotSaved => "a driver does not save what it launches",
             Self::StaleConnectionWins => "a connection that was given up takes over from its successor",
+            Self::ForgetAnnouncements => "a new master forgets which agents will be taken away",
+            Self::TakenAwayAtOnce => "an agent counts as gone as soon as it is announced that it will be",
+            Self::PricesNotTold => "a framework that is back is not told what machines cost",
         }
     }
 }

@@ -145,6 +145,10 @@ impl World {
         self.checks.require(kills == 0, || {
             format!("{kills} kills are still to be carried out, by the registry: {:?}", self.registry.kills)
         });
+        let announced = &self.registry.leaving;
+        self.checks.require(announced.is_empty(), || {
+            format!("all was taken back, and agents are to be taken away, by the registry: {announced:?}")
+        });
         self.check_prices();
         let Some(node) = self.leader.and_then(|life| self.masters.get(&life)) else { return };
         if let Some(difference) = difference(&node.core, &node.view) {

@@ -72,6 +72,13 @@ impl Fault {
         Self::SetPrices,
     ];
 
+    /// Those that came later: drawn apart, so that the runs of seeds without them stay what they were.
+    const LATER: [Self; 2] = [Self::AnnounceAgent, Self::SetPrices];
+
+    pub(crate) fn is_later(self) -> bool {
+        Self::LATER.contains(&self)
+    }
+
     /// Its name on the command line.
     pub(crate) const fn name(self) -> &'static str {
         match self {

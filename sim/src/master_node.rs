@@ -32,8 +32,17 @@ pub(crate) struct MasterNode {
     /// What it owes to whom.
     duties: MasterWatch,
     epoch: Time,
+    /// What its clock said when it began to count time.
+    origin: WallTime,
     tick: Option<Time>,
     steps: u64,
+}
+
+impl MasterNode {
+    /// What its clock says.
+    fn wall(&self, now: Time) -> WallTime {
+        WallTime(self.origin.0.saturating_add_unsigned(local(now, self.epoch).0))
+    }
 }
 
 impl World {
@@ -51,8 +60,9 @@ impl World {
         let life = self.new_life();
         self.fence = life;
         let skew = self.fault_dice.between(0, 7_200_000_000).cast_signed() - 3_600_000_000;
+        let origin = WallTime(WALL + self.now.0.cast_signed() + skew);
         let config = Config {
-            origin: WallTime(WALL + self.now.0.cast_signed() + skew),
+            origin,
             seed: self.store_dice.next(),
             agent_timeout: self.plan.agent_timeout,
             recovery_timeout: self.plan.recovery_timeout,
@@ -81,6 +91,7 @@ impl World {
                 watch: OfferWatch::default(),
                 duties: MasterWatch::default(),
                 epoch,
+                origin,
                 tick: None,
                 steps: 0,
             },
@@ -93,11 +104,12 @@ impl World {
         let Some(node) = self.masters.remove(&life) else { return };
         self.counts.crashes += 1;
         self.say(format_args!("M{life} crashes"));
+        let wall = node.wall(self.now);
         if let Some((_, records)) = node.in_flight
             && self.fence == life
             && self.store_dice.chance(500)
         {
-            self.write(records);
+            self.write(wall, records);
         }
         if self.leader == Some(life) {
             self.leader = None;
@@ -217,16 +229,16 @@ impl World {
         let mut released = Vec::new();
         node.gate.durable(batch, &mut released);
         node.in_flight = node.gate.take_batch();
-        let more = node.in_flight.is_some();
-        self.write(records);
+        let (more, wall) = (node.in_flight.is_some(), node.wall(self.now));
+        self.write(wall, records);
         if more {
             self.after(commit, Event::Commit(Node::Master, life));
         }
         self.master_does(life, released);
     }
 
-    fn write(&mut self, records: Vec<Record>) {
-        self.check_gone(&records);
+    fn write(&mut self, wall: WallTime, records: Vec<Record>) {
+        self.check_gone(wall, &records);
         for record in records {
             if let Record::Term(term) = &record {
                 let newer = *term > self.registry.term;
@@ -237,11 +249,15 @@ impl World {
         }
     }
 
-    /// An agent is given up only if an operator said so, or its time has come.
-    fn check_gone(&mut self, records: &[Record]) {
+    /// An agent is given up only if an operator said so, or its time has come by the master's clock.
+    fn check_gone(&mut self, wall: WallTime, records: &[Record]) {
+        let mut leaving = self.registry.leaving.clone();
         for record in records {
+            if let Record::Leaving(id, Some(at)) = record {
+                leaving.insert(*id, *at);
+            }
             let Record::Agent(id, Some(AgentRecord { admission: Admission::Gone, .. })) = record else { continue };
-            let announced = self.registry.leaving.get(id).is_some_and(|at| at.0 <= WALL + self.now.0.cast_signed());
+            let announced = leaving.get(id).is_some_and(|at| *at <= wall);
             let is_new = self.checks.gone.insert(*id);
             self.happened.extend((is_new && announced).then_some("announced agent taken away"));
             self.checks.require(!is_new || announced, || format!("I7: {id} is given up, and nobody asked for it"));

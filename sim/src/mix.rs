@@ -16,10 +16,10 @@ use rialto_core::model::{
 use crate::converge::is_quarantined;
 use crate::dice::Dice;
 use crate::fault::Fault;
-use crate::plan::{AgentPlan, FrameworkPlan, Manner, Plan, draw_agent};
+use crate::plan::{AgentPlan, FrameworkPlan, Manner, Plan, draw_agent, draw_later_faults};
 
 /// Every word, those of the faults apart.
-const WORDS: [&str; 34] = [
+const WORDS: [&str; 35] = [
     "5 agents or more",
     "batch",
     "buggy",
@@ -54,6 +54,7 @@ const WORDS: [&str; 34] = [
     "regions",
     "smallest offers",
     "torn commit",
+    "announced agent taken away",
 ];
 
 /// Every word that a run may have in it, the names of the faults among them.
@@ -96,6 +97,10 @@ impl Plan {
 
     /// What came later still.
     fn widen_more(&mut self) {
+        // A run without faults stays one.
+        if !self.faults.is_empty() {
+            self.faults.extend(draw_later_faults(&mut Dice::child(self.seed, "later faults")));
+        }
         let dice = &mut Dice::child(self.seed, "mix 2");
         self.tears = if dice.chance(300) { dice.between(5, 100) } else { 0 };
         self.has_regions = dice.chance(300);

@@ -172,9 +172,18 @@ fn unlock_hoarders(frameworks: &mut [FrameworkPlan]) {
 
 /// Each kind of fault is on or off in a run, so that some runs see one kind only, and often.
 fn draw_faults(dice: &mut Dice) -> Vec<(Fault, u64)> {
+    draw_some(Fault::ALL.into_iter().filter(|fault| !fault.is_later()), dice)
+}
+
+/// The kinds of fault that came later.
+pub(crate) fn draw_later_faults(dice: &mut Dice) -> Vec<(Fault, u64)> {
+    draw_some(Fault::ALL.into_iter().filter(|fault| fault.is_later()), dice)
+}
+
+fn draw_some(faults: impl Iterator<Item = Fault>, dice: &mut Dice) -> Vec<(Fault, u64)> {
     let share = *dice.pick(&[0, 200, 500, 900]).expect("four shares");
     let on = |dice: &mut Dice| if dice.chance(share) { dice.between(1, 10) } else { 0 };
-    Fault::ALL.iter().map(|fault| (*fault, on(dice))).filter(|(_, weight)| *weight > 0).collect()
+    faults.map(|fault| (fault, on(dice))).filter(|(_, weight)| *weight > 0).collect()
 }
 
 pub(crate) fn draw_agent(dice: &mut Dice, at: usize) -> AgentPlan {

@@ -17,6 +17,7 @@ mod flood;
 mod full_disk;
 mod future;
 mod master_restart;
+mod not_root;
 mod notice;
 mod observer;
 mod offer_rules;

@@ -2,9 +2,12 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 
 use rialto_master::api;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::harness::{Cluster, Process, wait_until};
 
@@ -105,6 +108,49 @@ fn prices_come_from_an_address_and_stay_while_it_is_broken_or_silent() {
     say(ok("{\"prices\": [{\"pool\": \"G2\", \"class\": \"spot\", \"price\": \"0.35\"}]}"));
     feed.line("the next price", |line| (line == "G2 spot: 0.35, was 0.5").then_some(()));
     wait_until("the master knows it", || spot(&cluster) == Some(0.35));
+}
+
+/// A server on loopback that answers over TLS: its address, and the certificate that vouches for it.
+fn serve_over_tls(answer: String) -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("it can be made");
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("it has just been written");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|config| config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key));
+    let config = Arc::new(config.expect("the certificate is that of the key"));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let url = format!("https://{}/prices", listener.local_addr().expect("it is bound"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let connection = ServerConnection::new(config.clone()).expect("the configuration is whole");
+            let mut stream = StreamOwned::new(connection, stream);
+            let head = BufReader::new(&mut stream).lines().map_while(Result::ok);
+            let asked = head.take_while(|line| !line.is_empty()).count() > 0;
+            // Who does not trust the server says so and asks nothing.
+            if asked {
+                let _gone = stream.write_all(answer.as_bytes()).and_then(|()| stream.flush());
+                stream.conn.send_close_notify();
+                let _told = stream.flush();
+            }
+        }
+    });
+    (url, made.cert.pem())
+}
+
+#[test]
+fn prices_come_over_tls_from_whom_the_feed_is_told_to_trust() {
+    let cluster = Cluster::start(&[]);
+    let (url, certificate) =
+        serve_over_tls(ok("[{\"pool\": \"G2\", \"class\": \"spot\", \"price\": 0.5}]").expect("an answer"));
+    let ca = cluster.write("ca.pem", &certificate);
+    let stranger = cluster.rialto(&["price", "feed", "--url", &url, "--once"]);
+    assert_eq!(stranger.code, 1, "{}{}", stranger.stdout, stranger.stderr);
+    assert!(stranger.stderr.contains("certificate"), "{}", stranger.stderr);
+    assert_eq!(spot(&cluster), None);
+    let known = cluster.rialto(&["price", "feed", "--url", &url, "--url-ca", &ca, "--once"]);
+    assert_eq!((known.code, known.stdout.as_str()), (0, "G2 spot: 0.5\n"), "{}", known.stderr);
+    assert_eq!(spot(&cluster), Some(0.5));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::Access;
 use serde::{Deserialize, Serialize};
 
 use super::mounts::{Mount, mounts};
@@ -53,7 +54,10 @@ pub struct Detected {
 impl Hierarchies {
     /// Makes the folder `root/key` in every hierarchy that `mountinfo` (as in `/proc/self/mountinfo`) names and that can be written to.
     pub fn detect(mountinfo: &str, root: &str, key: &str) -> Detected {
-        let mounts = mounts(mountinfo);
+        Self::among(&mounts(mountinfo), root, key)
+    }
+
+    fn among(mounts: &[Mount], root: &str, key: &str) -> Detected {
         let mut found = Self::default();
         let mut refused = Vec::new();
         // Version 2 first: what it can't do is then left to version 1.
@@ -79,12 +83,17 @@ impl Hierarchies {
         Detected { hierarchies: found, missing }
     }
 
-    /// As it is on this machine now.
+    /// As it is on this machine now: below the mount points for root, in what was delegated to it for another user.
     ///
     /// # Errors
     /// `/proc` can't be read.
     pub fn detect_here(root: &str, key: &str) -> io::Result<Detected> {
-        Ok(Self::detect(&fs::read_to_string("/proc/self/mountinfo")?, root, key))
+        let mut mounts = mounts(&fs::read_to_string("/proc/self/mountinfo")?);
+        if !rustix::process::geteuid().is_root() {
+            let own = fs::read_to_string("/proc/self/cgroup")?;
+            mounts.iter_mut().for_each(|mount| mount.delegate(&own, is_ours));
+        }
+        Ok(Self::among(&mounts, root, key))
     }
 
     /// The hierarchy that has this controller.
@@ -150,13 +159,19 @@ impl Mount {
         if self.version == Version::V1 {
             return self.controllers.clone();
         }
-        let names = fs::read_to_string(self.path.join("cgroup.controllers")).unwrap_or_default();
+        let names = fs::read_to_string(self.base.join("cgroup.controllers")).unwrap_or_default();
         let has = |controller: &Controller| match controller {
             Controller::CpuAcct | Controller::Freezer | Controller::Devices => true,
             other => names.split_ascii_whitespace().any(|name| name == other.name(Version::V2)),
         };
         Controller::ALL.into_iter().filter(has).collect()
     }
+}
+
+/// Whether this user may move processes into a cgroup, which is what its delegation is about.
+fn is_ours(folder: &Path) -> bool {
+    rustix::fs::access(folder.join("cgroup.procs"), Access::WRITE_OK).is_ok()
+        && rustix::fs::access(folder, Access::WRITE_OK).is_ok()
 }
 
 /// Makes the agent's folder and has it hand down what it `offers`. What can't be had is added to `refused`.
@@ -167,7 +182,7 @@ fn prepare(
     mut offers: Vec<Controller>,
     refused: &mut Vec<(Controller, CgroupError)>,
 ) -> Option<Hierarchy> {
-    let folder = mount.path.join(root).join(key);
+    let folder = mount.base.join(root).join(key);
     offers.retain(|controller| {
         let made = make(&folder).map_err(CgroupError::at(&folder));
         let given =
@@ -201,12 +216,15 @@ fn enable(mount: &Mount, folder: &Path, controller: Controller) -> Result<(), Cg
         Controller::Devices => return bpf::probe().map_err(CgroupError::at(folder)),
         _ => {}
     }
-    let above = folder.ancestors().take_while(|above| above.starts_with(&mount.path));
+    let above = folder.ancestors().take_while(|above| above.starts_with(&mount.base));
     let mut folders: Vec<&Path> = above.collect();
     folders.reverse();
     folders.into_iter().try_for_each(|folder| {
         let file = folder.join("cgroup.subtree_control");
         let name = controller.name(Version::V2);
+        if fs::read_to_string(&file).is_ok_and(|given| given.split_ascii_whitespace().any(|given| given == name)) {
+            return Ok(());
+        }
         let write = || OpenOptions::new().write(true).open(&file)?.write_all(format!("+{name}").as_bytes());
         write().map_err(CgroupError::at(&file))
     })

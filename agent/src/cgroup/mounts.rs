@@ -8,6 +8,8 @@ use super::{Controller, Version};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
     pub(super) path: PathBuf,
+    /// Below which folders may be made: the mount point, or what was delegated to this process's user.
+    pub(super) base: PathBuf,
     pub(super) version: Version,
     /// Of a hierarchy of version 1. Version 2 tells in a file.
     pub(super) controllers: Vec<Controller>,
@@ -50,13 +52,26 @@ fn mount(line: &str) -> Option<Mount> {
     let mut after = after.split(' ');
     let version = match after.next()? {
         "cgroup" => Version::V1,
-        "cgroup2" => return Some(Mount { path, version: Version::V2, controllers: Vec::new() }),
+        "cgroup2" => return Some(Mount { base: path.clone(), path, version: Version::V2, controllers: Vec::new() }),
         _ => return None,
     };
     let options = after.nth(1)?;
     let has = |controller: &Controller| options.split(',').any(|option| option == controller.name(version));
     let controllers: Vec<_> = Controller::ALL.into_iter().filter(has).collect();
-    (!controllers.is_empty()).then_some(Mount { path, version, controllers })
+    (!controllers.is_empty()).then_some(Mount { base: path.clone(), path, version, controllers })
+}
+
+impl Mount {
+    /// Lets folders be made only in what was delegated to a user: the topmost folder above that of its process which is the user's to change,
+    /// in the hierarchy of version 2. `own` is a text as in `/proc/self/cgroup`.
+    pub(super) fn delegate(&mut self, own: &str, is_users: impl Fn(&Path) -> bool) {
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/")).filter(|_| self.version == Version::V2);
+        let Some(own) = own.map(|own| self.path.join(own)) else { return };
+        let above = own.ancestors().take_while(|above| above.starts_with(&self.path));
+        if let Some(base) = above.take_while(|folder| is_users(folder)).last() {
+            self.base = base.to_owned();
+        }
+    }
 }
 
 /// Where the hierarchies are mounted that `folders` lie in, and where those of version 1 are that they do not.

@@ -53,6 +53,20 @@ fn a_hierarchy_that_cannot_be_written_names_the_folder() {
     assert!(line.contains(&format!("cgroup {path}/rialto/test: ")), "{line}");
 }
 
+#[test]
+fn what_was_delegated_to_a_user_begins_with_the_topmost_folder_that_is_the_users() {
+    let with = |own: &str| {
+        let mut found = mounts("34 30 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n").remove(0);
+        found.delegate(own, |folder| folder.starts_with("/sys/fs/cgroup/user.slice/user@1000.service"));
+        found.base
+    };
+    let service = PathBuf::from("/sys/fs/cgroup/user.slice/user@1000.service");
+    assert_eq!(with("1:name=systemd:/x\n0::/user.slice/user@1000.service/app.slice/agent.service\n"), service);
+    assert_eq!(with("0::/user.slice/user@1000.service\n"), service);
+    assert_eq!(with("0::/user.slice/session-1.scope\n"), PathBuf::from("/sys/fs/cgroup"), "nothing is this user's");
+    assert_eq!(with("0::/\n"), PathBuf::from("/sys/fs/cgroup"));
+}
+
 /// The hierarchies of this machine that `keep` names, with folders for this test alone.
 struct Here {
     hierarchies: Hierarchies,

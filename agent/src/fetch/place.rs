@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::source::Source;
 use super::{Draft, Problem, bounds};
+use crate::quota;
 use crate::unpack::{self, Kind, Missing, UnpackError};
 
 /// Where something goes, and how.
@@ -82,6 +83,7 @@ impl Place {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(self.failed(error.into())),
         }
+        quota::join(from, &folder).map_err(|error| self.failed(error))?;
         rustix::fs::renameat(rustix::fs::CWD, from, &folder, *name).map_err(|error| self.failed(error.into()))?;
         Ok(format!("{}: checked out", self.destination))
     }

@@ -57,8 +57,8 @@ impl Equipment<'_> {
         if added.edits.moves_anything() && !self.launcher.isolation.has_namespaces() {
             return Err("its device wants files shown elsewhere, and this agent has no namespaces".to_owned());
         }
-        if !added.edits.hooks.is_empty() && !self.launcher.isolation.has_namespaces() {
-            return Err("its device has hooks to be run, and this agent has no namespaces".to_owned());
+        if !added.edits.hooks.is_empty() && !self.launcher.isolation.runs_hooks() {
+            return Err("its device has hooks to be run, and this agent has no namespaces, or is not root".to_owned());
         }
         task.env.extend(added.env);
         task.edits.extend(added.edits);

@@ -168,6 +168,9 @@ impl Group {
             (Some(excess), End::Killed(_) | End::Exited(Exit::Code(1..) | Exit::Signal(_))) => {
                 End::DiskLimit(excess.words().into())
             }
+            (None, end @ End::Exited(Exit::Code(1..) | Exit::Signal(_))) => {
+                self.without_room(member).await.map_or(end, |words| End::DiskLimit(words.into()))
+            }
             (_, end) => end,
         };
         self.ended(member, end).await;

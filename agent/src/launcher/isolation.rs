@@ -7,10 +7,13 @@ use rialto_proto::spec::{self, ContainerSpec};
 
 use crate::cgroup::{self, Controller, Hierarchies, Limits, PortRule};
 use crate::seccomp;
-use crate::supervisor::probe_namespaces;
-use crate::supervisor::protocol::{self, CgroupSpec, Container, Namespaces, Network, Root};
+use crate::supervisor::protocol::{self, CgroupSpec, Container, Namespaces, Network, Right, Root};
+use crate::supervisor::{probe_mapped_files, probe_namespaces, probe_user_namespaces};
 use crate::usage::Meter;
 use crate::{AgentError, LauncherKind, OciRuntime, Options};
+
+/// Under this name goes what an agent says of itself at its start: people see it unless they ask for less.
+pub(crate) const START: &str = "rialto_agent::start";
 
 /// Less memory than this is no use to any process.
 const MIN_MEMORY_BYTES: u64 = 32 << 20;
@@ -27,6 +30,10 @@ pub(crate) struct Isolation {
     runtime: Option<PathBuf>,
     /// The ports that are only for those whose they are, first and last; none where that can't be had.
     guarded: Vec<(u16, u16)>,
+    /// Whether the file system holds tasks to their disk.
+    disk: bool,
+    /// Whether files of images and volumes can be shown as those of a group's own users.
+    maps_files: bool,
 }
 
 impl Isolation {
@@ -45,7 +52,12 @@ impl Isolation {
         }
         let found = Hierarchies::detect_here(cgroup_root, &cgroup::key(work_dir))
             .map_err(AgentError::io(Path::new("/proc")))?;
-        let probed = probe_namespaces().map_err(|error| format!("namespaces: off, because {error}"));
+        let right = if rustix::process::geteuid().is_root() { Right::Root } else { Right::UserNamespace };
+        let probed = match right {
+            Right::Root => probe_namespaces(),
+            Right::UserNamespace => probe_user_namespaces(exe),
+        };
+        let probed = probed.map_err(|error| format!("namespaces: off, because {error}"));
         // Figures are no part of keeping tasks apart.
         let needed = found.missing.iter().filter(|(controller, _)| *controller != Controller::Io);
         let needed: Vec<&String> = needed.map(|(_, line)| line).chain(probed.as_ref().err()).collect();
@@ -59,6 +71,7 @@ impl Isolation {
             root: Root::Shared,
             image: None,
             network: Network::Host,
+            right,
         });
         let isolation = Self { cgroups: found.hierarchies, namespaces, ..Self::default() };
         isolation.say(found.missing.into_iter().map(|(_, line)| line).chain(probed.err()));
@@ -82,6 +95,36 @@ impl Isolation {
             Ok(()) => self.guarded = guarded,
             Err(why) => tracing::warn!("ports: tasks can take those of others, because {why}"),
         }
+    }
+
+    /// Finds out whether files can be shown as those of a group's own users; says it, if not.
+    pub(crate) fn probe_mapped_files(&mut self, work_dir: &Path, exe: &Path) {
+        if !self.namespaces.as_ref().is_some_and(|namespaces| namespaces.right == Right::Root) {
+            return;
+        }
+        match probe_mapped_files(exe, work_dir) {
+            Ok(()) => self.maps_files = true,
+            Err(why) => {
+                tracing::info!(target: START, "users of a task's own: none for tasks with an image or with volumes, because {why}");
+            }
+        }
+    }
+
+    /// Why a group with an image, or with volumes, can't have users of its own.
+    pub(super) fn unfit_for_users(&self, image: bool, volumes: bool) -> Option<String> {
+        let runtime = self.runtime.as_ref().filter(|_| image);
+        match runtime {
+            Some(runtime) => Some(format!("expected none for tasks with an image that {} runs", runtime.display())),
+            None if (image || volumes) && !self.maps_files => Some(
+                "expected none for tasks with an image or with volumes, as this agent's disk can't show files as others'".to_owned(),
+            ),
+            None => None,
+        }
+    }
+
+    /// Notes that the file system holds tasks to what disk they may take.
+    pub(crate) const fn hold_disk(&mut self) {
+        self.disk = true;
     }
 
     /// Lets a task of the machine's network take of the guarded ports only its own; `None` if it has none. In a network of its own a task
@@ -150,9 +193,12 @@ impl Isolation {
     /// Says what is missing, in one line if that is everything for one reason.
     fn say(&self, missing: impl Iterator<Item = String>) {
         let is_root = rustix::process::geteuid().is_root();
-        if !is_root && self.cgroups.0.is_empty() && self.namespaces.is_none() {
-            tracing::warn!("isolation: off, because this agent does not run as root; tasks are plain processes");
-            return;
+        if !is_root && self.namespaces.is_some() {
+            tracing::info!(
+                target: START,
+                "namespaces: by user namespaces, as this agent does not run as root: tasks run as its user, without images, bridges and users of \
+                 their own; what devices they see is what they can open"
+            );
         }
         missing.for_each(|line| tracing::warn!("{line}"));
     }
@@ -178,6 +224,9 @@ impl Isolation {
         if !self.guarded.is_empty() {
             words.push("ports");
         }
+        if self.disk {
+            words.push("disk");
+        }
         if self.seccomp.is_some() {
             words.push("seccomp");
         }
@@ -188,6 +237,11 @@ impl Isolation {
     /// Measures what tasks use.
     pub(crate) fn meter(&self) -> Meter {
         Meter::new(self.cgroups.clone())
+    }
+
+    /// Whether hooks of devices can be run as they expect it.
+    pub(crate) fn runs_hooks(&self) -> bool {
+        self.namespaces.as_ref().is_some_and(|namespaces| namespaces.right == Right::Root)
     }
 
     /// Whether groups have a view of the file system of their own.
@@ -210,6 +264,12 @@ impl Isolation {
                 _ => Ok(Some(self.container_with(None))),
             };
         };
+        if namespaces.right == Right::UserNamespace {
+            let unfit = [("image", spec.image.is_some()), ("bridge", spec.bridge.is_some())];
+            if let Some((field, _)) = unfit.iter().find(|(_, asked)| *asked) {
+                return Err(format!("container.{field}: expected none, as this agent does not run as root"));
+            }
+        }
         let namespaces = Namespaces {
             root: if spec.read_only { Root::ReadOnly } else { Root::Shared },
             // That of a bridge is made, and joined, later.
@@ -220,7 +280,7 @@ impl Isolation {
     }
 
     fn container_with(&self, namespaces: Option<Namespaces>) -> Container {
-        Container { cgroups: self.cgroups.clone(), namespaces, seccomp: self.seccomp.clone() }
+        Container { cgroups: self.cgroups.clone(), namespaces, seccomp: self.seccomp.clone(), mapped: Vec::new() }
     }
 
     /// A task's cgroup and what it may use.
@@ -299,6 +359,6 @@ fn port_ranges(ports: &Ranges) -> Vec<(u16, u16)> {
 }
 
 /// From thousandths of a MiB.
-pub(super) fn bytes_of_mib(milli: u64) -> u64 {
+pub(crate) fn bytes_of_mib(milli: u64) -> u64 {
     u64::try_from(u128::from(milli) * (1 << 20) / 1000).unwrap_or(u64::MAX)
 }

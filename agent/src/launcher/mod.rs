@@ -11,10 +11,11 @@ mod follow;
 mod isolation;
 mod plan;
 mod remains;
+mod room;
 
 use self::fetching::Fetched;
 pub use isolation::check_launcher;
-pub(crate) use isolation::{Isolation, cgroup_name};
+pub(crate) use isolation::{Isolation, START, bytes_of_mib, cgroup_name};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rialto_core::agent::{End, Input};
-use rialto_core::model::{AgentId, Device, Launch, ResourceName, TaskId, TaskKey};
+use rialto_core::model::{AgentId, Device, Launch, TaskId, TaskKey};
 use rialto_proto::spec::{Artefact, Secret};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -35,12 +36,13 @@ use crate::fetch::Fetcher;
 use crate::health;
 use crate::images::{Images, Lease};
 use crate::network::{Mapped, Networks};
+use crate::quota::Quotas;
 use crate::secrets::Secrets;
 use crate::shell::Event;
 use crate::sources::Known;
 use crate::spare::Spare;
 use crate::supervisor::client::{self, Liveness, PidNamespace};
-use crate::supervisor::{Child, Spawner, owner, protocol};
+use crate::supervisor::{Child, Spawner, owner, owner_within, protocol};
 use crate::users::Users;
 use crate::volumes::{Link, Volumes};
 use crate::work_dir::{Boot, Layout};
@@ -71,6 +73,7 @@ pub(crate) struct Launcher {
     pub(crate) secrets: Secrets,
     pub(crate) networks: Networks,
     pub(crate) users: Users,
+    pub(crate) quotas: Quotas,
     /// Who measures sandboxes.
     pub(crate) lookers: Arc<Lookers>,
     /// Bounds how many groups are being started at once.
@@ -212,6 +215,7 @@ impl Group {
             if let Err(message) = self.take_users(spec).await {
                 return self.launch_failed(message).await;
             }
+            self.limit_disk(spec).await;
             if self.fetch_image(spec).await == Fetched::Ended || self.fetch(spec).await == Fetched::Ended {
                 return;
             }
@@ -342,8 +346,7 @@ impl Group {
 
     /// Watches a member's sandbox, if there is a limit.
     fn look_at_disk(&self, member: usize) -> Option<impl Future<Output = ()> + use<>> {
-        let task = &self.order.launch.group.tasks[member];
-        let limit_bytes = isolation::bytes_of_mib(task.resources.quantities().get(&ResourceName::Disk).0);
+        let limit_bytes = room::of_sandbox(&self.order.launch.group.tasks[member].resources);
         let allowance = (limit_bytes > 0).then(|| Allowance { limit_bytes, taken: self.order.disk[member].clone() })?;
         let sandbox = self.launcher.layout.sandbox(&self.tasks[member]).into();
         Some(disk::watch(sandbox, allowance, member, self.launcher.lookers.clone(), self.exceed.clone()))
@@ -406,7 +409,8 @@ fn prepare(spare: &Spare, directory: &Path, spec: &protocol::Spec, mounts: &Moun
     }
     for link in &mounts.links {
         let task = &spec.tasks[link.member];
-        mounts.volumes.link(link, &task.sandbox, owner(task))?;
+        // Its files are of the same users whoever looks at them: they are shown to a group as those of its own.
+        mounts.volumes.link(link, &task.sandbox, owner_within(task))?;
     }
     let parent = directory.parent().expect("it lies below the work directory");
     crash::point("start: with the sandboxes");

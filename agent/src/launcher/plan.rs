@@ -99,7 +99,14 @@ pub(super) fn plan(launcher: &Launcher, order: &Order, keys: &[TaskKey]) -> Resu
     }
     if let Some(namespaces) = spec.container.as_mut().and_then(|container| container.namespaces.as_mut()) {
         let volumes = launcher.layout.volumes();
-        namespaces.shown.extend(Volumes::links(&order.launch.group.tasks).iter().map(|link| volumes.target(link)));
+        let shown: Vec<_> = Volumes::links(&order.launch.group.tasks).iter().map(|link| volumes.target(link)).collect();
+        namespaces.shown.extend(shown.iter().cloned());
+        if let Some(container) = spec.container.as_mut().filter(|_| own_users) {
+            container.mapped = shown;
+            // One that several tasks use is shown once.
+            container.mapped.sort();
+            container.mapped.dedup();
+        }
     }
     Ok(Plan { spec, checks, artefacts, secrets: kept, bridge, own_users, image })
 }
@@ -163,16 +170,14 @@ fn member_plan(
     Ok((spec, check))
 }
 
-/// Whether a group's users are its own. Files that outlive it would be nobody's then, and those of images are.
+/// Whether a group's users are its own. Files of images, and those that outlive it, are then shown as theirs, where that can be had.
 fn own_users_of(launcher: &Launcher, container: &ContainerSpec, tasks: &[Task]) -> Result<bool, String> {
     let possible = launcher.isolation.has_namespaces() && rustix::process::geteuid().is_root();
-    let unfit = container.image.is_some() || !Volumes::links(tasks).is_empty();
+    let unfit = launcher.isolation.unfit_for_users(container.image.is_some(), !Volumes::links(tasks).is_empty());
     match (container.user_namespace, possible) {
         (true, false) => Err("container.user_namespace: this agent has no namespaces, or is not root".to_owned()),
-        (true, true) if unfit => {
-            Err("container.user_namespace: expected none for tasks with an image or with volumes".to_owned())
-        }
-        (asked, possible) => Ok(possible && !unfit && launcher.users.wants(asked)),
+        (true, true) if unfit.is_some() => Err(format!("container.user_namespace: {}", unfit.unwrap_or_default())),
+        (asked, possible) => Ok(possible && unfit.is_none() && launcher.users.wants(asked)),
     }
 }
 

@@ -30,6 +30,7 @@ fn planned(body: Body) -> Result<Plan, PlanError> {
         secrets: Secrets::of(folder.path()),
         users: Users::of(folder.path(), UserNamespaces::AsAsked),
         networks: Networks::of(folder.path(), None, "10.0.0.0/24"),
+        quotas: crate::quota::Quotas::default(),
         lookers: Arc::default(),
         starting: Semaphore::new(1),
         events: mpsc::channel(1).0,

@@ -20,7 +20,7 @@ use thiserror::Error;
 use super::child::Child;
 use super::contain;
 use super::procfs::{self, Process};
-use super::protocol::{Identity, Snapshot, Spec, SpecError, Terminal};
+use super::protocol::{Identity, Right, Snapshot, Spec, SpecError, Terminal};
 use super::{store, sys};
 
 /// Why a directory cannot be written, read or started from.
@@ -112,6 +112,8 @@ pub enum PidNamespace {
     Same,
     /// As the first process of a new one: when it ends, so does everything in it.
     New,
+    /// The same, in a new user namespace in which its user is the only one: for those who are not root. Only a zygote can do that.
+    NewWithUser,
 }
 
 impl PidNamespace {
@@ -119,14 +121,18 @@ impl PidNamespace {
     #[must_use]
     pub fn of(spec: &Spec) -> Self {
         let namespaces = spec.container.as_ref().and_then(|container| container.namespaces.as_ref());
-        if namespaces.is_some() { Self::New } else { Self::Same }
+        match namespaces.map(|namespaces| namespaces.right) {
+            None => Self::Same,
+            Some(Right::Root) => Self::New,
+            Some(Right::UserNamespace) => Self::NewWithUser,
+        }
     }
 }
 
 /// Spawns `exe supervise DIR`, detached from this process: it survives its end and its signals.
 ///
 /// # Errors
-/// The executable cannot be executed. What goes wrong later is a `Refused` frame, and lines in [`log`].
+/// The executable cannot be executed, or is to be in a user namespace. What goes wrong later is a `Refused` frame, and lines in [`log`].
 pub fn spawn(exe: &Path, directory: &Path, namespace: PidNamespace) -> Result<Spawned, ClientError> {
     let (stream, theirs) = UnixStream::pair().map_err(at(directory))?;
     let mut command = Command::new(exe);
@@ -137,6 +143,7 @@ pub fn spawn(exe: &Path, directory: &Path, namespace: PidNamespace) -> Result<Sp
     let child = match namespace {
         PidNamespace::Same => command.spawn(),
         PidNamespace::New => sys::spawn_first(&mut command),
+        PidNamespace::NewWithUser => Err(io::Error::new(io::ErrorKind::Unsupported, "no process to fork it from")),
     };
     let child = child.map_err(at(exe))?;
     Ok(Spawned { child: Child::of(&child), stream })

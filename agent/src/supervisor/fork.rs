@@ -46,7 +46,11 @@ pub(super) fn fork(namespace: PidNamespace, slot: &Slot) -> io::Result<Forked> {
     slot.0.store(0, Ordering::SeqCst);
     // SAFETY: all fields are numbers, for which 0 is a value.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-    let new = if namespace == PidNamespace::New { libc::CLONE_NEWPID } else { 0 };
+    let new = match namespace {
+        PidNamespace::Same => 0,
+        PidNamespace::New => libc::CLONE_NEWPID,
+        PidNamespace::NewWithUser => libc::CLONE_NEWPID | libc::CLONE_NEWUSER,
+    };
     let flags = libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | new;
     arguments.flags = u64::from(flags.unsigned_abs());
     arguments.parent_tid = slot.0.as_ptr() as u64;

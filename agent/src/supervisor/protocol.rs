@@ -55,6 +55,9 @@ pub struct Container {
     /// The file with the programs that say which system calls may be made; absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<PathBuf>,
+    /// Folders among those that are shown whose files are to be of the group's own users, if it has some, as they are of the machine's elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mapped: Vec<PathBuf>,
 }
 
 /// The group's namespaces: PID, mount, IPC and UTS always.
@@ -72,6 +75,28 @@ pub struct Namespaces {
     pub image: Option<ImageRoot>,
     /// How it sees the network.
     pub network: Network,
+    /// By what right they are made.
+    #[serde(default, skip_serializing_if = "Right::is_roots")]
+    pub right: Right,
+}
+
+/// By what right a supervisor makes namespaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Right {
+    /// It runs as root.
+    #[default]
+    Root,
+    /// It is born in a user namespace ([`PidNamespace::NewWithUser`](super::client::PidNamespace)), where it may do what root may elsewhere,
+    /// with itself as the only user.
+    UserNamespace,
+}
+
+impl Right {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+    fn is_roots(&self) -> bool {
+        *self == Self::Root
+    }
 }
 
 /// The files of an image.

@@ -26,7 +26,7 @@ use super::protocol::{
 use super::server::{Listening, Listens, Server};
 use super::store::{self, Line, Record, note};
 use super::sys::{self, Reaped};
-use super::{procfs, zygote};
+use super::{probe, procfs, zygote};
 use crate::crash;
 
 /// How long readers may take for the last frames.
@@ -65,6 +65,9 @@ pub fn main() -> ExitCode {
             }
         };
     }
+    if std::env::args_os().nth(2).is_some_and(|argument| argument == probe::ARGUMENT) {
+        return probe::answer();
+    }
     let first = adopt_stdin();
     match Origin::executed() {
         Ok(origin) => supervise(origin, first),
@@ -92,6 +95,8 @@ pub(super) struct Origin {
     /// From [`sys::signal_descriptor`].
     pub(super) signals: OwnedFd,
     pub(super) boot_id: String,
+    /// Whether it is who it was, in the user namespace that it was born in.
+    pub(super) user: io::Result<()>,
 }
 
 impl Origin {
@@ -102,7 +107,7 @@ impl Origin {
         let directory = std::env::args_os().nth(2).map(PathBuf::from).ok_or(SetupError::Usage)?;
         leave_streams().map_err(step("standard streams"))?;
         let boot_id = procfs::boot_id().map_err(step("boot id"))?;
-        Ok(Self { directory, signals, boot_id })
+        Ok(Self { directory, signals, boot_id, user: Ok(()) })
     }
 }
 
@@ -160,6 +165,7 @@ impl Supervisor {
     fn set_up(origin: Origin, first: &mut Option<UnixStream>) -> Result<(Self, Spec), SetupError> {
         let step = |step| move |error: io::Error| SetupError::Io(step, error);
         detach(&origin.directory).map_err(step("directory"))?;
+        origin.user.map_err(step("user namespace"))?;
         let spec = read_spec()?;
         let (record, pid) = Record::claim(&origin.boot_id).map_err(step(store::RECORD))?;
         let contained = contain::enter(&spec, pid)?;

@@ -170,11 +170,16 @@ fn resource(name: &str) -> Option<Resource> {
 /// Whose a task's files are, as the machine counts users; `None` if they are the supervisor's own. A user that is not known fails the start
 /// of the command, with the name in the message.
 pub(crate) fn owner(spec: &TaskSpec) -> Option<(u32, u32)> {
-    let user = spec.user.as_ref().and_then(|user| resolve_user(user).ok());
+    let user = owner_within(spec);
     let Some(range) = spec.users else { return user };
     let (uid, gid) = user.unwrap_or((0, 0));
     let outside = |id: u32| range.first.saturating_add(id.min(range.count.saturating_sub(1)));
     Some((outside(uid), outside(gid)))
+}
+
+/// The same, as the task counts users.
+pub(crate) fn owner_within(spec: &TaskSpec) -> Option<(u32, u32)> {
+    spec.user.as_ref().and_then(|user| resolve_user(user).ok())
 }
 
 /// `UID`, `UID:GID`, or a name of `/etc/passwd`; an id without a group gets the group of the same number.

@@ -61,13 +61,16 @@ impl Spawner {
     /// # Errors
     /// It can neither be forked nor executed.
     pub fn spawn(&self, directory: &Path, namespace: PidNamespace) -> Result<Spawned, ClientError> {
-        match self.fork(directory, namespace) {
-            Some(spawned) => Ok(spawned),
-            None => {
-                self.warm_up();
-                client::spawn(&self.exe, directory, namespace)
-            }
+        if let Some(spawned) = self.fork(directory, namespace) {
+            return Ok(spawned);
         }
+        self.warm_up();
+        if namespace == PidNamespace::NewWithUser
+            && let Some(spawned) = self.fork(directory, namespace)
+        {
+            return Ok(spawned);
+        }
+        client::spawn(&self.exe, directory, namespace)
     }
 
     /// `None` if there is no supervisor, and none to come.

@@ -5,10 +5,10 @@
     reason = "signalfd, wait4, close_range, malloc_trim, fork, unshare, mount_setattr, clone3, an ioctl and a step between fork and exec have no safe wrapper"
 )]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -192,7 +192,7 @@ pub(super) fn raise_loopback() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Makes a user namespace; `look` gets the number of a process that waits in it. Only for a process with one thread.
+/// Makes a user namespace; `look` gets the number, as `/proc` has it, of a process that waits in it. Only for a process with one thread.
 pub(super) fn with_user_namespace<T>(look: impl FnOnce(i32) -> io::Result<T>) -> io::Result<T> {
     let (made, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let (waits, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
@@ -203,25 +203,80 @@ pub(super) fn with_user_namespace<T>(look: impl FnOnce(i32) -> io::Result<T>) ->
     }
     if pid == 0 {
         drop(go);
-        let error =
-            unshare(UnshareFlags::NEWUSER).err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EINVAL));
+        let made = unshare(UnshareFlags::NEWUSER).and_then(|()| own_number());
+        // No process has the number of an error, turned round.
+        let said = made.unwrap_or_else(|error| -error.raw_os_error().unwrap_or(libc::EINVAL));
         // The other side sees at least that this one is gone.
-        let _unsaid = rustix::io::write(&theirs, &error.to_ne_bytes());
+        let _unsaid = rustix::io::write(&theirs, &said.to_ne_bytes());
         let _told = rustix::io::read(&waits, &mut [0; 1]);
         // SAFETY: it has no preconditions.
         unsafe { libc::_exit(0) }
     }
     drop(theirs);
-    let mut error = [0; 4];
-    let result = match rustix::io::read(&made, &mut error) {
-        Ok(4) if error == [0; 4] => look(pid),
-        Ok(4) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(error))),
+    let mut said = [0; 4];
+    let result = match rustix::io::read(&made, &mut said) {
+        Ok(4) => match i32::from_ne_bytes(said) {
+            error @ ..0 => Err(io::Error::from_raw_os_error(-error)),
+            number => look(number),
+        },
         Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
         Err(error) => Err(error.into()),
     };
     drop(go);
     let _reaped = rustix::process::waitpid(Pid::from_raw(pid), rustix::process::WaitOptions::empty());
     result
+}
+
+/// This process as the mounted `/proc` has it, which may be that of another namespace.
+fn own_number() -> io::Result<i32> {
+    std::fs::read_link("/proc/self")?.to_string_lossy().parse().map_err(io::Error::other)
+}
+
+/// Does something with files as a user, with all the rights that this process has. Only for a process with one thread.
+pub(super) fn with_files_of<T>((uid, gid): (u32, u32), work: impl FnOnce() -> T) -> io::Result<T> {
+    let be = |uid, gid| {
+        // SAFETY: they have no preconditions; they answer who this was before, also if they fail.
+        unsafe {
+            libc::setfsgid(gid);
+            libc::setfsuid(uid);
+        }
+    };
+    be(uid, gid);
+    let mut own = rustix::thread::capabilities(None)?;
+    // The kernel takes those that are about files from whoever ceases to be root, and leaves them to be taken back.
+    own.effective = own.permitted;
+    let raised = rustix::thread::set_capabilities(None, own);
+    let done = raised.is_ok().then(work);
+    be(0, 0);
+    raised?;
+    Ok(done.expect("it was done"))
+}
+
+/// Lets a copy of this process, which has one thread, do something that may fail, and waits for its answer.
+pub(super) fn in_child(work: impl FnOnce() -> Result<(), String>) -> io::Result<Result<(), String>> {
+    let (answer, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    // SAFETY: this process has one thread, so no lock is held in the copy, which ends in _exit.
+    let pid = unsafe { libc::fork() };
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if pid == 0 {
+        let said = work().err().unwrap_or_default();
+        // The other side finds nothing said: that is an error too.
+        let _unsaid = rustix::io::write(&theirs, format!("{said}\n").as_bytes());
+        // SAFETY: it has no preconditions.
+        unsafe { libc::_exit(0) }
+    }
+    drop(theirs);
+    let mut said = String::new();
+    let read = io::Read::read_to_string(&mut std::fs::File::from(answer), &mut said);
+    let _reaped = rustix::process::waitpid(Pid::from_raw(pid), rustix::process::WaitOptions::empty());
+    read?;
+    match said.strip_suffix('\n') {
+        Some("") => Ok(Ok(())),
+        Some(why) => Ok(Err(why.to_owned())),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 /// Makes a network namespace with a loopback; `keep` gets the file by which it can be kept.
@@ -262,13 +317,6 @@ pub(super) enum Depth {
 
 /// Changes the access to what is mounted at `path`, in this mount namespace only.
 pub(super) fn set_mount(path: &Path, access: Access, depth: Depth) -> io::Result<()> {
-    #[repr(C)]
-    struct Attributes {
-        set: u64,
-        clear: u64,
-        propagation: u64,
-        user_namespace: u64,
-    }
     const READ_ONLY: u64 = 1;
     const RECURSIVE: libc::c_uint = 0x8000;
     let (set, clear) = match access {
@@ -278,14 +326,35 @@ pub(super) fn set_mount(path: &Path, access: Access, depth: Depth) -> io::Result
     let attributes = Attributes { set, clear, propagation: 0, user_namespace: 0 };
     let flags = if depth == Depth::All { RECURSIVE } else { 0 };
     let path = CString::new(path.as_os_str().as_bytes())?;
+    set_attributes(CWD.as_fd(), &path, flags, &attributes)
+}
+
+/// Lets a mount that is not attached yet show files as if they were of the users of a namespace.
+pub(super) fn map_mount(mount: &OwnedFd, users: &OwnedFd) -> io::Result<()> {
+    const MAPPED: u64 = 0x10_0000;
+    let user_namespace = u64::from(users.as_raw_fd().unsigned_abs());
+    let attributes = Attributes { set: MAPPED, clear: 0, propagation: 0, user_namespace };
+    set_attributes(mount.as_fd(), c"", libc::AT_EMPTY_PATH.unsigned_abs(), &attributes)
+}
+
+/// `struct mount_attr`.
+#[repr(C)]
+struct Attributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+fn set_attributes(folder: BorrowedFd<'_>, path: &CStr, flags: libc::c_uint, attributes: &Attributes) -> io::Result<()> {
     // SAFETY: path and attributes outlive the call, and the attributes are laid out as the kernel wants them.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            CWD.as_raw_fd(),
+            folder.as_raw_fd(),
             path.as_ptr(),
             flags,
-            ptr::from_ref(&attributes),
+            ptr::from_ref(attributes),
             size_of::<Attributes>(),
         )
     };

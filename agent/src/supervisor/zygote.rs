@@ -22,7 +22,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFl
 use super::client::PidNamespace;
 use super::fork::{Forked, Slot, Title, fork};
 use super::run::Origin;
-use super::{procfs, run};
+use super::{contain, procfs, run};
 use crate::crash;
 
 /// The argument in the place of a folder.
@@ -41,6 +41,7 @@ pub(super) fn serve() -> io::Result<Option<(Origin, Option<UnixStream>)>> {
     run::leave_session();
     let signals = super::sys::signal_descriptor()?;
     let boot_id = procfs::boot_id()?;
+    let user = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let mut bytes = vec![0; REQUEST_BYTES];
     loop {
         let Some((length, first)) = next(&socket, &mut bytes)? else { return Ok(None) };
@@ -53,7 +54,11 @@ pub(super) fn serve() -> io::Result<Option<(Origin, Option<UnixStream>)>> {
                 if let Some(title) = title {
                     title.write(directory.as_os_str());
                 }
-                return Ok(Some((Origin { directory, signals, boot_id }, first)));
+                let user = match namespace {
+                    PidNamespace::NewWithUser => contain::stay_user(user),
+                    PidNamespace::Same | PidNamespace::New => Ok(()),
+                };
+                return Ok(Some((Origin { directory, signals, boot_id, user }, first)));
             }
             Ok(Forked::Parent) => 0,
             Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
@@ -94,6 +99,7 @@ fn understood(request: &[u8]) -> Option<(PidNamespace, PathBuf)> {
     let namespace = match namespace {
         0 => PidNamespace::Same,
         1 => PidNamespace::New,
+        2 => PidNamespace::NewWithUser,
         _ => return None,
     };
     (!directory.is_empty()).then(|| (namespace, OsStr::from_bytes(directory).into()))
@@ -101,7 +107,12 @@ fn understood(request: &[u8]) -> Option<(PidNamespace, PathBuf)> {
 
 /// The opposite of [`understood`].
 pub(super) fn request(namespace: PidNamespace, directory: &OsStr) -> Vec<u8> {
-    let mut request = vec![u8::from(namespace == PidNamespace::New)];
+    let namespace = match namespace {
+        PidNamespace::Same => 0,
+        PidNamespace::New => 1,
+        PidNamespace::NewWithUser => 2,
+    };
+    let mut request = vec![namespace];
     request.extend_from_slice(directory.as_bytes());
     request
 }

@@ -205,7 +205,8 @@ pub(crate) struct Registry {
 const HTPASSWD: &str = "tester:$2y$05$ZypeyT5m1hMVTq6IoVJwRe0.SEvRhVDO0htdn396KuaIgXarOK0W.\n";
 
 impl Registry {
-    fn start() -> Option<Self> {
+    /// One that asks nobody who they are, without TLS.
+    pub(crate) fn start() -> Option<Self> {
         Self::with(tempfile::tempdir().expect("a temporary folder"), "")
     }
 
@@ -277,6 +278,14 @@ impl Registry {
         };
         assert!(pushed.success());
         true
+    }
+}
+
+impl Registry {
+    /// Of the image that it has taken, as it is kept here: the client may have compressed the layers.
+    pub(crate) fn digest(&self) -> String {
+        let link = "data/docker/registry/v2/repositories/team/tool/_manifests/tags/v1/current/link";
+        std::fs::read_to_string(self.folder.path().join(link)).expect("it keeps its images in files")
     }
 }
 

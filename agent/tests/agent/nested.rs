@@ -56,6 +56,18 @@ impl Asked {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// What it writes, up to and with a text that it must write.
+    pub(crate) fn read_until(&self, descriptor: usize, text: &str) -> String {
+        let mut file = std::fs::File::from(self.descriptors[descriptor].try_clone().expect("it is open"));
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(text.as_bytes()) {
+            let mut byte = [0];
+            file.read_exact(&mut byte).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&bytes)));
+            bytes.push(byte[0]);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     pub(crate) fn end(mut self) -> String {
         let mut line = String::new();
         self.lines.read_line(&mut line).expect("it tells the end");

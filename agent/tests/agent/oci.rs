@@ -12,9 +12,10 @@ use rialto_core::model::{Exit, Reason, Task, TaskHealth, TaskState};
 use rialto_proto::spec::{Check, CommandSpec, HealthCheck, Rlimit, TaskSpec};
 use serde_json::{Value, json};
 
-use crate::contained::{cgroups, nothing_is_left};
+use crate::contained::{cgroups, mounts, nothing_is_left};
 use crate::harness::{World, lives, spec_task, until, with_devices};
-use crate::image_kit::{Layout, busybox};
+use crate::image_kit::{Builder, Layout, busybox};
+use crate::images::Registry;
 use crate::nested::ask;
 
 const RUNTIMES: [&str; 2] = ["runc", "crun"];
@@ -214,8 +215,10 @@ async fn commands_and_shells_run_beside_a_task_in_its_container() {
             terminal,
         );
         let mut input = std::fs::File::from(asked.descriptors[0].try_clone().expect("it is open"));
+        // What is typed earlier is shown in the middle of what it says.
+        let before = asked.read_until(0, "xterm\r\n");
         input.write_all(b"hello\n\x04").expect("it reads");
-        let seen = asked.read(0);
+        let seen = before + &asked.read(0);
         assert!(
             seen.contains("terminal\r\n") && seen.contains("xterm\r\n") && seen.contains("got hello"),
             "{runtime}: {seen:?}"
@@ -366,14 +369,15 @@ async fn after_many_tasks_nothing_of_them_is_left() {
     for runtime in RUNTIMES {
         let Some(mut world) = world(runtime, &layout, |_| {}).await else { continue };
         let all = |what: &str| std::fs::read_dir("/sys/fs/cgroup").expect(what).flatten().map(|entry| entry.path());
+        let own = world.cgroup_key();
+        // Those of agents of other tests come and go.
+        let is_others =
+            |path: &Path| path.parent().is_some_and(|folder| folder.ends_with("rialto-test")) && !path.ends_with(&own);
         let folders = || {
             let below = all("mounted").filter_map(|path| std::fs::read_dir(path).ok()).flatten().flatten();
-            below
-                .filter(|entry| entry.path().is_dir())
-                .map(|entry| entry.path())
-                .collect::<std::collections::BTreeSet<_>>()
+            let folders = below.map(|entry| entry.path()).filter(|path| path.is_dir() && !is_others(path));
+            folders.collect::<std::collections::BTreeSet<_>>()
         };
-        let mounts = || std::fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted").lines().count();
         world.launch(vec![in_image("warm", &spec(&layout, "true"))]).await;
         world.expect("warm", TaskState::Running).await;
         world.expect_end("warm").await;
@@ -397,5 +401,42 @@ async fn after_many_tasks_nothing_of_them_is_left() {
         }
         nothing_is_left(&world).await;
         assert_eq!((folders(), mounts()), before, "{runtime}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_of_a_registry_runs_by_tag_and_by_digest() {
+    let Some(base) = busybox() else { return };
+    let mut layout = Layout::new();
+    let hello = Builder::default().file("hello", b"hello\n", 0o644).done();
+    layout.add(
+        "v1",
+        &[base, hello],
+        &json!({"Env": ["COLOUR=red"], "Entrypoint": ["/bin/sh", "-c"], "WorkingDir": "/"}),
+    );
+    for runtime in RUNTIMES {
+        let Some(registry) = Registry::start() else { return };
+        if !registry.takes(&layout) {
+            return;
+        }
+        let Some(mut world) = world(runtime, &layout, |_| {}).await else { continue };
+        let name = format!("docker://{}/team/tool", registry.address);
+        let command = "cat hello; echo $COLOUR; touch /own && ls / | grep -c own; grep -c . /proc/1/comm";
+        let mut asked = TaskSpec::new(CommandSpec::Argv(vec![command.to_owned()]));
+        asked.container.image = Some(format!("{name}:v1"));
+        let said = output(&mut world, "t1", &asked).await;
+        assert_eq!(said, "hello\nred\n1\n1\n", "{runtime}");
+        let digest = registry.digest();
+        let unlike = format!("sha256:{}", "0".repeat(64));
+        asked.container.image = Some(format!("{name}@{unlike}"));
+        world.launch(vec![in_image("t2", &asked)]).await;
+        let status = world.expect_end("t2").await;
+        assert!(status.message.contains("404"), "{runtime}: {status:?}");
+        asked.container.image = Some(format!("{name}@{digest}"));
+        assert_eq!(output(&mut world, "t3", &asked).await, said, "{runtime}: what one task writes is its own");
+        drop(registry);
+        world.launch(vec![in_image("t4", &asked)]).await;
+        assert_eq!(world.expect_end("t4").await.reason, Some(Reason::FetchFailed), "{runtime}");
+        nothing_is_left(&world).await;
     }
 }

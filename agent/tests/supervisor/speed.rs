@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rialto_agent::cgroup::{Hierarchies, Limits};
 use rialto_agent::supervisor::client;
 use rialto_agent::supervisor::protocol::{
-    CgroupSpec, Container, Durability, Namespaces, Network, Root, Spec, TaskSpec, VERSION,
+    CgroupSpec, Container, Durability, Namespaces, Network, Right, Root, Spec, TaskSpec, VERSION,
 };
 
 use crate::harness::{Run, home, shell};
@@ -15,9 +15,15 @@ const RUNS: u32 = 20;
 fn contained(task: &mut TaskSpec, hierarchies: &Hierarchies) -> Container {
     let limits = Limits { cpu_share_milli: 100, cpu_max_milli: None, memory_bytes: Some(64 << 20), pids: Some(100) };
     task.cgroup = Some(CgroupSpec { name: "speed".to_owned(), limits, ports: None });
-    let namespaces =
-        Namespaces { hidden: Vec::new(), shown: Vec::new(), root: Root::Shared, image: None, network: Network::Host };
-    Container { cgroups: hierarchies.clone(), namespaces: Some(namespaces), seccomp: None }
+    let namespaces = Namespaces {
+        hidden: Vec::new(),
+        shown: Vec::new(),
+        root: Root::Shared,
+        image: None,
+        network: Network::Host,
+        right: Right::Root,
+    };
+    Container { cgroups: hierarchies.clone(), namespaces: Some(namespaces), ..Container::default() }
 }
 
 /// The mean time until a short command runs, and until its supervisor is gone.

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use rialto_agent::supervisor::protocol::{Container, Durability, Namespaces, Network, Outcome, Root, Spec, VERSION};
+use rialto_agent::supervisor::protocol::{
+    Container, Durability, Namespaces, Network, Outcome, Right, Root, Spec, VERSION,
+};
 
 use crate::harness::{Run, home, line, shell};
 
@@ -33,6 +35,7 @@ fn a_group_sees_its_sandbox_and_its_volume_and_nothing_else_of_the_agent() {
         shown: vec![path("volumes/mine")],
         root: Root::Shared,
         network: Network::Host,
+        right: Right::Root,
     };
     let container = Container { namespaces: Some(namespaces), ..Container::default() };
     let spec =

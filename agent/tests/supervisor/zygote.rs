@@ -5,7 +5,7 @@ use std::fs;
 use rialto_agent::supervisor::Spawner;
 use rialto_agent::supervisor::client::{self, Liveness, PidNamespace};
 use rialto_agent::supervisor::protocol::{
-    Command, Container, Durability, Namespaces, Network, Outcome, Root, Spec, VERSION,
+    Command, Container, Durability, Namespaces, Network, Outcome, Right, Root, Spec, VERSION,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -157,9 +157,15 @@ fn a_forked_supervisor_is_the_first_process_of_its_namespace() {
     }
     let spawner = spawner();
     let home = home();
-    let namespaces =
-        Namespaces { hidden: Vec::new(), shown: Vec::new(), root: Root::Shared, image: None, network: Network::Host };
-    let container = Container { cgroups: Default::default(), namespaces: Some(namespaces), seccomp: None };
+    let namespaces = Namespaces {
+        hidden: Vec::new(),
+        shown: Vec::new(),
+        root: Root::Shared,
+        image: None,
+        network: Network::Host,
+        right: Right::Root,
+    };
+    let container = Container { namespaces: Some(namespaces), ..Container::default() };
     let spec =
         Spec { container: Some(container), ..spec(&home, "grep PPid: /proc/self/status > parent; exec sleep 100") };
     let mut run = Run::from(home, &spec, |dir| spawner.spawn(dir, PidNamespace::of(&spec)));

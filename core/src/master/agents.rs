@@ -125,7 +125,7 @@ impl Master {
         let known = match report.agent {
             Some((id, cluster)) if cluster != self.cluster => return Err(Reject::UnknownAgent(id)),
             // It knows a later master: this one has been replaced and is about to hear of it.
-            _ if report.term > self.term => return Err(Reject::OldTerm(self.term)),
+            _ if report.term > self.term && !planted(Fault::AcceptOldTerm) => return Err(Reject::OldTerm(self.term)),
             Some((id, _)) if id.term > self.term => return Err(Reject::OldTerm(self.term)),
             Some((id, _)) => match self.agents.get(&id) {
                 Some(agent) if agent.record.admission != Admission::Gone => Some(id),

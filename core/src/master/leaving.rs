@@ -14,6 +14,7 @@ use super::view::AgentStatus;
 use super::{Master, Outbox};
 use crate::gate::Output;
 use crate::model::{AgentId, Event, FrameworkId, Reason, Reject, TaskGroup, TaskKey, Time, WallTime};
+use crate::planted::{Fault, planted};
 
 /// The longest time ahead that an agent's leaving may be said.
 const NOTICE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -63,6 +64,9 @@ impl Master {
     pub(super) fn recover_leaving(&mut self, records: BTreeMap<AgentId, WallTime>, out: &mut Outbox) {
         for (id, at) in records {
             let known = self.agents.get(&id).is_some_and(|agent| agent.status != AgentStatus::Gone);
+            if planted(Fault::ForgetAnnouncements) {
+                continue;
+            }
             if !known {
                 out.push(Output::Persist(Record::Leaving(id, None)));
                 continue;
@@ -121,7 +125,7 @@ impl Master {
 
     pub(super) fn on_leaving(&mut self, id: AgentId, out: &mut Outbox) {
         let Some(Leaving { at, .. }) = self.agents.get(&id).and_then(|agent| agent.leaving) else { return };
-        if at <= self.now {
+        if at <= self.now || planted(Fault::TakenAwayAtOnce) {
             return self.give_up_agent(id, "it was taken away, as had been announced", out);
         }
         let left = at.since(self.now);

@@ -5,6 +5,7 @@ use super::view::PriceView;
 use super::{Master, Outbox};
 use crate::gate::Output;
 use crate::model::{Event, FrameworkId, PriceChange, PriceKey, Prices, Quote, Reject};
+use crate::planted::{Fault, planted};
 
 impl Master {
     /// Takes prices in, all or none. Those that are as they were change nothing, and nobody hears of them.
@@ -59,7 +60,7 @@ impl Master {
             old: None,
             new: Some(record.price),
         };
-        if !self.prices.is_empty() {
+        if !self.prices.is_empty() && !planted(Fault::PricesNotTold) {
             self.tell(framework, Event::Prices(self.prices.iter().map(known).collect()), out);
         }
     }

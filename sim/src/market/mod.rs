@@ -64,7 +64,10 @@ pub(crate) struct Market<S: Scheduler<Effect = Think>> {
     released: Vec<Effect>,
     tick: Option<Time>,
     agents: Vec<Agent>,
-    hosts: Vec<Host<S>>,
+    /// Those that were not let go, by number.
+    hosts: BTreeMap<usize, Host<S>>,
+    /// The number of the next one.
+    next_host: usize,
     hosts_of: BTreeMap<PeerId, usize>,
     agents_of: BTreeMap<PeerId, usize>,
     latency: Duration,
@@ -103,7 +106,8 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
             released: Vec::new(),
             tick: None,
             agents: Vec::new(),
-            hosts: Vec::new(),
+            hosts: BTreeMap::new(),
+            next_host: 0,
             hosts_of: BTreeMap::new(),
             agents_of: BTreeMap::new(),
             latency,
@@ -169,10 +173,11 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
 
     /// A framework with this policy subscribes; the number by which it is known here.
     pub(crate) fn subscribe(&mut self, info: FrameworkInfo, policy: S) -> usize {
-        let number = self.hosts.len();
+        let number = self.next_host;
+        self.next_host += 1;
         let host = Host::new(number, info, policy);
         self.hosts_of.insert(host.peer(), number);
-        self.hosts.push(host);
+        self.hosts.insert(number, host);
         self.send(Event::ToHost(number, DriverInput::Connected));
         number
     }
@@ -183,7 +188,17 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
     }
 
     pub(crate) fn policy(&self, host: usize) -> &S {
-        self.hosts[host].driver.policy()
+        self.hosts[&host].driver.policy()
+    }
+
+    /// Lets a framework go that has left the cluster, so that those that come and go take no room. One that has not stays.
+    pub(crate) fn let_go(&mut self, number: usize) {
+        let is_over = |host: &Host<S>| host.driver.is_ended() && !host.is_busy();
+        if self.hosts.get(&number).is_some_and(is_over)
+            && let Some(host) = self.hosts.remove(&number)
+        {
+            self.hosts_of.remove(&host.peer());
+        }
     }
 
     pub(crate) fn master(&self) -> &Stats {
@@ -212,7 +227,7 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
     /// Checks all that the machines can check of themselves. Linear time.
     pub(crate) fn check(&self) {
         self.master.check_invariants();
-        self.hosts.iter().for_each(|host| host.driver.check_invariants());
+        self.hosts.values().for_each(|host| host.driver.check_invariants());
     }
 
     fn handle(&mut self, event: Event<S::Command>) {
@@ -233,7 +248,7 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
             }
             Event::ToHost(number, input) => self.host_hears(number, input),
             Event::HostTick(number) => {
-                if self.hosts[number].is_due(self.now) {
+                if self.hosts.get_mut(&number).is_some_and(|host| host.is_due(self.now)) {
                     self.host_hears(number, DriverInput::Tick);
                 }
             }
@@ -273,8 +288,9 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
                     self.send(Event::ToAgent(number, message));
                 }
                 Effect::ToFramework(peer, event) => {
-                    let number = self.hosts_of[&peer];
-                    self.send(Event::ToHost(number, DriverInput::FromMaster(event)));
+                    if let Some(number) = self.hosts_of.get(&peer) {
+                        self.send(Event::ToHost(*number, DriverInput::FromMaster(event)));
+                    }
                 }
                 Effect::Close(..) | Effect::Reply(..) | Effect::Changed(_) => {}
             }
@@ -301,16 +317,17 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
     }
 
     fn host_hears(&mut self, number: usize, input: DriverInput<S::Command>) {
-        if self.hosts[number].is_busy() {
-            self.hosts[number].inbox.push_back(input);
+        let Some(host) = self.hosts.get_mut(&number) else { return };
+        if host.is_busy() {
+            host.inbox.push_back(input);
             return;
         }
         self.moved.insert(number);
-        let (calls, thinks) = self.hosts[number].step(self.now, input);
+        let peer = host.peer();
+        let (calls, thinks) = host.step(self.now, input);
         if thinks.is_zero() {
-            self.host_says(number, calls);
+            self.host_says(peer, calls);
         } else {
-            let host = &mut self.hosts[number];
             host.think(calls);
             self.schedule(self.now + thinks, Event::HostFree(number));
         }
@@ -319,25 +336,25 @@ impl<S: Scheduler<Effect = Think>> Market<S> {
 
     /// What the host has thought out is said, and what came in meanwhile is heard.
     fn host_free(&mut self, number: usize) {
-        let calls = self.hosts[number].done();
-        self.host_says(number, calls);
-        while !self.hosts[number].is_busy()
-            && let Some(input) = self.hosts[number].inbox.pop_front()
+        let Some(host) = self.hosts.get_mut(&number) else { return };
+        let (peer, calls) = (host.peer(), host.done());
+        self.host_says(peer, calls);
+        while let Some(host) = self.hosts.get_mut(&number).filter(|host| !host.is_busy())
+            && let Some(input) = host.inbox.pop_front()
         {
             self.host_hears(number, input);
         }
         self.wake(number);
     }
 
-    fn host_says(&mut self, number: usize, calls: Vec<rialto_core::model::Call>) {
-        let peer = self.hosts[number].peer();
+    fn host_says(&mut self, peer: PeerId, calls: Vec<rialto_core::model::Call>) {
         for call in calls {
             self.tell_master(Input::FromFramework { peer, principal: Principal::new("framework"), call });
         }
     }
 
     fn wake(&mut self, number: usize) {
-        if let Some(deadline) = self.hosts[number].wants_tick(self.now) {
+        if let Some(deadline) = self.hosts.get_mut(&number).and_then(|host| host.wants_tick(self.now)) {
             self.schedule(deadline, Event::HostTick(number));
         }
     }

@@ -387,6 +387,7 @@ impl<'a> Run<'a> {
             let entries = self.market.policy(host).log()[read..].to_vec();
             self.owners[host].read += entries.len();
             entries.iter().for_each(|entry| self.note(host, entry));
+            self.market.let_go(host);
         }
     }
 

@@ -9,12 +9,12 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind_recursive, unmount};
 
-use super::ContainError;
 use super::mounts::{Given, mount_proc, set, show_added};
+use super::{ContainError, Users};
 use crate::supervisor::edits::When;
 use crate::supervisor::hooks::Hooks;
-use crate::supervisor::protocol::{ImageRoot, Root};
-use crate::supervisor::sys::{Access, Depth};
+use crate::supervisor::protocol::{ImageRoot, Right, Root};
+use crate::supervisor::sys::{self, Access, Depth};
 
 /// What of the machine's network configuration a task needs to use the machine's network.
 const NAMES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/hostname"];
@@ -29,9 +29,8 @@ pub(super) fn enter(
     access: Root,
     given: Given<'_>,
     hooks: Option<&Hooks>,
+    users: Option<Users<'_>>,
 ) -> Result<(), ContainError> {
-    // As this mount namespace has it: the layers' overlay takes nothing of another.
-    let own = &path_handle(".")?;
     let machine = path_handle("/")?;
     let sys = path_handle("/sys")?;
     let names = NAMES.iter().filter(|name| Path::new(name).exists());
@@ -44,9 +43,10 @@ pub(super) fn enter(
         }
     }
     let temporary = path_handle("tmp")?;
-    mount_overlay(image, own)?;
+    let own = &lower(image, users)?;
+    as_root_within(users, || mount_overlay(image, own))?;
     take_root(own)?;
-    make_places(&given, &names)?;
+    as_root_within(users, || make_places(&given, &names))?;
     mount_proc()?;
     bind(&sys, "/sys")?;
     set("/sys", Access::ReadOnly, Depth::All)?;
@@ -63,13 +63,35 @@ pub(super) fn enter(
     for (mount, handle) in given.added {
         show_added(mount, &handle).map_err(ContainError::at(format!("mount {}", mount.to.display())))?;
     }
-    super::dev::mount_dev(&given.nodes)?;
+    super::dev::mount_dev(&given.nodes, Right::Root)?;
     hooks.map_or(Ok(()), |hooks| hooks.run(When::CreateContainer, Some(&machine)))?;
     // Last: what is mounted upon had to be made.
     if access == Root::ReadOnly {
         set("/", Access::ReadOnly, Depth::One)?;
     }
     leave(&machine)
+}
+
+/// The supervisor's folder as this mount namespace has it: the layers' overlay takes nothing of another. What is in it and in the layers is
+/// the group's users' own, if it has some.
+fn lower(image: &ImageRoot, users: Option<Users<'_>>) -> Result<OwnedFd, ContainError> {
+    let Some(users) = users else { return path_handle(".") };
+    let own = std::env::current_dir().map_err(ContainError::at("supervisor's folder"))?;
+    let layers = image.layers.first().and_then(|layer| layer.parent());
+    for folder in layers.into_iter().chain([&*own]) {
+        let mapped = super::users::map(folder, users.namespace);
+        mapped.map_err(ContainError::at(format!("{} for the group's users", folder.display())))?;
+    }
+    open(&own, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(ContainError::at("supervisor's folder"))
+}
+
+/// Where all files are of the group's users, so must be who makes some.
+fn as_root_within(
+    users: Option<Users<'_>>,
+    work: impl FnOnce() -> Result<(), ContainError>,
+) -> Result<(), ContainError> {
+    let Some(users) = users else { return work() };
+    sys::with_files_of(users.root(), work).map_err(ContainError::at("root of the group's users"))?
 }
 
 fn path_handle(path: &str) -> Result<OwnedFd, ContainError> {

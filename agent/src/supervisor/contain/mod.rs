@@ -14,6 +14,7 @@ mod users;
 pub(super) use image::mount_overlay as mount_layers;
 pub(super) use mounts::mount_proc;
 pub(super) use temporary::{is_temporary, is_untouched};
+pub(super) use users::{probe_map, stay as stay_user};
 
 use std::fs::File;
 use std::io;
@@ -24,10 +25,11 @@ use std::sync::Arc;
 use seccompiler::BpfProgram;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::UnshareFlags;
 
 use super::edits::When;
 use super::hooks::{HookError, Hooks};
-use super::protocol::{Spec, TaskSpec};
+use super::protocol::{Right, Spec, TaskSpec, UserRange};
 use super::runtime::Runtime;
 use super::stdio::Leads;
 use super::sys;
@@ -84,13 +86,16 @@ pub(super) fn enter(spec: &Spec, pid: i32) -> Result<Contained, ContainError> {
     let hooks = if by_runtime { None } else { Hooks::of(spec, pid).map_err(ContainError::at("hooks"))? };
     let run = |when| hooks.as_ref().map_or(Ok(()), |hooks| hooks.run(when, None)).map_err(ContainError::Hook);
     let result = result.and_then(|()| run(When::Prestart)).and_then(|()| run(When::CreateRuntime));
-    let result = result.and_then(|()| match &container.namespaces {
-        Some(namespaces) => mounts::enter(namespaces, &container.cgroups, &spec.tasks, hooks.as_ref()),
-        None => Ok(None),
+    let result = result.and_then(|()| users::make(spec.tasks[0].users));
+    let result = result.and_then(|users| {
+        let own = users.as_ref().zip(spec.tasks[0].users).map(|(namespace, range)| Users { namespace, range });
+        let runtime = match &container.namespaces {
+            Some(namespaces) => mounts::enter(namespaces, container, &spec.tasks, hooks.as_ref(), own)?,
+            None => None,
+        };
+        Ok((runtime, users))
     });
     crash::point("contain: with mounts");
-    // Once /proc is the group's own: here processes have other numbers than the machine gives them.
-    let result = result.and_then(|runtime| Ok((runtime, users::make(spec.tasks[0].users)?)));
     let reduce = || if by_runtime { privileges::hide() } else { privileges::reduce() };
     let result = result.and_then(|made| reduce().map(|()| made).map_err(ContainError::at("privileges")));
     let result = result.and_then(|made| run(When::StartContainer).map(|()| made));
@@ -100,13 +105,35 @@ pub(super) fn enter(spec: &Spec, pid: i32) -> Result<Contained, ContainError> {
     result.map(|(runtime, users)| Contained { cgroups: groups, seccomp, users: users.map(Arc::new), hooks, runtime })
 }
 
+/// A group's own users.
+#[derive(Clone, Copy)]
+pub(super) struct Users<'a> {
+    namespace: &'a OwnedFd,
+    range: UserRange,
+}
+
+impl Users<'_> {
+    /// Who is root within.
+    const fn root(self) -> (u32, u32) {
+        (self.range.first, self.range.first)
+    }
+}
+
 /// Whether this process may make namespaces as [`enter`] does: makes them, in a thread that ends.
 ///
 /// # Errors
 /// What the kernel or its configuration does not allow.
 pub(crate) fn probe() -> Result<(), String> {
-    let probe = || mounts::probe().map_err(|error| error.to_string());
+    let probe = || mounts::probe(UnshareFlags::NEWPID, Right::Root).map_err(|error| error.to_string());
     std::thread::scope(|scope| scope.spawn(probe).join()).expect("it does not panic")
+}
+
+/// The same for the first process of a user namespace and a PID namespace, which is of no other use afterwards.
+///
+/// # Errors
+/// What the kernel or its configuration does not allow.
+pub(super) fn probe_as_user() -> Result<(), ContainError> {
+    mounts::probe(UnshareFlags::empty(), Right::UserNamespace)
 }
 
 fn group(hierarchies: &cgroup::Hierarchies, task: &TaskSpec) -> Result<Option<cgroup::Group>, ContainError> {

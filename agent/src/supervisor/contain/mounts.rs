@@ -10,12 +10,11 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
-use super::{ContainError, dev, image, temporary};
-use crate::cgroup::Hierarchies;
+use super::{ContainError, Users, dev, image, temporary, users};
 use crate::crash;
 use crate::supervisor::edits::Mount;
 use crate::supervisor::hooks::Hooks;
-use crate::supervisor::protocol::{Namespaces, Network, Root, TaskSpec};
+use crate::supervisor::protocol::{Container, Namespaces, Network, Right, Root, TaskSpec};
 use crate::supervisor::runtime::{self, Runtime};
 use crate::supervisor::sys::{self, Access, Depth};
 
@@ -27,9 +26,10 @@ const READ_ONLY: [&str; 6] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "
 /// Leaves the machine's namespaces and makes the group's view of the file system, or that of the runtime which makes the members'.
 pub(super) fn enter(
     namespaces: &Namespaces,
-    cgroups: &Hierarchies,
+    container: &Container,
     tasks: &[TaskSpec],
     hooks: Option<&Hooks>,
+    users: Option<Users<'_>>,
 ) -> Result<Option<Runtime>, ContainError> {
     let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     if namespaces.network == Network::Private {
@@ -57,9 +57,13 @@ pub(super) fn enter(
     mount_change("/", follow).map_err(ContainError::at("mounts of the machine"))?;
     let mut runtime = None;
     if let Some(image) = namespaces.runtime() {
-        runtime = Some(runtime::enter(cgroups, namespaces, image, tasks)?);
+        runtime = Some(runtime::enter(&container.cgroups, namespaces, image, tasks)?);
     } else {
-        make_view(namespaces, tasks, temporaries, hooks)?;
+        make_view(namespaces, tasks, temporaries, hooks, users)?;
+    }
+    for path in &container.mapped {
+        let mapped = users.map_or(Ok(()), |users| users::map(path, users.namespace));
+        mapped.map_err(ContainError::at(format!("{} for the group's users", path.display())))?;
     }
     rustix::process::fchdir(own).map_err(ContainError::at("supervisor's folder"))?;
     Ok(runtime)
@@ -70,10 +74,11 @@ fn make_view(
     tasks: &[TaskSpec],
     temporaries: Vec<(&str, &str)>,
     hooks: Option<&Hooks>,
+    users: Option<Users<'_>>,
 ) -> Result<(), ContainError> {
     let given = Given { shown: shown(namespaces, tasks)?, added: added(tasks)?, nodes: dev::nodes(tasks)? };
     match &namespaces.image {
-        Some(image) => image::enter(image, namespaces.root, given, hooks),
+        Some(image) => image::enter(image, namespaces.root, given, hooks, users),
         None => cover(namespaces, temporaries, given),
     }
 }
@@ -108,19 +113,23 @@ fn cover(namespaces: &Namespaces, temporaries: Vec<(&str, &str)>, given: Given<'
     for (mount, handle) in given.added {
         show_added(mount, &handle).map_err(ContainError::at(format!("mount {}", mount.to.display())))?;
     }
-    dev::mount_dev(&given.nodes)?;
+    dev::mount_dev(&given.nodes, namespaces.right)?;
     mount_proc()?;
     set("/sys", Access::ReadOnly, Depth::All)
 }
 
 /// Tries what [`enter`] needs. The calling thread is of no other use afterwards.
-pub(super) fn probe() -> Result<(), ContainError> {
-    let all = UnshareFlags::NEWPID | UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+pub(super) fn probe(more: UnshareFlags, right: Right) -> Result<(), ContainError> {
+    let all = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | more;
     sys::unshare(all).map_err(ContainError::at("namespaces"))?;
     let follow = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", follow).map_err(ContainError::at("mounts of the machine"))?;
     mount("tmpfs", "/tmp", "tmpfs", MountFlags::empty(), None).map_err(ContainError::at("mount /tmp"))?;
     set("/tmp", Access::ReadOnly, Depth::All)?;
+    if right == Right::UserNamespace {
+        // Which nobody but root can make otherwise.
+        dev::mount_dev(&dev::nodes(&[])?, right)?;
+    }
     mount_proc()
 }
 

@@ -8,7 +8,7 @@ mod intervals;
 use std::fmt::Write;
 
 use self::bars::{Bar, Bars};
-use self::chart::{Band, Chart, Line, Mark};
+use self::chart::{Band, Chart, Line, Look, Mark};
 use super::super::answer::{Answer, Told};
 use super::super::fleet::Costs;
 use super::super::outcome::{Reasons, Week};
@@ -17,6 +17,8 @@ use super::super::scenario::Scenario;
 use super::super::units::{WEEK, in_words};
 use super::{mean_of_week, weeks};
 
+/// Of so many ways the capacity is drawn beside the demand.
+const CAPACITIES_MAX: usize = 2;
 /// For so many ways it is shown what becomes of the fleet.
 const STACKS_MAX: usize = 4;
 
@@ -126,14 +128,16 @@ impl Page<'_> {
     }
 
     fn demand(&mut self, told: &Told) {
-        let line = |name: &str, of: fn(&Week) -> f64| Line { name: name.to_owned(), values: by_week(told, of) };
-        let mut lines = vec![line("demand", |week| week.demand), line("capacity", |week| week.capacity)];
-        let differs = |other: &&Told| by_week(other, |week| week.capacity) != lines[1].values;
-        if let Some(without) = self.answer.told.get(1).filter(differs) {
-            lines.push(Line {
-                name: format!("capacity, {}", without.name),
-                values: by_week(without, |week| week.capacity),
-            });
+        let demand = by_week(told, |week| week.demand);
+        let mut lines = vec![Line { name: "demand".to_owned(), look: Look::Demand, values: demand }];
+        let is_one = self.answer.told.len() == 1;
+        for (way, told) in self.answer.told.iter().enumerate().take(CAPACITIES_MAX) {
+            let values = by_week(told, |week| week.capacity);
+            let name = if is_one { "capacity".to_owned() } else { format!("capacity, {}", told.name) };
+            // What is the same would hide what lies below.
+            if lines.iter().all(|line| line.values != values) {
+                lines.push(Line { name, look: Look::Way(way), values });
+            }
         }
         let weeks = |at: rialto_core::model::Time| at.0 as f64 / WEEK.as_micros() as f64;
         let mut milestones: Vec<_> = self.answer.told.iter().flat_map(|told| &told.milestones).collect();
@@ -158,8 +162,9 @@ impl Page<'_> {
     fn waits(&mut self) {
         for (at, workload) in self.scenario.workloads.iter().enumerate() {
             let percentile = workload.limit.map_or(95, |limit| limit.percentile);
-            let lines = self.answer.told.iter().map(|told| Line {
+            let lines = self.answer.told.iter().enumerate().map(|(way, told)| Line {
                 name: told.name.clone(),
+                look: Look::Way(way),
                 values: by_week_of(told, &|week| week.waits[at].percentile(percentile) / 60.0),
             });
             let chart = Chart {
@@ -196,12 +201,12 @@ impl Page<'_> {
             let used = by_week_of(told, &|week| percent(week.used, week));
             let scattered = by_week_of(told, &|week| percent(week.fragmented.min(week.capacity - week.used), week));
             let usable = used.iter().zip(&scattered).map(|(used, scattered)| 100.0 - used - scattered).collect();
-            let line = |name: &str, values| Line { name: name.to_owned(), values };
-            let mut stack = vec![line("given out to jobs", used)];
+            let part = |part, name: &str, values| Line { name: name.to_owned(), look: Look::Part(part), values };
+            let mut stack = vec![part(0, "given out to jobs", used)];
             if self.scenario.counts_gpus() {
-                stack.push(line("idle, but too scattered for the jobs that come", scattered));
+                stack.push(part(1, "idle, but too scattered for the jobs that come", scattered));
             }
-            stack.push(line("idle and of use", usable));
+            stack.push(part(2, "idle and of use", usable));
             let chart = Chart {
                 start: self.scenario.start,
                 unit: "%",
@@ -289,17 +294,18 @@ impl Page<'_> {
     fn ways(&mut self) {
         self.text.push_str(
             "<section><h2>What was run</h2><table><tr><th></th><th>runs that keep every limit</th><th>first limit not kept</th>\
-             <th>jobs finished</th><th>not started at the end</th></tr>",
+             <th>jobs finished</th><th>given up by their framework</th><th>not started at the end</th></tr>",
         );
         for told in &self.answer.told {
             let _ = write!(
                 self.text,
-                "<tr><th>{}</th><td>{} of {}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                "<tr><th>{}</th><td>{} of {}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
                 escape(&told.name),
                 told.kept(),
                 told.outcomes.len(),
                 escape(&told.first_failure(self.scenario).unwrap_or_else(|| "none".to_owned())),
                 money(told.mean(|outcome| outcome.finished as f64)),
+                money(told.mean(|outcome| outcome.given_up as f64)),
                 money(told.mean(|outcome| outcome.not_started as f64))
             );
         }

@@ -36,9 +36,36 @@ pub(super) struct Chart {
 
 pub(super) struct Line {
     pub(super) name: String,
+    pub(super) look: Look,
     /// By week.
     pub(super) values: Vec<f64>,
 }
+
+/// The same in all charts of a page.
+#[derive(Clone, Copy)]
+pub(super) enum Look {
+    /// What is asked for, whatever is done.
+    Demand,
+    /// One of the ways, by its place.
+    Way(usize),
+    /// A part of a whole, by its place.
+    Part(usize),
+}
+
+impl Look {
+    /// The classes of its line, and of its key.
+    fn classes(self) -> (String, String) {
+        match self {
+            Self::Demand => ("line demand".to_owned(), "key demand".to_owned()),
+            Self::Way(way) if way < COLOURS => (format!("line l{way}"), format!("key k{way}")),
+            Self::Way(way) => (format!("line l{} again", way % COLOURS), format!("key k{}", way % COLOURS)),
+            Self::Part(part) => (format!("area p{part}"), format!("key box p{part}")),
+        }
+    }
+}
+
+/// So many ways have a colour of their own; those after them are dashed.
+const COLOURS: usize = 6;
 
 /// A moment, in weeks.
 pub(super) struct Mark {
@@ -115,10 +142,10 @@ impl Chart {
             );
         }
         self.areas(&scale, &mut svg);
-        for (at, line) in self.lines.iter().enumerate() {
+        for line in &self.lines {
             let points: Vec<String> =
                 line.values.iter().enumerate().map(|(week, value)| point(&scale, week, *value)).collect();
-            let _ = write!(svg, "<polyline class=\"line l{at}\" points=\"{}\"/>", points.join(" "));
+            let _ = write!(svg, "<polyline class=\"{}\" points=\"{}\"/>", line.look.classes().0, points.join(" "));
         }
         self.marks(&scale, &mut svg);
         svg.push_str("</svg>");
@@ -129,12 +156,12 @@ impl Chart {
     /// The parts of the whole, from below.
     fn areas(&self, scale: &Scale, svg: &mut String) {
         let mut below = vec![0.0; self.stack.iter().map(|part| part.values.len()).max().unwrap_or(0)];
-        for (number, part) in self.stack.iter().enumerate() {
+        for part in &self.stack {
             let above: Vec<f64> = below.iter().zip(&part.values).map(|(below, value)| below + value.max(0.0)).collect();
             let there = above.iter().enumerate().map(|(week, value)| point(scale, week, *value));
             let back = below.iter().enumerate().take(above.len()).rev().map(|(week, value)| point(scale, week, *value));
             let points: Vec<String> = there.chain(back).collect();
-            let _ = write!(svg, "<polygon class=\"area p{number}\" points=\"{}\"/>", points.join(" "));
+            let _ = write!(svg, "<polygon class=\"{}\" points=\"{}\"/>", part.look.classes().0, points.join(" "));
             below = above;
         }
     }
@@ -199,11 +226,8 @@ impl Chart {
 
     fn legend(&self, svg: &mut String) {
         svg.push_str("<figcaption>");
-        for (at, line) in self.lines.iter().enumerate() {
-            let _ = write!(svg, "<span class=\"key k{at}\">{}</span> ", escape(&line.name));
-        }
-        for (at, part) in self.stack.iter().enumerate() {
-            let _ = write!(svg, "<span class=\"key box p{at}\">{}</span> ", escape(&part.name));
+        for line in self.lines.iter().chain(&self.stack) {
+            let _ = write!(svg, "<span class=\"{}\">{}</span> ", line.look.classes().1, escape(&line.name));
         }
         svg.push_str("</figcaption>");
     }
