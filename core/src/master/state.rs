@@ -228,6 +228,11 @@ impl Agent {
         self.locked.is_empty() && Arc::ptr_eq(&self.free, free) && self.is_unreserved()
     }
 
+    /// Whether exclusive offers lock all that is not reserved.
+    pub(super) fn is_open_part_locked(&self) -> bool {
+        !self.locked.is_empty() && self.free.is_open_part_taken(&self.locked)
+    }
+
     /// What may be offered to `role`: free and not locked.
     pub(super) fn available(&self, role: &Role) -> Arc<Resources> {
         if self.locked.is_empty() { self.free_for(role) } else { Arc::new(self.free.left_for(role, &self.locked)) }
