@@ -197,7 +197,7 @@ impl Master {
             let available = Available::new(agent.available(&client.role));
             let permitted = self.permitted(agent_id, client.framework, &client.role, &available.resources);
             let available = permitted.map_or(available, |permitted| Available::new(Arc::new(permitted)));
-            let available = self.offerable(agent, client, Arc::new(available));
+            let available = self.offerable(agent, id, client, Arc::new(available));
             let may = agent.admits(client) && self.rules.is_enough(agent, client, &available);
             if !may || !self.meets(agent, wanted, &available) || self.has_refused(id, agent, &available) {
                 continue;
@@ -268,7 +268,7 @@ impl Master {
                 look.pressed.push(client_id);
                 available = Arc::new(Available::new(Arc::new(permitted)));
             }
-            let available = self.offerable(agent, client, available);
+            let available = self.offerable(agent, client_id, client, available);
             look.is_gathering = look.is_gathering || self.waits_for_locked(agent, client_id, client, &available);
             let may = asked.includes(client_id) && !(look.is_gathering && client.mode == OfferMode::Exclusive);
             if !may
@@ -698,7 +698,7 @@ impl Master {
         let free = agent.free.clone();
         self.rescind_where(
             id,
-            |entry| entry.offer.mode == OfferMode::Exclusive && !free.contains(&entry.offer.resources),
+            |entry| entry.offer.mode == OfferMode::Exclusive && !free.contains(&sole(&entry.offer.resources)),
             out,
         );
     }
@@ -724,7 +724,7 @@ impl Master {
         let mut available = Arc::new(Available::new(available));
         let Some(client) = self.clients.get(entry.client) else { return false };
         if entry.offer.resources.is_revocable() {
-            available = self.offerable(agent, client, available);
+            available = self.offerable(agent, entry.client, client, available);
         }
         agent.admits(client)
             && self.rules.is_enough(agent, client, &available)

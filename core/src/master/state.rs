@@ -18,9 +18,9 @@ use super::view::AgentStatus;
 use crate::allocator::reservations;
 use crate::allocator::sorter::{ClientIndex, class_quantity, kind_quantity};
 use crate::model::{
-    Accept, Access, AgentId, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId, OfferMode,
-    PeerId, PriceKey, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey,
-    TaskState, Time, WallTime,
+    Accept, Access, AgentId, Demand, Device, DeviceId, DeviceState, Flavor, FrameworkId, Guarantee, Milli, Offer,
+    OfferId, OfferMode, PeerId, PriceKey, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task,
+    TaskId, TaskKey, TaskState, Time, WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -310,10 +310,13 @@ pub(super) fn no_devices() -> Arc<[Arc<Device>]> {
     NONE.clone()
 }
 
-/// What of an exclusive offer nobody else may be offered: what is shared may be in several.
+/// What of an exclusive offer nobody else may be offered: what is shared, and what may be taken back at any time, may be in several.
 pub(super) fn sole(resources: &Arc<Resources>) -> Arc<Resources> {
-    let is_shared = resources.iter().any(|(flavor, _)| flavor.access == Access::Shared);
-    if is_shared { Arc::new(resources.without_shared()) } else { resources.clone() }
+    let is_sole = |flavor: &Flavor| flavor.access == Access::Sole && flavor.guarantee == Guarantee::Firm;
+    if resources.iter().all(|(flavor, _)| is_sole(flavor)) {
+        return resources.clone();
+    }
+    Arc::new(resources.without_shared().split_revocable().1)
 }
 
 /// A framework that was not removed.
