@@ -178,10 +178,10 @@ fn a_demand_that_stays_after_a_launch_is_a_new_one() {
     market.wait(secs(11));
     assert_eq!(preempted(&mut market), ["low/t1 on a"], "it has had the time to say otherwise");
     let mut market = full();
-    market.waits_for("high", 5, "cpus:2", 2).wait(secs(1)).lines();
+    market.waits_for("high", 5, "cpus:2", 1).wait(secs(1)).lines();
     market.update("a", "low", "t2", TaskState::Killed);
     market.launch_urgent("high", "a", "h1", 5, "cpus:2;mem:64", &[]).lines();
-    market.waits_for("high", 5, "cpus:2", 1);
+    market.waits_for("high", 5, "cpus:2", 0).waits_for("high", 5, "cpus:2", 1);
     assert_eq!(preempted(&mut market), ["low/t1 on a"], "it has said so");
 }
 
