@@ -429,23 +429,27 @@ impl Master {
             questions: questions::Questions::default(),
             config,
         };
-        for (role, weight) in &master.weights {
-            master.sorter.set_weight(role, *weight);
-            master.class_order.set_weight(role, *weight);
-            master.touched.roles.insert(role.clone());
-        }
-        for (role, quota) in registry.quotas {
-            master.quotas.restore(&role, quota);
-            master.touched.roles.insert(role);
-        }
-        master.quotas.take_relaxed();
-        master.touched.roles.extend(master.offer_modes.keys().cloned());
+        master.recover_roles(registry.quotas);
         master.recover_frameworks(registry.frameworks);
         master.recover_agents(registry.agents);
         master.recover_leaving(registry.leaving, out);
         master.drop_vain_kills(out);
         master.show(out);
         master
+    }
+
+    fn recover_roles(&mut self, quotas: BTreeMap<Role, Quota>) {
+        for (role, weight) in &self.weights {
+            self.sorter.set_weight(role, *weight);
+            self.class_order.set_weight(role, *weight);
+            self.touched.roles.insert(role.clone());
+        }
+        for (role, quota) in quotas {
+            self.quotas.restore(&role, quota);
+            self.touched.roles.insert(role);
+        }
+        self.quotas.take_relaxed();
+        self.touched.roles.extend(self.offer_modes.keys().cloned());
     }
 
     /// Fires what is due, then applies the input.

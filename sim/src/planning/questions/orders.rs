@@ -121,8 +121,10 @@ impl<'a> Asker<'a> {
                 first.slack_weeks.floor() as i64 + 1
             ),
             true => format!(
-                "Order {} machines of {} at once: they come {:.0} weeks later than they are needed, and until then {without}.",
-                first.count, pool.name, -first.slack_weeks
+                "Order {} machines of {} at once: they come {} later than they are needed, and until then {without}.",
+                first.count,
+                pool.name,
+                in_words(-first.slack_weeks * WEEK.as_secs_f64())
             ),
         };
         answer.facts.push(Fact::new(
