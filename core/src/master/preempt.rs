@@ -50,6 +50,9 @@ struct Rest {
     waiting: u64,
 }
 
+/// Of which shape something was launched, and when.
+type Served = (Arc<str>, Time);
+
 /// Who may preempt, and what was freed for whom.
 #[derive(Debug, Default)]
 pub(super) struct Preemption {
@@ -62,7 +65,7 @@ pub(super) struct Preemption {
     /// each time: two that take from each other in turn would else never let anything run to its end.
     rests: BTreeMap<(FrameworkId, Role), Rest>,
     /// What was launched on what was freed for it, by shape, since the demand was declared.
-    served: BTreeMap<(FrameworkId, Role), Vec<(Arc<str>, Time)>>,
+    served: BTreeMap<(FrameworkId, Role), Vec<Served>>,
     /// Tasks that were told to end and may not have ended yet.
     ending: BTreeSet<TaskKey>,
     due: Option<TimerKey>,
