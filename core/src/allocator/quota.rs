@@ -8,6 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+
 pub use self::change::{Force, QuotaError, parse_amounts};
 use crate::model::{Milli, Quantities, ResourceName, Role};
 
@@ -76,7 +79,8 @@ pub struct Usage {
 /// The quotas of a cluster, and what they bound.
 #[derive(Clone, Debug, Default)]
 pub struct Quotas {
-    nodes: BTreeMap<Arc<str>, Node>,
+    /// By role. What a round looks up many times is found by hashing.
+    nodes: IndexMap<Arc<str>, Node, FxBuildHasher>,
     /// How many nodes have a limit: none means that nothing has to be compared.
     limited: usize,
     /// How many have a guarantee.
@@ -100,6 +104,8 @@ struct Node {
     tolerated: Bounds,
     /// Somebody was offered less, or nothing, because of the limit.
     pressed: bool,
+    /// Whether it holds less than its guarantee: then it is among those that do.
+    unmet: bool,
     /// How many tasks of the role itself have which priority.
     priorities: BTreeMap<i32, u32>,
 }
@@ -308,7 +314,7 @@ impl Quotas {
 
     /// Whether `role`, or one above it, holds less than its guarantee.
     pub fn is_unmet(&self, role: &Role) -> bool {
-        !self.unmet.is_empty() && prefixes(role).any(|prefix| self.unmet.contains(prefix))
+        !self.unmet.is_empty() && self.path(role).any(|(_, node)| node.unmet)
     }
 
     /// Whether any role holds less than its guarantee.
@@ -404,6 +410,7 @@ impl Quotas {
                 assert!(held <= most, "{role}: I6, holds {held} {resource} of at most {most}");
             }
             assert_eq!(self.unmet.contains(role), node.is_unmet(), "{role}: known to hold less than its guarantee");
+            assert_eq!(node.unmet, node.is_unmet(), "{role}: knows that it does");
         }
     }
 
@@ -412,14 +419,16 @@ impl Quotas {
             return;
         }
         for prefix in prefixes(role) {
-            let Some(node) = self.nodes.get(prefix).filter(|node| !node.usage.quota.guarantee.is_empty()) else {
+            let Some(node) = self.nodes.get_mut(prefix).filter(|node| !node.usage.quota.guarantee.is_empty()) else {
                 continue;
             };
             self.moved = true;
-            if node.is_unmet() {
-                if !self.unmet.contains(prefix) {
-                    self.unmet.insert(Arc::from(prefix));
-                }
+            let is_unmet = node.is_unmet();
+            if is_unmet == std::mem::replace(&mut node.unmet, is_unmet) {
+                continue;
+            }
+            if is_unmet {
+                self.unmet.insert(Arc::from(prefix));
             } else {
                 self.unmet.remove(prefix);
             }
@@ -448,7 +457,7 @@ impl Quotas {
     fn prune(&mut self, role: &Role) {
         for prefix in prefixes(role) {
             if self.nodes.get(prefix).is_some_and(Node::is_vacant) {
-                self.nodes.remove(prefix);
+                self.nodes.swap_remove(prefix);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What of an agent may be offered, and whether that meets a demand.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::clients::Wanted;
 use super::state::{Agent, no_devices};
@@ -36,11 +36,20 @@ impl Available {
             if resources.is_revocable() { resources.split_revocable().0.quantities() } else { Quantities::new() };
         let is_firm = |flavor: &Flavor| flavor.guarantee == Guarantee::Firm && flavor.access == Access::Sole;
         let is_plain = !has_devices && resources.iter().all(|(flavor, _)| is_firm(flavor) && flavor.volume.is_none());
-        let amount = |name| quantities.get(&name).max(revocable.get(&name));
-        let is_worth_offering =
-            has_devices || amount(ResourceName::Cpus) >= CPUS_MIN || amount(ResourceName::Mem) >= MEM_MIN;
+        let is_worth_offering = has_devices || are_worth_offering(&quantities) || are_worth_offering(&revocable);
         Self { resources, quantities, ports, has_devices, is_plain, is_worth_offering }
     }
+}
+
+/// Nothing at all.
+pub(super) fn nothing_available() -> Arc<Available> {
+    static NOTHING: LazyLock<Arc<Available>> = LazyLock::new(|| Arc::new(Available::new(Arc::default())));
+    NOTHING.clone()
+}
+
+/// Whether it is enough for anybody who asks for nothing special.
+pub(super) fn are_worth_offering(quantities: &Quantities) -> bool {
+    quantities.get(&ResourceName::Cpus) >= CPUS_MIN || quantities.get(&ResourceName::Mem) >= MEM_MIN
 }
 
 impl Agent {

@@ -23,7 +23,8 @@ impl Master {
         role: &Role,
         available: &Resources,
     ) -> Option<Resources> {
-        if self.preemption.nominations.is_empty_on(id) && !self.quotas.has_unmet() {
+        let is_kept_for_none = !self.quotas.has_unmet() || self.demanding.is_empty() || self.quotas.is_unmet(role);
+        if is_kept_for_none && self.preemption.nominations.is_empty_on(id) {
             return None;
         }
         let mut left = available.clone();

@@ -13,9 +13,10 @@ use super::Master;
 use super::available::{Available, fits_amounts};
 use super::clients::{Client, Wanted};
 use super::state::{Agent, DeviceEntry};
+use crate::allocator::sorter::ClientIndex;
 use crate::model::{
-    AgentId, Amounts, Capability, DeviceId, DeviceState, Flavor, Guarantee, Milli, OfferMode, Quantities, Reject,
-    Resources, Shape, Share, Task,
+    AgentId, Amounts, Capability, DeviceId, DeviceState, Flavor, Guarantee, Milli, OfferId, OfferMode, Quantities,
+    Reject, Resources, Shape, Share, Task,
 };
 
 impl Master {
@@ -42,16 +43,36 @@ impl Master {
 
 impl Master {
     /// What of `available` on the agent the client is offered.
-    pub(super) fn offerable(&self, agent: &Agent, client: &Client, available: Arc<Available>) -> Arc<Available> {
-        if agent.kept.is_empty() { available } else { agent.offerable(client, self.takes(client), &available) }
+    pub(super) fn offerable(
+        &self,
+        agent: &Agent,
+        id: ClientIndex,
+        client: &Client,
+        available: Arc<Available>,
+    ) -> Arc<Available> {
+        if agent.kept.is_empty() {
+            return available;
+        }
+        agent.offerable(client, self.takes(agent, id, client), &available)
     }
 
-    /// What the client takes. What locks, locks what there is, so it is not offered what may be taken back.
-    fn takes(&self, client: &Client) -> Takes {
-        let framework = self.frameworks.get(&client.framework).filter(|_| client.mode == OfferMode::Optimistic);
+    /// What the client takes of the agent now. An exclusive offer does not lock what may be taken back: that is in as many offers as one
+    /// resource may be in, and in one of them for each client.
+    fn takes(&self, agent: &Agent, id: ClientIndex, client: &Client) -> Takes {
+        let framework = self.frameworks.get(&client.framework);
         let understands = framework
             .is_some_and(|framework| framework.record.info.capabilities.contains(&Capability::RevocableResources));
-        if understands { Takes::Revocable } else { Takes::Firm }
+        if !understands {
+            return Takes::Firm;
+        }
+        if client.mode == OfferMode::Exclusive {
+            let is_revocable = |(offer, _): &&(OfferId, ClientIndex)| self.offers[offer].offer.resources.is_revocable();
+            let mut holders = agent.offers.iter().filter(is_revocable).map(|(_, holder)| *holder);
+            if holders.clone().count() >= self.config.offer_fanout || holders.any(|holder| holder == id) {
+                return Takes::Firm;
+            }
+        }
+        Takes::Revocable
     }
 }
 

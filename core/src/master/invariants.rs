@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Master;
+use super::state::sole;
 use super::view::AgentStatus;
 use crate::model::{OfferMode, Quantities, Resources, Role, Share};
 
@@ -91,7 +92,7 @@ impl Master {
             .map(|(offer, _)| &self.offers[offer])
             .filter(|entry| entry.offer.mode == OfferMode::Exclusive)
         {
-            locked.add(&offer.offer.resources.without_shared());
+            locked.add(&sole(&offer.offer.resources));
         }
         assert_eq!(*agent.locked, locked, "{id}: what is locked is what exclusive offers hold");
         assert!(agent.free.contains(&locked), "{id}: I2, exclusive offers are disjoint and of what is free");

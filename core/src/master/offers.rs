@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::available::Available;
+use super::available::{Available, nothing_available};
 use super::capacity::{Indexed, Magnitude};
 use super::clients::{Client, Wanted};
 use super::declared::DeclaredFirst;
@@ -99,6 +99,10 @@ impl Look {
         let known = self.available.iter().find(|(known, _)| sight.is_some_and(|sight| sight == *known));
         let available = match known {
             Some((_, available)) => available.clone(),
+            None if sight.is_some_and(|sight| !sight.has_reserved) && agent.is_open_part_locked() => {
+                self.is_rest_reserved = true;
+                return if agent.is_unreserved() { None } else { Some(nothing_available()) };
+            }
             None => {
                 let available = Arc::new(Available::new(agent.available(role)));
                 self.available.extend(sight.map(|sight| (sight, available.clone())));
@@ -123,7 +127,7 @@ impl Master {
         let Some(at) = self.agents.get_index_of(&agent) else { return };
         let free = self.reindex(agent, at);
         self.prune_offers(at, out);
-        self.offer_agent((agent, at), Asked::Everybody, Some(free), out);
+        self.offer_agent((agent, at), Asked::Everybody, free, out);
     }
 
     /// The clients became willing: they may be offered what the agent has free.
@@ -132,12 +136,20 @@ impl Master {
         self.offer_agent((agent, at), Asked::These(clients), None, out);
     }
 
-    /// Brings the index of free capacity up to date with the agent, which is the one at `at`, and says what is free there.
-    pub(super) fn reindex(&mut self, id: AgentId, at: usize) -> Arc<Available> {
+    /// Brings the index of free capacity up to date with the agent, which is the one at `at`, and says what is free there, if it is for all.
+    pub(super) fn reindex(&mut self, id: AgentId, at: usize) -> Option<Arc<Available>> {
         let agent = &mut self.agents[at];
         let mut new = Indexed::default();
-        let free = self.common.available(&agent.free);
-        if agent.is_usable() && self.rules.is_worth_a_look(&free) {
+        let for_all = agent.is_unreserved().then(|| self.common.available(&agent.free));
+        let fresh;
+        let free = match &for_all {
+            Some(free) => free,
+            None => {
+                fresh = Available::new(agent.free.clone());
+                &fresh
+            }
+        };
+        if agent.is_usable() && self.rules.is_worth_a_look(free) {
             new.cpus = Some(Magnitude::of(free.quantities.get(&ResourceName::Cpus)));
         }
         if new.cpus.is_some() && free.has_devices {
@@ -150,7 +162,7 @@ impl Master {
             self.capacity.update(id, &agent.indexed, &new);
             agent.indexed = new;
         }
-        free
+        for_all
     }
 
     /// The agents on which there may be something for one of the clients: for those that declared what they wait for, as many as they
@@ -185,7 +197,7 @@ impl Master {
             let available = Available::new(agent.available(&client.role));
             let permitted = self.permitted(agent_id, client.framework, &client.role, &available.resources);
             let available = permitted.map_or(available, |permitted| Available::new(Arc::new(permitted)));
-            let available = self.offerable(agent, client, Arc::new(available));
+            let available = self.offerable(agent, id, client, Arc::new(available));
             let may = agent.admits(client) && self.rules.is_enough(agent, client, &available);
             if !may || !self.meets(agent, wanted, &available) || self.has_refused(id, agent, &available) {
                 continue;
@@ -243,6 +255,9 @@ impl Master {
             if std::mem::replace(&mut seen[client_id.index()], self.looks) == self.looks || !agent.admits(client) {
                 continue;
             }
+            if look.is_rest_reserved && self.leaves_too_little(agent, client) {
+                continue;
+            }
             let was_for_all = !look.is_rest_reserved;
             let Some(mut available) = look.available_to(agent, &client.role, &self.rules) else { break };
             if was_for_all && look.is_rest_reserved {
@@ -253,7 +268,7 @@ impl Master {
                 look.pressed.push(client_id);
                 available = Arc::new(Available::new(Arc::new(permitted)));
             }
-            let available = self.offerable(agent, client, available);
+            let available = self.offerable(agent, client_id, client, available);
             look.is_gathering = look.is_gathering || self.waits_for_locked(agent, client_id, client, &available);
             let may = asked.includes(client_id) && !(look.is_gathering && client.mode == OfferMode::Exclusive);
             if !may
@@ -288,7 +303,7 @@ impl Master {
                 let takes = |id: &&ClientIndex| self.clients.get(**id).is_some_and(|client| self.takes_offers(client));
                 few.extend(clients.first().filter(takes).copied());
             }
-            _ if look.is_rest_reserved && self.has_one_heir(agent) => few.extend(self.heirs(agent)),
+            _ if look.is_rest_reserved && self.only_heir(agent, &mut few) => {}
             _ => {
                 few = self.class_waiters(agent, look.taken);
                 all = Some(self.declared_first(look.taken));
@@ -299,15 +314,30 @@ impl Master {
 
     /// Those who take offers and may use something that is reserved on the agent.
     fn heirs(&self, agent: &Agent) -> impl Iterator<Item = ClientIndex> {
-        let mut owners: SmallVec<[&Role; 2]> = agent.free.iter().filter_map(|(flavor, _)| flavor.role()).collect();
+        let mut owners: SmallVec<[&Role; 2]> = SmallVec::new();
+        for owner in agent.free.iter().filter_map(|(flavor, _)| flavor.role()) {
+            if owners.last() != Some(&owner) {
+                owners.push(owner);
+            }
+        }
         owners.sort_unstable();
         owners.dedup();
         owners.into_iter().flat_map(|owner| self.sorter.at_or_below(owner))
     }
 
-    /// Whether there is at most one of them, so that their order need not be asked for.
-    fn has_one_heir(&self, agent: &Agent) -> bool {
-        self.heirs(agent).nth(1).is_none()
+    /// Whether there is at most one of them, so that their order need not be asked for; names it.
+    fn only_heir(&self, agent: &Agent, found: &mut SmallVec<[ClientIndex; 4]>) -> bool {
+        let mut heirs = self.heirs(agent);
+        let first = heirs.next();
+        let is_only = heirs.next().is_none();
+        found.extend(first.filter(|_| is_only));
+        is_only
+    }
+
+    /// Whether what exclusive offers leave of the agent is not worth an offer to the client; a quick answer, without making up the offer.
+    fn leaves_too_little(&self, agent: &Agent, client: &Client) -> bool {
+        let left = || agent.free.plain_quantities_left_for(&client.role, &agent.locked);
+        agent.devices.is_empty() && self.rules.is_too_little(client, &left())
     }
 
     pub(super) fn takes_offers(&self, client: &Client) -> bool {
@@ -668,7 +698,7 @@ impl Master {
         let free = agent.free.clone();
         self.rescind_where(
             id,
-            |entry| entry.offer.mode == OfferMode::Exclusive && !free.contains(&entry.offer.resources),
+            |entry| entry.offer.mode == OfferMode::Exclusive && !free.contains(&sole(&entry.offer.resources)),
             out,
         );
     }
@@ -694,7 +724,7 @@ impl Master {
         let mut available = Arc::new(Available::new(available));
         let Some(client) = self.clients.get(entry.client) else { return false };
         if entry.offer.resources.is_revocable() {
-            available = self.offerable(agent, client, available);
+            available = self.offerable(agent, entry.client, client, available);
         }
         agent.admits(client)
             && self.rules.is_enough(agent, client, &available)

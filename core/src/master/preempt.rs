@@ -33,6 +33,10 @@ const NOMINATIONS_MAX: usize = 16;
 /// How long changes are gathered before demands that found nobody to preempt are looked at again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// For so long after a launch on what was freed for it a demand that has not been declared anew is taken for an old one, which counts
+/// that task still.
+const STALE: Duration = Duration::from_secs(10);
+
 /// The shortest and the longest that a demand rests to which preemption brings nothing.
 const REST_MIN: Duration = Duration::from_secs(1);
 const REST_MAX: Duration = Duration::from_secs(600);
@@ -46,6 +50,9 @@ struct Rest {
     waiting: u64,
 }
 
+/// Of which shape something was launched, and when.
+type Served = (Arc<str>, Time);
+
 /// Who may preempt, and what was freed for whom.
 #[derive(Debug, Default)]
 pub(super) struct Preemption {
@@ -57,6 +64,8 @@ pub(super) struct Preemption {
     /// Demands that something was ended for. One for which no fewer tasks wait the next time rests before it may preempt again, longer
     /// each time: two that take from each other in turn would else never let anything run to its end.
     rests: BTreeMap<(FrameworkId, Role), Rest>,
+    /// What was launched on what was freed for it, by shape, since the demand was declared.
+    served: BTreeMap<(FrameworkId, Role), Vec<Served>>,
     /// Tasks that were told to end and may not have ended yet.
     ending: BTreeSet<TaskKey>,
     due: Option<TimerKey>,
@@ -198,7 +207,10 @@ impl Master {
         let (mut looks, mut goes_on) = (LOOKS_MAX, false);
         for shape in shapes.into_iter().take(SHAPES_MAX) {
             let standing = self.preemption.nominations.count(framework, role, &shape.name);
-            let missing = (shape.count as usize).min(NOMINATIONS_MAX).saturating_sub(standing);
+            let served = self.served(&key, &shape.name);
+            goes_on |= served > 0;
+            let waiting = (shape.count as usize).saturating_sub(served);
+            let missing = waiting.min(NOMINATIONS_MAX).saturating_sub(standing);
             for _ in 0..missing {
                 match self.plan_preemption((framework, role, &shape), &mut looks) {
                     Found::Plan(plan) => self.preempt(framework, role, &shape, *plan, out),
@@ -214,6 +226,19 @@ impl Master {
             self.rest(key, waiting);
         }
         goes_on
+    }
+
+    /// How many tasks of the shape were launched just now that the demand may count still.
+    fn served(&mut self, key: &(FrameworkId, Role), shape: &str) -> usize {
+        let now = self.now;
+        let Some(served) = self.preemption.served.get_mut(key) else { return 0 };
+        served.retain(|(_, at)| *at + STALE > now);
+        served.iter().filter(|(of, _)| &**of == shape).count()
+    }
+
+    /// The framework has declared what it waits for in the role, or waits no more: that counts what it has launched.
+    pub(super) fn demand_is_new(&mut self, id: FrameworkId, role: &Role) {
+        self.preemption.served.remove(&(id, role.clone()));
     }
 
     /// Something was ended for the demand: if that brings it nothing, it waits before the next time.
@@ -267,6 +292,7 @@ impl Master {
         self.preemption.watched.retain(|(framework, _), _| *framework != id);
         self.preemption.barred.retain(|(framework, _), _| *framework != id);
         self.preemption.rests.retain(|(framework, _), _| *framework != id);
+        self.preemption.served.retain(|(framework, _), _| *framework != id);
         self.preemption.searches.retain(|(framework, ..), _| *framework != id);
     }
 

@@ -229,6 +229,7 @@ impl Master {
         if now == 0 {
             self.unbar(id, &role);
         }
+        self.demand_is_new(id, &role);
         self.watch_demand(id, &role);
         self.wait_for_classes(id, &role);
         self.quotas.set_moved(&role);

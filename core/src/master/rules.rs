@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::available::Available;
+use super::available::{Available, are_worth_offering};
 use super::clients::Client;
 use super::registry::Record;
 use super::state::Agent;
@@ -89,6 +89,13 @@ impl Rules {
     pub(super) fn is_worth_a_look(&self, available: &Available) -> bool {
         let takes_anything = self.is_modest || self.modest > 0;
         if takes_anything { !available.resources.is_empty() } else { available.is_worth_offering }
+    }
+
+    /// Whether so little is not enough for the client, where there are no devices: it has asked for nothing special, and the master was told
+    /// nothing else.
+    pub(super) fn is_too_little(&self, client: &Client, plain: &Quantities) -> bool {
+        let asks_for_nothing = client.rules.least.is_none() && client.wanted.is_none();
+        asks_for_nothing && self.is_usual && !are_worth_offering(plain)
     }
 
     /// Whether an offer of `available` would be large enough for the client. What it says itself counts first; then that it has declared

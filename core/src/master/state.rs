@@ -18,9 +18,9 @@ use super::view::AgentStatus;
 use crate::allocator::reservations;
 use crate::allocator::sorter::{ClientIndex, class_quantity, kind_quantity};
 use crate::model::{
-    Accept, Access, AgentId, Demand, Device, DeviceId, DeviceState, FrameworkId, Milli, Offer, OfferId, OfferMode,
-    PeerId, PriceKey, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task, TaskId, TaskKey,
-    TaskState, Time, WallTime,
+    Accept, Access, AgentId, Demand, Device, DeviceId, DeviceState, Flavor, FrameworkId, Guarantee, Milli, Offer,
+    OfferId, OfferMode, PeerId, PriceKey, Quantities, ResourceName, Resources, Role, Shape, Share, Status, Task,
+    TaskId, TaskKey, TaskState, Time, WallTime,
 };
 use crate::planted::{Fault, planted};
 
@@ -228,6 +228,11 @@ impl Agent {
         self.locked.is_empty() && Arc::ptr_eq(&self.free, free) && self.is_unreserved()
     }
 
+    /// Whether exclusive offers lock all that is not reserved.
+    pub(super) fn is_open_part_locked(&self) -> bool {
+        !self.locked.is_empty() && self.free.is_open_part_taken(&self.locked)
+    }
+
     /// What may be offered to `role`: free and not locked.
     pub(super) fn available(&self, role: &Role) -> Arc<Resources> {
         if self.locked.is_empty() { self.free_for(role) } else { Arc::new(self.free.left_for(role, &self.locked)) }
@@ -305,10 +310,13 @@ pub(super) fn no_devices() -> Arc<[Arc<Device>]> {
     NONE.clone()
 }
 
-/// What of an exclusive offer nobody else may be offered: what is shared may be in several.
+/// What of an exclusive offer nobody else may be offered: what is shared, and what may be taken back at any time, may be in several.
 pub(super) fn sole(resources: &Arc<Resources>) -> Arc<Resources> {
-    let is_shared = resources.iter().any(|(flavor, _)| flavor.access == Access::Shared);
-    if is_shared { Arc::new(resources.without_shared()) } else { resources.clone() }
+    let is_sole = |flavor: &Flavor| flavor.access == Access::Sole && flavor.guarantee == Guarantee::Firm;
+    if resources.iter().all(|(flavor, _)| is_sole(flavor)) {
+        return resources.clone();
+    }
+    Arc::new(resources.without_shared().split_revocable().1)
 }
 
 /// A framework that was not removed.

@@ -541,6 +541,26 @@ impl Resources {
         Self(self.0.iter().filter_map(left).collect())
     }
 
+    /// Whether `taken`, a part of all, leaves nothing of what is not reserved.
+    pub(crate) fn is_open_part_taken(&self, taken: &Self) -> bool {
+        let mut open = self.0.iter().filter(|(flavor, _)| flavor.reservations.is_empty());
+        open.all(|(flavor, amounts)| taken.find(flavor).is_ok_and(|at| taken.0[at].1 == *amounts))
+    }
+
+    /// The [plain quantities](Self::plain_quantities) of [what is left](Self::left_for) for `role`.
+    pub(crate) fn plain_quantities_left_for(&self, role: &Role, taken: &Self) -> Quantities {
+        let mut sum = Quantities::new();
+        for (flavor, amounts) in self.0.iter().filter(|(flavor, _)| flavor.is_plain() && flavor.is_for(role)) {
+            let mut left = amounts.scalars.clone();
+            if let Ok(at) = taken.find(flavor) {
+                let was_there = left.subtract(&taken.0[at].1.scalars);
+                debug_assert!(was_there, "only what was there is taken");
+            }
+            sum.add(&left);
+        }
+        sum
+    }
+
     /// The scalars, ranges and sets: what is counted, where devices are kept by their state.
     #[must_use]
     pub fn without_devices(&self) -> Self {

@@ -64,6 +64,13 @@ impl Market {
         self.offer_of(framework, agent).resources.split_revocable().0.quantities().to_string()
     }
 
+    /// How many offers of that agent the framework has that hold something that may be taken back.
+    pub fn revocable_offers(&self, framework: &str, agent: &str) -> usize {
+        let agent = self.agent_id(agent);
+        let offers = self.frameworks[framework].offers.values();
+        offers.filter(|offer| offer.agent == agent && offer.resources.is_revocable()).count()
+    }
+
     /// An operator sets a role's quota; it is accepted.
     ///
     /// # Panics

@@ -139,8 +139,10 @@ impl Told {
     pub fn first_failure(&self, scenario: &Scenario) -> Option<String> {
         let failures = self.outcomes.iter().filter_map(|outcome| outcome.failures.first());
         let failure = failures.min_by(|a, b| a.week.cmp(&b.week).then(b.got.total_cmp(&a.got)))?;
+        let runs = self.outcomes.len();
+        let worst = if runs > 1 { format!(" in the worst of {runs} runs") } else { String::new() };
         Some(format!(
-            "{} waits pass {} in week {} (p{} {})",
+            "{} waits pass {} in week {} (p{} {}{worst})",
             scenario.workloads[failure.workload].name,
             super::in_words(failure.limit.wait.as_secs_f64()),
             failure.week + 1,

@@ -155,7 +155,8 @@ impl Quotas {
         node.usage.quota = quota;
         node.forget_tolerated();
         node.tolerate();
-        let met = !node.is_unmet();
+        node.unmet = node.is_unmet();
+        let met = !node.unmet;
         self.limited = self.limited + is.0 - was.0;
         self.guaranteed = self.guaranteed + is.1 - was.1;
         if met {

@@ -223,3 +223,45 @@ fn the_packer_places_work_that_may_be_taken_back_on_what_is_kept() {
     }
     assert_eq!(market.offered_revocable("ci", "a"), "cpus:1 mem:448");
 }
+
+/// The same machine and work as in [`with_revocable`], but what `ci` is offered is locked for it.
+fn with_locked_revocable() -> Market {
+    let mut market = Market::new();
+    market.agent_with("a", "cpus:8;mem:1024", vec![gpu("g"), gpu("h")]);
+    market.framework_with("ci", &["*"], OfferMode::Exclusive).takes_revocable("ci");
+    market.demand("ci", vec![shape("build", "cpus:1", &[], 9)]);
+    market.decline("ci", "a", 1).wait(Duration::from_secs(2)).lines();
+    market
+}
+
+#[test]
+fn an_exclusive_offer_holds_what_may_be_taken_back_and_does_not_lock_it() {
+    let mut market = with_locked_revocable();
+    assert_eq!(market.offered_revocable("ci", "a"), "cpus:4 mem:512");
+    assert_eq!(market.offer_of("ci", "a").resources.plain_quantities().to_string(), "cpus:4 mem:512");
+    market.framework("ml", "ml").demand("ml", vec![shape("train", "cpus:2", &["gpu"], 1)]);
+    assert_eq!(market.offer_of("ml", "a").resources.to_string(), "cpus:4 mem:512 device:g device:h");
+}
+
+#[test]
+fn what_an_exclusive_offer_does_not_lock_is_judged_when_it_is_accepted() {
+    let mut market = with_locked_revocable();
+    market.launch_revocable("ci", "a", "r1", "cpus:3;mem:64");
+    assert_eq!(market.lines()[0], "launch ci/r1 on a");
+    market.wait(Duration::from_secs(1)).lines();
+    assert_eq!(market.offered_revocable("ci", "a"), "cpus:1 mem:448");
+    market.framework("ml", "ml").demand("ml", vec![shape("train", "cpus:0.5", &["gpu"], 1)]);
+    market.launch_with("ml", "a", "m1", "cpus:1;mem:256", &["gpu"]).lines();
+    market.launch_revocable("ci", "a", "r2", "cpus:1;mem:64");
+    let lines = market.lines();
+    let is_conflict = |line: &String| line.starts_with("rejected r2 offer_conflict");
+    assert!(lines.iter().any(is_conflict), "a tenant has taken it meanwhile: {lines:?}");
+}
+
+#[test]
+fn one_client_has_what_may_be_taken_back_in_one_exclusive_offer() {
+    let mut market = with_locked_revocable();
+    market.launch("ci", "a", "t1", "cpus:2;mem:64").wait(Duration::from_secs(1));
+    market.update("a", "ci", "t1", TaskState::Finished).acknowledge("ci").wait(Duration::from_secs(5)).lines();
+    assert_eq!(market.revocable_offers("ci", "a"), 1);
+}

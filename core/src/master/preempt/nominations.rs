@@ -147,9 +147,11 @@ impl Master {
 
     /// The framework has launched something on the agent: what was freed there for it is used.
     pub(in crate::master) fn fulfil_nomination(&mut self, agent: AgentId, framework: FrameworkId, role: &Role) {
-        if let Some(id) = self.preemption.nominations.first(agent, framework, role) {
-            self.drop_nomination(id);
-        }
+        let Some(id) = self.preemption.nominations.first(agent, framework, role) else { return };
+        let shape = self.preemption.nominations.rows[&id].shape.clone();
+        self.drop_nomination(id);
+        let served = self.preemption.served.entry((framework, role.clone())).or_default();
+        served.push((shape, self.now));
     }
 
     /// The framework does not want the agent: what was freed there is free for all.

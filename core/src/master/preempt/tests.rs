@@ -159,6 +159,33 @@ fn a_nomination_never_ends_more_while_it_stands() {
 }
 
 #[test]
+fn a_demand_that_counts_what_was_launched_just_now_ends_nothing_more() {
+    let mut market = full();
+    market.waits_for("high", 5, "cpus:2", 1).wait(secs(1)).lines();
+    market.update("a", "low", "t2", TaskState::Killed);
+    market.launch_urgent("high", "a", "h1", 5, "cpus:2;mem:64", &[]).lines();
+    assert!(preempted(&mut market).is_empty(), "it has not said yet that it waits for nothing more");
+    market.waits_for("high", 5, "cpus:2", 0).wait(secs(60));
+    assert!(preempted(&mut market).is_empty());
+}
+
+#[test]
+fn a_demand_that_stays_after_a_launch_is_a_new_one() {
+    let mut market = full();
+    market.waits_for("high", 5, "cpus:2", 1).wait(secs(1)).lines();
+    market.update("a", "low", "t2", TaskState::Killed);
+    market.launch_urgent("high", "a", "h1", 5, "cpus:2;mem:64", &[]).lines();
+    market.wait(secs(11));
+    assert_eq!(preempted(&mut market), ["low/t1 on a"], "it has had the time to say otherwise");
+    let mut market = full();
+    market.waits_for("high", 5, "cpus:2", 1).wait(secs(1)).lines();
+    market.update("a", "low", "t2", TaskState::Killed);
+    market.launch_urgent("high", "a", "h1", 5, "cpus:2;mem:64", &[]).lines();
+    market.waits_for("high", 5, "cpus:2", 0).waits_for("high", 5, "cpus:2", 1);
+    assert_eq!(preempted(&mut market), ["low/t1 on a"], "it has said so");
+}
+
+#[test]
 fn who_was_preempted_preempts_nobody_in_turn() {
     let mut market = Market::new();
     market.agent("a", "cpus:2").agent("b", "cpus:2");

@@ -48,8 +48,14 @@ impl Asker<'_> {
         let total = |told: &Told| told.mean(|outcome| outcome.costs.total());
         let mut facts = Vec::new();
         for way in &told {
-            let kept = way.first_failure(scenario).unwrap_or_else(|| "every limit is kept".to_owned());
-            let text = format!("{} {} in {} weeks; {kept}", money(total(way)), scenario.currency, scenario.weeks());
+            let failure = way.first_failure(scenario).map_or_else(String::new, |failure| format!("; {failure}"));
+            let (kept, runs) = (way.kept(), way.outcomes.len());
+            let text = format!(
+                "{} {} in {} weeks; {kept} of {runs} runs keep every limit{failure}",
+                money(total(way)),
+                scenario.currency,
+                scenario.weeks()
+            );
             facts.push(Fact::new(&way.name, text));
         }
         for way in &told {
@@ -59,8 +65,8 @@ impl Asker<'_> {
             let redone = way.mean(|outcome| outcome.redone_hours);
             if redone > 0.0 {
                 let unit = if scenario.counts_gpus() { "GPU-hours" } else { "core-hours" };
-                facts
-                    .push(Fact::new("work done again", format!("{}: {redone:.0} {unit} lost with machines", way.name)));
+                let text = format!("{}: {} {unit} lost with machines", way.name, money(redone));
+                facts.push(Fact::new("work done again", text));
             }
         }
         let good = told.iter().filter(|way| self.is_enough(&way.outcomes));
@@ -107,8 +113,12 @@ impl Asker<'_> {
             return None;
         }
         let paid = way.mean(|outcome| outcome.costs.rented) / on_demand;
+        let hourly = on_demand / way.mean(|outcome| outcome.costs.rented_hours).max(f64::MIN_POSITIVE);
+        let (limit, pays, currency) = (part * hourly, paid * hourly, &self.scenario.currency);
+        let decides = if self.is_enough(&way.outcomes) { "" } else { "; but limits are not kept, whatever the price" };
         Some(format!(
-            "below {part:.2} of the on-demand price \"{}\" is cheaper than \"{}\"; it pays {paid:.2} in the mean",
+            "\"{}\" costs less than \"{}\" below {limit:.2} {currency} for a rented machine and hour ({part:.2} of on-demand); \
+             it pays {pays:.2} ({paid:.2}) in the mean{decides}",
             way.name, first.name
         ))
     }

@@ -114,7 +114,10 @@ impl Page<'_> {
                 "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{} (week {})</td></tr>",
                 advice.count,
                 escape(&advice.pool),
-                advice.order_by,
+                match advice.slack_weeks < 0.0 {
+                    true => format!("{}, at once; {} would have been in time", self.scenario.start, advice.order_by),
+                    false => advice.order_by.to_string(),
+                },
                 advice.arrives,
                 advice.needed,
                 advice.needed_week + 1
@@ -297,9 +300,11 @@ impl Page<'_> {
              <th>jobs finished</th><th>given up by their framework</th><th>not started at the end</th></tr>",
         );
         for told in &self.answer.told {
+            let run = weeks(told);
+            let end = if run < self.scenario.weeks() { format!(", up to week {run}") } else { String::new() };
             let _ = write!(
                 self.text,
-                "<tr><th>{}</th><td>{} of {}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                "<tr><th>{}{end}</th><td>{} of {}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
                 escape(&told.name),
                 told.kept(),
                 told.outcomes.len(),
