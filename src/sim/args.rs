@@ -57,7 +57,7 @@ pub struct SimRun {
     /// A certificate (PEM) that the cluster's master's is signed by.
     #[arg(long, env = "RIALTO_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
-    /// Where report.html, summary.json, waits.csv, utilisation.csv and orders.csv are written.
+    /// Where report.html, summary.json, waits.csv, utilisation.csv, orders.csv and costs.csv are written.
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
     /// Print JSON.

@@ -98,6 +98,7 @@ fn write_all(folder: &Path, scenario: &Scenario, answer: &Answer) -> anyhow::Res
         ("waits.csv", report::waits_csv(scenario, answer)),
         ("utilisation.csv", report::utilisation_csv(scenario, answer)),
         ("orders.csv", report::orders_csv(answer)),
+        ("costs.csv", report::costs_csv(answer)),
     ];
     for (name, text) in files {
         let file = folder.join(name);

@@ -151,6 +151,31 @@ pub fn orders_csv(answer: &Answer) -> String {
     text
 }
 
+/// `way,seed,bought,running,rented,total,purchase,bought_hours,rented_hours,hours_done_again`: what the ways cost.
+pub fn costs_csv(answer: &Answer) -> String {
+    let mut text =
+        "way,seed,bought,running,rented,total,purchase,bought_hours,rented_hours,hours_done_again\n".to_owned();
+    for told in &answer.told {
+        for (seed, outcome) in told.outcomes.iter().enumerate() {
+            let costs = &outcome.costs;
+            let _ = writeln!(
+                text,
+                "{},{seed},{:.2},{:.2},{:.2},{:.2},{:.2},{:.1},{:.1},{:.1}",
+                quoted(&told.name),
+                costs.bought,
+                costs.running,
+                costs.rented,
+                costs.total(),
+                costs.purchase,
+                costs.bought_hours,
+                costs.rented_hours,
+                outcome.redone_hours
+            );
+        }
+    }
+    text
+}
+
 fn for_weeks(answer: &Answer, mut line: impl FnMut(&Told, usize, usize, &super::outcome::Week)) {
     for told in &answer.told {
         for (seed, outcome) in told.outcomes.iter().enumerate() {

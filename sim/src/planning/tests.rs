@@ -232,6 +232,12 @@ fn bought_and_rented_machines_cost_what_their_hours_cost() {
     assert!(rented.rented < full && rented.rented > full * 0.98, "{rented:?}");
     assert!(answer.told[1].outcomes.iter().any(|outcome| outcome.redone_hours > 0.0), "machines were taken away");
     assert!(answer.facts.iter().any(|fact| fact.about == "break-even"), "{:?}", answer.facts);
+    let table = report::costs_csv(&answer);
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 1 + 2 * 2, "two ways in two runs each");
+    assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{table}");
+    assert_eq!((rows[1][0], rows[1][2]), ("keep", format!("{:.2}", costs.bought).as_str()));
+    assert_eq!((rows[3][0], rows[3][4]), ("rent", format!("{:.2}", rented.rented).as_str()));
 }
 
 #[test]
