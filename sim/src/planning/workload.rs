@@ -16,7 +16,7 @@ use super::parse::{not_zero, optional_span};
 use super::prices;
 use super::rates::{self, Replica};
 use super::scenario::{Arrivals, Begins, Framework, Limit, Pool, Quota, Workload};
-use super::shipped::MAX_SIZES;
+use super::shipped::{MAX_SIZES, check_size};
 use super::units;
 
 /// What is known of the scenario when a workload is read.
@@ -101,13 +101,22 @@ fn list(fields: &mut Fields, file: &Path, framework: Framework, gang: Members) -
         let what = format!("gang: expected at most {MAX_GANG} tasks of a job in analytics, got {most}");
         return Err(fields.error(what));
     }
-    let sizes = jobs.list.iter().map(|job| &job.ask).collect::<BTreeSet<_>>().len();
-    if framework == Framework::Web && sizes > MAX_SIZES {
-        let what =
-            format!("file: expected at most {MAX_SIZES} sizes of instances, each of which is an app, got {sizes}");
-        return Err(fields.error(what));
+    if framework == Framework::Web {
+        check_sizes(&jobs).map_err(|what| fields.error(what))?;
     }
     Ok(jobs)
+}
+
+/// That each size of instance may be an app.
+fn check_sizes(jobs: &Jobs) -> Result<(), String> {
+    let sizes: BTreeSet<&GpuAsk> = jobs.list.iter().map(|job| &job.ask).collect();
+    if sizes.len() > MAX_SIZES {
+        let got = sizes.len();
+        return Err(format!(
+            "file: expected at most {MAX_SIZES} sizes of instances, each of which is an app, got {got}"
+        ));
+    }
+    sizes.into_iter().try_for_each(check_size).map_err(|error| format!("file: an instance can't be served: {error}"))
 }
 
 fn replica(mut fields: Fields) -> Result<Replica, ScenarioError> {

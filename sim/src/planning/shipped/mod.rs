@@ -15,7 +15,7 @@ use std::time::Duration;
 use rialto_core::model::{AgentId, GangPart, OfferId, Operation, Role, Status, Task, TaskId, TaskState, Term, Time};
 use rialto_core::scheduler::{Happening, Out, Scheduler, Wish};
 
-pub(super) use self::web::{MAX_SIZES, Services};
+pub(super) use self::web::{MAX_SIZES, Services, check_size};
 use super::policy::{Ask, Entry, Fate, Order, Planner};
 use super::scenario::Framework;
 use crate::market::{Think, body};

@@ -146,6 +146,9 @@ fn what_a_framework_can_not_do_is_said() {
     assert!(error("framework: web, gang: yes").contains("gang: expected no, as web starts tasks one by one"));
     assert!(error("framework: web, max_price: 3").contains("max_price: expected none, as web does not wait"));
     assert!(error("replica: {serves: 1, cpus: 1, mem: 1GiB}").contains("replica: expected none"));
+    let nothing = "submit_s,duration_s,cpus\n0,60,0\n";
+    let nothing = scenario_of(&pool, "framework: web, format: surf", nothing).expect_err("it is refused");
+    assert!(nothing.contains("file: an instance can't be served") && nothing.contains("above 0, got 0"), "{nothing}");
     assert!(error("framework: analytics, checkpoint: 1 min").contains("checkpoint: expected none, as analytics saves"));
 }
 

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::model::{Operation, Role, Status, TaskId, TaskState, Time};
+use rialto_core::scheduler::placement::gpu::GpuAsk;
 use rialto_core::scheduler::{Happening, Out, Scheduler, Wish};
 use rialto_web::policy::{Ask as Request, Command, Effect, MAX_APPS, Policy};
+use rialto_web::spec::{self, SpecError};
 
 use super::super::demand::Job;
 use super::super::policy::{Ask, Entry, Fate, Order};
@@ -82,10 +84,9 @@ impl Services {
         let number = self.jobs.len();
         self.jobs.push(job.ask);
         if !self.apps.contains_key(&job.ask) {
-            let (name, text) = (name(job.ask), Arc::from(file(job.ask, &self.asks[job.ask])));
+            let (name, text) = (name(job.ask), Arc::from(file(job.ask, &self.asks[job.ask].each)));
             // Without instances, so that it is there at once; none of what follows can then be too late to be kept.
-            self.request(now, Request::Deploy { name, text }, out)
-                .expect("an app file that was made from an ask is one");
+            self.request(now, Request::Deploy { name, text }, out).expect("the sizes of a workload were checked");
         }
         let app = self.apps.entry(job.ask).or_default();
         app.waiting.insert(number);
@@ -211,6 +212,11 @@ impl Scheduler for Services {
     }
 }
 
+/// That an app may ask for that.
+pub(in crate::planning) fn check_size(each: &GpuAsk) -> Result<(), SpecError> {
+    spec::parse("as an app", &file(0, each)).map(|_| ())
+}
+
 fn name(ask: usize) -> String {
     format!("size{ask}")
 }
@@ -221,8 +227,8 @@ fn ask_of(task: &TaskId) -> Option<usize> {
 }
 
 /// The app file: instances lie close, as work does that the SDK's library places, and none is there at first.
-fn file(number: usize, ask: &Ask) -> String {
-    let needs = ask.each.needs();
+fn file(number: usize, each: &GpuAsk) -> String {
+    let needs = each.needs();
     let amount = |name| needs.resources.get(name);
     let devices: Vec<String> = needs.claims.iter().map(ToString::to_string).collect();
     let (cpus, mem) = (amount(&rialto_core::model::ResourceName::Cpus), amount(&rialto_core::model::ResourceName::Mem));
