@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rialto_sdk::core::model::Selector;
-use rialto_sdk::core::scheduler::placement::Host;
+use rialto_sdk::core::model::{Offer, OfferId, Selector};
+use rialto_sdk::core::scheduler::placement::{Host, Packer};
 
 use super::app::App;
 use crate::spec::{AppSpec, Spread};
@@ -53,6 +53,17 @@ pub(super) fn elsewhere(spec: &AppSpec, full: BTreeSet<Arc<str>>) -> (Selector, 
         Ok(selector) => (selector, unnamed),
         Err(_) => (spec.constraint.clone(), named.into_iter().chain(unnamed).collect()),
     }
+}
+
+/// The offers of these agents on which nothing was placed.
+pub(super) fn idle_on<'a>(
+    agents: &BTreeSet<Arc<str>>,
+    packer: &Packer,
+    offers: impl Iterator<Item = &'a Offer>,
+) -> Vec<OfferId> {
+    let idle: BTreeSet<OfferId> = packer.unused().into_iter().collect();
+    let offers = offers.filter(|offer| agents.contains(&offer.info.name)).map(|offer| offer.id);
+    offers.filter(|offer| idle.contains(offer)).collect()
 }
 
 /// What is written around a list of names, and around each of them.

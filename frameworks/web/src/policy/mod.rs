@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_sdk::core::model::{
-    AgentId, Demand, Offer, OfferId, Refusal, Reject, Role, Shape, Status, TaskId, TaskState, Time,
+    AgentId, Demand, OfferId, Refusal, Reject, Role, Shape, Status, TaskId, TaskState, Time,
 };
 use rialto_sdk::core::scheduler::placement::Packer;
 use rialto_sdk::core::scheduler::{Happening, Out, Scheduler};
@@ -364,10 +364,7 @@ impl Policy {
                 }
             }
         }
-        let useless = useless.unwrap_or_default();
-        let is_useless = |offer: &&Offer| useless.contains(&offer.info.name);
-        let idle: BTreeSet<OfferId> = packer.unused().into_iter().collect();
-        let declined = out.offers().filter(is_useless).map(|offer| offer.id).filter(|id| idle.contains(id)).collect();
+        let declined = crowd::idle_on(&useless.unwrap_or_default(), &packer, out.offers());
         Placed { packer, demand, declined }
     }
 
