@@ -10,7 +10,7 @@ fn read_only(rows: &str, only: &Only) -> Result<Jobs, String> {
     std::fs::write(&file, format!("{HEAD}{rows}")).expect("written");
     read_as(&file, Format::Rialto, Members::Apart, only).map_err(|error| {
         let text = error.to_string();
-        text.rsplit_once("jobs.csv").map_or(text.clone(), |(_, rest)| rest.to_owned())
+        text.rsplit_once("jobs.csv").map_or_else(|| text.clone(), |(_, rest)| rest.to_owned())
     })
 }
 
