@@ -41,6 +41,7 @@ mod network;
 mod oci;
 mod options;
 mod quota;
+mod removal;
 mod seccomp;
 mod secrets;
 mod sessions;

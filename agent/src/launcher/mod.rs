@@ -344,12 +344,14 @@ impl Group {
         self.tell(Input::Running { task }).await;
     }
 
-    /// Watches a member's sandbox, if there is a limit.
+    /// Watches a member's sandbox, if there is a limit; of the first member also what the group writes to its own `/tmp`, and over its image.
     fn look_at_disk(&self, member: usize) -> Option<impl Future<Output = ()> + use<>> {
         let limit_bytes = room::of_sandbox(&self.order.launch.group.tasks[member].resources);
         let allowance = (limit_bytes > 0).then(|| Allowance { limit_bytes, taken: self.order.disk[member].clone() })?;
-        let sandbox = self.launcher.layout.sandbox(&self.tasks[member]).into();
-        Some(disk::watch(sandbox, allowance, member, self.launcher.lookers.clone(), self.exceed.clone()))
+        let shared: &[&str] = if member == 0 { &room::SHARED } else { &[] };
+        let folders = shared.iter().map(|part| self.directory.join(part));
+        let folders = folders.chain([self.launcher.layout.sandbox(&self.tasks[member])]).collect();
+        Some(disk::watch(folders, allowance, member, self.launcher.lookers.clone(), self.exceed.clone()))
     }
 
     async fn ended(&mut self, member: usize, end: End) {
