@@ -37,3 +37,7 @@ fn unlock(folder: &Path, depth: u32) {
     let folders = folders.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     folders.for_each(|entry| unlock(&entry.path(), depth - 1));
 }
+
+#[cfg(test)]
+#[path = "removal_tests.rs"]
+mod tests;

@@ -12,6 +12,7 @@ mod hooks;
 mod image_kit;
 mod images;
 mod leaks;
+mod limits;
 mod logs;
 mod measured;
 mod nested;

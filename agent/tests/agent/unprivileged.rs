@@ -241,6 +241,11 @@ async fn an_image_is_run_and_all_its_files_are_the_users_own() {
         task.resources = "cpus:0.1;mem:64".parse().expect("they are well formed");
         task
     };
+    world.launch(vec![in_image("first", "true")]).await;
+    let first = world.expect_end("first").await;
+    if first.message.contains("can't stack layers") {
+        return println!("skipped: {}", first.message);
+    }
     let work_dir = world.options.work_dir.display().to_string();
     let look = "id -u; id -g; pwd; cat data; ls /app /old; stat -c '%u %a' /app/data /old/new /bin";
     let command = format!(
