@@ -10,7 +10,7 @@ fn what_nobody_may_look_into_is_removed_all_the_same() {
     fs::write(doomed.join("a/b/file"), "").expect("it can be written");
     std::os::unix::fs::symlink(outside.path(), doomed.join("a/link")).expect("it can be made");
     for closed in ["a/b", "a", ""] {
-        fs::set_permissions(doomed.join(closed), Permissions::from_mode(0)).expect("it is ours");
+        fs::set_permissions(doomed.join(closed), Permissions::from_mode(0o000)).expect("it is ours");
     }
     remove(&doomed).expect("it is ours");
     assert!(!doomed.exists() && outside.path().join("kept").exists(), "a link is removed, and not what it leads to");
@@ -21,7 +21,7 @@ fn what_nobody_may_look_into_is_removed_all_the_same() {
 fn what_is_unlocked_can_be_looked_into() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir(folder.path().join("closed")).expect("it can be made");
-    fs::set_permissions(folder.path().join("closed"), Permissions::from_mode(0)).expect("it is ours");
+    fs::set_permissions(folder.path().join("closed"), Permissions::from_mode(0o000)).expect("it is ours");
     let outside = tempfile::tempdir().expect("a folder");
     fs::set_permissions(outside.path(), Permissions::from_mode(0o750)).expect("it is ours");
     std::os::unix::fs::symlink(outside.path(), folder.path().join("link")).expect("it can be made");

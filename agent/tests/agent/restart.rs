@@ -4,7 +4,7 @@ use rialto_core::model::{Exit, Reason, TaskState, ToAgent};
 use rialto_proto::spec::TaskSpec;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::contained::nothing_is_left;
+use crate::contained::{cgroups, nothing_is_left};
 use crate::harness::{World, lives, spec_task, task, until, with_devices};
 
 #[tokio::test]
@@ -112,6 +112,9 @@ async fn after_a_reboot_nothing_of_contained_tasks_is_held() {
     assert_eq!(taken(), 1);
     world.crash().await;
     kill_supervisor(&world, "t1");
+    // Nor are there cgroups after a boot, once what was in them is gone.
+    let all_removed = || cgroups(&world).iter().all(|group| std::fs::remove_dir(group).is_ok());
+    until("its cgroups to be empty", || all_removed().then_some(())).await;
     std::fs::write(world.options.work_dir.join("boot_id"), "another").expect("it can be written");
     world.restart().await;
     assert_eq!(world.expect("t1", TaskState::Failed).await.reason, Some(Reason::AgentRebooted));

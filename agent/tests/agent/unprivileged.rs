@@ -269,7 +269,7 @@ async fn an_image_is_run_and_all_its_files_are_the_users_own() {
     let mut read_only =
         TaskSpec::shell("touch /a 2> /dev/null || echo held; touch /tmp/a $RIALTO_SANDBOX/a && echo own");
     read_only.container =
-        ContainerSpec { read_only: true, ..TaskSpec::from_body(&in_image("t", "").body).expect("good").container };
+        ContainerSpec { read_only: true, ..TaskSpec::from_body(&in_image("t", "true").body).expect("good").container };
     assert_eq!(output(&mut world, spec_task("t3", &read_only)).await, "held\nown\n");
     let private = |folder: &str| {
         let mode = std::fs::metadata(world.options.work_dir.join(folder)).expect("it is there").permissions().mode();
