@@ -1,6 +1,11 @@
-//! Lists of jobs in the formats of public traces.
+//! Lists of jobs, in a format of our own and in those of public traces.
 
+mod rialto;
+mod swf;
+
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::model::{Milli, Share};
@@ -9,6 +14,8 @@ use rialto_core::scheduler::placement::gpu::GpuAsk;
 use crate::fgd::read_pods;
 use crate::input::{Column, InputError, Row, Table};
 
+pub(super) use self::rialto::ENDLESS;
+
 /// A hundred years.
 pub(super) const SECONDS_MAX: f64 = 3.2e9;
 const TASKS_MAX: u64 = 100_000;
@@ -16,6 +23,8 @@ const TASKS_MAX: u64 = 100_000;
 const GANG_MAX: usize = 1024;
 /// All tasks of a list together.
 const ALL_TASKS_MAX: usize = 10_000_000;
+/// Of an app's instances on one machine.
+const PER_MACHINE_MAX: u32 = 10_000;
 const CPUS_MAX: f64 = 100_000.0;
 const MIB_MAX: f64 = 1e9;
 /// What a job gets of the host for each GPU where its list does not say.
@@ -78,7 +87,33 @@ impl Format {
 
 /// The tasks of a list, the earliest first; the first is submitted at zero.
 pub(crate) fn read(file: &Path, format: Format) -> Result<Vec<TraceJob>, InputError> {
-    Ok(read_as(file, format, Members::Apart)?.list)
+    Ok(read_as(file, format, Members::Apart, &[])?.list)
+}
+
+/// What a list says of a job besides what each of its tasks asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Traits {
+    /// How many tasks it has, which start together or not at all.
+    pub members: u32,
+    /// How many of its kind may be on one machine; none if any number.
+    pub bound: Option<PerMachine>,
+    /// Higher is more important, within its workload.
+    pub priority: i32,
+}
+
+impl Default for Traits {
+    fn default() -> Self {
+        Self { members: 1, bound: None, priority: 0 }
+    }
+}
+
+/// At most so many instances of an app on one machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PerMachine {
+    /// The app, by a number that the list's reader has given it.
+    pub app: u32,
+    /// How many.
+    pub max: u32,
 }
 
 /// The jobs of a list.
@@ -86,8 +121,12 @@ pub(crate) fn read(file: &Path, format: Format) -> Result<Vec<TraceJob>, InputEr
 pub(super) struct Jobs {
     /// The earliest first.
     pub(super) list: Vec<TraceJob>,
-    /// How many tasks each has.
-    pub(super) members: Vec<u32>,
+    /// Of each.
+    pub(super) traits: Vec<Traits>,
+    /// What each is called; empty if the list does not say.
+    pub(super) names: Vec<Arc<str>>,
+    /// So many, the first ones, run at the start.
+    pub(super) running: usize,
     /// After so long the list may begin anew.
     pub(super) period: Duration,
 }
@@ -95,64 +134,135 @@ pub(super) struct Jobs {
 /// What becomes of the tasks of one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Members {
-    /// Each goes its own way.
+    /// Each goes its own way, unless the list says otherwise.
     Apart,
     /// They start together or not at all.
     Together,
 }
 
-/// The jobs of a list; the first is submitted at zero.
-pub(super) fn read_as(file: &Path, format: Format, members: Members) -> Result<Jobs, InputError> {
-    let mut list = List { jobs: Vec::new(), members, tasks: 0 };
+/// Which lines of a list count: those where these columns hold these texts.
+pub(super) type Only = [(&'static str, String)];
+
+/// The jobs of a list that count; the first of all is submitted at zero.
+pub(super) fn read_as(file: &Path, format: Format, members: Members, only: &Only) -> Result<Jobs, InputError> {
+    let mut list = List::new(members);
     match format {
-        Format::Openb => list.openb(file)?,
         Format::Swf => list.swf(file)?,
         _ => {
             let table = Table::read(file)?;
-            let columns = Columns::of(&table, format)?;
-            for row in table.rows() {
-                columns.read(row, &mut list)?;
+            let of = |(name, text): &(&'static str, String)| Ok((table.column(name)?, text.clone()));
+            let only: Vec<(Column, String)> = only.iter().map(of).collect::<Result<_, InputError>>()?;
+            let counts =
+                |row: Row<'_>| only.iter().try_fold(true, |all, (column, text)| Ok(all && row.text(*column)? == text));
+            match format {
+                Format::Openb => list.openb(file, &table, counts)?,
+                Format::Rialto => list.rialto(&table, counts)?,
+                _ => {
+                    let columns = Columns::of(&table, format)?;
+                    for row in table.rows() {
+                        list.counts = counts(row)?;
+                        columns.read(row, &mut list)?;
+                    }
+                }
             }
         }
     }
-    let mut jobs = list.jobs;
-    jobs.sort_by_key(|(job, _)| job.submit);
-    let first = jobs.first().map_or(Duration::ZERO, |(job, _)| job.submit);
-    jobs.iter_mut().for_each(|(job, _)| job.submit -= first);
-    let last = jobs.last().map_or(Duration::ZERO, |(job, _)| job.submit);
-    let (list, members) = jobs.into_iter().unzip();
-    Ok(Jobs { list, members, period: last + Duration::from_secs(1) })
+    Ok(list.into_jobs())
 }
 
+/// What is read of a list.
 struct List {
-    jobs: Vec<(TraceJob, u32)>,
+    jobs: Vec<Listed>,
     members: Members,
     /// Of all jobs together.
     tasks: usize,
+    /// Whether what is read now counts.
+    counts: bool,
+    /// When the first and the last of all jobs are submitted.
+    span: Option<(Duration, Duration)>,
+    /// The apps that have a bound for machines.
+    apps: BTreeMap<String, u32>,
+}
+
+#[derive(Clone)]
+struct Listed {
+    job: TraceJob,
+    traits: Traits,
+    name: Option<Arc<str>>,
+    is_running: bool,
 }
 
 impl List {
+    const fn new(members: Members) -> Self {
+        Self { jobs: Vec::new(), members, tasks: 0, counts: true, span: None, apps: BTreeMap::new() }
+    }
+
+    fn into_jobs(self) -> Jobs {
+        let (first, last) = self.span.unwrap_or_default();
+        let mut jobs = self.jobs;
+        jobs.sort_by_key(|listed| (listed.job.submit, !listed.is_running));
+        jobs.iter_mut().for_each(|listed| listed.job.submit -= first);
+        Jobs {
+            running: jobs.iter().filter(|listed| listed.is_running).count(),
+            names: jobs.iter().filter_map(|listed| listed.name.clone()).collect(),
+            traits: jobs.iter().map(|listed| listed.traits).collect(),
+            list: jobs.into_iter().map(|listed| listed.job).collect(),
+            period: last - first + Duration::from_secs(1),
+        }
+    }
+
+    /// The bound of an app; minus one or nothing means none.
+    fn bound(&mut self, app: String, max: &str) -> Result<Option<PerMachine>, String> {
+        if matches!(max, "" | "-1") {
+            return Ok(None);
+        }
+        let number: Option<u32> = max.parse().ok().filter(|max| (1..=PER_MACHINE_MAX).contains(max));
+        let max = number.ok_or_else(|| {
+            format!("max_per_node: expected -1 for any number, or 1 to {PER_MACHINE_MAX}, got {max:?}")
+        })?;
+        let next = u32::try_from(self.apps.len()).unwrap_or(u32::MAX);
+        Ok(Some(PerMachine { app: *self.apps.entry(app).or_insert(next), max }))
+    }
+
     /// Adds `tasks` alike.
-    fn add(&mut self, tasks: u64, job: &TraceJob) -> Result<(), String> {
+    fn add(&mut self, tasks: u64, job: TraceJob, traits: Traits) -> Result<(), String> {
+        self.add_listed(tasks, Listed { job, traits, name: None, is_running: false })
+    }
+
+    fn add_listed(&mut self, tasks: u64, listed: Listed) -> Result<(), String> {
+        let (job, mut traits) = (&listed.job, listed.traits);
         let tasks = usize::try_from(tasks).unwrap_or(usize::MAX);
+        if tasks > 0 {
+            let (first, last) = self.span.unwrap_or((job.submit, job.submit));
+            self.span = Some((first.min(job.submit), last.max(job.submit)));
+        }
+        if !self.counts {
+            return Ok(());
+        }
         self.tasks = self.tasks.saturating_add(tasks);
         if self.tasks > ALL_TASKS_MAX {
             return Err(format!("expected at most {ALL_TASKS_MAX} tasks in a list, got more up to here"));
         }
-        match self.members {
-            Members::Apart => self.jobs.extend(std::iter::repeat_n((job.clone(), 1), tasks)),
-            Members::Together if tasks > GANG_MAX => {
-                return Err(format!("expected a gang of at most {GANG_MAX} tasks, got {tasks}"));
-            }
-            Members::Together if tasks > 0 => self.jobs.push((job.clone(), tasks as u32)),
-            Members::Together => {}
+        let is_gang = self.members == Members::Together || traits.members > 1;
+        if is_gang && tasks > GANG_MAX {
+            return Err(format!("expected a gang of at most {GANG_MAX} tasks, got {tasks}"));
         }
+        if is_gang && tasks > 1 && traits.bound.is_some() {
+            return Err("max_per_node: expected none of a job whose tasks start together".to_owned());
+        }
+        let (jobs, members) = if is_gang { (tasks.min(1), tasks as u32) } else { (tasks, 1) };
+        traits.members = members;
+        self.jobs.extend(std::iter::repeat_n(Listed { traits, ..listed }, jobs));
         Ok(())
     }
 
-    fn openb(&mut self, file: &Path) -> Result<(), InputError> {
+    fn openb(
+        &mut self,
+        file: &Path,
+        table: &Table,
+        counts: impl Fn(Row<'_>) -> Result<bool, InputError>,
+    ) -> Result<(), InputError> {
         let asks = read_pods(file)?;
-        let table = Table::read(file)?;
         let times = table.optional("creation_time").zip(table.optional("deletion_time"));
         for (row, ask) in table.rows().zip(asks) {
             let (submit, end) = match times {
@@ -163,33 +273,8 @@ impl List {
                 return Err(row.error(format!("deletion_time: expected at least {submit}, got {end}")));
             }
             let job = TraceJob { submit: seconds(submit), duration: seconds(end - submit), ask };
-            self.add(1, &job).map_err(|what| row.error(what))?;
-        }
-        Ok(())
-    }
-
-    /// The standard workload format: 18 columns with spaces between, no header, comments behind a semicolon.
-    fn swf(&mut self, file: &Path) -> Result<(), InputError> {
-        let unreadable = |error| InputError::Unreadable { file: file.to_owned(), error };
-        let text = std::fs::read_to_string(file).map_err(unreadable)?;
-        for (number, line) in
-            text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with(';'))
-        {
-            let broken = |what: String| InputError::Line { file: file.to_owned(), line: number + 1, what };
-            let fields: Vec<f64> = line.split_whitespace().map_while(|field| field.parse().ok()).collect();
-            let [_, submit, _, run, used, _, _, requested, _, kib, ..] = fields[..] else {
-                return Err(broken(format!("expected at least 10 numbers, got {line:?}")));
-            };
-            let cores = if used > 0.0 { used } else { requested };
-            if run < 0.0 || cores < 1.0 {
-                continue;
-            }
-            if !(0.0..=SECONDS_MAX).contains(&submit) || run > SECONDS_MAX || cores > TASKS_MAX as f64 {
-                return Err(broken(format!("expected a time and a number of processors within bounds, got {line:?}")));
-            }
-            let mib = if kib > 0.0 { kib / 1024.0 } else { MIB_PER_CPU };
-            let job = TraceJob { submit: seconds(submit), duration: seconds(run), ask: host(1.0, mib.min(MIB_MAX)) };
-            self.add(cores as u64, &job).map_err(broken)?;
+            self.counts = counts(row)?;
+            self.add(1, job, Traits::default()).map_err(|what| row.error(what))?;
         }
         Ok(())
     }
@@ -197,16 +282,6 @@ impl List {
 
 /// Where the columns of a table are, by format.
 enum Columns {
-    Rialto {
-        submit: Column,
-        tasks: Column,
-        cpus: Column,
-        mem: Column,
-        gpus: Column,
-        share: Column,
-        spec: Column,
-        run: Column,
-    },
     Philly {
         submit: Column,
         run: Column,
@@ -254,6 +329,8 @@ enum Columns {
         mem: Column,
         created: Column,
         deleted: Column,
+        /// Its role and app, and how many of that may be on one machine.
+        app: Option<((Column, Column), Column)>,
     },
 }
 
@@ -261,16 +338,6 @@ impl Columns {
     fn of(table: &Table, format: Format) -> Result<Self, InputError> {
         let column = |name| table.column(name);
         Ok(match format {
-            Format::Rialto | Format::Openb | Format::Swf => Self::Rialto {
-                submit: column("submit_s")?,
-                tasks: column("tasks")?,
-                cpus: column("cpu_milli")?,
-                mem: column("memory_mib")?,
-                gpus: column("gpu")?,
-                share: column("gpu_milli")?,
-                spec: column("gpu_spec")?,
-                run: column("duration_s")?,
-            },
             Format::Philly => {
                 Self::Philly { submit: column("submit_s")?, run: column("duration_s")?, gpus: column("num_gpu")? }
             }
@@ -307,36 +374,22 @@ impl Columns {
                 gpus: column("gpu_request")?,
                 model: column("gpu_model")?,
             },
-            Format::Dlrm => Self::Dlrm {
+            // The first three have readers of their own.
+            Format::Rialto | Format::Openb | Format::Swf | Format::Dlrm => Self::Dlrm {
                 cpus: column("cpu")?,
                 gpus: column("gpu")?,
                 mem: column("mem_gib")?,
                 created: column("creation_s")?,
                 deleted: column("deletion_s")?,
+                app: table.optional("role").zip(table.optional("app")).zip(table.optional("max_per_node")),
             },
         })
     }
 
     fn read(&self, row: Row<'_>, list: &mut List) -> Result<(), InputError> {
         let time = |column| row.decimal(column, SECONDS_MAX).map(seconds);
+        let mut traits = Traits::default();
         let (tasks, job) = match *self {
-            Self::Rialto { submit, tasks, cpus, mem, gpus, share, spec, run } => {
-                let gpus = u16::try_from(row.whole(gpus, 256)?).expect("at most 256");
-                let share = u16::try_from(row.whole(share, 1000)?).expect("at most 1000");
-                if gpus > 0 && share == 0 {
-                    return Err(row.error("gpu_milli: expected 1 to 1000 of each GPU, got 0"));
-                }
-                let spec = row.text(spec)?.split('|').map(str::trim).filter(|model| !model.is_empty());
-                let mut models: Vec<std::sync::Arc<str>> = spec.map(std::sync::Arc::from).collect();
-                models.sort();
-                let ask = GpuAsk {
-                    gpus,
-                    share: Share(if gpus > 0 { share } else { 0 }),
-                    models: if gpus > 0 { models } else { Vec::new() },
-                    ..host(row.decimal(cpus, CPUS_MAX * 1000.0)? / 1000.0, row.decimal(mem, MIB_MAX)?)
-                };
-                (row.whole(tasks, TASKS_MAX)?, TraceJob { submit: time(submit)?, duration: time(run)?, ask })
-            }
             Self::Philly { submit, run, gpus } => {
                 let gpus = u16::try_from(row.whole(gpus, 1024)?).expect("at most 1024");
                 let each = gpus.min(GPUS_PER_TASK);
@@ -367,7 +420,11 @@ impl Columns {
                 let ask = some_gpus(asked, row.text(model)?, cores);
                 (row.whole(tasks, TASKS_MAX)?, TraceJob { submit: time(submit)?, duration: time(run)?, ask })
             }
-            Self::Dlrm { cpus, gpus, mem, created, deleted } => {
+            Self::Dlrm { cpus, gpus, mem, created, deleted, app } => {
+                if let Some(((role, app), max)) = app {
+                    let app = format!("{}/{}", row.text(role)?, row.text(app)?);
+                    traits.bound = list.bound(app, row.text(max)?).map_err(|what| row.error(what))?;
+                }
                 let or = |column: Column, or: f64| {
                     if row.text(column)?.is_empty() { Ok(or) } else { row.decimal(column, SECONDS_MAX) }
                 };
@@ -382,7 +439,7 @@ impl Columns {
                 (1, TraceJob { submit: seconds(from), duration: seconds((until - from).max(0.0)), ask })
             }
         };
-        list.add(tasks, &job).map_err(|what| row.error(what))
+        list.add(tasks, job, traits).map_err(|what| row.error(what))
     }
 }
 
@@ -399,7 +456,7 @@ pub(crate) fn host(cores: f64, mib: f64) -> GpuAsk {
 /// A part of one GPU or whole ones, with these cores and memory for them.
 fn some_gpus(gpus: f64, model: &str, cores: f64) -> GpuAsk {
     let share = if gpus < 1.0 { (gpus * 1000.0).ceil() } else { 1000.0 };
-    let models = if gpus > 0.0 { vec![std::sync::Arc::from(model)] } else { Vec::new() };
+    let models = if gpus > 0.0 { vec![Arc::from(model)] } else { Vec::new() };
     let mib = cores.max(gpus.ceil() * CPUS_PER_GPU as f64) * (MIB_PER_GPU / CPUS_PER_GPU) as f64;
     GpuAsk { gpus: gpus.ceil() as u16, share: Share(share as u16), models, ..host(cores, mib) }
 }
@@ -415,3 +472,6 @@ pub(crate) fn whole_gpus(gpus: u16) -> GpuAsk {
         models: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 //! Start reading at [`Scenario`], then [`answer`], then `run`.
 
 mod answer;
+mod crowding;
 mod demand;
 mod error;
 mod fields;
@@ -33,8 +34,8 @@ mod yaml;
 pub use self::answer::{Advice, Answer, Difference, Fact, Milestone, Told, Tried};
 pub use self::error::ScenarioError;
 pub use self::fleet::Costs;
-pub use self::jobs::TraceJob;
 pub(crate) use self::jobs::{Format, host, read as read_jobs, whole_gpus};
+pub use self::jobs::{PerMachine, TraceJob, Traits};
 pub use self::outcome::{Failure, JobRecord, Outcome, Reasons, Waits, Week};
 pub use self::parse::digest_of;
 pub use self::questions::answer;

@@ -1,6 +1,7 @@
 //! The framework of one workload: a queue for each size of job, the oldest first, placed with the SDK's library on the offers that it
 //! holds. A size that fits nowhere does not hold up the others.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,9 @@ use rialto_core::scheduler::placement::board::GpuBoard;
 use rialto_core::scheduler::placement::gpu::GpuAsk;
 use rialto_core::scheduler::{Happening, Out, Scheduler};
 
+use super::crowding::Crowding;
 use super::demand::Job;
+use super::jobs::Traits;
 use crate::market::{Think, body};
 
 /// What became of a job at a moment.
@@ -42,8 +45,8 @@ pub(super) struct Entry {
 pub(super) struct Ask {
     /// For each of its tasks.
     pub(super) each: GpuAsk,
-    /// How many tasks it has, which start together or not at all.
-    pub(super) members: u32,
+    /// What else there is to say of it.
+    pub(super) traits: Traits,
 }
 
 pub(super) struct Planner {
@@ -58,6 +61,7 @@ pub(super) struct Planner {
     jobs: Vec<State>,
     /// The jobs that wait, by what they ask for.
     waiting: BTreeMap<usize, VecDeque<usize>>,
+    crowding: Crowding,
     /// How long a job takes to save what it has done.
     checkpoint: Option<Duration>,
     /// Jobs are begun on machines that cost at most so much.
@@ -108,6 +112,7 @@ impl Planner {
             speeds,
             jobs: Vec::new(),
             waiting: BTreeMap::new(),
+            crowding: Crowding::default(),
             checkpoint,
             max_price: None,
             cheap: None,
@@ -150,7 +155,7 @@ impl Planner {
     /// Ends all tasks of the attempt.
     fn kill(&self, number: usize, out: &mut Out<Think>) {
         let state = &self.jobs[number];
-        for member in 0..self.asks[state.job.ask].members {
+        for member in 0..self.asks[state.job.ask].traits.members {
             out.kill(&task_id(number, state.attempt, member), None);
         }
     }
@@ -194,13 +199,14 @@ impl Planner {
     /// Places what waits for that ask, as far as it fits.
     fn place(&mut self, ask: usize, out: &mut Out<Think>) {
         let Some(mut queue) = self.waiting.remove(&ask) else { return };
-        let Ask { each, members } = self.asks[ask].clone();
+        let Ask { each, traits } = self.asks[ask].clone();
         while let Some(number) = queue.front().copied() {
-            if members > 1 {
-                let Some(placements) = self.board.place_gang(&each, members) else { break };
+            if traits.members > 1 {
+                let Some(placements) = self.board.place_gang(&each, traits.members) else { break };
                 self.launch_gang(number, placements, out);
             } else {
-                let Some(placement) = self.board.place(&each) else { break };
+                let full = self.crowding.full(&traits);
+                let Some(placement) = self.board.place_besides(&each, &full) else { break };
                 self.begin(number, std::slice::from_ref(&placement));
                 let task = self.task(number, 0, &placement);
                 self.board.launch(&placement, task);
@@ -213,10 +219,11 @@ impl Planner {
     }
 
     fn place_all(&mut self, out: &mut Out<Think>) {
-        let mut order: Vec<(usize, usize)> =
-            self.waiting.iter().filter_map(|(ask, queue)| Some((*queue.front()?, *ask))).collect();
+        let rank = |ask: &usize| Reverse(self.asks[*ask].traits.priority);
+        let mut order: Vec<(Reverse<i32>, usize, usize)> =
+            self.waiting.iter().filter_map(|(ask, queue)| Some((rank(ask), *queue.front()?, *ask))).collect();
         order.sort_unstable();
-        for (_, ask) in order {
+        for (_, _, ask) in order {
             self.place(ask, out);
         }
         self.board.submit(out, &Refusal::default());
@@ -243,6 +250,9 @@ impl Planner {
         state.attempt += 1;
         (state.running, state.finished, state.speed) = (0, 0, speed);
         state.places = placements.iter().map(|placement| placement.agent_name.clone()).collect();
+        if let Some(first) = placements.first() {
+            self.crowding.come(&self.asks[state.job.ask].traits, number, first.agent);
+        }
     }
 
     fn task(&self, number: usize, member: u32, placement: &Placement) -> Task {
@@ -253,7 +263,7 @@ impl Planner {
             role: self.role.clone(),
             resources: placement.resources.clone(),
             claims: Vec::new(),
-            priority: 0,
+            priority: self.asks[state.job.ask].traits.priority,
             kill_grace: Duration::ZERO,
             expected_run_time: None,
             executor: ExecutorRef::Supervisor,
@@ -265,7 +275,8 @@ impl Planner {
     fn again(&mut self, now: Time, task: &TaskId, out: &mut Out<Think>) {
         let Some(number) = self.current(task) else { return };
         self.note_places(number, false);
-        if self.asks[self.jobs[number].job.ask].members > 1 && self.jobs[number].running > 0 {
+        self.crowding.go(number);
+        if self.asks[self.jobs[number].job.ask].traits.members > 1 && self.jobs[number].running > 0 {
             self.kill(number, out);
         }
         let state = &mut self.jobs[number];
@@ -293,7 +304,7 @@ impl Planner {
         let Some(number) = self.current(task) else { return };
         let state = &mut self.jobs[number];
         state.running += 1;
-        if state.started.is_none() && state.running == self.asks[state.job.ask].members {
+        if state.started.is_none() && state.running == self.asks[state.job.ask].traits.members {
             state.started = Some(now);
             self.log.push(Entry { at: now, job: number, fate: Fate::Started });
             self.note_places(number, true);
@@ -302,14 +313,15 @@ impl Planner {
 
     fn ended(&mut self, now: Time, status: &rialto_core::model::Status) {
         let Some(number) = self.current(&status.task) else { return };
-        let Ask { each, members } = &self.asks[self.jobs[number].job.ask];
+        let Ask { each, traits } = &self.asks[self.jobs[number].job.ask];
         if let Some(agent) = status.agent {
             self.board.ended(agent, each);
         }
         let state = &mut self.jobs[number];
         state.finished += 1;
-        if state.finished == *members {
+        if state.finished == traits.members {
             state.is_over = true;
+            self.crowding.go(number);
             self.note_places(number, false);
             self.log.push(Entry { at: now, job: number, fate: Fate::Finished });
         }

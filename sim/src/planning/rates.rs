@@ -126,8 +126,7 @@ impl Series {
             there.resize(wanted as usize, at);
         }
         jobs.sort_by_key(|job| job.submit);
-        let members = vec![1; jobs.len()];
-        Ok(Jobs { list: jobs, members, period: seconds(self.end - start) })
+        Ok(Jobs { list: jobs, period: seconds(self.end - start), ..Jobs::default() })
     }
 }
 

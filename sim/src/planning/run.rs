@@ -16,7 +16,7 @@ use rialto_core::scheduler::placement::policy::{GpuPolicy, Largest};
 
 use super::demand::{Job, Stream};
 use super::fleet::{Change, Fleet};
-use super::jobs::TraceJob;
+use super::jobs::{TraceJob, Traits};
 use super::left::{Left, Taken};
 use super::outcome::{Failure, Integral, JobRecord, Outcome, Reasons, Waits, Week, week_of};
 use super::policy::{Ask, Entry, Fate, Order, Planner};
@@ -187,17 +187,16 @@ impl<'a> Run<'a> {
 
     fn admit(&mut self, workload: &'a Workload, fragmentation: &Fragmentation, seed: u64) {
         let scenario = self.way.scenario;
-        let mut distinct: BTreeMap<(&GpuAsk, u32), usize> = BTreeMap::new();
-        let of = |at: usize, job: &'a TraceJob| (&job.ask, workload.members_of(at));
+        let mut distinct: BTreeMap<(&GpuAsk, Traits), usize> = BTreeMap::new();
+        let of = |at: usize, job: &'a TraceJob| (&job.ask, workload.traits_of(at));
         for (at, job) in workload.jobs.iter().enumerate() {
             let next = distinct.len();
             distinct.entry(of(at, job)).or_insert(next);
         }
         let kinds = workload.jobs.iter().enumerate().map(|(at, job)| distinct[&of(at, job)]).collect();
-        let mut asks: Vec<((&GpuAsk, u32), usize)> = distinct.into_iter().collect();
+        let mut asks: Vec<((&GpuAsk, Traits), usize)> = distinct.into_iter().collect();
         asks.sort_by_key(|(_, number)| *number);
-        let asks: Arc<[Ask]> =
-            asks.into_iter().map(|((each, members), _)| Ask { each: each.clone(), members }).collect();
+        let asks: Arc<[Ask]> = asks.into_iter().map(|((each, traits), _)| Ask { each: each.clone(), traits }).collect();
         let largest = Largest {
             cpus: scenario.pools.iter().map(|pool| pool.cpus).max().unwrap_or_default(),
             gpus: scenario.pools.iter().map(|pool| pool.gpus).max().unwrap_or_default().max(1),
@@ -328,9 +327,9 @@ impl<'a> Run<'a> {
         if self.counts_gpus { f64::from(pool.gpus) } else { pool.cpus.0 as f64 / 1000.0 }
     }
 
-    fn size_asked(&self, Ask { each, members }: &Ask) -> f64 {
+    fn size_asked(&self, Ask { each, traits }: &Ask) -> f64 {
         let milli = if self.counts_gpus { u64::from(each.gpus) * u64::from(each.share.0) } else { each.cpus.0 };
-        milli as f64 / 1000.0 * f64::from(*members)
+        milli as f64 / 1000.0 * f64::from(traits.members)
     }
 
     /// The jobs that are submitted at `now`.

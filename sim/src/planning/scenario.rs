@@ -174,8 +174,10 @@ pub struct Workload {
     pub begins: Begins,
     /// The jobs, by submission.
     pub jobs: Arc<[super::jobs::TraceJob]>,
-    /// How many tasks each of them has, which start together or not at all; empty where each is one task.
-    pub members: Arc<[u32]>,
+    /// What else there is to say of each; empty where each is one task and that is all.
+    pub traits: Arc<[super::jobs::Traits]>,
+    /// What each is called; empty if its list does not say.
+    pub names: Arc<[Arc<str>]>,
     /// How they come.
     pub arrivals: Arrivals,
     /// The factor by which the number of jobs grows in a year.
@@ -249,9 +251,9 @@ pub struct Quota {
 }
 
 impl Workload {
-    /// How many tasks the job at that place of the list has.
-    pub(super) fn members_of(&self, job: usize) -> u32 {
-        self.members.get(job).copied().unwrap_or(1)
+    /// What else there is to say of the job at that place of the list.
+    pub(super) fn traits_of(&self, job: usize) -> super::jobs::Traits {
+        self.traits.get(job).copied().unwrap_or_default()
     }
 
     /// These jobs, as they are.
@@ -263,7 +265,8 @@ impl Workload {
             framework: Framework::Library,
             begins: Begins::AsUsual,
             jobs: Arc::from(jobs),
-            members: Arc::default(),
+            traits: Arc::default(),
+            names: Arc::default(),
             arrivals,
             growth_a_year: 1.0,
             limit: None,
@@ -282,8 +285,8 @@ pub enum Arrivals {
     Random {
         /// So many GPUs are in use at the start, in the mean; where no job needs a GPU, so many cores.
         load: f64,
-        /// For how long a job stays in the mean; exponentially distributed.
-        residence: Duration,
+        /// For how long a job stays in the mean, exponentially distributed; none if as long as the one that was drawn.
+        residence: Option<Duration>,
     },
     /// As in the list.
     Replayed {

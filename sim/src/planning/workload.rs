@@ -11,8 +11,8 @@ use rialto_core::scheduler::placement::gpu::GpuAsk;
 
 use super::error::ScenarioError;
 use super::fields::{Field, Fields};
-use super::jobs::{self, Jobs, Members, TraceJob};
-use super::parse::{not_zero, optional_span};
+use super::jobs::{self, ENDLESS, Jobs, Members, TraceJob, Traits};
+use super::parse::optional_span;
 use super::prices;
 use super::rates::{self, Replica};
 use super::scenario::{Arrivals, Begins, Framework, Limit, Pool, Quota, Workload};
@@ -65,9 +65,10 @@ pub(super) fn read(mut fields: Fields, around: &Around<'_>) -> Result<(Workload,
         role: Role::new(&name).expect("its name was read as that of a role"),
         name,
         framework,
-        begins: Begins::AsUsual,
+        begins: if list.running > 0 { Begins::With(list.running) } else { Begins::AsUsual },
         jobs: Arc::from(list.list),
-        members: if gang == Members::Together { Arc::from(list.members) } else { Arc::default() },
+        traits: Arc::from(list.traits),
+        names: Arc::from(list.names),
         arrivals,
         growth_a_year,
         limit,
@@ -84,19 +85,31 @@ fn list(fields: &mut Fields, file: &Path, framework: Framework, gang: Members) -
     let format = fields.take("format");
     let no_rates = format.error("expected the framework web for what is a rate or a list of requests");
     let format = format.read(FORMATS, Format::parse)?;
+    let only = fields.take("only");
+    let (no_only, no_jobs) = (
+        only.error("expected none, as the file is no list of jobs"),
+        only.error("expected at least one job in the file that is so"),
+    );
+    let only = only.fields()?.map(self::only).transpose()?.unwrap_or_default();
+    let is_picked = !only.is_empty();
     let replica = fields.take("replica");
     let no_replica = replica.error("expected none, as the file says what each job asks for");
     let replica = replica.fields()?.map(self::replica).transpose()?;
     let jobs = match (format, replica) {
         (Format::Rates(_), _) if framework != Framework::Web => return Err(no_rates),
+        (Format::Rates(_) | Format::Jobs(jobs::Format::Swf), _) if !only.is_empty() => return Err(no_only),
         (Format::Rates(format), Some(replica)) => rates::read(file, format, &replica)?,
         (Format::Rates(_), None) => {
             return Err(fields.error("expected a field replica: what an instance serves and asks for"));
         }
         (Format::Jobs(_), Some(_)) => return Err(no_replica),
-        (Format::Jobs(format), None) => jobs::read_as(file, format, gang)?,
+        (Format::Jobs(format), None) => jobs::read_as(file, format, gang, &only)?,
     };
-    let most = jobs.members.iter().max().copied().unwrap_or(0);
+    if jobs.list.is_empty() && is_picked {
+        return Err(no_jobs);
+    }
+    check_traits(&jobs.traits, framework).map_err(|what| fields.error(what))?;
+    let most = jobs.traits.iter().map(|traits| traits.members).max().unwrap_or(0);
     if framework == Framework::Analytics && most > MAX_GANG {
         let what = format!("gang: expected at most {MAX_GANG} tasks of a job in analytics, got {most}");
         return Err(fields.error(what));
@@ -107,16 +120,50 @@ fn list(fields: &mut Fields, file: &Path, framework: Framework, gang: Members) -
     Ok(jobs)
 }
 
+/// The lines of the file that count.
+fn only(mut fields: Fields) -> Result<Vec<(&'static str, String)>, ScenarioError> {
+    let mut only = Vec::new();
+    for name in ["framework", "user", "workload"] {
+        let field = fields.take(name);
+        if field.is_there() {
+            only.push((name, field.text("what is to stand in that column")?));
+        }
+    }
+    fields.end()?;
+    Ok(only)
+}
+
+/// That the framework heeds what the list says.
+fn check_traits(traits: &[Traits], framework: Framework) -> Result<(), String> {
+    let (name, has) = (framework.as_str(), |of: fn(&Traits) -> bool| traits.iter().any(of));
+    let has_gangs = matches!(framework, Framework::Library | Framework::Analytics);
+    if has(|traits| traits.members > 1) && !has_gangs {
+        return Err(format!(
+            "file: expected no gang, as {name} starts tasks one by one; library and analytics have gangs"
+        ));
+    }
+    let is_bounded = matches!(framework, Framework::Library | Framework::Web);
+    if has(|traits| traits.bound.is_some()) && !is_bounded {
+        return Err(format!("file: expected no max_per_node, as {name} has no services; library and web heed it"));
+    }
+    Ok(())
+}
+
 /// That each size of instance may be an app.
 fn check_sizes(jobs: &Jobs) -> Result<(), String> {
-    let sizes: BTreeSet<&GpuAsk> = jobs.list.iter().map(|job| &job.ask).collect();
+    let none = Traits::default();
+    let traits = jobs.traits.iter().chain(std::iter::repeat(&none));
+    let sizes: BTreeSet<(&GpuAsk, &Traits)> = jobs.list.iter().map(|job| &job.ask).zip(traits).collect();
     if sizes.len() > MAX_SIZES {
         let got = sizes.len();
         return Err(format!(
             "file: expected at most {MAX_SIZES} sizes of instances, each of which is an app, got {got}"
         ));
     }
-    sizes.into_iter().try_for_each(check_size).map_err(|error| format!("file: an instance can't be served: {error}"))
+    sizes
+        .into_iter()
+        .try_for_each(|(ask, _)| check_size(ask))
+        .map_err(|error| format!("file: an instance can't be served: {error}"))
 }
 
 fn replica(mut fields: Fields) -> Result<Replica, ScenarioError> {
@@ -181,12 +228,17 @@ fn gang(field: Field, framework: Framework) -> Result<Members, ScenarioError> {
 /// How the jobs of a list come.
 fn arrivals(fields: &mut Fields, jobs: &Jobs) -> Result<Arrivals, ScenarioError> {
     let residence = fields.take("residence");
-    if residence.is_there() {
-        let load = fields.take("load").read("how many GPUs are in use at the start", |text| {
+    let load = fields.take("load");
+    if residence.is_there() || load.is_there() {
+        let load = load.read("how many GPUs are in use at the start", |text| {
             units::number(text.trim_end_matches("gpus").trim_end_matches("cores"))
                 .filter(|load| *load > 0.0 && *load < 1e7)
         })?;
-        return Ok(Arrivals::Random { load, residence: not_zero(residence)? });
+        let residence = optional_span(residence)?;
+        if residence.is_none() {
+            check_durations(&jobs.list).map_err(|what| fields.error(what))?;
+        }
+        return Ok(Arrivals::Random { load, residence });
     }
     let has_no_end = |job: &TraceJob| job.duration.is_zero();
     if !jobs.list.is_empty() && jobs.list.iter().all(has_no_end) {
@@ -203,6 +255,18 @@ fn arrivals(fields: &mut Fields, jobs: &Jobs) -> Result<Arrivals, ScenarioError>
         factor: fields.take("factor").number_or(1.0, 0.0, 10_000.0)?,
         repeats_after: fields.take("extend").read_or("repeat or once", None, again)?,
     })
+}
+
+/// That the durations of the list can be drawn.
+fn check_durations(list: &[TraceJob]) -> Result<(), &'static str> {
+    if list.iter().any(|job| job.duration >= ENDLESS) {
+        return Err("expected a residence beside the load, because jobs of the file have no end");
+    }
+    let has_none = |job: &TraceJob| job.duration.is_zero();
+    if list.iter().all(has_none) {
+        return Err("expected a residence beside the load, because the file does not say how long its jobs run");
+    }
+    Ok(())
 }
 
 /// How long a job takes to save what it has done, if its framework does such a thing.

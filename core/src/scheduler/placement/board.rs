@@ -182,6 +182,16 @@ impl GpuBoard {
         placement
     }
 
+    /// The same on none of these agents.
+    pub fn place_besides(&mut self, ask: &GpuAsk, agents: &BTreeSet<AgentId>) -> Option<Placement> {
+        let slots = agents.iter().filter_map(|agent| self.by_agent.get(agent).copied());
+        let hidden: Vec<usize> = slots.filter(|at| self.standing[*at]).collect();
+        hidden.iter().for_each(|at| self.standing[*at] = false);
+        let placement = self.place(ask);
+        hidden.into_iter().for_each(|at| self.standing[at] = true);
+        placement
+    }
+
     /// Launches `task` at its placement, with the next [`GpuBoard::submit`].
     pub fn launch(&mut self, placement: &Placement, task: Task) {
         let Some(slot) = self.by_agent.get(&placement.agent).map(|at| &mut self.slots[*at]) else { return };

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_sdk::core::model::{Status, TaskId, Time};
-use rialto_sdk::core::scheduler::placement::Host;
 
 use super::backoff::Backoff;
 use super::deployment::{Deployment, DeploymentState, Kind};
@@ -303,17 +302,6 @@ impl App {
         *self.gathers_until.get_or_insert(now + GATHER) > now
     }
 
-    /// Which machines are best for one more of `version`: those with the fewest of them, if it is to be spread.
-    pub(super) fn crowd(&self, version: u64, spec: &AppSpec) -> impl Fn(&Host) -> Option<i64> {
-        let mut crowd: BTreeMap<Arc<str>, i64> = BTreeMap::new();
-        if spec.spread == Spread::Wide {
-            for instance in self.alive().filter(|instance| instance.version == version) {
-                *crowd.entry(instance.agent.clone()).or_default() += 1;
-            }
-        }
-        move |host| Some(crowd.get(host.name()).copied().unwrap_or(0))
-    }
-
     /// When it must be looked at again at the latest, if nothing happens before.
     pub(super) fn next_deadline(&self, now: Time) -> Option<Time> {
         let patience = self.patience();
@@ -344,7 +332,7 @@ impl App {
         self.versions.iter().map(|(number, version)| (*number, version.spec.replace_unreachable_after)).collect()
     }
 
-    fn alive(&self) -> impl Iterator<Item = &Instance> {
+    pub(super) fn alive(&self) -> impl Iterator<Item = &Instance> {
         self.instances.values().filter(|instance| instance.is_alive())
     }
 

@@ -7,6 +7,7 @@
 mod agenda;
 mod app;
 mod backoff;
+mod crowd;
 mod deployment;
 mod instance;
 mod launch;
@@ -15,8 +16,11 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use rialto_sdk::core::model::{AgentId, Demand, Refusal, Reject, Role, Status, TaskId, TaskState, Time};
+use rialto_sdk::core::model::{
+    AgentId, Demand, OfferId, Refusal, Reject, Role, Shape, Status, TaskId, TaskState, Time,
+};
 use rialto_sdk::core::scheduler::placement::Packer;
 use rialto_sdk::core::scheduler::{Happening, Out, Scheduler};
 
@@ -32,6 +36,8 @@ pub use self::view::{AppView, DeploymentView, InstanceView};
 
 /// The most apps that are taken.
 pub const MAX_APPS: usize = 1_000;
+/// How long offers of agents are refused that are full for all that is lacking; what becomes free there is offered before.
+const FULL: Duration = Duration::from_secs(60);
 
 /// A user's request, and the number that its answer goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -320,11 +326,13 @@ impl Policy {
     }
 
     /// Places what is missing, and says what finds no place.
-    fn place(&mut self, now: Time, touched: &Touched, out: &Out<Effect>) -> (Packer, Demand) {
+    fn place(&mut self, now: Time, touched: &Touched, out: &Out<Effect>) -> Placed {
         let mut packer = Packer::new(&self.role, out.offers());
         let hosts: BTreeMap<AgentId, Arc<str>> =
             out.offers().map(|offer| (offer.agent, launch::host_of(offer))).collect();
         let mut demand = Demand::default();
+        // Agents that none of those who lack something can use, and that the demand can't name.
+        let mut useless: Option<BTreeSet<Arc<str>>> = None;
         for name in touched {
             self.lacking.remove(name);
             let Some(app) = self.apps.get_mut(name) else { continue };
@@ -349,12 +357,15 @@ impl Policy {
             }
             if missing > 0 {
                 self.lacking.insert(name.clone());
+                let (constraint, unnamed) = crowd::elsewhere(&spec, app.full(&spec));
+                useless = Some(useless.map_or_else(|| unnamed.clone(), |others| &others & &unnamed));
                 if demand.shapes.len() < Demand::MAX_SHAPES {
-                    demand.shapes.push(needs.shape(name, missing));
+                    demand.shapes.push(Shape { constraint, ..needs.shape(name, missing) });
                 }
             }
         }
-        (packer, demand)
+        let declined = crowd::idle_on(&useless.unwrap_or_default(), &packer, out.offers());
+        Placed { packer, demand, declined }
     }
 
     /// Saves what has changed since it was saved last.
@@ -411,9 +422,12 @@ impl Scheduler for Policy {
             | Happening::Tick => {}
         }
         ending.extend(self.step(now, &touched));
-        let (packer, demand) = self.place(now, &touched, out);
+        let Placed { packer, demand, declined } = self.place(now, &touched, out);
         self.save(&touched, out);
         packer.submit(out, &Refusal::default());
+        if !declined.is_empty() {
+            out.decline(&declined, Refusal { duration: FULL, ..Refusal::default() });
+        }
         // After the launches: the master takes back offers that meet no demand.
         out.demand(&self.role, demand);
         for task in ending {
@@ -438,6 +452,14 @@ impl Policy {
         let instances = self.apps.values().flat_map(|app| &app.instances);
         instances.filter(|(_, instance)| !instance.is_alive()).map(|(task, _)| task.clone()).collect()
     }
+}
+
+/// What found a place, and what did not.
+struct Placed {
+    packer: Packer,
+    demand: Demand,
+    /// Offers that would take the place of others of more use.
+    declined: Vec<OfferId>,
 }
 
 fn accepted(app: &App, id: u64, now: Time) -> Answer {

@@ -41,6 +41,7 @@ struct World {
     killed: Vec<String>,
     bodies: BTreeMap<String, TaskSpec>,
     demand: Demand,
+    declined: Vec<OfferId>,
     notes: Vec<String>,
 }
 
@@ -61,6 +62,7 @@ impl World {
             killed: Vec::new(),
             bodies: BTreeMap::new(),
             demand: Demand::default(),
+            declined: Vec::new(),
             notes: Vec::new(),
         };
         world.tell(Happening::Subscribed { framework: FrameworkId::new(Term(1), 1), term: Term(1) });
@@ -81,6 +83,7 @@ impl World {
                     assert!(!demanded, "an offer that meets no demand any more is taken back");
                     operations.iter().for_each(|operation| self.launch(operation));
                 }
+                Wish::Decline { offers, .. } => self.declined.extend(offers),
                 Wish::Kill { task, .. } => self.killed.push(task.to_string()),
                 Wish::Demand { demand, .. } => {
                     self.demand = demand.unwrap_or_default();
@@ -563,4 +566,67 @@ fn saved_state_of_another_format_is_refused() {
     let disk = BTreeMap::from([("counters".to_owned(), br#"{"format":2,"next_task":1,"next_deployment":1}"#.to_vec())]);
     let error = Policy::recover(Role::any(), &disk).unwrap_err().to_string();
     assert!(error.contains("entry \"counters\": expected format 1, got 2"), "{error}");
+}
+
+/// The app with at most one instance on each of the two agents.
+fn one_per_agent(instances: u32) -> String {
+    let wanted = format!("instances = {instances}");
+    APP.replace("spread = false", "spread = false\nmax_per_agent = 1").replace("instances = 2", &wanted)
+}
+
+#[test]
+fn no_agent_gets_more_instances_than_the_app_allows() {
+    let mut world = World::new();
+    let deployment = world.deploy(&one_per_agent(3));
+    assert_eq!(world.launches(), ["hello-1", "hello-2"]);
+    let agents: Vec<Arc<str>> = world.app().instances.iter().map(|instance| instance.agent.clone()).collect();
+    assert_eq!(agents, [Arc::from("a1"), Arc::from("a2")]);
+    assert_eq!(world.deployment(deployment.id).unplaced, 1);
+    let [shape] = &world.demand.shapes[..] else { panic!("{:?}", world.demand) };
+    assert_eq!((shape.count, shape.constraint.as_str()), (1, "!(name in [\"a1\", \"a2\"])"));
+    world.killed("hello-2");
+    assert_eq!(world.launches(), ["hello-3"], "there is room for one again");
+    assert_eq!(&*world.app().instances[1].agent, "a2");
+}
+
+#[test]
+fn an_instance_that_is_about_to_end_is_still_on_its_agent() {
+    let text = one_per_agent(2).replace("[update]", "[update]\nmax_surge = 0\nmax_unavailable = 1");
+    let mut world = World::new();
+    world.deploy(&text);
+    world.healthy("hello-1");
+    world.healthy("hello-2");
+    world.pass(2 * SECOND);
+    world.moves();
+    world.deploy(&text.replace("V = \"1\"", "V = \"2\""));
+    assert_eq!(world.moves(), (vec![], vec!["hello-1".to_owned()]));
+    world.killed("hello-1");
+    assert_eq!(world.launches(), ["hello-3"]);
+}
+
+#[test]
+fn an_update_that_needs_more_on_an_agent_than_may_be_there_finds_no_room() {
+    let mut world = World::new();
+    world.deploy(&one_per_agent(2));
+    world.healthy("hello-1");
+    world.healthy("hello-2");
+    world.pass(2 * SECOND);
+    world.moves();
+    let deployment = world.deploy(&one_per_agent(2).replace("V = \"1\"", "V = \"2\""));
+    world.pass(60 * SECOND);
+    assert_eq!(world.moves(), (vec![], vec![]));
+    let back = world.deployment(deployment.id);
+    assert_eq!(back.reason.as_deref(), Some("no progress for 60s with 0 of 2 instances ready, 1 found no room"));
+}
+
+#[test]
+fn full_agents_that_a_demand_can_not_name_are_declined() {
+    let long = format!("constraint = 'name != \"{}\"'\nspread = false", "z".repeat(4070));
+    let mut world = World::new();
+    world.deploy(&one_per_agent(3).replace("spread = false", &long));
+    assert_eq!(world.launches(), ["hello-1", "hello-2"]);
+    assert!(world.declined.is_empty(), "what is used is not declined");
+    world.pass(SECOND);
+    assert_eq!(world.declined.len(), 2);
+    assert_eq!(world.demand.shapes[0].count, 1);
 }

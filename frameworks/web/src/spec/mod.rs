@@ -46,6 +46,8 @@ pub struct AppSpec {
     pub constraint: Selector,
     /// Where instances go.
     pub spread: Spread,
+    /// At most so many of its instances are on one agent at once, of whatever version; none if any number may be.
+    pub max_per_agent: Option<u32>,
     /// How long an instance gets between SIGTERM and SIGKILL.
     pub kill_grace: Duration,
     /// How long an unreachable instance is waited for before it is replaced.

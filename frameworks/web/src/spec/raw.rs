@@ -38,6 +38,7 @@ struct RawApp {
     constraint: Selector,
     #[serde(default = "yes")]
     spread: bool,
+    max_per_agent: Option<u32>,
     #[serde(default = "default_kill_grace", deserialize_with = "spec::time")]
     kill_grace: Duration,
     #[serde(default = "default_replace", deserialize_with = "spec::time")]
@@ -140,6 +141,9 @@ fn check(raw: RawApp) -> Result<AppSpec, Wrong> {
     if raw.instances > MAX_INSTANCES {
         return wrong("instances", format!("expected 0 to {MAX_INSTANCES}, got {}", raw.instances));
     }
+    if let Some(max) = raw.max_per_agent.filter(|max| !(1..=MAX_INSTANCES).contains(max)) {
+        return wrong("max_per_agent", format!("expected 1 to {MAX_INSTANCES}, got {max}"));
+    }
     let ports = check_ports(&raw.ports)?;
     check_env(&raw.env)?;
     Ok(AppSpec {
@@ -156,6 +160,7 @@ fn check(raw: RawApp) -> Result<AppSpec, Wrong> {
         env: raw.env,
         constraint: raw.constraint,
         spread: if raw.spread { Spread::Wide } else { Spread::Packed },
+        max_per_agent: raw.max_per_agent,
         kill_grace: raw.kill_grace,
         replace_unreachable_after: raw.replace_unreachable_after,
     })

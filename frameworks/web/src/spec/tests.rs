@@ -67,6 +67,7 @@ fn errors_name_the_field_and_what_was_expected() {
         ),
         ("instances = 3", "instances = -1", "line 4, column 13"),
         ("instances = 3", "instances = 20000", "instances: expected 0 to 10000, got 20000"),
+        ("instances = 3", "max_per_agent = 0", "max_per_agent: expected 1 to 10000, got 0"),
         ("instances = 3", "replicas = 3", "unknown field `replicas`"),
         ("cpus = 0.1", "cpus = 0", "expected a number above 0"),
         ("cpus = 0.1", "cpus = 0.0001", "expected at most three decimals"),

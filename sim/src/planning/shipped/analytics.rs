@@ -39,9 +39,9 @@ fn plan(errand: &Errand) -> Plan {
     (stage.cpus, stage.mem) = (needs.resources.get(&ResourceName::Cpus), needs.resources.get(&ResourceName::Mem));
     stage.claims = needs.claims;
     stage.max_price = errand.max_price;
-    stage.start = if errand.ask.members > 1 { Start::Together } else { Start::Each };
+    stage.start = if errand.ask.traits.members > 1 { Start::Together } else { Start::Each };
     let part = FilePart { digest: Digest::of(&[]), name: Arc::from("file") };
-    let parts = vec![part; errand.ask.members as usize];
+    let parts = vec![part; errand.ask.traits.members as usize];
     Plan::new(job, BTreeMap::from([(0, parts)])).expect("a scenario's gangs are as small as a stage's")
 }
 

@@ -195,7 +195,7 @@ impl<P: Foreman> Shipped<P> {
             TaskState::Running => {
                 *runs = true;
                 let running = self.tasks.values().filter(|runs| **runs).count();
-                if self.started.is_none() && running == self.errand.ask.members as usize {
+                if self.started.is_none() && running == self.errand.ask.traits.members as usize {
                     self.started = Some(now);
                     self.log.push(Entry { at: now, job: 0, fate: Fate::Started });
                 }

@@ -161,3 +161,73 @@ fn the_same_seed_gives_the_same_jobs() {
         assert_eq!(run(), run(), "{framework}");
     }
 }
+
+#[test]
+fn no_machine_gets_more_of_an_app_than_its_list_says() {
+    let pool = format!("  - {{name: G2, count: 3, {MACHINE}}}\n");
+    let head = "role,app,cpu,gpu,mem_gib,max_per_node,creation_s,deletion_s\n";
+    let of = |app: u32, max: i32| format!("HN,{app},8,1,16,{max},0,86400\n");
+    let started = |file: &str, framework: &str| {
+        let workload = format!("format: dlrm, framework: {framework}");
+        let scenario = scenario_of(&pool, &workload, &format!("{head}{file}")).expect("it reads");
+        scenario.replayed(1, true).jobs.iter().filter(|job| job.wait_s() == Some(0.0)).count()
+    };
+    for framework in ["library", "web"] {
+        assert_eq!(started(&of(1, -1).repeat(8), framework), 8, "{framework}: one machine would do");
+        assert_eq!(started(&of(1, 1).repeat(8), framework), 3, "{framework}: one on each machine");
+        let two = of(1, 1).repeat(2) + &of(2, 2).repeat(8);
+        assert_eq!(started(&two, framework), 2 + 6, "{framework}: each app has a bound of its own");
+    }
+    let ci =
+        scenario_of(&pool, "format: dlrm, framework: ci", &format!("{head}{}", of(1, 1))).expect_err("no services");
+    assert!(ci.ends_with("file: expected no max_per_node, as ci has no services; library and web heed it"), "{ci}");
+}
+
+#[test]
+fn who_waits_for_a_place_apart_gets_that_of_one_that_ended() {
+    let pool = format!("  - {{name: G2, count: 2, {MACHINE}, mtbf: 3 days, repair: 1 h}}\n");
+    let head = "role,app,cpu,gpu,mem_gib,max_per_node,creation_s,deletion_s\n";
+    let rows: String =
+        (0..20).map(|day| format!("HN,1,8,1,16,1,{},{}\n", day * 43_200, day * 43_200 + 80_000)).collect();
+    for framework in ["library", "web"] {
+        let run = scenario_of(&pool, &format!("format: dlrm, framework: {framework}"), &format!("{head}{rows}"));
+        let run = run.expect("it reads").replayed(1, true);
+        assert_eq!(run.finished + run.given_up, 20, "{framework}");
+        assert!(run.finished >= 15, "{framework}: {}", run.finished);
+    }
+}
+
+#[test]
+fn a_job_of_higher_priority_starts_before_those_that_came_earlier() {
+    let pool = format!("  - {{name: G2, count: 1, {MACHINE}}}\n");
+    let head = "submit_s,tasks,cpu_milli,memory_mib,gpu,gpu_milli,gpu_spec,duration_s,priority\n";
+    let rows = "0,1,8000,1024,8,1000,,3600,0\n10,1,8000,1024,8,1000,,3600,0\n20,1,8000,1024,8,1000,,3600,7\n";
+    let run = scenario_of(&pool, "format: rialto", &format!("{head}{rows}")).expect("it reads").replayed(1, true);
+    assert_eq!(waits(&run), [0, 7190, 3580]);
+}
+
+#[test]
+fn a_service_without_an_end_runs_to_the_end() {
+    let pool = format!("  - {{name: G2, count: 1, {MACHINE}}}\n");
+    let head = "submit_s,tasks,cpu_milli,memory_mib,gpu,gpu_milli,gpu_spec,duration_s\n";
+    for framework in ["library", "web", "analytics"] {
+        let workload = format!("format: rialto, framework: {framework}");
+        let run = scenario_of(&pool, &workload, &format!("{head}0,1,8000,1024,8,1000,,\n")).expect("it reads");
+        let run = run.replayed(1, true);
+        assert!(run.weeks.iter().all(|week| week.used > 7.9), "{framework}: {:?}", run.weeks);
+        assert_eq!((run.finished, run.given_up, run.not_started), (0, 0, 0), "{framework}");
+    }
+}
+
+#[test]
+fn jobs_of_a_list_with_durations_come_at_random_so_that_the_load_is_held() {
+    let pool = format!("  - {{name: G2, count: 40, {MACHINE}}}\n");
+    // Large ones are short: sizes and durations drawn apart would hold another load.
+    let rows: String = (0..40).map(|at| if at % 4 == 0 { "0,3600,8\n" } else { "0,86400,1\n" }).collect();
+    let run = outcome(&pool, "load: 100 gpus", &rows);
+    let mean = run.weeks.iter().map(|week| week.used).sum::<f64>() / run.weeks.len() as f64;
+    assert!((90.0..110.0).contains(&mean), "{mean}");
+    assert!((80.0..120.0).contains(&run.weeks[0].used), "it is held from the start: {}", run.weeks[0].used);
+    let none = scenario(&pool, "load: 100 gpus", "0,0,1\n").expect_err("nothing lasts");
+    assert!(none.contains("the file does not say how long its jobs run"), "{none}");
+}

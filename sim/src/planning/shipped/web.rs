@@ -12,6 +12,7 @@ use rialto_web::policy::{Ask as Request, Command, Effect, MAX_APPS, Policy};
 use rialto_web::spec::{self, SpecError};
 
 use super::super::demand::Job;
+use super::super::jobs::Traits;
 use super::super::policy::{Ask, Entry, Fate, Order};
 use crate::market::{Think, body};
 
@@ -84,7 +85,7 @@ impl Services {
         let number = self.jobs.len();
         self.jobs.push(job.ask);
         if !self.apps.contains_key(&job.ask) {
-            let (name, text) = (name(job.ask), Arc::from(file(job.ask, &self.asks[job.ask].each)));
+            let (name, text) = (name(job.ask), Arc::from(file(job.ask, &self.asks[job.ask])));
             // Without instances, so that it is there at once; none of what follows can then be too late to be kept.
             self.request(now, Request::Deploy { name, text }, out).expect("the sizes of a workload were checked");
         }
@@ -214,7 +215,8 @@ impl Scheduler for Services {
 
 /// That an app may ask for that.
 pub(in crate::planning) fn check_size(each: &GpuAsk) -> Result<(), SpecError> {
-    spec::parse("as an app", &file(0, each)).map(|_| ())
+    let ask = Ask { each: each.clone(), traits: Traits::default() };
+    spec::parse("as an app", &file(0, &ask)).map(|_| ())
 }
 
 fn name(ask: usize) -> String {
@@ -227,13 +229,14 @@ fn ask_of(task: &TaskId) -> Option<usize> {
 }
 
 /// The app file: instances lie close, as work does that the SDK's library places, and none is there at first.
-fn file(number: usize, each: &GpuAsk) -> String {
+fn file(number: usize, Ask { each, traits }: &Ask) -> String {
     let needs = each.needs();
     let amount = |name| needs.resources.get(name);
     let devices: Vec<String> = needs.claims.iter().map(ToString::to_string).collect();
     let (cpus, mem) = (amount(&rialto_core::model::ResourceName::Cpus), amount(&rialto_core::model::ResourceName::Mem));
+    let bound = traits.bound.map_or_else(String::new, |bound| format!("max_per_agent = {}\n", bound.max));
     format!(
-        "name = {:?}\ncommand = \"serve\"\ninstances = 0\ncpus = {cpus}\nmem = {mem}\ndevices = {devices:?}\nspread = false\n",
+        "name = {:?}\ncommand = \"serve\"\ninstances = 0\ncpus = {cpus}\nmem = {mem}\ndevices = {devices:?}\nspread = false\n{bound}",
         name(number)
     )
 }

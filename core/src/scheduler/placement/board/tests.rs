@@ -80,6 +80,18 @@ fn a_model_that_will_not_do_is_left_alone() {
 }
 
 #[test]
+fn an_agent_that_is_to_be_avoided_is_used_by_others_again() {
+    let mut board = board(GpuPolicy::Fgd, &[machine(1, 1, 2, "A"), machine(2, 2, 2, "A")]);
+    let first = board.place(&ask(1, 500)).expect("there is room");
+    let avoided = BTreeSet::from([first.agent]);
+    let second = board.place_besides(&ask(1, 500), &avoided).expect("there is another machine");
+    assert_ne!(second.agent, first.agent);
+    let both = BTreeSet::from([first.agent, second.agent]);
+    assert_eq!(board.place_besides(&ask(1, 500), &both), None);
+    assert_eq!(board.place(&ask(1, 500)).map(|place| place.agent), Some(first.agent));
+}
+
+#[test]
 fn what_is_withdrawn_is_not_used_and_what_comes_again_is() {
     let mut board = board(GpuPolicy::Fgd, &[machine(1, 1, 1, "A")]);
     board.withdrawn(OfferId::new(crate::model::Term(1), 1));

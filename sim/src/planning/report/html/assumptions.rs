@@ -123,7 +123,11 @@ const STEPS_MAX: usize = 6;
 fn workload_row(workload: &Workload, unit: &str) -> Vec<String> {
     let jobs = match workload.arrivals {
         Arrivals::Random { load, residence } => {
-            format!("at random; {load} {unit} in use at the start, each job for {} in the mean", words(residence))
+            let stay = residence.map_or_else(
+                || "each job for as long as in the file".to_owned(),
+                |residence| format!("each job for {} in the mean", words(residence)),
+            );
+            format!("at random; {load} {unit} in use at the start, {stay}")
         }
         Arrivals::Replayed { factor, repeats_after } => {
             let again = repeats_after.map(|after| format!(", again after {}", words(after)));
@@ -134,7 +138,10 @@ fn workload_row(workload: &Workload, unit: &str) -> Vec<String> {
         || "none".to_owned(),
         |limit| format!("p{} of each week at most {}", limit.percentile, words(limit.wait)),
     );
-    let together = if workload.members.is_empty() { "" } else { "; the tasks of a job start together" };
+    let has = |of: fn(&crate::planning::Traits) -> bool| workload.traits.iter().any(of);
+    let together = if has(|of| of.members > 1) { "; the tasks of a job start together" } else { "" };
+    let bound = if has(|of| of.bound.is_some()) { "; so many of an app on one machine as the file says" } else { "" };
+    let priority = if has(|of| of.priority != 0) { "; those of higher priority first" } else { "" };
     let max = workload.max_price.map(|max| format!("; begun only where a machine costs at most {max} an hour"));
     let name = match workload.framework {
         Framework::Library => workload.name.clone(),
@@ -142,7 +149,7 @@ fn workload_row(workload: &Workload, unit: &str) -> Vec<String> {
     };
     vec![
         name,
-        jobs + together + &max.unwrap_or_default(),
+        jobs + together + bound + priority + &max.unwrap_or_default(),
         format!("{:.1} % a year", (workload.growth_a_year - 1.0) * 100.0),
         limit,
         workload.weight.to_string(),
