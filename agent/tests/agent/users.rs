@@ -119,3 +119,19 @@ async fn what_is_in_a_volume_is_the_same_users_for_whoever_uses_it() {
     world.expect_end("t5").await;
     nothing_is_left(&world).await;
 }
+
+#[tokio::test]
+async fn a_group_that_never_starts_gives_its_users_back() {
+    let Some(mut world) = World::contained(|_| {}).await else { return };
+    let mut spec = own_users("true");
+    spec.artefacts = vec![rialto_proto::spec::Artefact {
+        uri: "file:///no/such/folder".to_owned(),
+        ..rialto_proto::spec::Artefact::default()
+    }];
+    world.launch(vec![roomy("t1", &spec)]).await;
+    assert_eq!(world.expect_end("t1").await.state, TaskState::Failed);
+    let ranges = world.options.work_dir.join("users");
+    until("its users to be given back", || (std::fs::read_dir(&ranges).map_or(0, Iterator::count) == 0).then_some(()))
+        .await;
+    nothing_is_left(&world).await;
+}
