@@ -1,5 +1,6 @@
 //! Images made by hand, as a folder in the OCI image layout.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -43,6 +44,13 @@ impl Builder {
     pub(crate) fn done(self) -> Vec<u8> {
         self.0.into_inner().expect("it goes to memory")
     }
+}
+
+/// As `gzip` has it.
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(bytes).expect("it goes to memory");
+    packer.finish().expect("it goes to memory")
 }
 
 /// What `sha256sum` says.
