@@ -96,6 +96,7 @@ pub(super) fn of_text(file: &Path, text: &str, cluster: Option<&Start>) -> Resul
         rents,
         workloads,
         question,
+        keeps_jobs: false,
         cluster: cluster.map(Start::cluster),
         inputs,
     })

@@ -22,7 +22,7 @@ use super::units::WEEK;
 
 /// Answers the question of a scenario; `progress` is told what is being run.
 pub fn answer(scenario: &Scenario, progress: &mut dyn FnMut(&str)) -> Answer {
-    let mut asker = Asker { scenario, progress };
+    let mut asker = Asker { scenario, progress, keeps_jobs: scenario.keeps_jobs };
     match &scenario.question {
         Question::Replay => asker.replay(),
         Question::Size { pool, min, max } => asker.size(*pool, *min, *max),
@@ -35,6 +35,8 @@ pub fn answer(scenario: &Scenario, progress: &mut dyn FnMut(&str)) -> Answer {
 struct Asker<'a> {
     scenario: &'a Scenario,
     progress: &'a mut dyn FnMut(&str),
+    /// Whether the next way that is told is to say what became of each job.
+    keeps_jobs: bool,
 }
 
 impl<'a> Asker<'a> {
@@ -44,7 +46,15 @@ impl<'a> Asker<'a> {
     }
 
     fn told(&mut self, name: &str, way: &Way<'_>) -> Told {
-        Told { name: name.to_owned(), milestones: milestones(way), outcomes: self.run(way, name) }
+        let way = Way { keeps_jobs: std::mem::take(&mut self.keeps_jobs), ..way.clone() };
+        Told { name: name.to_owned(), milestones: milestones(&way), outcomes: self.run(&way, name) }
+    }
+
+    /// The first run of a way that was run before is run again, if it is to say what became of each job.
+    fn with_jobs(&mut self, told: &mut Told, way: &Way<'_>) {
+        let Some(first) = told.outcomes.first_mut().filter(|_| std::mem::take(&mut self.keeps_jobs)) else { return };
+        (self.progress)("each job of the first run");
+        *first = Way { keeps_jobs: true, ..way.clone() }.run(0);
     }
 
     fn replay(&mut self) -> Answer {
@@ -104,7 +114,10 @@ fn runs(way: &Way<'_>, seeds: u64) -> Vec<Outcome> {
                     if seed >= seeds {
                         return;
                     }
-                    let outcome = way.run(seed);
+                    let mut outcome = way.run(seed);
+                    if seed > 0 {
+                        outcome.jobs = Vec::new();
+                    }
                     done.lock().expect("no run panics while it holds the lock").insert(seed, outcome);
                 }
             });

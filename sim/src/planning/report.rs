@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Told};
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Why};
 use super::scenario::Scenario;
 
 /// All of an answer, with the inputs it rests on.
@@ -39,6 +39,7 @@ pub fn json(scenario: &Scenario, answer: &Answer) -> Value {
 
 fn way(scenario: &Scenario, told: &Told) -> Value {
     let cost = |of: fn(&Outcome) -> f64| round(told.mean(of));
+    let days = |why| round(told.mean(|outcome| outcome.reasons.days(why)));
     json!({
         "name": told.name,
         "runs": told.outcomes.len(),
@@ -49,8 +50,12 @@ fn way(scenario: &Scenario, told: &Told) -> Value {
         "jobs_not_started": round(told.mean(|outcome| outcome.not_started as f64)),
         "hours_done_again": cost(|outcome| outcome.redone_hours),
         "waited_because": {
-            "taken_job_days": cost(|outcome| outcome.reasons.taken),
-            "fragmented_job_days": cost(|outcome| outcome.reasons.fragmented),
+            "taken_job_days": days(Why::Taken),
+            "fragmented_job_days": days(Why::Scattered),
+            "other_model_job_days": days(Why::OtherModel),
+            "price_job_days": days(Why::Price),
+            "quota_job_days": days(Why::Quota),
+            "per_machine_job_days": days(Why::Bound),
         },
         "cost": {
             "currency": scenario.currency,
@@ -137,15 +142,85 @@ pub fn utilisation_csv(scenario: &Scenario, answer: &Answer) -> String {
     text
 }
 
-/// `pool,count,order_by,needed,needed_week,slack_weeks`: what to order.
+/// `way,seed,week,workload,size,jobs,not_started,mean_s,p50_s,p90_s,p95_s,p99_s`: how long jobs of each size waited.
+pub fn waits_by_size_csv(scenario: &Scenario, answer: &Answer) -> String {
+    let mut text = "way,seed,week,workload,size,jobs,not_started,mean_s,p50_s,p90_s,p95_s,p99_s\n".to_owned();
+    for_weeks(answer, |told, seed, number, week| {
+        for (sizes, workload) in week.waits_by_size.iter().zip(&scenario.workloads) {
+            for (size, waits) in sizes {
+                let of =
+                    format_args!("{},{seed},{},{}", quoted(&told.name), number + 1, quoted(&workload.name)).to_string();
+                let _ = writeln!(
+                    text,
+                    "{of},{},{},{},{:.1},{:.1},{:.1},{:.1},{:.1}",
+                    size.as_str(),
+                    waits.jobs,
+                    waits.not_started,
+                    waits.mean,
+                    waits.p50,
+                    waits.p90,
+                    waits.p95,
+                    waits.p99
+                );
+            }
+        }
+    });
+    text
+}
+
+/// `way,seed,week,workload,demand,held,share,waiting,waiting_most`: what workloads ask for, hold and have waiting.
+pub fn queue_csv(scenario: &Scenario, answer: &Answer) -> String {
+    let mut text = "way,seed,week,workload,demand,held,share,waiting,waiting_most\n".to_owned();
+    for_weeks(answer, |told, seed, number, week| {
+        for (queue, workload) in week.queues.iter().zip(&scenario.workloads) {
+            let _ = writeln!(
+                text,
+                "{},{seed},{},{},{:.2},{:.2},{:.4},{:.2},{}",
+                quoted(&told.name),
+                number + 1,
+                quoted(&workload.name),
+                queue.demand,
+                queue.held,
+                queue.held / week.capacity.max(1e-9),
+                queue.waiting,
+                queue.waiting_most
+            );
+        }
+    });
+    text
+}
+
+/// `way,seed,week,pool,machines,gpus,gpus_used,cpus,cpus_used,mem_gib,mem_gib_used`: what there is of each pool, and what is given out.
+pub fn pools_csv(scenario: &Scenario, answer: &Answer) -> String {
+    let mut text = "way,seed,week,pool,machines,gpus,gpus_used,cpus,cpus_used,mem_gib,mem_gib_used\n".to_owned();
+    for_weeks(answer, |told, seed, number, week| {
+        for ((used, machines), pool) in week.pools.iter().zip(&week.machines).zip(&scenario.pools) {
+            let (way, name) = (quoted(&told.name), quoted(&pool.name));
+            let _ = writeln!(
+                text,
+                "{way},{seed},{},{name},{machines},{:.2},{:.2},{:.2},{:.2},{:.2},{:.2}",
+                number + 1,
+                used.gpus,
+                used.gpus_used,
+                used.cpus,
+                used.cpus_used,
+                used.mem_gib,
+                used.mem_gib_used
+            );
+        }
+    });
+    text
+}
+
+/// `pool,count,order_by,arrives,needed,needed_week,slack_weeks`: what to order.
 pub fn orders_csv(answer: &Answer) -> String {
-    let mut text = "pool,count,order_by,needed,needed_week,slack_weeks\n".to_owned();
+    let mut text = "pool,count,order_by,arrives,needed,needed_week,slack_weeks\n".to_owned();
     for advice in &answer.advice {
         let (pool, week) = (quoted(&advice.pool), advice.needed_week + 1);
         let _ = writeln!(
             text,
-            "{pool},{},{},{},{week},{:.1}",
-            advice.count, advice.order_by, advice.needed, advice.slack_weeks
+            "{pool},{},{},{},{},{week},{:.1}",
+            advice.count, advice.order_by, advice.arrives, advice.needed, advice.slack_weeks
         );
     }
     text

@@ -41,6 +41,8 @@ pub struct Scenario {
     pub workloads: Vec<Workload>,
     /// What is asked.
     pub question: Question,
+    /// Whether it is told what became of each job, in the first run of the first way of the answer.
+    pub keeps_jobs: bool,
     /// The cluster that it begins with, if it does.
     pub cluster: Option<Cluster>,
     /// The files it names, with the first digits of their SHA-256.
@@ -387,14 +389,17 @@ impl Scenario {
             rents: Vec::new(),
             workloads,
             question: Question::Replay,
+            keeps_jobs: false,
             cluster: None,
             inputs: Vec::new(),
         }
     }
 
-    /// What becomes of each job in one run of the scenario as it is.
+    /// What becomes of each job that comes in one run of the scenario as it is.
     pub(crate) fn replayed(&self, seed: u64, audits: bool) -> super::Outcome {
-        super::run::Way { keeps_jobs: true, audits, ..super::run::Way::of(self) }.run(seed)
+        let mut outcome = super::run::Way { keeps_jobs: true, audits, ..super::run::Way::of(self) }.run(seed);
+        outcome.jobs.retain(|job| !job.is_prefill);
+        outcome
     }
 
     /// How many whole weeks it looks ahead.

@@ -34,6 +34,7 @@ impl<'a> Asker<'a> {
                     scenario.pools[pool].name,
                     first_failure.clone().unwrap_or_default()
                 );
+                self.with_jobs(&mut without, &Way { stops_at_failure: true, ..Way::of(scenario) });
                 answer.told.push(without);
                 return answer;
             };

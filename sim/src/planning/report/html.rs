@@ -11,7 +11,7 @@ use self::bars::{Bar, Bars};
 use self::chart::{Band, Chart, Line, Look, Mark};
 use super::super::answer::{Answer, Told};
 use super::super::fleet::Costs;
-use super::super::outcome::{Reasons, Week};
+use super::super::outcome::{Week, Why};
 use super::super::questions::money;
 use super::super::scenario::Scenario;
 use super::super::units::{WEEK, in_words};
@@ -319,16 +319,14 @@ impl Page<'_> {
 
     fn reasons(&mut self) {
         let unit = self.unit();
-        type Reason = fn(&Reasons) -> f64;
-        let parts: [(String, Reason); 2] = [
-            (format!("too few {unit} free in the whole fleet"), |reasons| reasons.taken),
-            ("enough free, but not together on one machine, or of another model".to_owned(), |reasons| {
-                reasons.fragmented
-            }),
-        ];
+        let days =
+            |why| self.answer.told.iter().map(|told| told.mean(|outcome| outcome.reasons.days(why))).sum::<f64>();
+        // What nobody waits for is not told, but for the two that every reader will look for.
+        let parts = Why::ALL.into_iter().filter(|why| matches!(why, Why::Taken | Why::Scattered) || days(*why) > 0.0);
+        let parts: Vec<(String, Why)> = parts.map(|why| (in_full(why, unit), why)).collect();
         let bar = |told: &Told| Bar {
             name: told.name.clone(),
-            parts: parts.iter().map(|(_, of)| told.mean(|outcome| of(&outcome.reasons))).collect(),
+            parts: parts.iter().map(|(_, why)| told.mean(|outcome| outcome.reasons.days(*why))).collect(),
         };
         let bars = Bars {
             bars: self.answer.told.iter().map(bar).collect(),
@@ -351,6 +349,18 @@ impl Page<'_> {
             let _ = write!(self.text, "<tr><td>{}</td><td>{} of {}</td></tr>", tried.count, tried.kept, tried.runs);
         }
         self.text.push_str("</table></section>");
+    }
+}
+
+/// Why jobs wait, for people.
+fn in_full(why: Why, unit: &str) -> String {
+    match why {
+        Why::Taken => format!("too few {unit}, cores or memory free in the whole fleet"),
+        Why::Scattered => "enough free, but not together on one machine: free pieces are scattered".to_owned(),
+        Why::OtherModel => "enough free, but too few of a model that will do".to_owned(),
+        Why::Price => "enough free, but not at a price that they may cost".to_owned(),
+        Why::Quota => "their workload holds all that it may (quota)".to_owned(),
+        Why::Bound => "room only beside as many of the same app as may be on one machine".to_owned(),
     }
 }
 
