@@ -802,10 +802,10 @@ pub struct BenchMaster {
 #[derive(Debug, Args)]
 pub struct BenchAgent {
     /// How many short tasks are run.
-    #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub tasks: u32,
     /// How many of them are in flight at once.
-    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub in_flight: u32,
     /// How the agent keeps tasks apart.
     #[arg(long, default_value = "auto", value_name = "KIND")]

@@ -85,8 +85,13 @@ fn log() {
 }
 
 fn start(cli: Cli) -> anyhow::Result<u8> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX);
+    if matches!(cli.command, Command::Agent(_)) {
+        // An agent shares its machine with its tasks, which may keep every processor busy.
+        runtime.on_thread_start(rialto_agent::answer_promptly);
+    }
+    let runtime = runtime.build()?;
     let code = runtime.block_on(dispatch(cli.command));
     // Output that nobody reads any more must not keep the process.
     runtime.shutdown_background();

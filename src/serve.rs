@@ -62,7 +62,8 @@ pub async fn agent(args: Agent) -> anyhow::Result<()> {
         options.master,
         options.work_dir.display()
     );
-    rialto_agent::run(options, stop).await?;
+    // On a worker of the runtime, beside all that it waits for: what wakes it need not wake another thread.
+    tokio::spawn(rialto_agent::run(options, stop)).await??;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use rialto_core::agent::{Journal, Record};
 use rialto_core::gate::BatchId;
 use rialto_proto::journal::{JournalReader, MAGIC, encode_journal};
 
-use crate::{AgentError, Options, crash};
+use crate::{AgentError, Options, answer_promptly, crash};
 
 /// The first pause after a failed write, and the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -87,6 +87,8 @@ impl Drop for Writer {
 }
 
 fn work(mut file: JournalFile, jobs: &Receiver<Job>, tell: impl Fn(Written)) {
+    // What it makes durable is what tasks wait for to start, and what is told of them.
+    answer_promptly();
     while let Ok(job) = jobs.recv() {
         let mut pause = RETRY_FIRST;
         let mut degraded = false;

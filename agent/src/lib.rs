@@ -13,6 +13,7 @@
 //! | `network` | networks of tasks on a bridge, by CNI plug-ins |
 //! | `secrets` | what only tasks are to know |
 //! | `usage`, `disk`, `metrics` | what they use |
+//! | `promptly` | how soon its threads run on a busy machine |
 //! | `quota` | how the file system holds them to the disk that they may take |
 //! | `fetch`, `images`, `unpack` | artefacts and images, and what is in archives |
 //! | `sources`, `detect` | devices and resources |
@@ -40,6 +41,7 @@ mod metrics;
 mod network;
 mod oci;
 mod options;
+mod promptly;
 mod quota;
 mod seccomp;
 mod secrets;
@@ -59,6 +61,7 @@ pub use images::{Login, LoginError};
 pub use launcher::check_launcher;
 pub use oci::OciRuntime;
 pub use options::{ImagePolicy, LauncherKind, OnStop, Options};
+pub use promptly::answer_promptly;
 pub use seccomp::ProfileError;
 pub use shell::run;
 pub use sources::{DeviceSource, SourceError};

@@ -57,7 +57,7 @@ pub fn main() -> ExitCode {
     }
     if std::env::args_os().nth(2).is_some_and(|argument| argument == zygote::ARGUMENT) {
         return match zygote::serve() {
-            Ok(Some((origin, first))) => supervise(origin, first),
+            Ok(Some((origin, first))) => sys::end(supervise(origin, first)),
             Ok(None) => ExitCode::SUCCESS,
             Err(error) => {
                 note(&format!("zygote: {error}"));
@@ -70,19 +70,19 @@ pub fn main() -> ExitCode {
     }
     let first = adopt_stdin();
     match Origin::executed() {
-        Ok(origin) => supervise(origin, first),
-        Err(error) => refuse(first, &error),
+        Ok(origin) => sys::end(supervise(origin, first)),
+        Err(error) => sys::end(refuse(first, &error)),
     }
 }
 
-/// `first` is the connection of the agent that spawned this process.
-fn supervise(origin: Origin, mut first: Option<UnixStream>) -> ExitCode {
+/// `first` is the connection of the agent that spawned this process. Answers how it is to exit.
+fn supervise(origin: Origin, mut first: Option<UnixStream>) -> u8 {
     match Supervisor::set_up(origin, &mut first) {
         Ok((supervisor, spec)) => match supervisor.run(spec) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) => 0,
             Err(error) => {
                 note(&format!("supervisor: {error}"));
-                ExitCode::FAILURE
+                1
             }
         },
         Err(error) => refuse(first, &error),
@@ -121,13 +121,13 @@ fn adopt_stdin() -> Option<UnixStream> {
     Some(UnixStream::from(rustix::io::fcntl_dupfd_cloexec(stdin, 3).ok()?))
 }
 
-fn refuse(peer: Option<UnixStream>, error: &SetupError) -> ExitCode {
+fn refuse(peer: Option<UnixStream>, error: &SetupError) -> u8 {
     note(&format!("supervisor: {error}"));
     if let Some(mut peer) = peer {
         // If the agent is gone, the log has the same words.
         let _gone = peer.write_all(&encode(&Frame::Refused { reason: error.to_string() }));
     }
-    ExitCode::from(2)
+    2
 }
 
 struct Supervisor {
