@@ -71,14 +71,20 @@ fn print(args: &SimRun, scenario: &Scenario, answer: &Answer) -> anyhow::Result<
         output::line("")?;
         let orders = answer.advice.iter().map(|order| {
             let needed = format!("{} (week {})", order.needed, order.needed_week + 1);
-            vec![order.count.to_string(), order.pool.clone(), order.order_by.to_string(), needed]
+            vec![
+                order.count.to_string(),
+                order.pool.clone(),
+                order.order_by.to_string(),
+                order.arrives.to_string(),
+                needed,
+            ]
         });
-        output::table(&["order", "pool", "by", "needed"], orders.collect(), "")?;
+        output::table(&["order", "pool", "by", "there on", "needed"], orders.collect(), "")?;
     }
     output::line("")?;
     let ways = answer.told.iter().map(|told| {
         vec![
-            told.name.clone(),
+            told.name_and_end(scenario),
             format!("{} of {}", told.kept(), told.outcomes.len()),
             told.first_failure(scenario).unwrap_or_else(|| "none".to_owned()),
             format!("{:.0}", told.mean(|outcome| outcome.finished as f64)),

@@ -1,6 +1,7 @@
 //! The questions, each answered by runs.
 
 mod compare;
+mod cost;
 mod orders;
 mod sizes;
 mod statistics;
@@ -11,9 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rialto_core::model::Time;
 
-pub(super) use self::statistics::money;
-use self::statistics::wilson;
-use super::answer::{Answer, Fact, Told};
+pub(super) use self::statistics::{money, wilson};
+use super::answer::{Answer, Fact, Told, Tried};
 use super::milestones::milestones;
 use super::outcome::Outcome;
 use super::run::Way;
@@ -28,7 +28,7 @@ pub fn answer(scenario: &Scenario, progress: &mut dyn FnMut(&str)) -> Answer {
         Question::Size { pool, min, max } => asker.size(*pool, *min, *max),
         Question::OrderBy { pool, cover, max } => asker.order_by(*pool, *cover, *max),
         Question::Compare { variants } => asker.compare(variants),
-        Question::Cost { variants } => asker.cost(variants),
+        Question::Cost { variants, max } => asker.cost(variants, *max),
     }
 }
 
@@ -85,6 +85,25 @@ impl<'a> Asker<'a> {
         runs(way, self.scenario.seeds)
     }
 
+    /// Of the smaller sizes that were tried, which may as well be enough for all that so few runs say.
+    fn how_sharp(&self, tried: &[Tried], found: u32) -> Option<Fact> {
+        let of = |tried: &Tried| wilson(tried.kept, tried.runs);
+        let (low, _) = of(tried.iter().find(|tried| tried.count == found)?);
+        let fewer =
+            tried.iter().filter(|tried| tried.count < found && of(tried).1 >= low).min_by_key(|tried| tried.count)?;
+        Some(Fact::new(
+            "how sharp",
+            format!(
+                "{} too few to tell {found} machines from {}, with which {} of {} runs keep every limit: the intervals of both overlap; \
+                 more runs (--seeds) tell more",
+                so_many_runs_are(fewer.runs),
+                fewer.count,
+                fewer.kept,
+                fewer.runs
+            ),
+        ))
+    }
+
     /// In how many runs every limit was kept from that week on, and what that says of others: the interval of Wilson at 95 %.
     fn how_sure(&self, told: &Told, from_week: usize) -> Fact {
         let is_kept = |outcome: &&Outcome| outcome.failures.iter().all(|failure| failure.week < from_week);
@@ -124,6 +143,10 @@ fn runs(way: &Way<'_>, seeds: u64) -> Vec<Outcome> {
         }
     });
     done.into_inner().expect("every run has ended").into_values().collect()
+}
+
+fn so_many_runs_are(runs: usize) -> String {
+    if runs == 1 { "1 run is".to_owned() } else { format!("{runs} runs are") }
 }
 
 fn week_start(week: usize) -> Time {

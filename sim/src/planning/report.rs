@@ -13,10 +13,13 @@ use super::scenario::Scenario;
 /// All of an answer, with the inputs it rests on.
 pub fn json(scenario: &Scenario, answer: &Answer) -> Value {
     let facts = answer.facts.iter().map(|fact| json!({"about": fact.about, "text": fact.text}));
-    let tried = answer.tried.iter().map(|tried| json!({"count": tried.count, "kept": tried.kept, "runs": tried.runs}));
+    let tried = answer
+        .tried
+        .iter()
+        .map(|tried| json!({"way": tried.of, "count": tried.count, "kept": tried.kept, "runs": tried.runs}));
     let orders = answer.advice.iter().map(|advice| {
         json!({
-            "pool": advice.pool, "count": advice.count, "order_by": advice.order_by.to_string(),
+            "pool": advice.pool, "count": advice.count, "order_by": advice.order_by.to_string(), "arrives": advice.arrives.to_string(),
             "needed": advice.needed.to_string(), "needed_week": advice.needed_week + 1, "slack_weeks": round(advice.slack_weeks),
         })
     });
@@ -42,6 +45,7 @@ fn way(scenario: &Scenario, told: &Told) -> Value {
     let days = |why| round(told.mean(|outcome| outcome.reasons.days(why)));
     json!({
         "name": told.name,
+        "weeks": told.weeks(),
         "runs": told.outcomes.len(),
         "kept": told.kept(),
         "first_failure": told.first_failure(scenario),
@@ -63,9 +67,10 @@ fn way(scenario: &Scenario, told: &Told) -> Value {
             "bought": cost(|outcome| outcome.costs.bought),
             "running": cost(|outcome| outcome.costs.running),
             "rented": cost(|outcome| outcome.costs.rented),
+            "cancelled": cost(|outcome| outcome.costs.cancelled),
             "purchase": cost(|outcome| outcome.costs.purchase),
         },
-        "by_week": (0..weeks(told)).map(|number| week(scenario, told, number)).collect::<Vec<_>>(),
+        "by_week": (0..told.weeks()).map(|number| week(scenario, told, number)).collect::<Vec<_>>(),
     })
 }
 
@@ -84,11 +89,6 @@ fn week(scenario: &Scenario, told: &Told, number: usize) -> Value {
         "fragmented": mean(&|week| week.fragmented),
         "wait_s": waits.collect::<serde_json::Map<_, _>>(),
     })
-}
-
-/// The longest of the runs: one that ends early has fewer weeks.
-pub(super) fn weeks(told: &Told) -> usize {
-    told.outcomes.iter().map(|outcome| outcome.weeks.len()).max().unwrap_or(0)
 }
 
 /// A number of a week, in the mean of the runs that have come so far.
@@ -226,16 +226,17 @@ pub fn orders_csv(answer: &Answer) -> String {
     text
 }
 
-/// `way,seed,bought,running,rented,total,purchase,bought_hours,rented_hours,hours_done_again`: what the ways cost.
+/// `way,seed,bought,running,rented,total,purchase,bought_hours,rented_hours,hours_done_again,cancelled,weeks`: what the ways cost.
 pub fn costs_csv(answer: &Answer) -> String {
     let mut text =
-        "way,seed,bought,running,rented,total,purchase,bought_hours,rented_hours,hours_done_again\n".to_owned();
+        "way,seed,bought,running,rented,total,purchase,bought_hours,rented_hours,hours_done_again,cancelled,weeks\n"
+            .to_owned();
     for told in &answer.told {
         for (seed, outcome) in told.outcomes.iter().enumerate() {
             let costs = &outcome.costs;
             let _ = writeln!(
                 text,
-                "{},{seed},{:.2},{:.2},{:.2},{:.2},{:.2},{:.1},{:.1},{:.1}",
+                "{},{seed},{:.2},{:.2},{:.2},{:.2},{:.2},{:.1},{:.1},{:.1},{:.2},{}",
                 quoted(&told.name),
                 costs.bought,
                 costs.running,
@@ -244,7 +245,9 @@ pub fn costs_csv(answer: &Answer) -> String {
                 costs.purchase,
                 costs.bought_hours,
                 costs.rented_hours,
-                outcome.redone_hours
+                outcome.redone_hours,
+                costs.cancelled,
+                outcome.weeks.len()
             );
         }
     }

@@ -108,6 +108,8 @@ pub struct Supply {
     pub life: Duration,
     /// Power, room and people, for each machine and hour.
     pub running_cost: f64,
+    /// For each machine that is on order and is not taken after all.
+    pub cancel_fee: f64,
 }
 
 /// How long a delivery takes.
@@ -340,6 +342,8 @@ pub enum Question {
     Cost {
         /// The ways; the first buys.
         variants: Vec<Variant>,
+        /// The others are tried with other numbers of machines too, up to so many; none if only as they are.
+        max: Option<u32>,
     },
 }
 

@@ -614,3 +614,57 @@ fn why_jobs_wait_is_told_apart() {
         "  - {name: spot, cpus: 96, mem: 384GiB, gpus: 8, rent: {on_demand: 10}}\nrents: [{pool: spot, count: 1}]\n";
     assert_eq!(reasons(spot, &(job(0, 1, "") + "|, max_price: 5")), [Why::Price]);
 }
+
+const COST: &str = "question:\n  kind: cost\n  max: 40\n  variants:\n    - {name: keep, orders: [{pool: G2, count: 12, placed: week 0}]}\n    - {name: rent, rents: [{pool: spot, count: 2, from: week 1}]}\n";
+
+#[test]
+fn a_dearer_way_is_tried_with_as_many_machines_as_it_takes() {
+    let (scenario, answer) = ask(COST);
+    let names: Vec<&str> = answer.told.iter().map(|told| told.name.as_str()).collect();
+    let [keep, rent, more] = names[..] else { panic!("{names:?}") };
+    assert_eq!((keep, rent), ("keep", "rent"));
+    assert_eq!(answer.told[1].kept(), 0, "two are too few");
+    assert_eq!(answer.told[2].kept(), 2, "{more}");
+    assert!(answer.tried.iter().all(|tried| tried.of == "rent") && answer.tried.len() > 2, "{:?}", answer.tried);
+    let facts: Vec<&str> = answer.facts.iter().map(|fact| fact.about.as_str()).collect();
+    assert!(
+        facts.contains(&"rent: how many") && facts.contains(&"difference") && facts.contains(&"cancelling"),
+        "{facts:?}"
+    );
+    let page = report::html::page(&scenario, &answer);
+    assert!(page.contains("What happens when") && page.contains("arrive</td>") && page.contains("of many runs"));
+}
+
+#[test]
+fn what_is_on_order_and_not_taken_costs_its_fee() {
+    let text = format!("{HEAD}{POOLS}{RENTED}{WORK}{}", COST.replace("  max: 40\n", ""));
+    let scenario = read(&text.replace("running_cost: 1}", "running_cost: 1, cancel_fee: 500}")).expect("it reads");
+    let answer = answer(&scenario, &mut |_| {});
+    let cancelled = |way: usize| answer.told[way].outcomes[0].costs.cancelled;
+    assert_eq!((cancelled(0), cancelled(1)), (0.0, 12.0 * 500.0));
+    let costs = answer.told[1].outcomes[0].costs;
+    assert!((costs.total() - costs.rented - 6000.0).abs() < 1e-6);
+    let fact = answer.facts.iter().find(|fact| fact.about == "cancelling").expect("it is said");
+    assert!(fact.text.contains("\"keep\" has on order costs 500 USD"), "{}", fact.text);
+    assert!(report::html::page(&scenario, &answer).contains("500 to cancel one that is on order"));
+}
+
+#[test]
+fn few_runs_say_which_sizes_they_can_not_tell_apart() {
+    let (scenario, answer) = ask("question: {kind: size, pool: G2, min: 8, max: 40}\n");
+    let sharp = answer.facts.iter().find(|fact| fact.about == "how sharp").expect("two runs are too few");
+    assert!(sharp.text.starts_with("2 runs are too few to tell "), "{}", sharp.text);
+    assert!(report::html::page(&scenario, &answer).contains("class=\"band b0\""));
+}
+
+#[test]
+fn a_way_that_ends_early_says_so_wherever_it_stands_beside_whole_years() {
+    let (scenario, answer) = ask("question: {kind: order-by, pool: G2, max: 40}\n");
+    let without = &answer.told[1];
+    assert!(without.weeks() < scenario.weeks());
+    let name = format!("without an order, up to week {} only", without.weeks());
+    assert_eq!(without.name_and_end(&scenario), name);
+    let page = report::html::page(&scenario, &answer);
+    assert!(page.matches(&name).count() >= 4, "in costs twice, in reasons, and in what was run");
+    assert!(page.contains("it is not to be compared"));
+}

@@ -40,8 +40,13 @@ impl<'a> Asker<'a> {
             return Answer { told: vec![told], tried, ..Answer::new(headline) };
         };
         let mut told = untold(&mut search, count);
+        // Where some runs may pass a limit, they were cut short.
+        if told.outcomes.iter().any(|outcome| outcome.weeks.len() < scenario.weeks()) {
+            told.outcomes = self.run(&Way { stops_at_failure: false, ..(search.way)(count) }, &told.name);
+        }
         self.with_jobs(&mut told, &(search.way)(count));
         let mut facts = vec![self.how_sure(&told, 0)];
+        facts.extend(self.how_sharp(&tried, count));
         let fewer = search.tried.range(..count).next_back();
         if let Some((fewer, outcomes)) = fewer {
             let fewer_told = Told { name: String::new(), milestones: Vec::new(), outcomes: outcomes.clone() };
@@ -110,7 +115,12 @@ impl Search<'_> {
         let kept = |outcomes: &[Outcome]| outcomes.iter().filter(|outcome| outcome.failures.is_empty()).count();
         self.tried
             .iter()
-            .map(|(count, outcomes)| Tried { count: *count, kept: kept(outcomes), runs: outcomes.len() })
+            .map(|(count, outcomes)| Tried {
+                of: String::new(),
+                count: *count,
+                kept: kept(outcomes),
+                runs: outcomes.len(),
+            })
             .collect()
     }
 }
