@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use rialto_core::allocator::explain::{
-    AgentRef, Cause, CauseKind, Clause, ClauseKind, DeviceNote, Explanation, Outlook, TaskNote, TaskWait, Wait,
+    AgentRef, Cause, CauseKind, Clause, ClauseKind, DeviceNote, Explanation, Outlook, TaskNote, TaskWait, Wait, Waiting,
 };
 use rialto_core::allocator::help::{Advice, Effect, Step, StepKind, WaitAdvice};
 use rialto_core::allocator::stock::Standing;
@@ -69,25 +69,33 @@ fn task(note: &TaskNote) -> Value {
     })
 }
 
+/// An answer, with the shape that it is about.
+fn told_of(what: &Waiting, mut answer: Value) -> Value {
+    answer["framework"] = json!(what.framework.to_string());
+    answer["role"] = json!(what.role.as_str());
+    answer["name"] = json!(&*what.shape);
+    answer["asks"] = json!(what.asks);
+    answer["count"] = json!(what.count);
+    answer["waited_s"] = json!(seconds(what.waited));
+    answer
+}
+
 fn wait(wait: &Wait) -> Value {
     let outlook = match wait.outlook {
         Outlook::Possible => "possible",
         Outlook::Hopeless => "hopeless",
         Outlook::Unknown => "unknown",
     };
-    json!({
-        "framework": wait.framework.to_string(),
-        "role": wait.role.as_str(),
-        "name": &*wait.shape,
-        "asks": wait.asks,
-        "count": wait.count,
-        "waited_s": seconds(wait.waited),
-        "outlook": outlook,
-        "agents": wait.agents,
-        "ready": wait.ready,
-        "evaluations": wait.evaluations,
-        "clauses": wait.clauses.iter().map(clause).collect::<Vec<_>>(),
-    })
+    told_of(
+        &wait.what,
+        json!({
+            "outlook": outlook,
+            "agents": wait.agents,
+            "ready": wait.ready,
+            "evaluations": wait.evaluations,
+            "clauses": wait.clauses.iter().map(clause).collect::<Vec<_>>(),
+        }),
+    )
 }
 
 fn clause(clause: &Clause) -> Value {
@@ -208,30 +216,25 @@ fn wait_forecast(wait: &WaitForecast) -> Value {
         "within_median": wait.calibration.within_median,
         "within_p90": wait.calibration.within_p90,
     });
-    json!({
-        "framework": wait.framework.to_string(),
-        "role": wait.role.as_str(),
-        "name": &*wait.shape,
-        "asks": wait.asks,
-        "count": wait.count,
-        "waited_s": seconds(wait.waited),
-        "bound": bound,
-        "estimate": estimate,
-        "calibration": calibration,
-    })
+    told_of(
+        &wait.what,
+        json!({
+            "bound": bound,
+            "estimate": estimate,
+            "calibration": calibration,
+        }),
+    )
 }
 
 fn wait_advice(wait: &WaitAdvice) -> Value {
-    json!({
-        "framework": wait.framework.to_string(),
-        "role": wait.role.as_str(),
-        "name": &*wait.shape,
-        "asks": wait.asks,
-        "count": wait.count,
-        "ready": wait.ready,
-        "evaluations": wait.evaluations,
-        "steps": wait.steps.iter().map(step).collect::<Vec<_>>(),
-    })
+    told_of(
+        &wait.what,
+        json!({
+            "ready": wait.ready,
+            "evaluations": wait.evaluations,
+            "steps": wait.steps.iter().map(step).collect::<Vec<_>>(),
+        }),
+    )
 }
 
 fn step(step: &Step) -> Value {

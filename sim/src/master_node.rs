@@ -313,7 +313,7 @@ impl World {
                 for wait in &explanation.waits {
                     let causes = wait.causes().map(|(clause, cause)| cause.sentence(clause, wait.agents));
                     let text = causes.collect::<Vec<_>>().join("; ");
-                    self.say(format_args!("M{life}: {} of {} waits: {text}", wait.shape, wait.framework));
+                    self.say(format_args!("M{life}: {} of {} waits: {text}", wait.what.shape, wait.what.framework));
                 }
             }
             Ok(_) => self.say(format_args!("M{life} -> operator: done")),

@@ -74,9 +74,9 @@ pub struct AgentRef {
     pub name: Arc<str>,
 }
 
-/// Why one shape waits.
+/// A shape that waits: what every answer about it begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wait {
+pub struct Waiting {
     /// Whose it is.
     pub framework: FrameworkId,
     /// For which role.
@@ -89,6 +89,13 @@ pub struct Wait {
     pub count: u32,
     /// For how long the oldest of them has waited.
     pub waited: Duration,
+}
+
+/// Why one shape waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// What waits.
+    pub what: Waiting,
     /// Whether waiting is of use.
     pub outlook: Outlook,
     /// How many agents there are, those that are gone for good excepted.

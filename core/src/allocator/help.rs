@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::explain::{AgentRef, CauseKind, ClauseKind};
+use super::explain::{AgentRef, CauseKind, ClauseKind, Waiting};
 use super::stock::{Finding, Standing, Stock, suits};
 use super::when::take;
 use crate::model::{
@@ -29,16 +29,8 @@ pub struct Advice {
 /// What would help one of a shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitAdvice {
-    /// Whose it is.
-    pub framework: FrameworkId,
-    /// For which role.
-    pub role: Role,
-    /// Its name.
-    pub shape: Arc<str>,
-    /// What it asks for, as text.
-    pub asks: String,
-    /// How many wait.
-    pub count: u32,
+    /// What waits.
+    pub what: Waiting,
     /// How many agents have room for one already.
     pub ready: usize,
     /// What would help, smallest change first; each alone suffices.

@@ -1,9 +1,7 @@
 //! Answers as text, for people: short sentences, the numbers in a column, the most telling first.
 
-use std::time::Duration;
-
 use super::explain::words::span;
-use super::explain::{Explanation, Outlook, TaskNote, TaskWait, Wait};
+use super::explain::{Explanation, Outlook, TaskNote, TaskWait, Wait, Waiting};
 use super::help::{Advice, Effect, Step, StepKind, WaitAdvice};
 use super::history::{Calibration, Estimate};
 use super::stock::Standing;
@@ -30,7 +28,7 @@ pub fn when(forecast: &Forecast) -> String {
         lines.push(format!("{}: nothing waits", forecast.subject));
     }
     for wait in &forecast.waits {
-        lines.push(head(&wait.shape, wait.count, wait.waited, &wait.asks));
+        lines.push(head(&wait.what));
         lines.push(format!("  {}", bound_line(&wait.bound)));
         lines.push(format!("  {}", estimate_line(wait)));
     }
@@ -51,9 +49,11 @@ fn joined(lines: &[String]) -> String {
     lines.iter().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 
-fn head(shape: &str, count: u32, waited: Duration, asks: &str) -> String {
+fn head(what: &Waiting) -> String {
+    let Waiting { shape, count, waited, asks, .. } = what;
+    let count = *count;
     let times = if count == 1 { String::new() } else { format!(" ({count} of them)") };
-    let since = if waited.is_zero() { String::new() } else { format!(" for {}", span(waited)) };
+    let since = if waited.is_zero() { String::new() } else { format!(" for {}", span(*waited)) };
     let each = if count == 1 { "It asks" } else { "Each asks" };
     format!("{shape}{times} waits{since}. {each} for {asks}.")
 }
@@ -84,7 +84,7 @@ fn task_lines(note: &TaskNote) -> Vec<String> {
 }
 
 fn wait_lines(wait: &Wait, lines: &mut Vec<String>) {
-    lines.push(head(&wait.shape, wait.count, wait.waited, &wait.asks));
+    lines.push(head(&wait.what));
     let agents = wait.agents;
     let of = if agents == 1 { "Of 1 agent".to_owned() } else { format!("Of {agents} agents") };
     lines.push(match (wait.outlook, agents) {
@@ -166,7 +166,7 @@ fn estimate_line(wait: &WaitForecast) -> String {
 }
 
 fn advice_lines(wait: &WaitAdvice, lines: &mut Vec<String>) {
-    lines.push(head(&wait.shape, wait.count, Duration::ZERO, &wait.asks));
+    lines.push(head(&wait.what));
     if wait.ready > 0 {
         let noun = if wait.ready == 1 { "agent has" } else { "agents have" };
         lines.push(format!("  {} {noun} room for it already; why says what else is in the way.", wait.ready));

@@ -8,10 +8,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Duration;
 
-use super::explain::AgentRef;
+use super::explain::{AgentRef, Waiting};
 use super::history::{Calibration, Estimate};
 use super::stock::{Standing, Stock};
-use crate::model::{Amounts, Flavor, FrameworkId, Milli, Range, Ranges, ResourceName, Resources, Role, Shape};
+use crate::model::{Amounts, Flavor, Milli, Range, Ranges, ResourceName, Resources, Role, Shape};
 
 /// So many times a shape is tried on a machine in one replay; then it is given up.
 const TRIES_MAX: usize = 200_000;
@@ -28,18 +28,8 @@ pub struct Forecast {
 /// When one of a shape will run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitForecast {
-    /// Whose it is.
-    pub framework: FrameworkId,
-    /// For which role.
-    pub role: Role,
-    /// Its name.
-    pub shape: std::sync::Arc<str>,
-    /// What it asks for, as text.
-    pub asks: String,
-    /// How many wait.
-    pub count: u32,
-    /// For how long the oldest of them has waited.
-    pub waited: Duration,
+    /// What waits.
+    pub what: Waiting,
     /// The bound for the first of them.
     pub bound: Bound,
     /// How many more seconds earlier ones like it had to wait, counted from now, if enough of them are remembered.
@@ -86,7 +76,7 @@ pub struct Snapshot {
     /// Machines on which the asked could run.
     pub machines: Vec<Machine>,
     /// All that waits, first served first.
-    pub queue: Vec<Waiting>,
+    pub queue: Vec<Queued>,
 }
 
 /// A machine, with what on it will end.
@@ -111,7 +101,7 @@ pub enum Freed {
 
 /// Alike tasks that wait.
 #[derive(Clone, Debug)]
-pub struct Waiting {
+pub struct Queued {
     /// For which role.
     pub role: Role,
     /// What they ask for, and how many there are.
@@ -149,7 +139,7 @@ impl Snapshot {
 
 struct Replay {
     machines: Vec<Machine>,
-    queue: Vec<Waiting>,
+    queue: Vec<Queued>,
     target: usize,
     /// When, on which machine, which of the things to free; earliest first.
     due: BinaryHeap<Reverse<(Duration, usize, usize)>>,

@@ -9,8 +9,8 @@ use super::{Master, Target};
 use crate::allocator::agent_classes::{Class, ClassId};
 use crate::allocator::explain::{CauseKind, Outlook};
 use crate::allocator::help::{Advice, Effect, Site, Step, StepKind, WaitAdvice, what_would_help};
-use crate::allocator::history::{Estimate, Row, asks};
-use crate::allocator::when::{Bound, Forecast, Freed, Machine, Replayed, Snapshot, WaitForecast, Waiting};
+use crate::allocator::history::Estimate;
+use crate::allocator::when::{Bound, Forecast, Freed, Machine, Queued, Replayed, Snapshot, WaitForecast};
 use crate::model::{AgentId, FrameworkId, Reject, Role, Shape};
 
 /// The most machines that a replay looks at: those on which something ends first.
@@ -34,7 +34,8 @@ impl Master {
 
     fn forecast(&self, id: FrameworkId, role: &Role, shape: &Shape, order: &[(Role, FrameworkId)]) -> WaitForecast {
         let row = self.row(id, role, shape);
-        let waited = row.and_then(Row::since).map_or(Duration::ZERO, |since| self.now.since(since));
+        let what = self.waiting(id, role, shape);
+        let waited = what.waited;
         let history = &self.questions.history;
         let estimate = row.and_then(|row| history.estimate_after(role, &row.asks, waited));
         let rest = |estimate: Estimate| Estimate {
@@ -43,12 +44,7 @@ impl Master {
             p90: estimate.p90.saturating_sub(waited),
         };
         WaitForecast {
-            framework: id,
-            role: role.clone(),
-            shape: shape.name.clone(),
-            asks: asks(shape),
-            count: shape.count,
-            waited,
+            what,
             bound: self.bound(id, role, shape, order),
             estimate: estimate.map(rest),
             calibration: history.calibration(),
@@ -78,7 +74,7 @@ impl Master {
         let concerned = self.concerned(shape, &rows);
         let agents: Vec<AgentId> = concerned.agents.iter().map(|(_, agent)| *agent).collect();
         let queue =
-            rows.iter().zip(whose).map(|((of, waiting), client)| self.waiting(client, of, waiting, &agents)).collect();
+            rows.iter().zip(whose).map(|((of, waiting), client)| self.queued(client, of, waiting, &agents)).collect();
         let Some(target) = target else { return concerned.unknown() };
         let machines = agents.iter().map(|agent| self.machine(*agent)).collect();
         match (Snapshot { machines, queue }).replay(target) {
@@ -150,14 +146,14 @@ impl Master {
         Machine { agent: self.agent_ref(id), stock: agent.stock(), ends: tasks.chain(offers).collect() }
     }
 
-    fn waiting(&self, framework: FrameworkId, role: &Role, shape: &Shape, agents: &[AgentId]) -> Waiting {
+    fn queued(&self, framework: FrameworkId, role: &Role, shape: &Shape, agents: &[AgentId]) -> Queued {
         let likes = |id: &AgentId| {
             let agent = &self.agents[id];
             let is_like = shape.constraint.is_any() || shape.constraint.matches(&*agent.record.info);
             is_like && self.is_admitted(framework, role, agent)
         };
         let machines = agents.iter().enumerate().filter(|(_, id)| likes(id)).map(|(number, _)| number).collect();
-        Waiting { role: role.clone(), shape: shape.clone(), machines }
+        Queued { role: role.clone(), shape: shape.clone(), machines }
     }
 
     /// What would help what `target` names.
@@ -185,11 +181,7 @@ impl Master {
         steps.extend(what_would_help(role, shape, &sites, &kinds));
         let has_room = |site: &&Site<'_>| site.unmet == 0 && site.refused.is_none() && site.stock.fits(role, shape);
         WaitAdvice {
-            framework: id,
-            role: role.clone(),
-            shape: shape.name.clone(),
-            asks: asks(shape),
-            count: shape.count,
+            what: self.waiting(id, role, shape),
             ready: sites.iter().filter(has_room).map(|site| site.agents).sum(),
             steps,
             evaluations: self.questions.classes.iter().count() + self.questions.kinds.iter().count(),

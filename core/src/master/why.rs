@@ -13,7 +13,7 @@ use super::view::AgentStatus;
 use super::{Master, Target};
 use crate::allocator::agent_classes::{Class, Classes};
 use crate::allocator::explain::{
-    CauseKind, ClauseKind, DeviceNote, Explanation, Only, Outlook, Tally, TaskNote, TaskWait, Wait,
+    CauseKind, ClauseKind, DeviceNote, Explanation, Only, Outlook, Tally, TaskNote, TaskWait, Wait, Waiting,
 };
 use crate::allocator::help::Site;
 use crate::allocator::history::{Row, asks};
@@ -118,19 +118,26 @@ impl Master {
         for (_, class) in classes.iter() {
             self.judge_class(&asker, class, outlook, &mut answer);
         }
-        let row = self.row(id, role, shape);
         Wait {
-            framework: id,
-            role: role.clone(),
-            shape: shape.name.clone(),
-            asks: asks(shape),
-            count: shape.count,
-            waited: row.and_then(Row::since).map_or(Duration::ZERO, |since| self.now.since(since)),
+            what: self.waiting(id, role, shape),
             outlook,
             agents: classes.agents(),
             ready: answer.ready,
             evaluations: answer.evaluations,
             clauses: answer.tally.clauses(),
+        }
+    }
+
+    /// What waits, and since when.
+    pub(super) fn waiting(&self, id: FrameworkId, role: &Role, shape: &Shape) -> Waiting {
+        let since = self.row(id, role, shape).and_then(Row::since);
+        Waiting {
+            framework: id,
+            role: role.clone(),
+            shape: shape.name.clone(),
+            asks: asks(shape),
+            count: shape.count,
+            waited: since.map_or(Duration::ZERO, |since| self.now.since(since)),
         }
     }
 

@@ -26,7 +26,7 @@ fn hopeless(explanation: &Explanation) -> Option<String> {
 }
 
 fn reason(wait: &Wait) -> String {
-    format!("stage {} asks for {}: {}", wait.shape, wait.asks, wait.summary(SUMMARY_MAX))
+    format!("stage {} asks for {}: {}", wait.what.shape, wait.what.asks, wait.summary(SUMMARY_MAX))
 }
 
 #[cfg(test)]
@@ -34,7 +34,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use rialto_sdk::core::allocator::explain::{AgentRef, Cause, CauseKind, Clause, ClauseKind, Outlook};
+    use rialto_sdk::core::allocator::explain::{AgentRef, Cause, CauseKind, Clause, ClauseKind, Outlook, Waiting};
     use rialto_sdk::core::model::{AgentId, Milli, Role, Term};
 
     use super::*;
@@ -42,13 +42,16 @@ mod tests {
     fn explanation(outlook: Outlook, clause: ClauseKind, kind: CauseKind) -> Explanation {
         let nearest = AgentRef { id: AgentId::new(Term(1), 2), name: Arc::from("alpha") };
         let cause = Cause { agents: 3, nearest: Some(nearest), kind };
-        let wait = Wait {
+        let what = Waiting {
             framework: FrameworkId::new(Term(1), 1),
             role: Role::new("*").unwrap(),
             shape: Arc::from("map"),
             asks: "900 cpus".to_owned(),
             count: 1,
             waited: Duration::ZERO,
+        };
+        let wait = Wait {
+            what,
             outlook,
             agents: 3,
             ready: 0,

@@ -1,12 +1,9 @@
 //! When something will run, and what would help it.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use rialto_core::allocator::help::{Advice, Effect, Step, StepKind, WaitAdvice};
 use rialto_core::allocator::history::{Calibration, Estimate};
 use rialto_core::allocator::when::{Bound, Forecast, WaitForecast};
-use rialto_core::model::{FrameworkId, Milli, Role};
+use rialto_core::model::Milli;
 
 use super::error::{At, ConvertError};
 use super::explain::{MAX_PARTS, count, framework_ids};
@@ -16,28 +13,6 @@ use crate::v1::help_step::Kind;
 use crate::v1::wait_forecast::Bound as BoundKind;
 
 const NOTHING: v1::Nothing = v1::Nothing {};
-
-/// What every answer says of the shape that it is about.
-struct What {
-    framework: FrameworkId,
-    role: Role,
-    shape: Arc<str>,
-    asks: String,
-    count: u32,
-    waited: Duration,
-}
-
-fn what(what: Option<v1::Waiting>) -> Converted<What> {
-    let what = what.ok_or_else(|| ConvertError::here("expected a value, got none"))?;
-    Ok(What {
-        framework: required(what.framework, "framework")?,
-        role: inside(what.role, "role")?,
-        shape: text(&what.shape, "shape")?,
-        asks: what.asks,
-        count: what.count,
-        waited: duration(what.waited_us, "waited_us")?,
-    })
-}
 
 impl Wire for Forecast {
     type Message = v1::Forecast;
@@ -56,14 +31,7 @@ impl Wire for WaitForecast {
 
     fn to_wire(&self) -> v1::WaitForecast {
         v1::WaitForecast {
-            what: Some(v1::Waiting {
-                framework: Some(self.framework.to_wire()),
-                role: self.role.to_wire(),
-                shape: self.shape.as_ref().to_owned(),
-                asks: self.asks.clone(),
-                count: self.count,
-                waited_us: micros(self.waited),
-            }),
+            what: Some(self.what.to_wire()),
             bound: Some(to_bound(&self.bound)),
             estimate: self.estimate.as_ref().map(Wire::to_wire),
             calibration: Some(self.calibration.to_wire()),
@@ -71,14 +39,8 @@ impl Wire for WaitForecast {
     }
 
     fn from_wire(wait: v1::WaitForecast) -> Converted<Self> {
-        let What { framework, role, shape, asks, count, waited } = what(wait.what).at("what")?;
         Ok(Self {
-            framework,
-            role,
-            shape,
-            asks,
-            count,
-            waited,
+            what: required(wait.what, "what")?,
             bound: from_bound(one_of(wait.bound).at("bound")?).at("bound")?,
             estimate: optional(wait.estimate, "estimate")?,
             calibration: required(wait.calibration, "calibration")?,
@@ -168,14 +130,7 @@ impl Wire for WaitAdvice {
 
     fn to_wire(&self) -> v1::WaitAdvice {
         v1::WaitAdvice {
-            what: Some(v1::Waiting {
-                framework: Some(self.framework.to_wire()),
-                role: self.role.to_wire(),
-                shape: self.shape.as_ref().to_owned(),
-                asks: self.asks.clone(),
-                count: self.count,
-                waited_us: 0,
-            }),
+            what: Some(self.what.to_wire()),
             ready: self.ready as u64,
             steps: to_list(&self.steps),
             evaluations: self.evaluations as u64,
@@ -183,13 +138,8 @@ impl Wire for WaitAdvice {
     }
 
     fn from_wire(wait: v1::WaitAdvice) -> Converted<Self> {
-        let What { framework, role, shape, asks, count: waiting, .. } = what(wait.what).at("what")?;
         Ok(Self {
-            framework,
-            role,
-            shape,
-            asks,
-            count: waiting,
+            what: required(wait.what, "what")?,
             ready: count(wait.ready, "ready")?,
             steps: list(wait.steps, "steps", MAX_PARTS)?,
             evaluations: count(wait.evaluations, "evaluations")?,

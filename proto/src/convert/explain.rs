@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rialto_core::allocator::explain::{
-    AgentRef, Cause, CauseKind, Clause, ClauseKind, DeviceNote, Explanation, Outlook, TaskNote, TaskWait, Wait,
+    AgentRef, Cause, CauseKind, Clause, ClauseKind, DeviceNote, Explanation, Outlook, TaskNote, TaskWait, Wait, Waiting,
 };
 use rialto_core::allocator::stock::Standing;
 use rialto_core::model::{FrameworkId, Milli, Role};
@@ -113,19 +113,38 @@ fn from_waits_for(wait: WaitsFor) -> Converted<TaskWait> {
     })
 }
 
+impl Wire for Waiting {
+    type Message = v1::Waiting;
+
+    fn to_wire(&self) -> v1::Waiting {
+        v1::Waiting {
+            framework: Some(self.framework.to_wire()),
+            role: self.role.to_wire(),
+            shape: self.shape.as_ref().to_owned(),
+            asks: self.asks.clone(),
+            count: self.count,
+            waited_us: micros(self.waited),
+        }
+    }
+
+    fn from_wire(waiting: v1::Waiting) -> Converted<Self> {
+        Ok(Self {
+            framework: required(waiting.framework, "framework")?,
+            role: inside(waiting.role, "role")?,
+            shape: text(&waiting.shape, "shape")?,
+            asks: waiting.asks,
+            count: waiting.count,
+            waited: duration(waiting.waited_us, "waited_us")?,
+        })
+    }
+}
+
 impl Wire for Wait {
     type Message = v1::Wait;
 
     fn to_wire(&self) -> v1::Wait {
         v1::Wait {
-            what: Some(v1::Waiting {
-                framework: Some(self.framework.to_wire()),
-                role: self.role.to_wire(),
-                shape: self.shape.as_ref().to_owned(),
-                asks: self.asks.clone(),
-                count: self.count,
-                waited_us: micros(self.waited),
-            }),
+            what: Some(self.what.to_wire()),
             outlook: self.outlook.to_wire(),
             agents: self.agents as u64,
             ready: self.ready as u64,
@@ -135,14 +154,8 @@ impl Wire for Wait {
     }
 
     fn from_wire(wait: v1::Wait) -> Converted<Self> {
-        let what = wait.what.ok_or_else(|| ConvertError::here("expected a value, got none")).at("what")?;
         Ok(Self {
-            framework: required(what.framework, "framework").at("what")?,
-            role: inside(what.role, "role").at("what")?,
-            shape: text(&what.shape, "shape").at("what")?,
-            asks: what.asks,
-            count: what.count,
-            waited: duration(what.waited_us, "waited_us").at("what")?,
+            what: required(wait.what, "what")?,
             outlook: inside(wait.outlook, "outlook")?,
             agents: count(wait.agents, "agents")?,
             ready: count(wait.ready, "ready")?,

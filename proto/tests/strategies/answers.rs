@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use rialto_core::allocator::explain::{
-    AgentRef, Cause, CauseKind, Clause, ClauseKind, DeviceNote, Explanation, Outlook, TaskNote, TaskWait, Wait,
+    AgentRef, Cause, CauseKind, Clause, ClauseKind, DeviceNote, Explanation, Outlook, TaskNote, TaskWait, Wait, Waiting,
 };
 use rialto_core::allocator::help::{Advice, Effect, Step, StepKind, WaitAdvice};
 use rialto_core::allocator::history::{Calibration, Estimate};
@@ -61,18 +61,18 @@ fn task_note() -> impl Strategy<Value = TaskNote> {
     )
 }
 
+fn waiting() -> impl Strategy<Value = Waiting> {
+    (framework_id(), role(), prose(), line(), any::<u32>(), duration()).prop_map(
+        |(framework, role, shape, asks, count, waited)| Waiting { framework, role, shape, asks, count, waited },
+    )
+}
+
 fn wait() -> impl Strategy<Value = Wait> {
     let outlook = prop_oneof![Just(Outlook::Possible), Just(Outlook::Hopeless), Just(Outlook::Unknown)];
     let numbers = (number(), number(), number());
-    let what = (framework_id(), role(), prose(), line(), any::<u32>(), duration());
-    (what, outlook, numbers, vec(clause(), 0..3)).prop_map(
-        |((framework, role, shape, asks, count, waited), outlook, (agents, ready, evaluations), clauses)| Wait {
-            framework,
-            role,
-            shape,
-            asks,
-            count,
-            waited,
+    (waiting(), outlook, numbers, vec(clause(), 0..3)).prop_map(
+        |(what, outlook, (agents, ready, evaluations), clauses)| Wait {
+            what,
             outlook,
             agents,
             ready,
@@ -174,35 +174,13 @@ fn wait_forecast() -> impl Strategy<Value = WaitForecast> {
     let estimate = (number(), duration(), duration()).prop_map(|(waits, median, p90)| Estimate { waits, median, p90 });
     let calibration = (any::<u64>(), any::<u64>(), any::<u64>())
         .prop_map(|(judged, within_median, within_p90)| Calibration { judged, within_median, within_p90 });
-    let what = (framework_id(), role(), prose(), line(), any::<u32>(), duration());
-    (what, bound, option::of(estimate), calibration).prop_map(
-        |((framework, role, shape, asks, count, waited), bound, estimate, calibration)| WaitForecast {
-            framework,
-            role,
-            shape,
-            asks,
-            count,
-            waited,
-            bound,
-            estimate,
-            calibration,
-        },
-    )
+    (waiting(), bound, option::of(estimate), calibration)
+        .prop_map(|(what, bound, estimate, calibration)| WaitForecast { what, bound, estimate, calibration })
 }
 
 pub(crate) fn advice() -> impl Strategy<Value = Advice> {
-    let wait = (framework_id(), role(), prose(), line(), any::<u32>(), number(), vec(step(), 0..3), number()).prop_map(
-        |(framework, role, shape, asks, count, ready, steps, evaluations)| WaitAdvice {
-            framework,
-            role,
-            shape,
-            asks,
-            count,
-            ready,
-            steps,
-            evaluations,
-        },
-    );
+    let wait = (waiting(), number(), vec(step(), 0..3), number())
+        .prop_map(|(what, ready, steps, evaluations)| WaitAdvice { what, ready, steps, evaluations });
     (line(), vec(wait, 0..2)).prop_map(|(subject, waits)| Advice { subject, waits })
 }
 

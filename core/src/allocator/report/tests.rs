@@ -64,7 +64,7 @@ fn all_is_busy() {
     );
     assert_eq!(
         help(&mut market),
-        "build (2 of them) waits. Each asks for 3 cpus, 512 MiB of memory.\n\
+        "build (2 of them) waits for 20 s. Each asks for 3 cpus, 512 MiB of memory.\n\
          \x20 Any one of these would make room, the smallest change first:\n\
          \x20 1. ask for 1 cpus less, 2 in all (a11)\n\
          \x20 2. add 1 agent like a0; 2 for all that wait\n"

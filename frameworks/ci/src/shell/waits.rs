@@ -15,6 +15,6 @@ pub(super) async fn why(client: &MasterClient, framework: FrameworkId, name: &st
         Ok(_) => return "the master does not say why".to_owned(),
         Err(error) => return format!("the master does not say why ({error})"),
     };
-    let waits = explanation.waits.iter().find(|wait| &*wait.shape == name).or_else(|| explanation.waits.first());
+    let waits = explanation.waits.iter().find(|wait| &*wait.what.shape == name).or_else(|| explanation.waits.first());
     waits.map_or_else(|| "its turn will come".to_owned(), |wait| wait.summary(SUMMARY_MAX))
 }
