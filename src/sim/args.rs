@@ -57,9 +57,13 @@ pub struct SimRun {
     /// A certificate (PEM) that the cluster's master's is signed by.
     #[arg(long, env = "RIALTO_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
-    /// Where report.html, summary.json, waits.csv, utilisation.csv, orders.csv and costs.csv are written.
+    /// Where report.html, summary.json and the tables are written: waits.csv, waits_by_size.csv, queue.csv, pools.csv, utilisation.csv,
+    /// orders.csv and costs.csv.
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
+    /// Write a line for each job of the first run of the way that the answer is about; it reads back as a list of jobs.
+    #[arg(long, value_name = "FILE")]
+    pub jobs_csv: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -24,6 +24,7 @@ pub async fn run(args: &SimRun) -> anyhow::Result<u8> {
         }
     };
     scenario.seeds = args.seeds.unwrap_or(scenario.seeds);
+    scenario.keeps_jobs = args.jobs_csv.is_some();
     let shown = std::io::stderr().is_terminal();
     let answer = planning::answer(&scenario, &mut |what| {
         if shown {
@@ -35,6 +36,9 @@ pub async fn run(args: &SimRun) -> anyhow::Result<u8> {
     }
     if let Some(folder) = &args.out {
         write_all(folder, &scenario, &answer)?;
+    }
+    if let Some(file) = &args.jobs_csv {
+        write_jobs(file, &scenario, &answer)?;
     }
     if args.json {
         output::json(&report::json(&scenario, &answer))?;
@@ -67,14 +71,20 @@ fn print(args: &SimRun, scenario: &Scenario, answer: &Answer) -> anyhow::Result<
         output::line("")?;
         let orders = answer.advice.iter().map(|order| {
             let needed = format!("{} (week {})", order.needed, order.needed_week + 1);
-            vec![order.count.to_string(), order.pool.clone(), order.order_by.to_string(), needed]
+            vec![
+                order.count.to_string(),
+                order.pool.clone(),
+                order.order_by.to_string(),
+                order.arrives.to_string(),
+                needed,
+            ]
         });
-        output::table(&["order", "pool", "by", "needed"], orders.collect(), "")?;
+        output::table(&["order", "pool", "by", "there on", "needed"], orders.collect(), "")?;
     }
     output::line("")?;
     let ways = answer.told.iter().map(|told| {
         vec![
-            told.name.clone(),
+            told.name_and_end(scenario),
             format!("{} of {}", told.kept(), told.outcomes.len()),
             told.first_failure(scenario).unwrap_or_else(|| "none".to_owned()),
             format!("{:.0}", told.mean(|outcome| outcome.finished as f64)),
@@ -90,12 +100,21 @@ fn print(args: &SimRun, scenario: &Scenario, answer: &Answer) -> anyhow::Result<
     Ok(())
 }
 
+fn write_jobs(file: &Path, scenario: &Scenario, answer: &Answer) -> anyhow::Result<()> {
+    let named = || format!("--jobs-csv {}", file.display());
+    let mut to = std::io::BufWriter::new(std::fs::File::create(file).with_context(named)?);
+    planning::jobs_csv(scenario, answer, &mut to).and_then(|()| to.flush()).with_context(named)
+}
+
 fn write_all(folder: &Path, scenario: &Scenario, answer: &Answer) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("--out {}", folder.display()))?;
     let files = [
         ("report.html", report::html::page(scenario, answer)),
         ("summary.json", serde_json::to_string_pretty(&report::json(scenario, answer))?),
         ("waits.csv", report::waits_csv(scenario, answer)),
+        ("waits_by_size.csv", report::waits_by_size_csv(scenario, answer)),
+        ("queue.csv", report::queue_csv(scenario, answer)),
+        ("pools.csv", report::pools_csv(scenario, answer)),
         ("utilisation.csv", report::utilisation_csv(scenario, answer)),
         ("orders.csv", report::orders_csv(answer)),
         ("costs.csv", report::costs_csv(answer)),

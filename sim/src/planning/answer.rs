@@ -78,6 +78,8 @@ impl Difference {
 /// A size that was tried.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tried {
+    /// Of which way; empty where there is one.
+    pub of: String,
     /// How many machines.
     pub count: u32,
     /// In how many runs every limit was kept.
@@ -125,6 +127,17 @@ impl Fact {
 }
 
 impl Told {
+    /// How many weeks were run: one that ends early has fewer than the scenario.
+    pub fn weeks(&self) -> usize {
+        self.outcomes.iter().map(|outcome| outcome.weeks.len()).max().unwrap_or(0)
+    }
+
+    /// Its name, with how far it was run if that is not to the end.
+    pub fn name_and_end(&self, scenario: &Scenario) -> String {
+        let weeks = self.weeks();
+        if weeks < scenario.weeks() { format!("{}, up to week {weeks} only", self.name) } else { self.name.clone() }
+    }
+
     /// A number of each run, in the mean.
     pub fn mean(&self, of: impl Fn(&Outcome) -> f64) -> f64 {
         self.outcomes.iter().map(of).sum::<f64>() / self.outcomes.len().max(1) as f64

@@ -64,6 +64,8 @@ pub struct Costs {
     pub running: f64,
     /// Rent.
     pub rented: f64,
+    /// What it costs not to take what is on order.
+    pub cancelled: f64,
     /// The whole price of what was bought.
     pub purchase: f64,
     /// Machine-hours of what was bought.
@@ -77,7 +79,7 @@ pub struct Costs {
 impl Costs {
     /// All together, in the time looked at.
     pub fn total(&self) -> f64 {
-        self.bought + self.running + self.rented
+        self.bought + self.running + self.rented + self.cancelled
     }
 }
 

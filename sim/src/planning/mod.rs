@@ -6,6 +6,7 @@
 //!
 //! Start reading at [`Scenario`], then [`answer`], then `run`.
 
+mod account;
 mod answer;
 mod crowding;
 mod demand;
@@ -22,10 +23,12 @@ mod policy;
 mod prices;
 mod questions;
 mod rates;
+mod records;
 pub mod report;
 mod run;
 mod scenario;
 mod shipped;
+mod sizes;
 mod start;
 mod units;
 mod workload;
@@ -36,13 +39,15 @@ pub use self::error::ScenarioError;
 pub use self::fleet::Costs;
 pub(crate) use self::jobs::{Format, host, read as read_jobs, whole_gpus};
 pub use self::jobs::{PerMachine, TraceJob, Traits};
-pub use self::outcome::{Failure, JobRecord, Outcome, Reasons, Waits, Week};
+pub use self::outcome::{Failure, Outcome, PoolUse, Queue, Reasons, Waits, Week, Why};
 pub use self::parse::digest_of;
 pub use self::questions::answer;
+pub use self::records::{End, JobRecord, jobs_csv};
 pub use self::scenario::{
     Arrivals, Begins, Date, Framework, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply,
     Variant, Workload,
 };
+pub use self::sizes::SizeClass;
 pub use self::start::{Cluster, Start};
 pub use self::units::{WEEK, in_words, moment_of, span};
 

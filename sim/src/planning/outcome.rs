@@ -1,11 +1,14 @@
 //! What came of a run, week by week.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rialto_core::model::Time;
 
 use super::fleet::Costs;
+use super::records::JobRecord;
 use super::scenario::Limit;
+use super::sizes::SizeClass;
 use super::units::WEEK;
 
 /// What came of one run.
@@ -33,30 +36,6 @@ pub struct Outcome {
     pub jobs: Vec<JobRecord>,
 }
 
-/// What became of a job.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct JobRecord {
-    /// Of which workload, by its place in the scenario.
-    pub workload: usize,
-    /// When it was submitted.
-    pub submitted: Time,
-    /// When it started for the first time.
-    pub started: Option<Time>,
-    /// When it ended.
-    pub ended: Option<Time>,
-    /// How often its machine was lost under it.
-    pub interruptions: u32,
-    /// GPUs that it asks for (cores, where cores are counted).
-    pub size: f64,
-}
-
-impl JobRecord {
-    /// For how long it waited, in seconds; none if it did not start.
-    pub fn wait_s(&self) -> Option<f64> {
-        Some(self.started?.since(self.submitted).as_secs_f64())
-    }
-}
-
 /// A week of a run. Amounts are GPUs (cores, where cores are counted), in the mean of the week.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Week {
@@ -72,6 +51,42 @@ pub struct Week {
     pub machines: Vec<u32>,
     /// For each workload, how long the jobs submitted in this week waited.
     pub waits: Vec<Waits>,
+    /// The same by the size of jobs: for each workload those sizes that there were.
+    pub waits_by_size: Vec<Vec<(SizeClass, Waits)>>,
+    /// For each workload, what it asks for, holds and has waiting.
+    pub queues: Vec<Queue>,
+    /// Of each pool, in the mean of the days.
+    pub pools: Vec<PoolUse>,
+}
+
+/// What a workload asks for and holds in a week; amounts as in [`Week`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Queue {
+    /// What its jobs ask for that are there, running or waiting.
+    pub demand: f64,
+    /// What those that run hold.
+    pub held: f64,
+    /// How many wait, in the mean of the days.
+    pub waiting: f64,
+    /// How many on the day with the most.
+    pub waiting_most: u64,
+}
+
+/// What is there of a pool and what is given out, in the mean of the days of a week.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PoolUse {
+    /// GPUs.
+    pub gpus: f64,
+    /// Those that are given out.
+    pub gpus_used: f64,
+    /// Cores.
+    pub cpus: f64,
+    /// Those that are given out.
+    pub cpus_used: f64,
+    /// Memory in GiB.
+    pub mem_gib: f64,
+    /// What is given out of it.
+    pub mem_gib_used: f64,
 }
 
 /// How long jobs waited, in seconds. Those that still wait count with what they have waited so far.
@@ -136,13 +151,53 @@ pub struct Failure {
     pub got: f64,
 }
 
+/// Why a job waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// Its workload holds as much as it may.
+    Quota,
+    /// Less is free in the whole fleet than the job asks for.
+    Taken,
+    /// Enough is free, but too little of it on machines of a model that will do.
+    OtherModel,
+    /// Enough is free on machines that will do, but too little of it on such as cost no more than the job may.
+    Price,
+    /// There is a machine with room, but as many of its app are there as may be.
+    Bound,
+    /// Enough is free, but in pieces that are too small, or without the cores and memory beside them.
+    Scattered,
+}
+
+impl Why {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Taken, Self::Scattered, Self::OtherModel, Self::Price, Self::Quota, Self::Bound];
+
+    /// A word for tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Quota => "quota",
+            Self::Taken => "taken",
+            Self::OtherModel => "other_model",
+            Self::Price => "price",
+            Self::Bound => "per_machine",
+            Self::Scattered => "fragmented",
+        }
+    }
+}
+
 /// Why jobs waited, in job-days.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Reasons {
-    /// Less was free in the whole fleet than the job asks for.
-    pub taken: f64,
-    /// Enough was free, but in pieces that are too small, on other models, or without the cores and memory beside them.
-    pub fragmented: f64,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reasons(BTreeMap<Why, u64>);
+
+impl Reasons {
+    /// How many job-days that was the reason.
+    pub fn days(&self, why: Why) -> f64 {
+        self.0.get(&why).map_or(0.0, |days| *days as f64)
+    }
+
+    pub(super) fn add(&mut self, why: Why) {
+        *self.0.entry(why).or_default() += 1;
+    }
 }
 
 /// An amount over time.

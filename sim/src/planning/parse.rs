@@ -96,6 +96,7 @@ pub(super) fn of_text(file: &Path, text: &str, cluster: Option<&Start>) -> Resul
         rents,
         workloads,
         question,
+        keeps_jobs: false,
         cluster: cluster.map(Start::cluster),
         inputs,
     })
@@ -255,7 +256,15 @@ impl Reader<'_> {
                 Question::OrderBy { pool, cover, max: count(fields.take("max"), 2000, 1)? }
             }
             "compare" => Question::Compare { variants: self.variants(fields.take("variants"))? },
-            "cost" => Question::Cost { variants: self.variants(fields.take("variants"))? },
+            "cost" => {
+                let variants = self.variants(fields.take("variants"))?;
+                let max = fields.take("max");
+                if max.is_there() {
+                    needs_limit(&fields)?;
+                }
+                let max = if max.is_there() { Some(count(max, 1, 1)?) } else { None };
+                Question::Cost { variants, max }
+            }
             other => {
                 return Err(
                     fields.error(format!("kind: expected replay, size, order-by, compare or cost, got {other:?}"))
@@ -312,6 +321,7 @@ fn supply(mut fields: Fields) -> Result<Supply, ScenarioError> {
             _ => 4 * YEAR,
         },
         running_cost: fields.take("running_cost").number_or(0.0, 0.0, MONEY_MAX)?,
+        cancel_fee: fields.take("cancel_fee").number_or(0.0, 0.0, MONEY_MAX)?,
     };
     fields.end()?;
     Ok(supply)

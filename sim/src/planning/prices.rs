@@ -33,6 +33,12 @@ pub(super) fn read(file: &Path, of: (&str, PriceClass)) -> Result<Vec<(Time, f64
 }
 
 impl Rental {
+    /// What a machine costs an hour at that moment.
+    pub(super) fn price_at(&self, at: Time) -> Price {
+        let part = self.steps.iter().rev().find(|(from, _)| *from <= at).map_or(1.0, |(_, part)| *part);
+        Price::from_f64(self.on_demand * part)
+    }
+
     /// What can be taken away is spot.
     pub(super) fn class(&self) -> PriceClass {
         class_of(self.interruptions_per_hour)

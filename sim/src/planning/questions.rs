@@ -1,6 +1,7 @@
 //! The questions, each answered by runs.
 
 mod compare;
+mod cost;
 mod orders;
 mod sizes;
 mod statistics;
@@ -11,9 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rialto_core::model::Time;
 
-pub(super) use self::statistics::money;
-use self::statistics::wilson;
-use super::answer::{Answer, Fact, Told};
+pub(super) use self::statistics::{money, wilson};
+use super::answer::{Answer, Fact, Told, Tried};
 use super::milestones::milestones;
 use super::outcome::Outcome;
 use super::run::Way;
@@ -22,19 +22,21 @@ use super::units::WEEK;
 
 /// Answers the question of a scenario; `progress` is told what is being run.
 pub fn answer(scenario: &Scenario, progress: &mut dyn FnMut(&str)) -> Answer {
-    let mut asker = Asker { scenario, progress };
+    let mut asker = Asker { scenario, progress, keeps_jobs: scenario.keeps_jobs };
     match &scenario.question {
         Question::Replay => asker.replay(),
         Question::Size { pool, min, max } => asker.size(*pool, *min, *max),
         Question::OrderBy { pool, cover, max } => asker.order_by(*pool, *cover, *max),
         Question::Compare { variants } => asker.compare(variants),
-        Question::Cost { variants } => asker.cost(variants),
+        Question::Cost { variants, max } => asker.cost(variants, *max),
     }
 }
 
 struct Asker<'a> {
     scenario: &'a Scenario,
     progress: &'a mut dyn FnMut(&str),
+    /// Whether the next way that is told is to say what became of each job.
+    keeps_jobs: bool,
 }
 
 impl<'a> Asker<'a> {
@@ -44,7 +46,15 @@ impl<'a> Asker<'a> {
     }
 
     fn told(&mut self, name: &str, way: &Way<'_>) -> Told {
-        Told { name: name.to_owned(), milestones: milestones(way), outcomes: self.run(way, name) }
+        let way = Way { keeps_jobs: std::mem::take(&mut self.keeps_jobs), ..way.clone() };
+        Told { name: name.to_owned(), milestones: milestones(&way), outcomes: self.run(&way, name) }
+    }
+
+    /// The first run of a way that was run before is run again, if it is to say what became of each job.
+    fn with_jobs(&mut self, told: &mut Told, way: &Way<'_>) {
+        let Some(first) = told.outcomes.first_mut().filter(|_| std::mem::take(&mut self.keeps_jobs)) else { return };
+        (self.progress)("each job of the first run");
+        *first = Way { keeps_jobs: true, ..way.clone() }.run(0);
     }
 
     fn replay(&mut self) -> Answer {
@@ -73,6 +83,25 @@ impl<'a> Asker<'a> {
 
     fn quietly(&self, way: &Way<'_>) -> Vec<Outcome> {
         runs(way, self.scenario.seeds)
+    }
+
+    /// Of the smaller sizes that were tried, which may as well be enough for all that so few runs say.
+    fn how_sharp(&self, tried: &[Tried], found: u32) -> Option<Fact> {
+        let of = |tried: &Tried| wilson(tried.kept, tried.runs);
+        let (low, _) = of(tried.iter().find(|tried| tried.count == found)?);
+        let fewer =
+            tried.iter().filter(|tried| tried.count < found && of(tried).1 >= low).min_by_key(|tried| tried.count)?;
+        Some(Fact::new(
+            "how sharp",
+            format!(
+                "{} too few to tell {found} machines from {}, with which {} of {} runs keep every limit: the intervals of both overlap; \
+                 more runs (--seeds) tell more",
+                so_many_runs_are(fewer.runs),
+                fewer.count,
+                fewer.kept,
+                fewer.runs
+            ),
+        ))
     }
 
     /// In how many runs every limit was kept from that week on, and what that says of others: the interval of Wilson at 95 %.
@@ -104,13 +133,20 @@ fn runs(way: &Way<'_>, seeds: u64) -> Vec<Outcome> {
                     if seed >= seeds {
                         return;
                     }
-                    let outcome = way.run(seed);
+                    let mut outcome = way.run(seed);
+                    if seed > 0 {
+                        outcome.jobs = Vec::new();
+                    }
                     done.lock().expect("no run panics while it holds the lock").insert(seed, outcome);
                 }
             });
         }
     });
     done.into_inner().expect("every run has ended").into_values().collect()
+}
+
+fn so_many_runs_are(runs: usize) -> String {
+    if runs == 1 { "1 run is".to_owned() } else { format!("{runs} runs are") }
 }
 
 fn week_start(week: usize) -> Time {

@@ -7,16 +7,19 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Told};
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Why};
 use super::scenario::Scenario;
 
 /// All of an answer, with the inputs it rests on.
 pub fn json(scenario: &Scenario, answer: &Answer) -> Value {
     let facts = answer.facts.iter().map(|fact| json!({"about": fact.about, "text": fact.text}));
-    let tried = answer.tried.iter().map(|tried| json!({"count": tried.count, "kept": tried.kept, "runs": tried.runs}));
+    let tried = answer
+        .tried
+        .iter()
+        .map(|tried| json!({"way": tried.of, "count": tried.count, "kept": tried.kept, "runs": tried.runs}));
     let orders = answer.advice.iter().map(|advice| {
         json!({
-            "pool": advice.pool, "count": advice.count, "order_by": advice.order_by.to_string(),
+            "pool": advice.pool, "count": advice.count, "order_by": advice.order_by.to_string(), "arrives": advice.arrives.to_string(),
             "needed": advice.needed.to_string(), "needed_week": advice.needed_week + 1, "slack_weeks": round(advice.slack_weeks),
         })
     });
@@ -39,8 +42,10 @@ pub fn json(scenario: &Scenario, answer: &Answer) -> Value {
 
 fn way(scenario: &Scenario, told: &Told) -> Value {
     let cost = |of: fn(&Outcome) -> f64| round(told.mean(of));
+    let days = |why| round(told.mean(|outcome| outcome.reasons.days(why)));
     json!({
         "name": told.name,
+        "weeks": told.weeks(),
         "runs": told.outcomes.len(),
         "kept": told.kept(),
         "first_failure": told.first_failure(scenario),
@@ -49,8 +54,12 @@ fn way(scenario: &Scenario, told: &Told) -> Value {
         "jobs_not_started": round(told.mean(|outcome| outcome.not_started as f64)),
         "hours_done_again": cost(|outcome| outcome.redone_hours),
         "waited_because": {
-            "taken_job_days": cost(|outcome| outcome.reasons.taken),
-            "fragmented_job_days": cost(|outcome| outcome.reasons.fragmented),
+            "taken_job_days": days(Why::Taken),
+            "fragmented_job_days": days(Why::Scattered),
+            "other_model_job_days": days(Why::OtherModel),
+            "price_job_days": days(Why::Price),
+            "quota_job_days": days(Why::Quota),
+            "per_machine_job_days": days(Why::Bound),
         },
         "cost": {
             "currency": scenario.currency,
@@ -58,9 +67,10 @@ fn way(scenario: &Scenario, told: &Told) -> Value {
             "bought": cost(|outcome| outcome.costs.bought),
             "running": cost(|outcome| outcome.costs.running),
             "rented": cost(|outcome| outcome.costs.rented),
+            "cancelled": cost(|outcome| outcome.costs.cancelled),
             "purchase": cost(|outcome| outcome.costs.purchase),
         },
-        "by_week": (0..weeks(told)).map(|number| week(scenario, told, number)).collect::<Vec<_>>(),
+        "by_week": (0..told.weeks()).map(|number| week(scenario, told, number)).collect::<Vec<_>>(),
     })
 }
 
@@ -79,11 +89,6 @@ fn week(scenario: &Scenario, told: &Told, number: usize) -> Value {
         "fragmented": mean(&|week| week.fragmented),
         "wait_s": waits.collect::<serde_json::Map<_, _>>(),
     })
-}
-
-/// The longest of the runs: one that ends early has fewer weeks.
-pub(super) fn weeks(told: &Told) -> usize {
-    told.outcomes.iter().map(|outcome| outcome.weeks.len()).max().unwrap_or(0)
 }
 
 /// A number of a week, in the mean of the runs that have come so far.
@@ -137,30 +142,101 @@ pub fn utilisation_csv(scenario: &Scenario, answer: &Answer) -> String {
     text
 }
 
-/// `pool,count,order_by,needed,needed_week,slack_weeks`: what to order.
+/// `way,seed,week,workload,size,jobs,not_started,mean_s,p50_s,p90_s,p95_s,p99_s`: how long jobs of each size waited.
+pub fn waits_by_size_csv(scenario: &Scenario, answer: &Answer) -> String {
+    let mut text = "way,seed,week,workload,size,jobs,not_started,mean_s,p50_s,p90_s,p95_s,p99_s\n".to_owned();
+    for_weeks(answer, |told, seed, number, week| {
+        for (sizes, workload) in week.waits_by_size.iter().zip(&scenario.workloads) {
+            for (size, waits) in sizes {
+                let of =
+                    format_args!("{},{seed},{},{}", quoted(&told.name), number + 1, quoted(&workload.name)).to_string();
+                let _ = writeln!(
+                    text,
+                    "{of},{},{},{},{:.1},{:.1},{:.1},{:.1},{:.1}",
+                    size.as_str(),
+                    waits.jobs,
+                    waits.not_started,
+                    waits.mean,
+                    waits.p50,
+                    waits.p90,
+                    waits.p95,
+                    waits.p99
+                );
+            }
+        }
+    });
+    text
+}
+
+/// `way,seed,week,workload,demand,held,share,waiting,waiting_most`: what workloads ask for, hold and have waiting.
+pub fn queue_csv(scenario: &Scenario, answer: &Answer) -> String {
+    let mut text = "way,seed,week,workload,demand,held,share,waiting,waiting_most\n".to_owned();
+    for_weeks(answer, |told, seed, number, week| {
+        for (queue, workload) in week.queues.iter().zip(&scenario.workloads) {
+            let _ = writeln!(
+                text,
+                "{},{seed},{},{},{:.2},{:.2},{:.4},{:.2},{}",
+                quoted(&told.name),
+                number + 1,
+                quoted(&workload.name),
+                queue.demand,
+                queue.held,
+                queue.held / week.capacity.max(1e-9),
+                queue.waiting,
+                queue.waiting_most
+            );
+        }
+    });
+    text
+}
+
+/// `way,seed,week,pool,machines,gpus,gpus_used,cpus,cpus_used,mem_gib,mem_gib_used`: what there is of each pool, and what is given out.
+pub fn pools_csv(scenario: &Scenario, answer: &Answer) -> String {
+    let mut text = "way,seed,week,pool,machines,gpus,gpus_used,cpus,cpus_used,mem_gib,mem_gib_used\n".to_owned();
+    for_weeks(answer, |told, seed, number, week| {
+        for ((used, machines), pool) in week.pools.iter().zip(&week.machines).zip(&scenario.pools) {
+            let (way, name) = (quoted(&told.name), quoted(&pool.name));
+            let _ = writeln!(
+                text,
+                "{way},{seed},{},{name},{machines},{:.2},{:.2},{:.2},{:.2},{:.2},{:.2}",
+                number + 1,
+                used.gpus,
+                used.gpus_used,
+                used.cpus,
+                used.cpus_used,
+                used.mem_gib,
+                used.mem_gib_used
+            );
+        }
+    });
+    text
+}
+
+/// `pool,count,order_by,arrives,needed,needed_week,slack_weeks`: what to order.
 pub fn orders_csv(answer: &Answer) -> String {
-    let mut text = "pool,count,order_by,needed,needed_week,slack_weeks\n".to_owned();
+    let mut text = "pool,count,order_by,arrives,needed,needed_week,slack_weeks\n".to_owned();
     for advice in &answer.advice {
         let (pool, week) = (quoted(&advice.pool), advice.needed_week + 1);
         let _ = writeln!(
             text,
-            "{pool},{},{},{},{week},{:.1}",
-            advice.count, advice.order_by, advice.needed, advice.slack_weeks
+            "{pool},{},{},{},{},{week},{:.1}",
+            advice.count, advice.order_by, advice.arrives, advice.needed, advice.slack_weeks
         );
     }
     text
 }
 
-/// `way,seed,bought,running,rented,total,purchase,bought_hours,rented_hours,hours_done_again`: what the ways cost.
+/// `way,seed,bought,running,rented,total,purchase,bought_hours,rented_hours,hours_done_again,cancelled,weeks`: what the ways cost.
 pub fn costs_csv(answer: &Answer) -> String {
     let mut text =
-        "way,seed,bought,running,rented,total,purchase,bought_hours,rented_hours,hours_done_again\n".to_owned();
+        "way,seed,bought,running,rented,total,purchase,bought_hours,rented_hours,hours_done_again,cancelled,weeks\n"
+            .to_owned();
     for told in &answer.told {
         for (seed, outcome) in told.outcomes.iter().enumerate() {
             let costs = &outcome.costs;
             let _ = writeln!(
                 text,
-                "{},{seed},{:.2},{:.2},{:.2},{:.2},{:.2},{:.1},{:.1},{:.1}",
+                "{},{seed},{:.2},{:.2},{:.2},{:.2},{:.2},{:.1},{:.1},{:.1},{:.2},{}",
                 quoted(&told.name),
                 costs.bought,
                 costs.running,
@@ -169,7 +245,9 @@ pub fn costs_csv(answer: &Answer) -> String {
                 costs.purchase,
                 costs.bought_hours,
                 costs.rented_hours,
-                outcome.redone_hours
+                outcome.redone_hours,
+                costs.cancelled,
+                outcome.weeks.len()
             );
         }
     }

@@ -1,5 +1,8 @@
 //! One run of one seed: the production master and drivers, with the jobs and machines of the scenario around them.
 
+mod waits;
+mod why;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::sync::Arc;
@@ -14,13 +17,16 @@ use rialto_core::scheduler::placement::fgd::Fragmentation;
 use rialto_core::scheduler::placement::gpu::GpuAsk;
 use rialto_core::scheduler::placement::policy::{GpuPolicy, Largest};
 
+use self::waits::BySize;
+use super::account::{Account, PoolDays};
 use super::demand::{Job, Stream};
 use super::fleet::{Change, Fleet};
 use super::jobs::{TraceJob, Traits};
-use super::left::{Left, Taken};
-use super::outcome::{Failure, Integral, JobRecord, Outcome, Reasons, Waits, Week, week_of};
+use super::left::{Kind, Left, Taken};
+use super::outcome::{Integral, Outcome, Reasons, Waits, Week, Why, week_of};
 use super::policy::{Ask, Entry, Fate, Order, Planner};
 use super::prices::{self, Told};
+use super::records::End;
 use super::scenario::{Framework, Order as Purchase, Quota as Bound, Rent, Scenario, Workload};
 use super::shipped::{Crew, Errand, Services};
 use super::units::WEEK;
@@ -86,6 +92,7 @@ struct Crowd {
     waiting: BTreeSet<usize>,
     /// By week of submission.
     waits: Vec<Vec<f64>>,
+    account: Account,
 }
 
 impl Crowd {
@@ -110,13 +117,37 @@ struct Owner {
 /// What is known of a job.
 struct Known {
     submit: Time,
+    duration: Duration,
+    /// Which job of the list it is like.
+    listed: u32,
     /// How much it asks for.
     size: f64,
     /// Whether its wait counts.
     counts: bool,
     started: Option<Time>,
-    ended: Option<Time>,
+    started_last: Option<Time>,
+    ended: Option<(Time, End)>,
+    starts: u32,
     interruptions: u32,
+    why: Option<Why>,
+}
+
+impl Known {
+    const fn new(job: &Job, listed: u32, size: f64) -> Self {
+        Self {
+            submit: job.submit,
+            duration: job.duration,
+            listed,
+            size,
+            counts: !job.is_prefill,
+            started: None,
+            started_last: None,
+            ended: None,
+            starts: 0,
+            interruptions: 0,
+            why: None,
+        }
+    }
 }
 
 struct Run<'a> {
@@ -141,6 +172,9 @@ struct Run<'a> {
     left: Left,
     /// By day.
     fragmented: Vec<f64>,
+    pools: PoolDays,
+    /// What was submitted last and waits, as far as is known, where it is to be said why.
+    fresh: Vec<(usize, usize)>,
 }
 
 impl<'a> Run<'a> {
@@ -174,6 +208,8 @@ impl<'a> Run<'a> {
             reasons: Reasons::default(),
             left: Left::new(fragmentation.clone()),
             fragmented: Vec::new(),
+            pools: PoolDays::new(scenario.pools.len()),
+            fresh: Vec::new(),
         };
         run.tell_prices(Time::ZERO);
         run.change_fleet(Time::ZERO);
@@ -217,8 +253,8 @@ impl<'a> Run<'a> {
         let host = crew.map(|crew| self.subscribe(self.crowds.len(), crew));
         self.asks.push(asks);
         let stream = Stream::new(workload, seed).peekable();
-        let (jobs, waiting, waits) = (Vec::new(), BTreeSet::new(), Vec::new());
-        self.crowds.push(Crowd { host, stream, kinds, jobs, waiting, waits });
+        let (jobs, waiting, waits, account) = (Vec::new(), BTreeSet::new(), Vec::new(), Account::new());
+        self.crowds.push(Crowd { host, stream, kinds, jobs, waiting, waits, account });
     }
 
     /// A framework for the jobs of that crowd that come from now on.
@@ -263,12 +299,14 @@ impl<'a> Run<'a> {
             }
             self.market.run_until(next);
             self.look();
+            self.ask_the_fresh();
             self.tell_prices(next);
             self.change_fleet(next);
             self.submit(next);
             if next == day {
                 day = day + DAY;
                 self.ask_why();
+                self.pools.count(&self.left);
                 self.fragmented.push(if self.counts_gpus { self.left.fragmented() } else { 0.0 });
                 if week_of(next) > self.machines.len() {
                     self.machines.push(self.fleet.up());
@@ -298,8 +336,10 @@ impl<'a> Run<'a> {
             match change {
                 Change::Join(machine, class) => {
                     let pool = &self.way.scenario.pools[self.fleet.pool_of(self.market.machines())];
+                    let kind =
+                        Kind { pool: self.fleet.pool_of(self.market.machines()), is_rented: class != prices::OWNED };
                     let unit = self.market.join_as(&machine, prices::info(&machine.name, pool, class));
-                    self.left.join(pool);
+                    self.left.join(pool, kind);
                     self.capacity.add(now, self.size_of(unit));
                 }
                 Change::Notice(unit) => {
@@ -336,16 +376,20 @@ impl<'a> Run<'a> {
     fn submit(&mut self, now: Time) {
         for at in 0..self.crowds.len() {
             while let Some(job) = self.crowds[at].stream.next_if(|job| job.submit <= now) {
+                let listed = u32::try_from(job.ask).expect("a list has at most ALL_TASKS_MAX jobs");
                 let job = Job { ask: self.crowds[at].kinds[job.ask], ..job };
                 match self.crowds[at].host {
                     Some(host) => self.market.command(now, host, Order::Run(job)),
                     None => self.send_for(at, &job),
                 }
-                let (size, counts) = (self.size_asked(&self.asks[at][job.ask]), !job.is_prefill);
+                let size = self.size_asked(&self.asks[at][job.ask]);
                 let crowd = &mut self.crowds[at];
+                if self.way.keeps_jobs {
+                    self.fresh.push((at, crowd.jobs.len()));
+                }
                 crowd.waiting.insert(crowd.jobs.len());
-                let submit = job.submit;
-                crowd.jobs.push(Known { submit, size, counts, started: None, ended: None, interruptions: 0 });
+                crowd.jobs.push(Known::new(&job, listed, size));
+                crowd.account.demand.add(now, size);
                 self.demand.add(now, size);
             }
         }
@@ -397,28 +441,36 @@ impl<'a> Run<'a> {
         let known = &mut crowd.jobs[number];
         match entry.fate {
             Fate::Started => {
-                crowd.waiting.remove(&number);
+                if crowd.waiting.remove(&number) {
+                    crowd.account.held.add(entry.at, known.size);
+                }
                 if known.started.is_none() && known.counts {
                     let week = week_of(known.submit);
                     crowd.waits.resize(crowd.waits.len().max(week + 1), Vec::new());
                     crowd.waits[week].push(entry.at.since(known.submit).as_secs_f64());
                 }
                 known.started.get_or_insert(entry.at);
+                known.started_last = Some(entry.at);
+                known.starts += 1;
             }
             Fate::Finished | Fate::GivenUp => {
-                crowd.waiting.remove(&number);
-                known.ended = Some(entry.at);
+                let ran = !crowd.waiting.remove(&number);
+                crowd.account.ends(entry.at, known.size, ran);
                 self.demand.add(entry.at, -known.size);
-                let count = if entry.fate == Fate::Finished { &mut self.finished } else { &mut self.given_up };
+                let (end, count) = match entry.fate {
+                    Fate::Finished => (End::Finished, &mut self.finished),
+                    _ => (End::GivenUp, &mut self.given_up),
+                };
+                known.ended = Some((entry.at, end));
                 *count += 1;
             }
             Fate::Interrupted(after) => {
-                crowd.waiting.insert(number);
+                crowd.account.waits_again(entry.at, known.size, crowd.waiting.insert(number));
                 known.interruptions += 1;
                 self.redone_hours += known.size * after.as_secs_f64() / 3600.0;
             }
             Fate::Saved => {
-                crowd.waiting.insert(number);
+                crowd.account.waits_again(entry.at, known.size, crowd.waiting.insert(number));
             }
         }
     }
@@ -431,50 +483,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Once a day, why jobs wait.
-    fn ask_why(&mut self) {
-        let free = self.capacity.value() - self.used.value();
-        for known in self.crowds.iter().flat_map(Crowd::that_wait) {
-            let reason = if known.size > free { &mut self.reasons.taken } else { &mut self.reasons.fragmented };
-            *reason += 1.0;
-        }
-    }
-
-    /// How long the jobs of each week waited, up to `now`.
-    fn waits(&self, crowd: &Crowd, now: Time) -> Vec<Waits> {
-        let mut waits = crowd.waits.clone();
-        let mut late = vec![0; waits.len()];
-        for job in crowd.not_started().filter(|job| job.counts) {
-            let week = week_of(job.submit);
-            waits.resize(waits.len().max(week + 1), Vec::new());
-            late.resize(waits.len(), 0);
-            waits[week].push(now.since(job.submit).as_secs_f64());
-            late[week] += 1;
-        }
-        late.resize(waits.len(), 0);
-        waits.into_iter().zip(late).map(|(waits, late)| Waits::of(waits, late)).collect()
-    }
-
-    fn failures(&self, now: Time) -> Vec<Failure> {
-        let mut failures = Vec::new();
-        for (workload, (crowd, of)) in self.crowds.iter().zip(&self.way.scenario.workloads).enumerate() {
-            let Some(limit) = of.limit else { continue };
-            for (week, waits) in self.waits(crowd, now).iter().enumerate().skip(self.way.judged_from) {
-                let got = waits.percentile(limit.percentile);
-                if got > limit.wait.as_secs_f64() {
-                    failures.push(Failure { week, workload, limit, got });
-                }
-            }
-        }
-        failures.sort_by_key(|failure| (failure.week, failure.workload));
-        failures
-    }
-
     fn outcome(mut self, now: Time) -> Outcome {
         self.market.check();
         [&mut self.demand, &mut self.used, &mut self.capacity].into_iter().for_each(|integral| integral.advance(now));
+        self.crowds.iter_mut().for_each(|crowd| crowd.account.advance(now));
         let failures = self.failures(now);
         let waits: Vec<Vec<Waits>> = self.crowds.iter().map(|crowd| self.waits(crowd, now)).collect();
+        let by_size: Vec<Vec<BySize>> = self.crowds.iter().map(|crowd| self.waits_by_size(crowd, now)).collect();
         let up = self.fleet.up();
         let week = |number: usize| Week {
             demand: self.demand.mean(number, WEEK),
@@ -483,10 +498,14 @@ impl<'a> Run<'a> {
             fragmented: self.fragmented_in(number),
             machines: self.machines.get(number).unwrap_or(&up).clone(),
             waits: waits.iter().map(|of| of.get(number).copied().unwrap_or_default()).collect(),
+            waits_by_size: by_size.iter().map(|of| of.get(number).cloned().unwrap_or_default()).collect(),
+            queues: self.crowds.iter().map(|crowd| crowd.account.week(number)).collect(),
+            pools: self.pools.week(number),
         };
         let weeks = (0..week_of(now)).map(week).collect();
         let not_started = self.crowds.iter().map(|crowd| crowd.not_started().count() as u64).sum();
         self.fleet.end(now);
+        let jobs = if self.way.keeps_jobs { self.jobs() } else { Vec::new() };
         Outcome {
             weeks,
             costs: self.fleet.costs,
@@ -497,7 +516,7 @@ impl<'a> Run<'a> {
             reasons: self.reasons,
             failures,
             events: self.market.events,
-            jobs: if self.way.keeps_jobs { self.jobs() } else { Vec::new() },
+            jobs,
         }
     }
 
@@ -505,22 +524,6 @@ impl<'a> Run<'a> {
     fn fragmented_in(&self, week: usize) -> f64 {
         let days = self.fragmented.iter().skip(week * 7).take(7);
         days.clone().sum::<f64>() / days.count().max(1) as f64
-    }
-
-    /// What became of each job that counts, by workload and submission.
-    fn jobs(&self) -> Vec<JobRecord> {
-        let records = self.crowds.iter().enumerate().flat_map(|(workload, crowd)| {
-            let counted = crowd.jobs.iter().filter(|known| known.counts);
-            counted.map(move |known| JobRecord {
-                workload,
-                submitted: known.submit,
-                started: known.started,
-                ended: known.ended,
-                interruptions: known.interruptions,
-                size: known.size,
-            })
-        });
-        records.collect()
     }
 }
 

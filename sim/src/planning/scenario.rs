@@ -41,6 +41,8 @@ pub struct Scenario {
     pub workloads: Vec<Workload>,
     /// What is asked.
     pub question: Question,
+    /// Whether it is told what became of each job, in the first run of the first way of the answer.
+    pub keeps_jobs: bool,
     /// The cluster that it begins with, if it does.
     pub cluster: Option<Cluster>,
     /// The files it names, with the first digits of their SHA-256.
@@ -106,6 +108,8 @@ pub struct Supply {
     pub life: Duration,
     /// Power, room and people, for each machine and hour.
     pub running_cost: f64,
+    /// For each machine that is on order and is not taken after all.
+    pub cancel_fee: f64,
 }
 
 /// How long a delivery takes.
@@ -338,6 +342,8 @@ pub enum Question {
     Cost {
         /// The ways; the first buys.
         variants: Vec<Variant>,
+        /// The others are tried with other numbers of machines too, up to so many; none if only as they are.
+        max: Option<u32>,
     },
 }
 
@@ -387,14 +393,17 @@ impl Scenario {
             rents: Vec::new(),
             workloads,
             question: Question::Replay,
+            keeps_jobs: false,
             cluster: None,
             inputs: Vec::new(),
         }
     }
 
-    /// What becomes of each job in one run of the scenario as it is.
+    /// What becomes of each job that comes in one run of the scenario as it is.
     pub(crate) fn replayed(&self, seed: u64, audits: bool) -> super::Outcome {
-        super::run::Way { keeps_jobs: true, audits, ..super::run::Way::of(self) }.run(seed)
+        let mut outcome = super::run::Way { keeps_jobs: true, audits, ..super::run::Way::of(self) }.run(seed);
+        outcome.jobs.retain(|job| !job.is_prefill);
+        outcome
     }
 
     /// How many whole weeks it looks ahead.

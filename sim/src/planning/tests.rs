@@ -534,3 +534,137 @@ mod begun_with_a_cluster {
         assert_eq!(scenario.workloads[0].role, scenario.workloads[1].role);
     }
 }
+
+#[test]
+fn jobs_are_told_one_by_one_and_read_back_as_a_list() {
+    let mut scenario = scenario("");
+    scenario.keeps_jobs = true;
+    let first = answer(&scenario, &mut |_| {});
+    assert!(first.told[0].outcomes[1].jobs.is_empty(), "of one run");
+    let mut text = Vec::new();
+    jobs_csv(&scenario, &first, &mut text).expect("memory takes all");
+    let text = String::from_utf8(text).expect("it is text");
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("jobs.csv"), &text).expect("written");
+    let work =
+        "workloads:\n  - {name: ci, file: jobs.csv, format: rialto, only: {workload: ci}, limit: {p95: 10 min}}\n";
+    let again = parse::of_text(&folder.path().join("s.yml"), &format!("{HEAD}{POOLS}{RENTED}{work}"), None);
+    let mut again = again.expect("it reads back");
+    again.keeps_jobs = true;
+    let second = answer(&again, &mut |_| {});
+    let jobs = |answer: &Answer| answer.told[0].outcomes[0].jobs.clone();
+    let told = |job: &JobRecord| (job.submitted, job.is_prefill, job.size.to_bits());
+    assert_eq!(jobs(&first).iter().map(told).collect::<Vec<_>>(), jobs(&second).iter().map(told).collect::<Vec<_>>());
+    let waited =
+        |answer: &Answer| jobs(answer).iter().filter(|job| job.wait_s().is_some_and(|wait| wait > 60.0)).count();
+    assert!(waited(&first) > 20 && waited(&first).abs_diff(waited(&second)) < 10 + waited(&first) / 4);
+    let columns: Vec<&str> = text.lines().next().expect("a header").split(',').collect();
+    assert!(text.lines().all(|line| line.split(',').count() == columns.len()));
+    let with_reason = text.lines().filter(|line| line.ends_with(",taken") || line.ends_with(",fragmented")).count();
+    assert!(with_reason > 20, "{with_reason}");
+}
+
+#[test]
+fn tables_of_sizes_queues_and_pools_add_up_to_the_weeks() {
+    let (scenario, answer) = ask("");
+    for week in &answer.told[0].outcomes[0].weeks {
+        let jobs: usize = week.waits_by_size[0].iter().map(|(_, waits)| waits.jobs).sum();
+        assert_eq!(jobs, week.waits[0].jobs);
+        assert!((week.queues[0].demand - week.demand).abs() < 1e-6, "one workload has all the demand");
+        assert!((week.queues[0].held - week.used).abs() < 0.05 * week.used, "{week:?}");
+        assert!((week.pools[0].gpus - week.capacity).abs() < 1e-6 && week.pools[0].gpus_used <= week.pools[0].gpus);
+    }
+    let rows = |text: String| {
+        let columns = text.lines().next().expect("a header").split(',').count();
+        assert!(text.lines().all(|line| line.split(',').count() == columns), "{text}");
+        text.lines().count() - 1
+    };
+    let weeks = 6 * 2;
+    assert_eq!(rows(report::queue_csv(&scenario, &answer)), weeks);
+    assert_eq!(rows(report::pools_csv(&scenario, &answer)), weeks * 2);
+    assert!(rows(report::waits_by_size_csv(&scenario, &answer)) > weeks);
+}
+
+#[test]
+fn why_jobs_wait_is_told_apart() {
+    let reasons = |pools: &str, work: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let head = "submit_s,tasks,cpu_milli,memory_mib,gpu,gpu_milli,gpu_spec,duration_s,app,max_per_node\n";
+        let (rows, fields) = work.split_once('|').expect("rows and fields");
+        std::fs::write(folder.path().join("jobs.csv"), format!("{head}{rows}")).expect("written");
+        let work = format!("workloads:\n  - {{name: a, file: jobs.csv, format: rialto{fields}}}\n");
+        let text = format!("{HEAD}pools:\n{pools}{work}");
+        let scenario = parse::of_text(&folder.path().join("s.yml"), &text, None).expect("it reads");
+        let outcome = scenario.replayed(1, true);
+        Why::ALL.into_iter().filter(|why| outcome.reasons.days(*why) > 3.0).collect::<Vec<_>>()
+    };
+    let pool =
+        |name: &str, count: u32| format!("  - {{name: {name}, count: {count}, cpus: 96, mem: 384GiB, gpus: 8}}\n");
+    let long = 5 * 86_400;
+    let job = |at: u32, gpus: u32, spec: &str| format!("{at},1,8000,1024,{gpus},1000,{spec},{long},,\n");
+    let both = pool("G2", 1) + &pool("T4", 1);
+    assert_eq!(reasons(&pool("G2", 1), &(job(0, 8, "") + &job(9, 1, "") + "|")), [Why::Taken]);
+    assert_eq!(reasons(&pool("G2", 2), &(job(0, 5, "") + &job(1, 5, "") + &job(9, 6, "") + "|")), [Why::Scattered]);
+    assert_eq!(reasons(&both, &(job(0, 8, "G2") + &job(9, 4, "G2") + "|")), [Why::OtherModel]);
+    let quota = "|, quota: {gpus_max: 8}";
+    assert_eq!(reasons(&both, &(job(0, 8, "") + &job(9, 4, "") + quota)), [Why::Quota]);
+    let app = format!("0,2,8000,1024,1,1000,,{long},x,1\n");
+    assert_eq!(reasons(&pool("G2", 1), &(app + "|")), [Why::Bound]);
+    let spot =
+        "  - {name: spot, cpus: 96, mem: 384GiB, gpus: 8, rent: {on_demand: 10}}\nrents: [{pool: spot, count: 1}]\n";
+    assert_eq!(reasons(spot, &(job(0, 1, "") + "|, max_price: 5")), [Why::Price]);
+}
+
+const COST: &str = "question:\n  kind: cost\n  max: 40\n  variants:\n    - {name: keep, orders: [{pool: G2, count: 12, placed: week 0}]}\n    - {name: rent, rents: [{pool: spot, count: 2, from: week 1}]}\n";
+
+#[test]
+fn a_dearer_way_is_tried_with_as_many_machines_as_it_takes() {
+    let (scenario, answer) = ask(COST);
+    let names: Vec<&str> = answer.told.iter().map(|told| told.name.as_str()).collect();
+    let [keep, rent, more] = names[..] else { panic!("{names:?}") };
+    assert_eq!((keep, rent), ("keep", "rent"));
+    assert_eq!(answer.told[1].kept(), 0, "two are too few");
+    assert_eq!(answer.told[2].kept(), 2, "{more}");
+    assert!(answer.tried.iter().all(|tried| tried.of == "rent") && answer.tried.len() > 2, "{:?}", answer.tried);
+    let facts: Vec<&str> = answer.facts.iter().map(|fact| fact.about.as_str()).collect();
+    assert!(
+        facts.contains(&"rent: how many") && facts.contains(&"difference") && facts.contains(&"cancelling"),
+        "{facts:?}"
+    );
+    let page = report::html::page(&scenario, &answer);
+    assert!(page.contains("What happens when") && page.contains("arrive</td>") && page.contains("of many runs"));
+}
+
+#[test]
+fn what_is_on_order_and_not_taken_costs_its_fee() {
+    let text = format!("{HEAD}{POOLS}{RENTED}{WORK}{}", COST.replace("  max: 40\n", ""));
+    let scenario = read(&text.replace("running_cost: 1}", "running_cost: 1, cancel_fee: 500}")).expect("it reads");
+    let answer = answer(&scenario, &mut |_| {});
+    let cancelled = |way: usize| answer.told[way].outcomes[0].costs.cancelled;
+    assert_eq!((cancelled(0), cancelled(1)), (0.0, 12.0 * 500.0));
+    let costs = answer.told[1].outcomes[0].costs;
+    assert!((costs.total() - costs.rented - 6000.0).abs() < 1e-6);
+    let fact = answer.facts.iter().find(|fact| fact.about == "cancelling").expect("it is said");
+    assert!(fact.text.contains("\"keep\" has on order costs 500 USD"), "{}", fact.text);
+    assert!(report::html::page(&scenario, &answer).contains("500 to cancel one that is on order"));
+}
+
+#[test]
+fn few_runs_say_which_sizes_they_can_not_tell_apart() {
+    let (scenario, answer) = ask("question: {kind: size, pool: G2, min: 8, max: 40}\n");
+    let sharp = answer.facts.iter().find(|fact| fact.about == "how sharp").expect("two runs are too few");
+    assert!(sharp.text.starts_with("2 runs are too few to tell "), "{}", sharp.text);
+    assert!(report::html::page(&scenario, &answer).contains("class=\"band b0\""));
+}
+
+#[test]
+fn a_way_that_ends_early_says_so_wherever_it_stands_beside_whole_years() {
+    let (scenario, answer) = ask("question: {kind: order-by, pool: G2, max: 40}\n");
+    let without = &answer.told[1];
+    assert!(without.weeks() < scenario.weeks());
+    let name = format!("without an order, up to week {} only", without.weeks());
+    assert_eq!(without.name_and_end(&scenario), name);
+    let page = report::html::page(&scenario, &answer);
+    assert!(page.matches(&name).count() >= 4, "in costs twice, in reasons, and in what was run");
+    assert!(page.contains("it is not to be compared"));
+}

@@ -34,6 +34,7 @@ impl<'a> Asker<'a> {
                     scenario.pools[pool].name,
                     first_failure.clone().unwrap_or_default()
                 );
+                self.with_jobs(&mut without, &Way { stops_at_failure: true, ..Way::of(scenario) });
                 answer.told.push(without);
                 return answer;
             };
@@ -45,6 +46,9 @@ impl<'a> Asker<'a> {
         let with = self.told("with what is ordered", &way);
         self.headline_of_orders(&mut answer, pool, first_failure.as_deref());
         answer.facts.push(self.how_sure(&with, judged_from));
+        if let [only] = &answer.advice[..] {
+            answer.facts.extend(self.how_sharp(&answer.tried, only.count));
+        }
         answer.told.push(with);
         without.outcomes.iter_mut().for_each(|outcome| outcome.weeks.truncate(scenario.weeks()));
         answer.told.push(without);

@@ -27,19 +27,26 @@ impl<'a> Asker<'a> {
         let mut search = Search { tried: BTreeMap::new(), way: Box::new(way) };
         let found = self.smallest(&mut search, min, max, scenario.pools[pool].count, 1);
         let tried = search.tried();
-        let told = |search: &mut Search<'_>, count| Told {
+        let untold = |search: &mut Search<'_>, count| Told {
             name: format!("{count} of {name}"),
             milestones: milestones(&(search.way)(count)),
             outcomes: search.tried.remove(&count).unwrap_or_default(),
         };
         let Some(count) = found else {
-            let told = told(&mut search, max);
+            let mut told = untold(&mut search, max);
+            self.with_jobs(&mut told, &(search.way)(max));
             let why = told.first_failure(scenario).unwrap_or_default();
             let headline = format!("No number of {name} up to {max} is enough: even with {max}, {why}.");
             return Answer { told: vec![told], tried, ..Answer::new(headline) };
         };
-        let told = told(&mut search, count);
+        let mut told = untold(&mut search, count);
+        // Where some runs may pass a limit, they were cut short.
+        if told.outcomes.iter().any(|outcome| outcome.weeks.len() < scenario.weeks()) {
+            told.outcomes = self.run(&Way { stops_at_failure: false, ..(search.way)(count) }, &told.name);
+        }
+        self.with_jobs(&mut told, &(search.way)(count));
         let mut facts = vec![self.how_sure(&told, 0)];
+        facts.extend(self.how_sharp(&tried, count));
         let fewer = search.tried.range(..count).next_back();
         if let Some((fewer, outcomes)) = fewer {
             let fewer_told = Told { name: String::new(), milestones: Vec::new(), outcomes: outcomes.clone() };
@@ -108,7 +115,12 @@ impl Search<'_> {
         let kept = |outcomes: &[Outcome]| outcomes.iter().filter(|outcome| outcome.failures.is_empty()).count();
         self.tried
             .iter()
-            .map(|(count, outcomes)| Tried { count: *count, kept: kept(outcomes), runs: outcomes.len() })
+            .map(|(count, outcomes)| Tried {
+                of: String::new(),
+                count: *count,
+                kept: kept(outcomes),
+                runs: outcomes.len(),
+            })
             .collect()
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn interval_of_mean(values: &[f64]) -> (f64, f64, f64) {
     (mean, means[RESAMPLES / 40], means[RESAMPLES - 1 - RESAMPLES / 40])
 }
 
-pub(super) fn wilson(kept: usize, runs: usize) -> (f64, f64) {
+pub(in super::super) fn wilson(kept: usize, runs: usize) -> (f64, f64) {
     let (n, p, z) = (runs.max(1) as f64, kept as f64 / runs.max(1) as f64, 1.96_f64);
     let middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n);
     let half = z / (1.0 + z * z / n) * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();

@@ -11,14 +11,16 @@ use self::bars::{Bar, Bars};
 use self::chart::{Band, Chart, Line, Look, Mark};
 use super::super::answer::{Answer, Told};
 use super::super::fleet::Costs;
-use super::super::outcome::{Reasons, Week};
-use super::super::questions::money;
+use super::super::outcome::{Outcome, Week, Why};
+use super::super::questions::{money, wilson};
 use super::super::scenario::Scenario;
 use super::super::units::{WEEK, in_words};
-use super::{mean_of_week, weeks};
+use super::mean_of_week;
 
 /// Of so many ways the capacity is drawn beside the demand.
 const CAPACITIES_MAX: usize = 2;
+/// For so many ways the range of the runs is drawn where waits are.
+const BANDS_MAX: usize = 3;
 /// For so many ways it is shown what becomes of the fleet.
 const STACKS_MAX: usize = 4;
 
@@ -29,6 +31,7 @@ pub fn page(scenario: &Scenario, answer: &Answer) -> String {
     page.answer_box();
     if let Some(told) = answer.told.first() {
         page.demand(told);
+        page.plan();
         page.waits();
         page.utilisation();
         page.costs();
@@ -147,7 +150,7 @@ impl Page<'_> {
         milestones.sort_by_key(|of| (of.at, &of.text));
         milestones.dedup();
         let marks = milestones.iter().map(|of| Mark { at: weeks(of.at), name: of.text.clone() }).collect();
-        let band = Band::over(told, |week| week.demand);
+        let band = Band::over(told, Look::Demand, &|week| week.demand);
         let unit = self.unit();
         self.figure(
             "Demand and capacity",
@@ -158,7 +161,7 @@ impl Page<'_> {
                     false => "Dotted: what is ordered or rented and when it is there.",
                 }
             ),
-            &Chart { start: self.scenario.start, unit, lines, marks, limit: None, band: Some(band), stack: Vec::new(), is_log: false },
+            &Chart { start: self.scenario.start, unit, lines, marks, limit: None, bands: vec![band], stack: Vec::new(), is_log: false },
         );
     }
 
@@ -170,6 +173,11 @@ impl Page<'_> {
                 look: Look::Way(way),
                 values: by_week_of(told, &|week| week.waits[at].percentile(percentile) / 60.0),
             });
+            let is_band = self.scenario.seeds > 1;
+            let banded = self.answer.told.iter().enumerate().take(if is_band { BANDS_MAX } else { 0 });
+            let bands = banded.map(|(way, told)| {
+                Band::over(told, Look::Way(way), &|week| week.waits[at].percentile(percentile) / 60.0)
+            });
             let chart = Chart {
                 start: self.scenario.start,
                 stack: Vec::new(),
@@ -177,7 +185,7 @@ impl Page<'_> {
                 lines: lines.collect(),
                 marks: Vec::new(),
                 limit: workload.limit.map(|limit| limit.wait.as_secs_f64() / 60.0),
-                band: None,
+                bands: bands.collect(),
                 is_log: true,
             };
             let text = match workload.limit {
@@ -191,9 +199,13 @@ impl Page<'_> {
                      Each step up is ten times as much."
                 ),
             };
-            let ends_early = self.answer.told.iter().any(|told| weeks(told) < self.scenario.weeks());
+            let ends_early = self.answer.told.iter().any(|told| told.weeks() < self.scenario.weeks());
             let end = if ends_early { " A line that ends early was run only until the limit was passed." } else { "" };
-            self.figure(&format!("Waits of {}", workload.name), &(text + end), &chart);
+            let band = match is_band {
+                true => " The line is the mean of the runs; the shaded band reaches from the best run to the worst.",
+                false => "",
+            };
+            self.figure(&format!("Waits of {}", workload.name), &(text + band + end), &chart);
         }
     }
 
@@ -216,7 +228,7 @@ impl Page<'_> {
                 lines: Vec::new(),
                 marks: Vec::new(),
                 limit: None,
-                band: None,
+                bands: Vec::new(),
                 stack,
                 is_log: false,
             };
@@ -224,7 +236,7 @@ impl Page<'_> {
                 "What becomes of the {unit} in the fleet, in the mean of each week. Scattered is what is left on machines in pieces that \
                  the kinds of job that come can't use (fragmentation)."
             );
-            self.figure(&format!("Utilisation and fragmentation, {}", told.name), &text, &chart);
+            self.figure(&format!("Utilisation and fragmentation, {}", told.name_and_end(self.scenario)), &text, &chart);
         }
     }
 
@@ -249,29 +261,41 @@ impl Page<'_> {
             escape(&self.scenario.currency),
             self.scenario.weeks()
         );
+        if self.answer.told.iter().any(|told| told.weeks() < self.scenario.weeks()) {
+            self.text.push_str(
+                "<p>A way that was run up to an earlier week only has cost less for that alone: it is not to be compared.</p>",
+            );
+        }
         type Cost = fn(&Costs) -> f64;
-        let parts: [(&str, Cost); 3] =
-            [("bought", |costs| costs.bought), ("running", |costs| costs.running), ("rented", |costs| costs.rented)];
+        let parts: [(&str, Cost); 4] = [
+            ("bought", |costs| costs.bought),
+            ("running", |costs| costs.running),
+            ("rented", |costs| costs.rented),
+            ("cancelled", |costs| costs.cancelled),
+        ];
         let mean = |told: &Told, of: fn(&Costs) -> f64| told.mean(|outcome| of(&outcome.costs));
-        let bar =
-            |told: &Told| Bar { name: told.name.clone(), parts: parts.iter().map(|(_, of)| mean(told, *of)).collect() };
+        let bar = |told: &Told| Bar {
+            name: told.name_and_end(self.scenario),
+            parts: parts.iter().map(|(_, of)| mean(told, *of)).collect(),
+        };
         let bars = Bars {
             parts: parts.iter().map(|(name, _)| (*name).to_owned()).collect(),
             bars: self.answer.told.iter().map(bar).collect(),
         };
         self.text.push_str(&bars.html("Cost"));
         self.text.push_str(
-            "<table><tr><th></th><th>bought</th><th>running</th><th>rented</th><th>together</th><th>whole price</th></tr>",
+            "<table><tr><th></th><th>bought</th><th>running</th><th>rented</th><th>cancelled</th><th>together</th><th>whole price</th></tr>",
         );
         for told in &self.answer.told {
             let cost = |of: fn(&Costs) -> f64| money(mean(told, of));
             let _ = write!(
                 self.text,
-                "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-                escape(&told.name),
+                "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                escape(&told.name_and_end(self.scenario)),
                 cost(|costs| costs.bought),
                 cost(|costs| costs.running),
                 cost(|costs| costs.rented),
+                cost(|costs| costs.cancelled),
                 cost(Costs::total),
                 cost(|costs| costs.purchase)
             );
@@ -300,12 +324,10 @@ impl Page<'_> {
              <th>jobs finished</th><th>given up by their framework</th><th>not started at the end</th></tr>",
         );
         for told in &self.answer.told {
-            let run = weeks(told);
-            let end = if run < self.scenario.weeks() { format!(", up to week {run}") } else { String::new() };
             let _ = write!(
                 self.text,
-                "<tr><th>{}{end}</th><td>{} of {}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-                escape(&told.name),
+                "<tr><th>{}</th><td>{} of {}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                escape(&told.name_and_end(self.scenario)),
                 told.kept(),
                 told.outcomes.len(),
                 escape(&told.first_failure(self.scenario).unwrap_or_else(|| "none".to_owned())),
@@ -319,16 +341,15 @@ impl Page<'_> {
 
     fn reasons(&mut self) {
         let unit = self.unit();
-        type Reason = fn(&Reasons) -> f64;
-        let parts: [(String, Reason); 2] = [
-            (format!("too few {unit} free in the whole fleet"), |reasons| reasons.taken),
-            ("enough free, but not together on one machine, or of another model".to_owned(), |reasons| {
-                reasons.fragmented
-            }),
-        ];
+        let days =
+            |why| self.answer.told.iter().map(|told| told.mean(|outcome| outcome.reasons.days(why))).sum::<f64>();
+        // What nobody waits for is not told, but for the two that every reader will look for.
+        let parts = Why::ALL.into_iter().filter(|why| matches!(why, Why::Taken | Why::Scattered) || days(*why) > 0.0);
+        let parts: Vec<(String, Why)> = parts.map(|why| (in_full(why, unit), why)).collect();
+        let a_week = |outcome: &Outcome, why| outcome.reasons.days(why) / outcome.weeks.len().max(1) as f64;
         let bar = |told: &Told| Bar {
-            name: told.name.clone(),
-            parts: parts.iter().map(|(_, of)| told.mean(|outcome| of(&outcome.reasons))).collect(),
+            name: told.name_and_end(self.scenario),
+            parts: parts.iter().map(|(_, why)| told.mean(|outcome| a_week(outcome, *why))).collect(),
         };
         let bars = Bars {
             bars: self.answer.told.iter().map(bar).collect(),
@@ -336,7 +357,8 @@ impl Page<'_> {
         };
         let _ = write!(
             self.text,
-            "<section><h2>Why jobs waited</h2><p>Job-days: each job that waits is counted once a day, with what it waits for then.</p>{}\
+            "<section><h2>Why jobs waited</h2><p>Job-days in a week: each job that waits is counted once a day, with what it waits for then; the \
+             mean of the weeks that were run.</p>{}\
              </section>",
             bars.html("Why jobs waited")
         );
@@ -346,11 +368,61 @@ impl Page<'_> {
         if self.answer.tried.is_empty() {
             return;
         }
-        self.text.push_str("<section><h2>Sizes that were tried</h2><table><tr><th>machines</th><th>runs that keep every limit</th></tr>");
+        self.text.push_str(
+            "<section><h2>Sizes that were tried</h2><p>The last column says between what the part of the runs that keep every limit \
+             would come out if there were many more runs, with 95 % confidence: sizes whose ranges overlap can't be told apart by so few.</p>\
+             <table><tr><th>machines</th><th>runs that keep every limit</th><th>of many runs</th></tr>",
+        );
         for tried in &self.answer.tried {
-            let _ = write!(self.text, "<tr><td>{}</td><td>{} of {}</td></tr>", tried.count, tried.kept, tried.runs);
+            let (low, high) = wilson(tried.kept, tried.runs);
+            let of = if tried.of.is_empty() { String::new() } else { format!("{}: ", escape(&tried.of)) };
+            let _ = write!(
+                self.text,
+                "<tr><td>{of}{}</td><td>{} of {}</td><td>{:.0} to {:.0} %</td></tr>",
+                tried.count,
+                tried.kept,
+                tried.runs,
+                low * 100.0,
+                high * 100.0
+            );
         }
         self.text.push_str("</table></section>");
+    }
+
+    /// The days of what is ordered and rented.
+    fn plan(&mut self) {
+        let dated = |told: &Told| !told.milestones.is_empty();
+        if !self.answer.told.iter().any(dated) {
+            return;
+        }
+        self.text.push_str(
+            "<section><h2>What happens when</h2><table><tr><th>day</th><th>week</th><th>what</th><th>way</th></tr>",
+        );
+        for told in &self.answer.told {
+            for of in &told.milestones {
+                let _ = write!(
+                    self.text,
+                    "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                    self.scenario.date(of.at),
+                    of.at.0 / WEEK.as_micros() as u64 + 1,
+                    escape(&of.text),
+                    escape(&told.name)
+                );
+            }
+        }
+        self.text.push_str("</table></section>");
+    }
+}
+
+/// Why jobs wait, for people.
+fn in_full(why: Why, unit: &str) -> String {
+    match why {
+        Why::Taken => format!("too few {unit}, cores or memory free in the whole fleet"),
+        Why::Scattered => "enough free, but not together on one machine: free pieces are scattered".to_owned(),
+        Why::OtherModel => "enough free, but too few of a model that will do".to_owned(),
+        Why::Price => "enough free, but not at a price that they may cost".to_owned(),
+        Why::Quota => "their workload holds all that it may (quota)".to_owned(),
+        Why::Bound => "room only beside as many of the same app as may be on one machine".to_owned(),
     }
 }
 
@@ -359,7 +431,7 @@ fn by_week(told: &Told, of: fn(&Week) -> f64) -> Vec<f64> {
 }
 
 fn by_week_of(told: &Told, of: &dyn Fn(&Week) -> f64) -> Vec<f64> {
-    (0..weeks(told)).map(|number| mean_of_week(told, number, of)).collect()
+    (0..told.weeks()).map(|number| mean_of_week(told, number, of)).collect()
 }
 
 fn escape(text: &str) -> String {

@@ -124,8 +124,7 @@ fn services_grow_and_shrink_with_their_load() {
     let rates = "t_s,rate\n0,3\n3600,8\n7200,5\n";
     let workload = "framework: web, format: rate, replica: {serves: 2, cpus: 8, mem: 32GiB, gpus: 1}";
     let run = scenario_of(&pool, workload, rates).expect("it reads").replayed(1, true);
-    let hours =
-        |job: &crate::planning::outcome::JobRecord| job.ended.expect("it ends").since(job.submitted).as_secs() / 3600;
+    let hours = |job: &crate::planning::JobRecord| job.ended.expect("it ends").since(job.submitted).as_secs() / 3600;
     assert_eq!(run.jobs.iter().map(hours).collect::<Vec<_>>(), [3, 3, 1, 2], "2, 4 and 3 instances");
     assert_eq!(waits(&run), [0, 0, 0, 0]);
     let error = |workload: &str| scenario_of(&pool, workload, rates).expect_err("it is refused");

@@ -93,10 +93,11 @@ fn bought(pool: &Pool, currency: &str) -> String {
     };
     let years = supply.life.as_secs_f64() / (WEEK.as_secs_f64() * 52.18);
     format!(
-        "{lead}; in batches of {}; {} {currency} each, over {years:.1} years, and {} an hour",
+        "{lead}; in batches of {}; {} {currency} each, over {years:.1} years, and {} an hour; {} to cancel one that is on order",
         supply.batch,
         money(supply.price),
-        supply.running_cost
+        supply.running_cost,
+        money(supply.cancel_fee)
     )
 }
 

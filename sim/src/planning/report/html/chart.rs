@@ -5,7 +5,6 @@ use std::fmt::Write;
 use super::super::super::answer::Told;
 use super::super::super::outcome::Week;
 use super::super::super::scenario::Date;
-use super::super::weeks;
 use super::escape;
 
 const WIDTH: f64 = 860.0;
@@ -26,8 +25,8 @@ pub(super) struct Chart {
     pub(super) marks: Vec<Mark>,
     /// A line across that is not to be passed.
     pub(super) limit: Option<f64>,
-    /// The range of the runs.
-    pub(super) band: Option<Band>,
+    /// The ranges of the runs.
+    pub(super) bands: Vec<Band>,
     /// Parts of a whole, one on top of the other.
     pub(super) stack: Vec<Line>,
     /// Whether each step up is ten times as much.
@@ -64,6 +63,16 @@ impl Look {
     }
 }
 
+impl Look {
+    /// The class of the range of its runs.
+    fn band(self) -> String {
+        match self {
+            Self::Way(way) => format!("band b{}", way % COLOURS),
+            Self::Demand | Self::Part(_) => "band".to_owned(),
+        }
+    }
+}
+
 /// So many ways have a colour of their own; those after them are dashed.
 const COLOURS: usize = 6;
 
@@ -74,16 +83,18 @@ pub(super) struct Mark {
 }
 
 pub(super) struct Band {
+    look: Look,
     low: Vec<f64>,
     high: Vec<f64>,
 }
 
 impl Band {
-    pub(super) fn over(told: &Told, of: fn(&Week) -> f64) -> Self {
+    pub(super) fn over(told: &Told, look: Look, of: &dyn Fn(&Week) -> f64) -> Self {
         let values = |number: usize| told.outcomes.iter().filter_map(move |outcome| outcome.weeks.get(number)).map(of);
         Self {
-            low: (0..weeks(told)).map(|number| values(number).fold(f64::MAX, f64::min)).collect(),
-            high: (0..weeks(told)).map(|number| values(number).fold(0.0, f64::max)).collect(),
+            look,
+            low: (0..told.weeks()).map(|number| values(number).fold(f64::MAX, f64::min)).collect(),
+            high: (0..told.weeks()).map(|number| values(number).fold(0.0, f64::max)).collect(),
         }
     }
 }
@@ -125,11 +136,11 @@ impl Chart {
         let scale = self.scale();
         let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">", escape(title));
         self.axes(&scale, &mut svg);
-        if let Some(band) = &self.band {
+        for band in &self.bands {
             let there = band.high.iter().enumerate().map(|(week, value)| (week, *value));
             let back = band.low.iter().enumerate().rev().map(|(week, value)| (week, *value));
             let points: Vec<String> = there.chain(back).map(|(week, value)| point(&scale, week, value)).collect();
-            let _ = write!(svg, "<polygon class=\"band\" points=\"{}\"/>", points.join(" "));
+            let _ = write!(svg, "<polygon class=\"{}\" points=\"{}\"/>", band.look.band(), points.join(" "));
         }
         if let Some(limit) = self.limit {
             let y = scale.y(limit);
@@ -167,7 +178,8 @@ impl Chart {
     }
 
     fn scale(&self) -> Scale {
-        let values = self.lines.iter().flat_map(|line| line.values.iter().copied()).chain(self.limit);
+        let highs = self.bands.iter().flat_map(|band| band.high.iter().copied());
+        let values = self.lines.iter().flat_map(|line| line.values.iter().copied()).chain(highs).chain(self.limit);
         let whole = if self.stack.is_empty() { 0.0 } else { 100.0 };
         let most = values.fold(whole, f64::max);
         let weeks = self.lines.iter().chain(&self.stack).map(|line| line.values.len()).max().unwrap_or(1).max(1) as f64;
