@@ -8,10 +8,12 @@
 mod login;
 mod manifest;
 mod origin;
+mod package;
 mod reference;
 mod store;
 
 pub(crate) use manifest::ImageConfig;
+pub(crate) use package::{Package, PackedFile};
 pub(crate) use store::Lease;
 
 pub use login::{Login, LoginError};

@@ -69,7 +69,7 @@ impl Group {
             };
             let launcher = self.launcher.clone();
             let done = tokio::select! {
-                done = launcher.fetcher.fetch(&job) => Some(done),
+                done = launcher.fetcher.fetch(&job, &launcher.images) => Some(done),
                 Some(_) = self.kills.recv() => None,
             };
             match done {

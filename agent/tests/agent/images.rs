@@ -135,7 +135,7 @@ async fn what_is_not_an_image_never_starts() {
         (oci(&layout, "/link"), "no folder that this agent lets tasks fetch from"),
         ("oci:/etc".to_owned(), "no folder that this agent lets tasks fetch from"),
         (format!("oci:{}/../x", layout.path().display()), "without '..'"),
-        ("busybox".to_owned(), "expected oci:FOLDER, oci-archive:FILE or docker://HOST/NAME"),
+        ("busybox".to_owned(), "expected oci:FOLDER, oci-archive:FILE, docker://HOST/NAME or oci://HOST/NAME"),
         ("docker://host".to_owned(), "expected docker://HOST/NAME"),
         ("docker://host/Name".to_owned(), "small letters"),
     ];
