@@ -64,7 +64,9 @@ async fn root_within_is_nobody_outside_and_can_not_leave() {
         assert!(lines[0].parse::<u32>().is_ok_and(|first| first >= FIRST), "{runtime}: {seen}");
         let (eff, bnd) = (format!("CapEff:\t{DOCKER}"), format!("CapBnd:\t{DOCKER}"));
         assert_eq!(lines[1..5], ["0", &eff, &bnd, "NoNewPrivs:\t1"], "{runtime}: {seen}");
-        assert_eq!(lines[5].trim(), "4", "the supervisor, the shell and its two for this line: {runtime}: {seen}");
+        // The supervisor, the shell and its two for this line; the runtime may still be about to end.
+        let processes = lines[5].trim().parse::<u32>().expect("a number");
+        assert!((4..=8).contains(&processes), "none of the machine's: {runtime}: {seen}");
         assert_eq!(lines[6], "wrote", "{runtime}: {seen}");
         assert!(!seen.contains("loop") && !seen.contains("kmsg") && lines.contains(&"ptmx"), "{runtime}: {seen}");
         let mine = std::fs::metadata(world.sandbox("t1").join("mine")).expect("it wrote");
