@@ -7,8 +7,11 @@ use super::*;
 
 const TITLE: &str = "org.opencontainers.image.title";
 
+/// Titles and contents.
+type Files<'a> = &'a [(Option<&'a str>, &'a [u8])];
+
 /// A layout with one artefact of these files; what leads to it, and the digest of its manifest.
-fn artefact(world: &World, files: &[(Option<&str>, &[u8])]) -> (String, String) {
+fn artefact(world: &World, files: Files<'_>) -> (String, String) {
     let folder = world.path("shared/artefact");
     fs::create_dir_all(folder.join("blobs/sha256")).expect("it can be made");
     let blob = |bytes: &[u8]| {
@@ -89,7 +92,7 @@ async fn what_is_not_an_artefact_is_refused() {
     let world = World::new(|_, _| {}).await;
     let large = vec![0; 2 << 20];
     let one: (Option<&str>, &[u8]) = (Some("a"), b"1");
-    let cases: [(&[(Option<&str>, &[u8])], &str); 6] = [
+    let cases: [(Files<'_>, &str); 6] = [
         (&[(Some("../tool"), b"x")], "title: expected a file's name, got \"../tool\""),
         (&[(Some(".."), b"x"), one], "title: expected a file's name"),
         (&[one, one], "title: two files have the same"),
