@@ -4,22 +4,36 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rialto_agent::DeviceSource;
 use rialto_agent::supervisor::protocol::Stdio;
+use rialto_agent::{DeviceSource, Options};
 use rialto_core::model::{Exit, Operation, Reason, Role, Task, TaskState};
 use rialto_proto::spec::{Secret, TaskSpec};
 use serde_json::json;
 
 use crate::contained::{cgroups, mounts, nothing_is_left};
-use crate::harness::{lives, until, with_devices};
+use crate::harness::{World, lives, until, with_devices};
 use crate::image_kit::Layout;
 use crate::nested::ask;
-use crate::oci::{self, RUNTIMES, image, in_image, output, world};
+use crate::oci::{self, RUNTIMES, image, in_image, output};
 use crate::quota::{operate, volume};
 
 /// The first user of all ranges.
 const FIRST: u32 = 1 << 30;
 const DOCKER: &str = "00000000a80425fb";
+
+/// An agent that leaves images to this runtime. `None`, and a word, where it is not installed, or this user or this disk can't.
+async fn world(runtime: &str, layout: &Layout, change: impl FnOnce(&mut Options)) -> Option<World> {
+    let mut world = oci::world(runtime, layout, change).await?;
+    world.launch(vec![in_image("first", &spec(layout, "true"))]).await;
+    let first = world.expect_end("first").await;
+    if first.message.contains("can't show files as others'") {
+        println!("skipped: {}", first.message);
+        return None;
+    }
+    assert_eq!(first.state, TaskState::Finished, "{first:?}");
+    nothing_is_left(&world).await;
+    Some(world)
+}
 
 fn spec(layout: &Layout, command: &str) -> TaskSpec {
     let mut spec = oci::spec(layout, command);
@@ -50,7 +64,9 @@ async fn root_within_is_nobody_outside_and_can_not_leave() {
         assert!(lines[0].parse::<u32>().is_ok_and(|first| first >= FIRST), "{runtime}: {seen}");
         let (eff, bnd) = (format!("CapEff:\t{DOCKER}"), format!("CapBnd:\t{DOCKER}"));
         assert_eq!(lines[1..5], ["0", &eff, &bnd, "NoNewPrivs:\t1"], "{runtime}: {seen}");
-        assert_eq!(lines[5].trim(), "4", "the supervisor, the shell and its two for this line: {runtime}: {seen}");
+        // The supervisor, the shell and its two for this line; the runtime may still be about to end.
+        let processes = lines[5].trim().parse::<u32>().expect("a number");
+        assert!((4..=8).contains(&processes), "none of the machine's: {runtime}: {seen}");
         assert_eq!(lines[6], "wrote", "{runtime}: {seen}");
         assert!(!seen.contains("loop") && !seen.contains("kmsg") && lines.contains(&"ptmx"), "{runtime}: {seen}");
         let mine = std::fs::metadata(world.sandbox("t1").join("mine")).expect("it wrote");
@@ -146,7 +162,7 @@ async fn members_share_files_a_volume_and_memory_and_end_together() {
     let Some(layout) = image() else { return };
     for runtime in RUNTIMES {
         let resources = "cpus:8;mem:8192;disk(eng):50";
-        let change = |options: &mut rialto_agent::Options| options.resources = resources.parse().expect("well formed");
+        let change = |options: &mut Options| options.resources = resources.parse().expect("well formed");
         let Some(mut world) = world(runtime, &layout, change).await else { continue };
         let volume = volume(10);
         operate(&mut world, 1, Operation::Create(volume.clone())).await;
