@@ -1,7 +1,7 @@
-//! How much disk a sandbox takes, measured as rarely as its size asks for.
+//! How much disk a task takes, measured as rarely as its size asks for.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -53,13 +53,13 @@ impl Excess {
     pub(crate) fn words(self) -> String {
         let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
         let (taken, limit) = (mib(self.taken_bytes), mib(self.limit_bytes));
-        format!("it took more disk than its limit of {limit:.1} MiB; its sandbox had {taken:.1} MiB when it was killed")
+        format!("it took more disk than its limit of {limit:.1} MiB; it had {taken:.1} MiB when it was killed")
     }
 }
 
-/// Looks at a sandbox for as long as it is polled, and says once that it has become too large.
+/// Looks at a member's folders for as long as it is polled, and says once that they have become too large together.
 pub(crate) async fn watch(
-    sandbox: Arc<Path>,
+    folders: Arc<[PathBuf]>,
     allowance: Allowance,
     member: usize,
     lookers: Arc<Lookers>,
@@ -67,10 +67,10 @@ pub(crate) async fn watch(
 ) {
     loop {
         let Ok(permit) = lookers.0.clone().acquire_owned().await else { return };
-        let path = sandbox.clone();
+        let folders = folders.clone();
         let start = Instant::now();
         let limit_bytes = allowance.limit_bytes;
-        let looked = tokio::task::spawn_blocking(move || measure(&path)).await;
+        let looked = tokio::task::spawn_blocking(move || measure_all(&folders)).await;
         drop(permit);
         let Ok(taken_bytes) = looked else { return };
         allowance.taken.store(taken_bytes, Ordering::Relaxed);
@@ -85,6 +85,10 @@ pub(crate) async fn watch(
 /// After a look that took so long.
 fn pause(took: Duration) -> Duration {
     (took * SHARE).clamp(LOOK_AGAIN, LOOK_AGAIN_MAX)
+}
+
+fn measure_all(folders: &[PathBuf]) -> u64 {
+    folders.iter().map(|folder| measure(folder)).fold(0, u64::saturating_add)
 }
 
 /// The bytes on disk of all that lies below a folder, on its file system. What can't be read, or goes while it is looked at, counts as

@@ -9,6 +9,9 @@ pub enum AgentError {
     /// Another agent uses the folder.
     #[error("work directory {0} is in use by another agent")]
     InUse(PathBuf),
+    /// Tasks can't be shown what lies there.
+    #[error("work directory {0}: expected a folder that is not below /proc or /sys")]
+    Unfit(PathBuf),
     /// A file or folder can't be made, read or written.
     #[error("{path}: {source}")]
     Io {

@@ -1,7 +1,7 @@
 //! Folders that nobody needs any more.
 
 use std::collections::BTreeSet;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,6 +10,7 @@ use rialto_core::model::TaskKey;
 
 use crate::launcher::Launcher;
 use crate::quota::{self, Quotas};
+use crate::removal::remove;
 use crate::supervisor::client::{self, Liveness};
 use crate::work_dir::Layout;
 
@@ -104,13 +105,6 @@ fn allowed_age(retention: Duration, used_milli: u64) -> Duration {
 fn changed(sandbox: &Path) -> Option<SystemTime> {
     let changed = |path: &Path| std::fs::symlink_metadata(path).and_then(|metadata| metadata.modified()).ok();
     [sandbox.to_owned(), sandbox.join("stdout"), sandbox.join("stderr")].iter().filter_map(|path| changed(path)).max()
-}
-
-fn remove(directory: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 fn log_failure(path: &Path, result: io::Result<()>) {

@@ -43,6 +43,7 @@ mod oci;
 mod options;
 mod promptly;
 mod quota;
+mod removal;
 mod seccomp;
 mod secrets;
 mod sessions;

@@ -607,7 +607,7 @@ fn isolate(
         isolation.confine(profile, work_dir)?;
     }
     isolation.leave_images_to(&options.oci_runtime)?;
-    isolation.probe_mapped_files(work_dir, exe);
+    isolation.probe_files(work_dir, exe);
     if quotas.is_any() {
         isolation.hold_disk();
     }

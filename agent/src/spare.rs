@@ -5,11 +5,12 @@
 //! it is kept, and what the files said is written over before they get their names back.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::crash;
+use crate::removal::remove;
 use crate::supervisor::client::{self, Liveness};
 
 /// The most folders that are kept.
@@ -37,10 +38,8 @@ impl Spare {
     /// It can't be made or emptied.
     pub(crate) fn below(work_dir: &Path) -> io::Result<Self> {
         let root = work_dir.join("spare");
-        match fs::remove_dir_all(&root) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => fs::create_dir(&root)?,
-        }
+        remove(&root)?;
+        fs::create_dir(&root)?;
         Ok(Self { root, pool: Mutex::default() })
     }
 
@@ -50,7 +49,7 @@ impl Spare {
         let Some(place) = self.free_for(directory).map(|name| self.place(name)) else { return };
         if fs::rename(&place, directory).is_err() {
             // An earlier attempt has left something there. What can't be removed now goes when the agent starts anew.
-            let _left = fs::remove_dir_all(&place);
+            let _left = remove(&place);
         }
         crash::point("start: with a spare folder");
     }
@@ -95,13 +94,6 @@ impl Spare {
 
     fn place(&self, name: u64) -> PathBuf {
         self.root.join(name.to_string())
-    }
-}
-
-fn remove(directory: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other,
     }
 }
 

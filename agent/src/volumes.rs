@@ -78,7 +78,7 @@ impl Volumes {
     pub(crate) fn destroy(&self, volume: &VolumeKey) -> io::Result<()> {
         let removed = self.role(volume, Missing::Fail).and_then(|role| {
             // The role's folder is open: nobody can put another in its place. A link in place of the volume's is removed itself.
-            std::fs::remove_dir_all(format!("/proc/self/fd/{}/{}", role.as_raw_fd(), volume.id))
+            crate::removal::remove(&PathBuf::from(format!("/proc/self/fd/{}/{}", role.as_raw_fd(), volume.id)))
         });
         match removed {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

@@ -24,6 +24,9 @@ use rustix::fs::FlockOperation;
 use crate::AgentError;
 use crate::volumes::Volumes;
 
+/// Where tasks have something of their own, or of the kernel's, that files can't be shown in.
+const UNFIT: [&str; 2] = ["/proc", "/sys"];
+
 /// A work directory that is this agent's as long as this lives.
 #[derive(Debug)]
 pub(crate) struct WorkDir {
@@ -43,6 +46,9 @@ impl WorkDir {
     pub(crate) fn open(root: &Path) -> Result<Self, AgentError> {
         fs::create_dir_all(root).map_err(AgentError::io(root))?;
         let root = root.canonicalize().map_err(AgentError::io(root))?;
+        if UNFIT.iter().any(|unfit| root.starts_with(unfit)) {
+            return Err(AgentError::Unfit(root));
+        }
         let path = root.join("lock");
         let lock =
             OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(AgentError::io(&path))?;

@@ -44,3 +44,11 @@ fn another_boot_is_noticed_once() {
     assert_eq!(work_dir.boot().expect("it can be read"), Boot::New);
     assert_eq!(work_dir.boot().expect("it can be read"), Boot::Same);
 }
+
+#[test]
+fn a_folder_of_the_kernels_own_file_systems_is_refused_by_name() {
+    for folder in ["/proc/self/fd", "/sys/kernel"] {
+        let error = WorkDir::open(Path::new(folder)).expect_err("tasks have their own").to_string();
+        assert!(error.contains("expected a folder that is not below /proc or /sys"), "{error}");
+    }
+}

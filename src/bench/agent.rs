@@ -137,7 +137,7 @@ impl Bench {
             match self.next().await? {
                 Heard::Running(took) => return Ok(took),
                 Heard::Subscribed | Heard::Rejected => {}
-                Heard::Ended(state) => bail!("a task ended before it ran: {state}"),
+                Heard::Ended(state, why) => bail!("a task ended before it ran: {}", words(state, &why)),
             }
         }
     }
@@ -145,8 +145,8 @@ impl Bench {
     async fn ended(&mut self) -> anyhow::Result<()> {
         loop {
             match self.next().await? {
-                Heard::Ended(TaskState::Finished) => return Ok(()),
-                Heard::Ended(state) => bail!("a task ended as {state}"),
+                Heard::Ended(TaskState::Finished, _) => return Ok(()),
+                Heard::Ended(state, why) => bail!("a task ended as {}", words(state, &why)),
                 Heard::Subscribed | Heard::Rejected | Heard::Running(_) => {}
             }
         }
@@ -214,6 +214,11 @@ impl Bench {
         self.agent.stop().await?;
         self.master.process.stop().await
     }
+}
+
+/// How a task ended, and what its agent says of that.
+fn words(state: TaskState, why: &str) -> String {
+    if why.is_empty() { state.to_string() } else { format!("{state}: {why}") }
 }
 
 fn short() -> Command {

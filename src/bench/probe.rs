@@ -23,8 +23,8 @@ pub(super) enum Heard {
     Subscribed,
     /// A task runs, so long after the call that accepted the offer for it.
     Running(Duration),
-    /// A task ended, in that state.
-    Ended(TaskState),
+    /// A task ended, in that state, with what its agent says of that.
+    Ended(TaskState, String),
     /// A launch was refused; it is tried again.
     Rejected,
 }
@@ -67,7 +67,7 @@ impl Probe {
         }
         if status.state.is_terminal() {
             self.accepted.remove(&status.task);
-            out.effect(Heard::Ended(status.state));
+            out.effect(Heard::Ended(status.state, status.message.to_string()));
             self.place(out);
         }
     }

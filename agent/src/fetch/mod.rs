@@ -9,10 +9,13 @@ mod error;
 mod git;
 mod http;
 mod log;
+mod package;
 mod place;
 mod policy;
 mod source;
 
+#[cfg(test)]
+mod package_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -40,6 +43,7 @@ use tokio::sync::Semaphore;
 
 use self::log::Log;
 use self::source::{Repository, Source};
+use crate::images::Images;
 use crate::{AgentError, unpack};
 
 /// The most tasks whose artefacts are fetched at once.
@@ -101,13 +105,13 @@ impl Fetcher {
     ///
     /// # Errors
     /// At the first artefact that can't be had, or is not what it must be.
-    pub(crate) async fn fetch(&self, job: &Job) -> Result<(), FetchError> {
+    pub(crate) async fn fetch(&self, job: &Job, images: &Images) -> Result<(), FetchError> {
         let _permit = self.at_once.acquire().await.expect("the semaphore is never closed");
         let cancel = Cancel::default();
         for artefact in &job.artefacts {
             let mut log = Log::open(&job.sandbox, job.owner);
             log.say(&format!("fetching {}", shown(&artefact.uri)));
-            let done = self.fetch_one(artefact, job, &cancel, &mut log).await;
+            let done = self.fetch_one(artefact, job, images, &cancel, &mut log).await;
             done.map_err(|problem| {
                 log.say(&format!("failed: {problem}"));
                 FetchError { what: "artefact", uri: shown(&artefact.uri), problem }
@@ -116,18 +120,33 @@ impl Fetcher {
         Ok(())
     }
 
-    async fn fetch_one(&self, artefact: &Artefact, job: &Job, cancel: &Cancel, log: &mut Log) -> Result<(), Problem> {
+    async fn fetch_one(
+        &self,
+        artefact: &Artefact,
+        job: &Job,
+        images: &Images,
+        cancel: &Cancel,
+        log: &mut Log,
+    ) -> Result<(), Problem> {
         let source = Source::parse(&artefact.uri).map_err(Problem::Uri)?;
-        let destination = place::destination(artefact, &source).ok_or(Problem::NoName)?;
+        let mut name = source.file_name();
+        if name.is_none() && artefact.destination.is_empty() && !artefact.extract {
+            return Err(Problem::NoName);
+        }
         let content = match &source {
             Source::Git(repository) => self.commit(repository, artefact, &job.role).await?,
             Source::Http(_) | Source::File(_) => {
                 self.file(&source, artefact, &job.role, log).await.map(Content::File)?
             }
+            Source::Oci(place) => {
+                let unpacked = self.package(place, artefact, job, images, log).await?;
+                name = unpacked.title.or(name);
+                unpacked.content
+            }
         };
         let place = place::Place {
             sandbox: job.sandbox.clone(),
-            destination,
+            destination: place::destination(artefact, &content, name).ok_or(Problem::NoName)?,
             owner: job.owner,
             extract: artefact.extract,
             executable: artefact.executable,
@@ -206,15 +225,11 @@ impl Fetcher {
             }
             Source::File(path) => {
                 let path = self.allowed(&path).map_err(|problem| bad(problem.to_string()))?;
-                let mut bytes = Vec::new();
-                let file = File::open(&path).map_err(|error| bad(error.to_string()))?;
-                file.take(MAX_SIGNATURE_BYTES).read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
-                bytes
+                File::open(&path).and_then(head_of).map_err(|error| bad(error.to_string()))?
             }
-            Source::Git(_) => return Err(bad("expected http, https or file".to_owned())),
+            Source::Git(_) | Source::Oci(_) => return Err(bad("expected http, https or file".to_owned())),
         };
-        let text = String::from_utf8(bytes).map_err(|_| bad("expected a text".to_owned()))?;
-        Signature::decode(&text).map_err(|error| bad(error.to_string()))
+        signature_in(bytes).map_err(bad)
     }
 
     /// Brings the content into the cache, if it has the digest that it must have.
@@ -257,7 +272,7 @@ impl Fetcher {
                 let copied = tokio::task::spawn_blocking(move || save_file(from, &mut file, max));
                 copied.await.map_err(|_| Problem::Cancelled)?
             }
-            Source::Git(_) => Err(Problem::Uri("expected a file".to_owned())),
+            Source::Git(_) | Source::Oci(_) => Err(Problem::Uri("expected a file".to_owned())),
         }
     }
 
@@ -339,6 +354,18 @@ fn save_file(mut from: File, file: &mut File, max: u64) -> Result<Sha256, Proble
         context.update(&buffer[..len]);
         file.write_all(&buffer[..len]).map_err(Problem::io(Path::new("cache")))?;
     }
+}
+
+/// As much of a file as a signature may have.
+fn head_of(file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(MAX_SIGNATURE_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn signature_in(bytes: Vec<u8>) -> Result<Signature, String> {
+    let text = String::from_utf8(bytes).map_err(|_| "expected a text".to_owned())?;
+    Signature::decode(&text).map_err(|error| error.to_string())
 }
 
 /// Whether one of these keys has signed the file.

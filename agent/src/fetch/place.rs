@@ -10,8 +10,7 @@ use rialto_proto::spec::Artefact;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
-use super::source::Source;
-use super::{Draft, Problem, bounds};
+use super::{Content, Draft, Problem, bounds};
 use crate::quota;
 use crate::unpack::{self, Kind, Missing, UnpackError};
 
@@ -27,12 +26,12 @@ pub(super) struct Place {
     pub(super) max_bytes: u64,
 }
 
-/// What the task says, else the source's own name; an archive is unpacked into the sandbox itself.
-pub(super) fn destination(artefact: &Artefact, source: &Source) -> Option<String> {
-    if !artefact.destination.is_empty() || (artefact.extract && !matches!(source, Source::Git(_))) {
+/// What the task says, else the content's own name; an archive is unpacked into the sandbox itself.
+pub(super) fn destination(artefact: &Artefact, content: &Content, name: Option<String>) -> Option<String> {
+    if !artefact.destination.is_empty() || (artefact.extract && matches!(content, Content::File(_))) {
         return Some(artefact.destination.clone());
     }
-    source.file_name()
+    name
 }
 
 impl Place {
@@ -85,7 +84,7 @@ impl Place {
         }
         quota::join(from, &folder).map_err(|error| self.failed(error))?;
         rustix::fs::renameat(rustix::fs::CWD, from, &folder, *name).map_err(|error| self.failed(error.into()))?;
-        Ok(format!("{}: checked out", self.destination))
+        Ok(format!("{}: put there", self.destination))
     }
 
     fn parts(&self) -> Result<Vec<&str>, Problem> {

@@ -10,6 +10,8 @@ pub(super) enum Source {
     Http(Uri),
     File(PathBuf),
     Git(Repository),
+    /// In a registry or a layout, as names of images say it.
+    Oci(String),
 }
 
 /// A commit of a repository.
@@ -40,6 +42,9 @@ impl Source {
         match uri.split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest)) {
             Some((scheme, _)) if scheme == "http" || scheme == "https" => http(uri).map(Self::Http),
             Some((scheme, rest)) if scheme == "file" => file(rest).map(Self::File),
+            Some((scheme, _)) if ["oci", "oci-archive", "docker"].contains(&scheme.as_str()) => {
+                Ok(Self::Oci(uri.to_owned()))
+            }
             Some((scheme, rest)) => {
                 git(&scheme, rest).transpose().and_then(|found| found.map(Self::Git).ok_or_else(|| unknown(&scheme)))
             }
@@ -56,6 +61,8 @@ impl Source {
                 let name = repository.url.trim_end_matches('/').rsplit(['/', ':']).next()?;
                 name.strip_suffix(".git").unwrap_or(name).to_owned()
             }
+            // Without digest and tag.
+            Self::Oci(name) => name.split('@').next()?.rsplit('/').next()?.split(':').next()?.to_owned(),
         };
         let good = !name.is_empty() && name != "." && name != ".." && name.len() <= 255;
         good.then_some(name).filter(|name| !name.contains(['/', '\0']))
@@ -63,7 +70,9 @@ impl Source {
 }
 
 fn unknown(scheme: &str) -> String {
-    format!("expected http, https, file, git+https, git+http, git+ssh or git+file, got {scheme:?}")
+    format!(
+        "expected http, https, file, oci, oci-archive, docker, git+https, git+http, git+ssh or git+file, got {scheme:?}"
+    )
 }
 
 fn http(text: &str) -> Result<Uri, String> {

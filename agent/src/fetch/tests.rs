@@ -7,13 +7,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::ImagePolicy;
+use crate::work_dir::WorkDir;
 
 /// SHA-256 of `hello` and a line feed.
-const HELLO: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
-const KEY: &str = "RWSJ257XjoWKZ+PWkJLnmfaXZtWPf96venUuXr/nhpFauR4rllQzRwAy";
+pub(super) const HELLO: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+pub(super) const KEY: &str = "RWSJ257XjoWKZ+PWkJLnmfaXZtWPf96venUuXr/nhpFauR4rllQzRwAy";
 const OTHER_KEY: &str = "RWT6fzzfhaHzdGE3NFsCCZfX1Ide4nmGIjwD+RmU+3XNnibmTTzYsrd3";
 /// Of `hello` and a line feed, by the secret part of [`KEY`].
-const SIGNATURE: &str = "untrusted comment: signature from minisign secret key
+pub(super) const SIGNATURE: &str = "untrusted comment: signature from minisign secret key
 RUSJ257XjoWKZ2/eoMWCm76Bz7FNwme8vmmzxJjXcGQwNwlgg2k59fm6eOvDiDteObV59QLr5NvdvjDzIKwHD3fLB3rgSzJCtws=
 trusted comment: trusted
 uDX+U+2cphkvmE6Kx/66NYTEgSKI6vvjQd7gxM47g2pu6jwOM7a5+XaOX44e+7sWTEb9lBMgy1ajiju6tLGWBA==
@@ -59,15 +61,22 @@ fn answer(path: &str) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// Images of an agent that has fetched none.
+pub(super) fn images(work_dir: &Path) -> Images {
+    let layout = WorkDir::open(work_dir).expect("it is free").layout();
+    Images::new(ImagePolicy::default(), &layout).expect("it can be made")
+}
+
 /// A fetcher with a policy, and a sandbox.
-struct World {
+pub(super) struct World {
     folder: tempfile::TempDir,
     fetcher: Fetcher,
+    images: Images,
     address: SocketAddr,
 }
 
 impl World {
-    async fn new(change: impl FnOnce(&mut FetchPolicy, &Path)) -> Self {
+    pub(super) async fn new(change: impl FnOnce(&mut FetchPolicy, &Path)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for name in ["sandbox", "shared"] {
             fs::create_dir(folder.path().join(name)).expect("it can be made");
@@ -76,10 +85,11 @@ impl World {
         policy.folders.push(folder.path().join("shared"));
         change(&mut policy, folder.path());
         let fetcher = Fetcher::new(policy, &folder.path().join("work")).expect("it can be made");
-        Self { folder, fetcher, address: server().await }
+        let images = images(folder.path());
+        Self { folder, fetcher, images, address: server().await }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -91,18 +101,18 @@ impl World {
         Artefact::new(&format!("file://{}", self.path(name).display()))
     }
 
-    async fn fetch(&self, artefact: Artefact) -> Result<(), FetchError> {
+    pub(super) async fn fetch(&self, artefact: Artefact) -> Result<(), FetchError> {
         self.fetch_as("eng/ci", artefact).await
     }
 
-    async fn fetch_as(&self, role: &str, artefact: Artefact) -> Result<(), FetchError> {
+    pub(super) async fn fetch_as(&self, role: &str, artefact: Artefact) -> Result<(), FetchError> {
         let role = role.parse().expect("a good role");
         let job = Job { artefacts: vec![artefact], role, sandbox: self.path("sandbox"), owner: None };
-        self.fetcher.fetch(&job).await
+        self.fetcher.fetch(&job, &self.images).await
     }
 
     /// Nothing is there but the log.
-    async fn refuses(&self, artefact: Artefact, why: &str) {
+    pub(super) async fn refuses(&self, artefact: Artefact, why: &str) {
         let error = self.fetch(artefact).await.expect_err("it is not acceptable");
         assert!(error.to_string().contains(why), "{error}");
         assert!(error.problem.is_artefacts_fault(), "{error}");
@@ -110,12 +120,12 @@ impl World {
         assert!(left.iter().all(|entry| entry.file_name() == "fetch.log"), "{left:?}");
     }
 
-    fn read(&self, name: &str) -> String {
+    pub(super) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path("sandbox").join(name)).expect("it was fetched")
     }
 }
 
-fn with(artefact: Artefact, change: impl FnOnce(&mut Artefact)) -> Artefact {
+pub(super) fn with(artefact: Artefact, change: impl FnOnce(&mut Artefact)) -> Artefact {
     let mut artefact = artefact;
     change(&mut artefact);
     artefact

@@ -8,6 +8,7 @@ use rialto_proto::spec::Artefact;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use super::tests::images;
 use super::*;
 use crate::images::Login;
 
@@ -112,7 +113,8 @@ impl Fetched {
         let role = "eng/ci".parse().expect("a good role");
         let sandbox = self.folder.path().join("sandbox");
         let name = sandbox.join(uri.rsplit('/').next().expect("it has a name"));
-        self.fetcher.fetch(&Job { artefacts: vec![artefact], role, sandbox, owner: None }).await?;
+        let job = Job { artefacts: vec![artefact], role, sandbox, owner: None };
+        self.fetcher.fetch(&job, &images(self.folder.path())).await?;
         Ok(fs::read_to_string(name).expect("it was fetched"))
     }
 

@@ -86,6 +86,11 @@ impl Descriptor {
         digest_of(&self.digest).map_err(Problem::NotThere)
     }
 
+    /// What a file is called.
+    pub(super) fn title(&self) -> Option<&str> {
+        self.annotations.get("org.opencontainers.image.title").map(String::as_str)
+    }
+
     fn is_called(&self, tag: &str) -> bool {
         self.annotations.get("org.opencontainers.image.ref.name").is_some_and(|name| name == tag)
     }

@@ -2,16 +2,18 @@
 //!
 //! An image is a manifest that names layers by their SHA-256. Each layer is unpacked into a folder of the [`Store`] that nobody writes to;
 //! a group that uses the image gets them as the lower folders of an overlay, with an upper folder of its own
-//! (`supervisor::contain`). So a task of an image is kept apart by the very same means as any other, and has the same life: no other
+//! (`supervisor::contain`). An agent that is not root can own no file but as itself: all files of its images are its user's. So a task of an image is kept apart by the very same means as any other, and has the same life: no other
 //! runtime is asked.
 
 mod login;
 mod manifest;
 mod origin;
+mod package;
 mod reference;
 mod store;
 
 pub(crate) use manifest::ImageConfig;
+pub(crate) use package::{Package, PackedFile};
 pub(crate) use store::Lease;
 
 pub use login::{Login, LoginError};
@@ -29,7 +31,7 @@ use self::reference::Reference;
 use self::store::Store;
 use crate::fetch::{Cancel, Digests, Fetcher, Problem, create};
 use crate::supervisor::{client, protocol};
-use crate::unpack::{self, Bounds, Kind};
+use crate::unpack::{self, Bounds, Kind, Owners};
 use crate::work_dir::Layout;
 use crate::{AgentError, ImagePolicy, crash};
 
@@ -132,7 +134,7 @@ impl Images {
             std::fs::create_dir(&to).map_err(Problem::io(&to))?;
             let root = unpack::root(&to).map_err(Problem::io(&to))?;
             let from = File::open(&blob.path).map_err(Problem::io(&blob.path))?;
-            let unpacked = unpack::unpack(from, &root, Kind::Layer, bounds, &cancelled)?;
+            let unpacked = unpack::unpack(from, &root, Kind::Layer(Owners::possible()), bounds, &cancelled)?;
             drop(blob);
             Ok::<_, Problem>(unpacked)
         });

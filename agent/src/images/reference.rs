@@ -40,13 +40,17 @@ impl Reference {
             Some((rest, digest)) => (rest, Some(digest_of(digest)?)),
             None => (text, None),
         };
-        if let Some(rest) = rest.strip_prefix("docker://") {
+        if let Some(rest) = rest.strip_prefix("docker://").or_else(|| rest.strip_prefix("oci://")) {
             return registry(rest, digest);
         }
         let (archive, rest) = match (rest.strip_prefix("oci:"), rest.strip_prefix("oci-archive:")) {
             (Some(rest), _) => (false, rest),
             (_, Some(rest)) => (true, rest),
-            _ => return Err(format!("expected oci:FOLDER, oci-archive:FILE or docker://HOST/NAME, got {text:?}")),
+            _ => {
+                return Err(format!(
+                    "expected oci:FOLDER, oci-archive:FILE, docker://HOST/NAME or oci://HOST/NAME, got {text:?}"
+                ));
+            }
         };
         let (path, tag) = match rest.rsplit_once(':') {
             Some((path, tag)) if !tag.contains('/') => (path, Some(check_tag(tag)?)),

@@ -7,8 +7,9 @@
 //! | `drafts/` | what is being made |
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -68,6 +69,8 @@ fn name(digest: &Sha256) -> String {
 impl Store {
     /// Below `folder`, with at most `max_bytes` of layers that nobody uses.
     pub(super) fn open(folder: PathBuf, max_bytes: u64) -> io::Result<Self> {
+        // What is everybody's to change in an image is not to be on the machine, where all of it may be one user's.
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         let drafts = folder.join("drafts");
         match fs::remove_dir_all(&drafts) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

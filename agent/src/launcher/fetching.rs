@@ -69,7 +69,7 @@ impl Group {
             };
             let launcher = self.launcher.clone();
             let done = tokio::select! {
-                done = launcher.fetcher.fetch(&job) => Some(done),
+                done = launcher.fetcher.fetch(&job, &launcher.images) => Some(done),
                 Some(_) = self.kills.recv() => None,
             };
             match done {
@@ -112,6 +112,7 @@ impl Group {
 
 /// Lets every member run as the image's author wants it, unless its own description says otherwise.
 fn use_image(image: &Image, runtime: Option<OciRuntime>, spec: &mut protocol::Spec) -> Result<(), Problem> {
+    let is_root = rustix::process::geteuid().is_root();
     for task in &mut spec.tasks {
         // Between what the agent says of every task and what the task says of itself.
         let at = AGENTS_VARIABLES.min(task.env.len());
@@ -121,6 +122,10 @@ fn use_image(image: &Image, runtime: Option<OciRuntime>, spec: &mut protocol::Sp
         }
         let own = Some(&image.config.working_dir).filter(|folder| !folder.is_empty());
         task.working_dir = task.working_dir.take().or_else(|| own.map(Into::into));
+        if !is_root {
+            // Who is not root runs everything as itself, whatever the image says.
+            continue;
+        }
         let user = task.user.take().or_else(|| Some(image.config.user.clone()).filter(|user| !user.is_empty()));
         let user = user.map(|user| image.resolve_user(&user)).transpose();
         task.user = user.map_err(Problem::NotThere)?;

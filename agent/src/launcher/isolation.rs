@@ -6,9 +6,10 @@ use rialto_core::model::{Ranges, ResourceName, Task, TaskKey};
 use rialto_proto::spec::{self, ContainerSpec};
 
 use crate::cgroup::{self, Controller, Hierarchies, Limits, PortRule};
+use crate::removal;
 use crate::seccomp;
 use crate::supervisor::protocol::{self, CgroupSpec, Container, Namespaces, Network, Right, Root};
-use crate::supervisor::{probe_mapped_files, probe_namespaces, probe_user_namespaces};
+use crate::supervisor::{probe_files, probe_namespaces, probe_user_namespaces};
 use crate::usage::Meter;
 use crate::{AgentError, LauncherKind, OciRuntime, Options};
 
@@ -34,6 +35,8 @@ pub(crate) struct Isolation {
     disk: bool,
     /// Whether files of images and volumes can be shown as those of a group's own users.
     maps_files: bool,
+    /// Why layers of images can't be stacked, if that was found.
+    no_layers: Option<String>,
 }
 
 impl Isolation {
@@ -97,12 +100,18 @@ impl Isolation {
         }
     }
 
-    /// Finds out whether files can be shown as those of a group's own users; says it, if not.
-    pub(crate) fn probe_mapped_files(&mut self, work_dir: &Path, exe: &Path) {
-        if !self.namespaces.as_ref().is_some_and(|namespaces| namespaces.right == Right::Root) {
+    /// Finds out whether files can be shown as those of a group's own users, and without root whether layers of images can be stacked; says
+    /// it, if not.
+    pub(crate) fn probe_files(&mut self, work_dir: &Path, exe: &Path) {
+        let Some(namespaces) = &self.namespaces else { return };
+        if namespaces.right == Right::UserNamespace {
+            self.no_layers = probe_layers(exe, &work_dir.join("probe")).err();
+            if let Some(why) = &self.no_layers {
+                tracing::info!(target: START, "images: none, because this user can't stack layers: {why}");
+            }
             return;
         }
-        match probe_mapped_files(exe, work_dir) {
+        match probe_files(exe, work_dir) {
             Ok(()) => self.maps_files = true,
             Err(why) => {
                 tracing::info!(target: START, "users of a task's own: none for tasks with an image or with volumes, because {why}");
@@ -112,14 +121,9 @@ impl Isolation {
 
     /// Why a group with an image, or with volumes, can't have users of its own.
     pub(super) fn unfit_for_users(&self, image: bool, volumes: bool) -> Option<String> {
-        let runtime = self.runtime.as_ref().filter(|_| image);
-        match runtime {
-            Some(runtime) => Some(format!("expected none for tasks with an image that {} runs", runtime.display())),
-            None if (image || volumes) && !self.maps_files => Some(
-                "expected none for tasks with an image or with volumes, as this agent's disk can't show files as others'".to_owned(),
-            ),
-            None => None,
-        }
+        ((image || volumes) && !self.maps_files).then(|| {
+            "expected none for tasks with an image or with volumes, as this agent's disk can't show files as others'".to_owned()
+        })
     }
 
     /// Notes that the file system holds tasks to what disk they may take.
@@ -196,7 +200,7 @@ impl Isolation {
         if !is_root && self.namespaces.is_some() {
             tracing::info!(
                 target: START,
-                "namespaces: by user namespaces, as this agent does not run as root: tasks run as its user, without images, bridges and users of \
+                "namespaces: by user namespaces, as this agent does not run as root: tasks run as its user, without bridges and users of \
                  their own; what devices they see is what they can open"
             );
         }
@@ -265,9 +269,11 @@ impl Isolation {
             };
         };
         if namespaces.right == Right::UserNamespace {
-            let unfit = [("image", spec.image.is_some()), ("bridge", spec.bridge.is_some())];
-            if let Some((field, _)) = unfit.iter().find(|(_, asked)| *asked) {
-                return Err(format!("container.{field}: expected none, as this agent does not run as root"));
+            if spec.bridge.is_some() {
+                return Err("container.bridge: expected none, as this agent does not run as root".to_owned());
+            }
+            if let Some(why) = self.no_layers.as_ref().filter(|_| spec.image.is_some()) {
+                return Err(format!("container.image: expected none, as this agent's user can't stack layers: {why}"));
             }
         }
         let namespaces = Namespaces {
@@ -350,6 +356,16 @@ pub fn check_launcher(options: &Options) -> Result<(), AgentError> {
 
 pub(crate) fn cgroup_name(task: &TaskKey) -> String {
     format!("{}.{}", task.framework, task.task)
+}
+
+/// In a folder that is of no other use.
+fn probe_layers(exe: &Path, folder: &Path) -> Result<(), String> {
+    let in_folder = |error: std::io::Error| format!("{}: {error}", folder.display());
+    removal::remove(folder).map_err(in_folder)?;
+    std::fs::create_dir(folder).map_err(in_folder)?;
+    let probed = probe_files(exe, folder);
+    removal::remove(folder).map_err(in_folder)?;
+    probed
 }
 
 fn port_ranges(ports: &Ranges) -> Vec<(u16, u16)> {

@@ -198,39 +198,28 @@ impl Group {
         let Some(spec) = self.plan().await else { return };
         match found {
             // With the power goes what was not written yet, and leaves whatever was there.
-            Err(_) if boot == Boot::New => self.end_all(&End::Rebooted).await,
+            Err(_) if boot == Boot::New => self.rebooted().await,
             Err(error) => self.launch_failed(format!("its supervisor's folder can't be read: {error}")).await,
             Ok((Some(terminal), _, _)) => self.finished(terminal).await,
-            Ok((None, _, _)) if boot == Boot::New => self.end_all(&End::Rebooted).await,
+            Ok((None, _, _)) if boot == Boot::New => self.rebooted().await,
             Ok((None, Liveness::Alive { .. } | Liveness::Dead, _)) => self.stay(None).await,
             // It was never started. Should a supervisor be about to claim the folder, only one of the two can.
             Ok((None, Liveness::Never, prepared)) => self.spawn_and_stay((!prepared).then_some(spec)).await,
         }
     }
 
+    /// Its processes are gone; what outlives them is taken away.
+    async fn rebooted(&mut self) {
+        self.end_all(&End::Rebooted).await;
+        self.reap().await;
+    }
+
     async fn spawn_and_stay(&mut self, mut spec: Option<protocol::Spec>) {
         // With a folder but no word of a supervisor, what is to be fetched is there already.
-        if let Some(spec) = &mut spec {
-            // First: files are made as its users' own.
-            if let Err(message) = self.take_users(spec).await {
-                return self.launch_failed(message).await;
-            }
-            self.limit_disk(spec).await;
-            if self.fetch_image(spec).await == Fetched::Ended || self.fetch(spec).await == Fetched::Ended {
-                return;
-            }
-            match self.equip_unless_killed(spec).await {
-                Some(Ok(())) => {}
-                Some(Err(message)) => return self.launch_failed(message).await,
-                None => return self.end_all(&End::Killed(None)).await,
-            }
-            let given = match self.give_secrets(spec).await {
-                Ok(()) => self.lay_network(spec).await,
-                Err(message) => Err(message),
-            };
-            if let Err(message) = given {
-                return self.launch_failed(message).await;
-            }
+        if let Some(spec) = &mut spec
+            && self.make_ready(spec).await == Fetched::Ended
+        {
+            return self.reap().await;
         }
         match self.spawn(spec).await {
             Ok(stream) => self.stay(Some(stream)).await,
@@ -239,6 +228,36 @@ impl Group {
                 self.reap().await;
             }
         }
+    }
+
+    /// Has ready what the group needs before its supervisor is spawned.
+    async fn make_ready(&mut self, spec: &mut protocol::Spec) -> Fetched {
+        // First: files are made as its users' own.
+        if let Err(message) = self.take_users(spec).await {
+            return self.not_ready(End::LaunchFailed(message.into())).await;
+        }
+        self.limit_disk(spec).await;
+        if self.fetch_image(spec).await == Fetched::Ended || self.fetch(spec).await == Fetched::Ended {
+            return Fetched::Ended;
+        }
+        match self.equip_unless_killed(spec).await {
+            Some(Ok(())) => {}
+            Some(Err(message)) => return self.not_ready(End::LaunchFailed(message.into())).await,
+            None => return self.not_ready(End::Killed(None)).await,
+        }
+        let given = match self.give_secrets(spec).await {
+            Ok(()) => self.lay_network(spec).await,
+            Err(message) => Err(message),
+        };
+        if let Err(message) = given {
+            return self.not_ready(End::LaunchFailed(message.into())).await;
+        }
+        Fetched::Ready
+    }
+
+    async fn not_ready(&mut self, end: End) -> Fetched {
+        self.end_all(&end).await;
+        Fetched::Ended
     }
 
     /// Gives the group users of its own, if it is to have them.
@@ -344,12 +363,14 @@ impl Group {
         self.tell(Input::Running { task }).await;
     }
 
-    /// Watches a member's sandbox, if there is a limit.
+    /// Watches a member's sandbox, if there is a limit; of the first member also what the group writes to its own `/tmp`, and over its image.
     fn look_at_disk(&self, member: usize) -> Option<impl Future<Output = ()> + use<>> {
         let limit_bytes = room::of_sandbox(&self.order.launch.group.tasks[member].resources);
         let allowance = (limit_bytes > 0).then(|| Allowance { limit_bytes, taken: self.order.disk[member].clone() })?;
-        let sandbox = self.launcher.layout.sandbox(&self.tasks[member]).into();
-        Some(disk::watch(sandbox, allowance, member, self.launcher.lookers.clone(), self.exceed.clone()))
+        let shared: &[&str] = if member == 0 { &room::SHARED } else { &[] };
+        let folders = shared.iter().map(|part| self.directory.join(part));
+        let folders = folders.chain([self.launcher.layout.sandbox(&self.tasks[member])]).collect();
+        Some(disk::watch(folders, allowance, member, self.launcher.lookers.clone(), self.exceed.clone()))
     }
 
     async fn ended(&mut self, member: usize, end: End) {

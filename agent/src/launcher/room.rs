@@ -20,6 +20,9 @@ const LEFT_OVER_BYTES: std::ops::RangeInclusive<u64> = (64 << 10)..=(1 << 20);
 const TEMPORARY: [&str; 2] = ["tmp", "var-tmp"];
 const OF_IMAGE: [&str; 3] = ["tmp", "upper", "work"];
 
+/// Of these what takes disk for longer than a moment.
+pub(super) const SHARED: [&str; 3] = ["tmp", "var-tmp", "upper"];
+
 /// How much a task may write to its sandbox, in bytes; 0 is no limit. What its volumes hold is theirs.
 pub(super) fn of_sandbox(resources: &Resources) -> u64 {
     let own = resources.iter().filter(|(flavor, _)| flavor.volume.is_none());

@@ -92,7 +92,7 @@ pub(crate) fn strip(directory: &Path) -> io::Result<()> {
             Some(store::RECORD) => fs::rename(path, directory.join(store::SPARE_RECORD))?,
             Some(store::SPARE_SPEC | store::SPARE_RECORD) => {}
             Some(name) if contain::is_temporary(name) && is_folder && contain::is_untouched(&path)? => {}
-            _ if is_folder => fs::remove_dir_all(path)?,
+            _ if is_folder => crate::removal::remove(&path)?,
             _ => fs::remove_file(path)?,
         }
     }

@@ -79,7 +79,7 @@ mod zygote;
 pub use child::Child;
 pub use codec::{DecodeError, FrameDecoder, encode_command};
 pub(crate) use contain::probe as probe_namespaces;
-pub(crate) use probe::{ask as probe_user_namespaces, ask_to_map as probe_mapped_files};
+pub(crate) use probe::{ask as probe_user_namespaces, ask_of as probe_files};
 pub use run::main;
 pub(crate) use spawn::{owner, owner_within};
 pub use spawner::Spawner;

@@ -1,4 +1,4 @@
-//! Whether a user who is not root may keep groups apart, and whether root may show files as those of a group's own users: found out by doing
+//! Whether a user who is not root may keep groups apart, and which files may be shown how: found out by doing
 //! it, in a process that is there for nothing else, `rialto supervise --probe`. Only a process with one thread can make a user namespace.
 
 use std::path::Path;
@@ -19,11 +19,12 @@ pub(crate) fn ask(exe: &Path) -> Result<(), String> {
     ask_about(exe, None)
 }
 
-/// Asks it whether the files of a folder can be shown as those of a group's own users.
+/// Asks it whether the files of a folder can be shown as those of a group's own users; without root, whether layers of images can be stacked
+/// there, which leaves something behind.
 ///
 /// # Errors
 /// Why not.
-pub(crate) fn ask_to_map(exe: &Path, folder: &Path) -> Result<(), String> {
+pub(crate) fn ask_of(exe: &Path, folder: &Path) -> Result<(), String> {
     ask_about(exe, Some(folder))
 }
 
@@ -42,11 +43,11 @@ fn ask_about(exe: &Path, folder: Option<&Path>) -> Result<(), String> {
 /// The process itself: an error is what it says.
 pub(super) fn answer() -> ExitCode {
     let tried = match std::env::args_os().nth(3) {
-        Some(folder) => contain::probe_map(Path::new(&folder)).map_err(|error| error.to_string()),
-        None => enter().and_then(|()| {
-            sys::in_child(|| contain::probe_as_user().map_err(|error| error.to_string()))
-                .map_err(|error| error.to_string())?
-        }),
+        Some(folder) if rustix::process::geteuid().is_root() => {
+            contain::probe_map(Path::new(&folder)).map_err(|error| error.to_string())
+        }
+        Some(folder) => within(|| contain::probe_layers(Path::new(&folder))),
+        None => within(contain::probe_as_user),
     };
     match tried {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,6 +56,11 @@ pub(super) fn answer() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn within(probe: impl FnOnce() -> Result<(), contain::ContainError>) -> Result<(), String> {
+    enter()?;
+    sys::in_child(|| probe().map_err(|error| error.to_string())).map_err(|error| error.to_string())?
 }
 
 fn enter() -> Result<(), String> {

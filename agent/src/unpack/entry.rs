@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use tar::{Entry, EntryType, PaxExtensions};
 
 use super::beneath::{Missing, descend, parts};
-use super::{Bounds, Kind, MAX_HEADER_BYTES, UnpackError, Unpacked, form};
+use super::{Bounds, Kind, MAX_HEADER_BYTES, Owners, UnpackError, Unpacked, form};
 
 /// What marks a removal in a layer.
 const WHITEOUT: &str = ".wh.";
@@ -133,7 +133,7 @@ impl<'a> Writer<'a> {
         }
         let path = match self.kind {
             // Some tools write the names in layers from the root on.
-            Kind::Layer => header.path.trim_start_matches('/'),
+            Kind::Layer(_) => header.path.trim_start_matches('/'),
             Kind::Sandbox { .. } => &header.path,
         };
         let parts =
@@ -145,7 +145,7 @@ impl<'a> Writer<'a> {
         let failed = |source: io::Error| write_error(path, source);
         let folder = descend(self.root, above, Missing::Make(self.owner(header))).map_err(failed)?;
         match self.kind {
-            Kind::Layer if name.starts_with(WHITEOUT) => remove(&folder, name).map_err(failed),
+            Kind::Layer(owners) if name.starts_with(WHITEOUT) => remove(&folder, name, owners).map_err(failed),
             _ => self.make(&folder, name, above.len(), header, content),
         }
     }
@@ -154,8 +154,13 @@ impl<'a> Writer<'a> {
     fn owner(&self, header: &Header) -> Option<(u32, u32)> {
         match self.kind {
             Kind::Sandbox { owner } => owner,
-            Kind::Layer => Some(header.owner),
+            Kind::Layer(Owners::Kept) => Some(header.owner),
+            Kind::Layer(Owners::Unpacker) => None,
         }
+    }
+
+    const fn is_layer(&self) -> bool {
+        matches!(self.kind, Kind::Layer(_))
     }
 
     fn make(
@@ -172,7 +177,7 @@ impl<'a> Writer<'a> {
             EntryType::Directory => make_folder(folder, name).map_err(failed)?,
             EntryType::Regular | EntryType::Continuous => self.file(folder, name, header, content)?,
             EntryType::Symlink => {
-                if header.link.is_empty() || (self.kind != Kind::Layer && !stays_inside(&header.link, depth)) {
+                if header.link.is_empty() || (!self.is_layer() && !stays_inside(&header.link, depth)) {
                     return Err(refused(path, "expected a link that stays in the archive's own folder"));
                 }
                 clear(folder, name).map_err(failed)?;
@@ -180,12 +185,12 @@ impl<'a> Writer<'a> {
             }
             // It shares owner, mode and time with what it links to.
             EntryType::Link => return self.link(folder, name, header),
-            EntryType::Fifo if self.kind == Kind::Layer => {
+            EntryType::Fifo if self.is_layer() => {
                 clear(folder, name).map_err(failed)?;
                 rustix::fs::mknodat(folder, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0).map_err(failed)?;
             }
             // A container's own /dev has the nodes that it may open.
-            EntryType::Char | EntryType::Block if self.kind == Kind::Layer => return Ok(()),
+            EntryType::Char | EntryType::Block if self.is_layer() => return Ok(()),
             _ => return Err(refused(path, "expected a file, a folder or a link")),
         }
         self.dress(folder, name, header).map_err(failed)
@@ -222,7 +227,7 @@ impl<'a> Writer<'a> {
     /// A hard link, to something that came before in the same archive.
     fn link(&self, folder: &OwnedFd, name: &str, header: &Header) -> Result<(), UnpackError> {
         let path = &header.path;
-        let target = if self.kind == Kind::Layer { header.link.trim_start_matches('/') } else { &header.link };
+        let target = if self.is_layer() { header.link.trim_start_matches('/') } else { &header.link };
         let parts = parts(target).ok_or_else(|| refused(path, "expected a link to something in the same archive"))?;
         let (target, above) =
             parts.split_last().ok_or_else(|| refused(path, "expected a link to something in the same archive"))?;
@@ -249,7 +254,11 @@ impl<'a> Writer<'a> {
         }
         // Folders stay their owner's to write, so that what follows can be put in.
         let always = if header.kind == EntryType::Directory { 0o700 } else { 0 };
-        let kept = if self.kind == Kind::Layer { 0o7777 } else { 0o777 };
+        let kept = match self.kind {
+            Kind::Layer(Owners::Kept) => 0o7777,
+            Kind::Layer(Owners::Unpacker) => 0o1777,
+            Kind::Sandbox { .. } => 0o777,
+        };
         let mode = Mode::from_raw_mode(header.mode & kept | always);
         // It was made or opened here as a file or folder, and nobody else writes to this folder yet.
         rustix::fs::chmodat(folder, name, mode, AtFlags::empty())?;
@@ -297,9 +306,14 @@ fn clear(folder: &OwnedFd, name: &str) -> rustix::io::Result<()> {
 }
 
 /// Writes a removal as an overlay has it.
-fn remove(folder: &OwnedFd, name: &str) -> io::Result<()> {
+fn remove(folder: &OwnedFd, name: &str, owners: Owners) -> io::Result<()> {
     if name == OPAQUE {
-        return Ok(rustix::fs::fsetxattr(folder, "trusted.overlay.opaque", b"y", XattrFlags::empty())?);
+        // Only root may set the first, and only overlays of who is not root look for the second.
+        let mark = match owners {
+            Owners::Kept => "trusted.overlay.opaque",
+            Owners::Unpacker => "user.overlay.opaque",
+        };
+        return Ok(rustix::fs::fsetxattr(folder, mark, b"y", XattrFlags::empty())?);
     }
     let removed = &name[WHITEOUT.len()..];
     // The rest of such names are an old union file system's own; a removal is of what lies below, and never of this layer's.

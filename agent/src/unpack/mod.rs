@@ -34,8 +34,24 @@ pub(crate) enum Kind {
         /// User and group.
         owner: Option<(u32, u32)>,
     },
-    /// A layer of an image: owners and modes are kept, removals are written as an overlay has them.
-    Layer,
+    /// A layer of an image: removals are written as an overlay has them.
+    Layer(Owners),
+}
+
+/// Whose the files of a layer are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owners {
+    /// Those that the archive names; modes are kept too.
+    Kept,
+    /// Who unpacks it and is not root: nobody else can be chosen, nor is to run as that user by a file's mode.
+    Unpacker,
+}
+
+impl Owners {
+    /// What this process can do.
+    pub(crate) fn possible() -> Self {
+        if rustix::process::geteuid().is_root() { Self::Kept } else { Self::Unpacker }
+    }
 }
 
 /// How much may be unpacked.

@@ -235,7 +235,7 @@ fn removals_of_a_layer_are_written_as_an_overlay_has_them() {
         .entry("dev/null", EntryType::Char, "", b"", 0o666)
         .entry("bin/su", EntryType::Regular, "", b"", 0o4755)
         .symlink("etc/mtab", "/proc/mounts");
-    unpack_as(Kind::Layer, &tar.0, &place.below()).expect("it is good");
+    unpack_as(Kind::Layer(Owners::Kept), &tar.0, &place.below()).expect("it is good");
     let below = place.below();
     let gone = fs::symlink_metadata(below.join("etc/gone")).expect("it is there");
     assert!(gone.file_type().is_char_device() && gone.rdev() == 0);
@@ -245,7 +245,34 @@ fn removals_of_a_layer_are_written_as_an_overlay_has_them() {
     assert_eq!(fs::read_to_string(below.join("kept")).expect("a removal is of lower layers"), "content");
     assert!(below.join("rooted").exists() && !below.join("dev/null").exists());
     assert_eq!(fs::metadata(below.join("bin/su")).expect("it is there").mode() & 0o7777, 0o4755);
-    let error =
-        unpack_as(Kind::Layer, &Tar::default().file("../outside", "evil").0, &below).expect_err("it is hostile");
+    let error = unpack_as(Kind::Layer(Owners::possible()), &Tar::default().file("../outside", "evil").0, &below)
+        .expect_err("it is hostile");
     assert!(error.to_string().contains("stays in the archive's own folder"), "{error}");
+}
+
+#[test]
+fn a_layer_that_a_plain_user_unpacks_is_all_that_users() {
+    let place = Place::new();
+    let tar = Tar::default().file("etc/.wh.gone", "").folder("var/").file("var/.wh..wh..opq", "").entry(
+        "bin/su",
+        EntryType::Regular,
+        "",
+        b"",
+        0o6755,
+    );
+    let below = place.below();
+    match unpack_as(Kind::Layer(Owners::Unpacker), &tar.0, &below) {
+        Err(UnpackError::Write { source, .. }) if source.raw_os_error() == Some(libc::ENOTSUP) => {
+            return println!("skipped: this file system has no attributes for users");
+        }
+        unpacked => drop(unpacked.expect("it is good")),
+    }
+    let gone = fs::symlink_metadata(below.join("etc/gone")).expect("it is there");
+    assert!(gone.file_type().is_char_device() && gone.rdev() == 0, "everybody can make a removal");
+    let mut value = [0; 8];
+    let opaque = rustix::fs::getxattr(below.join("var"), "user.overlay.opaque", &mut value[..]);
+    assert_eq!(opaque.map(|len| value[..len].to_vec()), Ok(b"y".to_vec()));
+    let tool = fs::metadata(below.join("bin/su")).expect("it is there");
+    assert_eq!(tool.mode() & 0o7777, 0o755, "nobody else is to run as this user by it");
+    assert_eq!(tool.uid(), rustix::process::geteuid().as_raw());
 }

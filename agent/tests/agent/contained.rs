@@ -457,3 +457,36 @@ async fn ports_stay_guarded_beside_a_task_that_has_all_of_its_own_network() {
     world.expect("private", TaskState::Killed).await;
     assert_eq!(output_of(&mut world, binds("after", 31461, "", false).0).await, "refused\n");
 }
+
+#[tokio::test]
+async fn a_work_directory_below_dev_is_as_good_as_any() {
+    let Ok(folder) = tempfile::tempdir_in("/dev/shm") else { return println!("skipped: no /dev/shm") };
+    let work_dir = folder.path().join("work");
+    let Some(mut world) = World::contained(|options| options.work_dir.clone_from(&work_dir)).await else { return };
+    world.run("other", "echo secret > a; echo secret > /dev/shm/a; exec sleep 1000").await;
+    let secret = world.sandbox("other").join("a");
+    until("the other to have written", || std::fs::read_to_string(&secret).ok().filter(|text| text.ends_with('\n')))
+        .await;
+    let command = format!(
+        "pwd; echo mine > mine; touch /dev/shm/mine && ls -A /dev/shm; cat {} 2> /dev/null || echo hidden; ls {}; test -c /dev/null && cat mine",
+        secret.display(),
+        work_dir.display()
+    );
+    let seen = output(&mut world, "t1", &command).await;
+    let name = folder.path().file_name().expect("it has one").to_string_lossy();
+    let expected = format!("{}\n{name}\nmine\nhidden\nsandboxes\nmine\n", world.sandbox("t1").display());
+    assert_eq!(seen, expected);
+    assert_eq!(std::fs::read_to_string(world.sandbox("t1").join("mine")).expect("it wrote"), "mine\n");
+    let mut spec =
+        TaskSpec::shell("cat $RIALTO_SECRETS/word; touch mine && echo wrote; touch /mine 2> /dev/null || echo held");
+    spec.container.read_only = true;
+    spec.secrets = vec![rialto_proto::spec::Secret {
+        name: "word".to_owned(),
+        target: String::new(),
+        content: b"said\n".to_vec().into(),
+    }];
+    assert_eq!(output_of(&mut world, spec_task("t2", &spec)).await, "said\nwrote\nheld\n");
+    world.kill("other").await;
+    world.expect("other", TaskState::Killed).await;
+    nothing_is_left(&world).await;
+}

@@ -4,6 +4,8 @@ use rialto_core::model::{Reason, TaskState};
 use rialto_proto::spec::TaskSpec;
 
 use crate::harness::{World, spec_task};
+use crate::image_kit::Layout;
+use crate::images::Registry;
 
 /// A world that may fetch from a folder with one file.
 async fn world() -> (World, tempfile::TempDir) {
@@ -27,6 +29,31 @@ async fn a_task_finds_what_was_fetched_for_it() {
     world.expect("t1", TaskState::Running).await;
     world.expect("t1", TaskState::Finished).await;
     assert_eq!(world.stdout("t1"), "the tool says hello\n");
+}
+
+#[tokio::test]
+async fn a_file_comes_from_a_real_registry_by_tag_and_by_digest() {
+    let mut layout = Layout::new();
+    let tool = b"#!/bin/sh\necho the tool says $1\n";
+    layout.add_files("v1", &[("tool", tool)]);
+    let Some(registry) = Registry::start() else { return };
+    if !registry.takes(&layout) {
+        return;
+    }
+    let (mut world, _shared) = world().await;
+    let name = format!("oci://{}/team/tool", registry.address);
+    for (id, uri) in
+        [("t1", format!("{name}:v1,executable")), ("t2", format!("{name}@{},executable", registry.digest()))]
+    {
+        world.launch(vec![spec_task(id, &spec("./tool hello", &uri))]).await;
+        world.expect(id, TaskState::Running).await;
+        world.expect(id, TaskState::Finished).await;
+        assert_eq!(world.stdout(id), "the tool says hello\n");
+    }
+    world.launch(vec![spec_task("t3", &spec("true", &format!("{name}:v2")))]).await;
+    let status = world.expect("t3", TaskState::Failed).await;
+    assert_eq!(status.reason, Some(Reason::ArtefactRefused));
+    assert!(status.message.contains("it is not there: the server answers 404"), "{}", status.message);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Images made by hand, as a folder in the OCI image layout.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -45,6 +46,13 @@ impl Builder {
     }
 }
 
+/// As `gzip` has it.
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(bytes).expect("it goes to memory");
+    packer.finish().expect("it goes to memory")
+}
+
 /// What `sha256sum` says.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -82,8 +90,24 @@ impl Layout {
         let document = json!({"os": "linux", "architecture": architecture, "config": config,
             "rootfs": {"type": "layers", "diff_ids": ids}});
         let config = self.blob(document.to_string().as_bytes(), "application/vnd.oci.image.config.v1+json");
+        self.list(tag, &config, &descriptors)
+    }
+
+    /// Adds an artefact: files by their names.
+    pub(crate) fn add_files(&mut self, tag: &str, files: &[(&str, &[u8])]) -> String {
+        let file = |(name, bytes): &(&str, &[u8])| {
+            let mut descriptor = self.blob(bytes, "application/octet-stream");
+            descriptor["annotations"] = json!({"org.opencontainers.image.title": name});
+            descriptor
+        };
+        let descriptors: Vec<Value> = files.iter().map(file).collect();
+        let config = self.blob(b"{}", "application/vnd.oci.empty.v1+json");
+        self.list(tag, &config, &descriptors)
+    }
+
+    fn list(&mut self, tag: &str, config: &Value, layers: &[Value]) -> String {
         let manifest = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": config, "layers": descriptors});
+            "config": config, "layers": layers});
         let mut manifest = self.blob(manifest.to_string().as_bytes(), "application/vnd.oci.image.manifest.v1+json");
         manifest["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
         let digest = manifest["digest"].as_str().expect("it was made").to_owned();

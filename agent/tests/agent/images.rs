@@ -8,7 +8,7 @@ use rialto_proto::spec::{CommandSpec, TaskSpec};
 use serde_json::json;
 
 use crate::harness::{World, spec_task};
-use crate::image_kit::{Builder, Layout, busybox, sha256};
+use crate::image_kit::{Builder, Layout, busybox, gzip, sha256};
 
 async fn world(layout: &Layout) -> Option<World> {
     let folder = layout.path().to_owned();
@@ -105,7 +105,11 @@ async fn what_is_not_an_image_never_starts() {
     layout.add("v1", std::slice::from_ref(&layer), &json!({}));
     layout.add("traversal", &[Builder::default().file("../../evil", b"x", 0o644).done()], &json!({}));
     let large = Builder::default().file("zeros", &vec![0; 3 << 20], 0o644).done();
-    layout.add("bomb", &[large], &json!({}));
+    layout.add("bomb", std::slice::from_ref(&large), &json!({}));
+    // Small as it comes.
+    layout.add("packed", &[gzip(&large)], &json!({}));
+    let through = Builder::default().link("out", "/etc").file("out/evil", b"x", 0o644).done();
+    layout.add("through", &[through], &json!({}));
     let torn = Builder::default().file("torn", b"x", 0o644).done();
     layout.add("tampered", std::slice::from_ref(&torn), &json!({}));
     let path = layout.blob_path(&sha256(&torn));
@@ -120,16 +124,18 @@ async fn what_is_not_an_image_never_starts() {
     let Some(mut world) = World::contained(small).await else { return };
     let cases = [
         (oci(&layout, ":v2"), "no image is called v2"),
-        (oci(&layout, ""), "expected a tag, as there are 4 images"),
+        (oci(&layout, ""), "expected a tag, as there are 6 images"),
         (oci(&layout, &format!("@sha256:{}", "0".repeat(64))), "it is not there"),
         (oci(&layout, "@sha256:123"), "expected 64 hexadecimal digits"),
         (oci(&layout, ":traversal"), "stays in the archive's own folder"),
         (oci(&layout, ":bomb"), "larger than the 2097152 bytes"),
+        (oci(&layout, ":packed"), "more than 2097152 bytes"),
+        (oci(&layout, ":through"), "it leads through a link"),
         (oci(&layout, ":tampered"), "but what came has"),
         (oci(&layout, "/link"), "no folder that this agent lets tasks fetch from"),
         ("oci:/etc".to_owned(), "no folder that this agent lets tasks fetch from"),
         (format!("oci:{}/../x", layout.path().display()), "without '..'"),
-        ("busybox".to_owned(), "expected oci:FOLDER, oci-archive:FILE or docker://HOST/NAME"),
+        ("busybox".to_owned(), "expected oci:FOLDER, oci-archive:FILE, docker://HOST/NAME or oci://HOST/NAME"),
         ("docker://host".to_owned(), "expected docker://HOST/NAME"),
         ("docker://host/Name".to_owned(), "small letters"),
     ];

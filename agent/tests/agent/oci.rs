@@ -18,13 +18,15 @@ use crate::image_kit::{Builder, Layout, busybox};
 use crate::images::Registry;
 use crate::nested::ask;
 
-const RUNTIMES: [&str; 2] = ["runc", "crun"];
+pub(crate) const RUNTIMES: [&str; 2] = ["runc", "crun"];
+/// Not a runtime: the supervisor itself.
+pub(crate) const OWN: &str = "none";
 
 /// An agent that leaves images to this runtime. `None`, and a word, where it is not installed, or this user can't.
-async fn world(runtime: &str, layout: &Layout, change: impl FnOnce(&mut Options)) -> Option<World> {
+pub(crate) async fn world(runtime: &str, layout: &Layout, change: impl FnOnce(&mut Options)) -> Option<World> {
     let asked: OciRuntime = runtime.parse().expect("everything is one");
     let installed = std::process::Command::new(runtime).arg("--version").output();
-    if installed.is_err() {
+    if runtime != OWN && installed.is_err() {
         println!("skipped: no {runtime}");
         return None;
     }
@@ -37,26 +39,26 @@ async fn world(runtime: &str, layout: &Layout, change: impl FnOnce(&mut Options)
     World::contained(both).await
 }
 
-fn image() -> Option<Layout> {
+pub(crate) fn image() -> Option<Layout> {
     let mut layout = Layout::new();
     layout.add("v1", &[busybox()?], &json!({}));
     Some(layout)
 }
 
-fn spec(layout: &Layout, command: &str) -> TaskSpec {
+pub(crate) fn spec(layout: &Layout, command: &str) -> TaskSpec {
     let mut spec = TaskSpec::shell(command);
     spec.container.image = Some(format!("oci:{}:v1", layout.path().display()));
     spec
 }
 
-fn in_image(id: &str, spec: &TaskSpec) -> Task {
+pub(crate) fn in_image(id: &str, spec: &TaskSpec) -> Task {
     let mut task = spec_task(id, spec);
     task.resources = "cpus:0.1;mem:64".parse().expect("they are well formed");
     task
 }
 
 /// Runs a task to its end and gives its output.
-async fn output(world: &mut World, id: &str, spec: &TaskSpec) -> String {
+pub(crate) async fn output(world: &mut World, id: &str, spec: &TaskSpec) -> String {
     world.launch(vec![in_image(id, spec)]).await;
     world.expect(id, TaskState::Running).await;
     let status = world.expect_end(id).await;

@@ -1,9 +1,11 @@
 use rialto_agent::supervisor::client::{self, Liveness};
-use rialto_agent::{AgentError, OnStop};
+use rialto_agent::{AgentError, DeviceSource, OnStop};
 use rialto_core::model::{Exit, Reason, TaskState, ToAgent};
+use rialto_proto::spec::TaskSpec;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{World, lives, task, until};
+use crate::contained::{cgroups, nothing_is_left};
+use crate::harness::{World, lives, spec_task, task, until, with_devices};
 
 #[tokio::test]
 async fn ten_tasks_run_on_while_the_agent_is_gone_and_none_is_started_twice() {
@@ -95,6 +97,33 @@ async fn after_a_reboot_the_tasks_have_failed() {
     std::fs::write(world.options.work_dir.join("boot_id"), "another").expect("it can be written");
     world.restart().await;
     assert_eq!(world.expect("t1", TaskState::Failed).await.reason, Some(Reason::AgentRebooted));
+}
+
+#[tokio::test]
+async fn after_a_reboot_nothing_of_contained_tasks_is_held() {
+    let source = DeviceSource::parse("fake:gpu,model=G2").expect("it is well formed");
+    let Some(mut world) = World::contained(|options| options.device_sources = vec![source]).await else { return };
+    let mut spec = TaskSpec::shell("exec sleep 1000");
+    spec.container.user_namespace = true;
+    world.launch(vec![with_devices(spec_task("t1", &spec), &["gpu-G2-0"], "gpu")]).await;
+    world.expect("t1", TaskState::Running).await;
+    let ranges = world.options.work_dir.join("users");
+    let taken = || std::fs::read_dir(&ranges).expect("it is there").count();
+    assert_eq!(taken(), 1);
+    world.crash().await;
+    kill_supervisor(&world, "t1");
+    // Nor are there cgroups after a boot, once what was in them is gone.
+    let all_removed = || cgroups(&world).iter().all(|group| std::fs::remove_dir(group).is_ok());
+    until("its cgroups to be empty", || all_removed().then_some(())).await;
+    std::fs::write(world.options.work_dir.join("boot_id"), "another").expect("it can be written");
+    world.restart().await;
+    assert_eq!(world.expect("t1", TaskState::Failed).await.reason, Some(Reason::AgentRebooted));
+    nothing_is_left(&world).await;
+    until("its users to be given back", || (taken() == 0).then_some(())).await;
+    // Its device is the next one's.
+    world.launch(vec![with_devices(task("t2", "true"), &["gpu-G2-0"], "gpu")]).await;
+    world.expect("t2", TaskState::Running).await;
+    world.expect("t2", TaskState::Finished).await;
 }
 
 #[tokio::test]

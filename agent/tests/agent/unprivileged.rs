@@ -1,7 +1,7 @@
 //! An agent that is not root: what it keeps apart all the same, by user namespaces and in the cgroups that were delegated to it, and what
 //! it refuses. Where these tests run as root, each runs itself once more as nobody.
 
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -10,9 +10,12 @@ use std::time::Duration;
 use rialto_agent::supervisor::protocol::Stdio;
 use rialto_agent::{LauncherKind, Options};
 use rialto_core::model::{Exit, Reason, Task, TaskState};
-use rialto_proto::spec::{ContainerSpec, Limits, TaskSpec};
+use rialto_proto::spec::{Bridge, ContainerSpec, Limits, TaskSpec};
+
+use serde_json::json;
 
 use crate::harness::{World, lives, spec_task, supervisor_exe, task, until};
+use crate::image_kit::{Builder, Layout, busybox};
 use crate::nested::ask;
 
 const NOBODY: u32 = 65534;
@@ -200,9 +203,9 @@ async fn what_only_root_can_do_is_refused_by_name() {
         return;
     }
     let Some((mut world, _)) = world(|_| {}).await else { return };
-    let image = ContainerSpec { image: Some("oci:/srv/image:v1".to_owned()), ..ContainerSpec::default() };
+    let bridge = ContainerSpec { bridge: Some(Bridge::default()), ..ContainerSpec::default() };
     let users = ContainerSpec { user_namespace: true, ..ContainerSpec::default() };
-    for (id, container, field) in [("t1", image, "container.image"), ("t2", users, "container.user_namespace")] {
+    for (id, container, field) in [("t1", bridge, "container.bridge"), ("t2", users, "container.user_namespace")] {
         let mut spec = TaskSpec::shell("true");
         spec.container = container;
         world.launch(vec![spec_task(id, &spec)]).await;
@@ -214,6 +217,65 @@ async fn what_only_root_can_do_is_refused_by_name() {
     spec.user = "1234".to_owned();
     world.launch(vec![spec_task("t3", &spec)]).await;
     assert!(world.expect_end("t3").await.message.contains("does not run as root"));
+}
+
+#[tokio::test]
+async fn an_image_is_run_and_all_its_files_are_the_users_own() {
+    if !is_inner("an_image_is_run_and_all_its_files_are_the_users_own") {
+        return;
+    }
+    let Some(base) = busybox() else { return };
+    let mut layout = Layout::new();
+    let app =
+        Builder::default().file("app/data", b"data\n", 0o600).file("app/gone", b"", 0o644).file("old/file", b"", 0o644);
+    let above = Builder::default().file("app/.wh.gone", b"", 0o644).file("old/.wh..wh..opq", b"", 0o644);
+    let above = above.file("old/new", b"", 0o4777);
+    // Whom the image would run as is nobody here.
+    layout.add("v1", &[base, app.done(), above.done()], &json!({"User": "4321", "WorkingDir": "/app"}));
+    let folder = layout.path().to_owned();
+    let Some((mut world, _)) = world(|options| options.fetch.folders = vec![folder]).await else { return };
+    let in_image = |id: &str, command: &str| {
+        let mut spec = TaskSpec::shell(command);
+        spec.container.image = Some(format!("oci:{}:v1", layout.path().display()));
+        let mut task = spec_task(id, &spec);
+        task.resources = "cpus:0.1;mem:64".parse().expect("they are well formed");
+        task
+    };
+    world.launch(vec![in_image("first", "true")]).await;
+    let first = world.expect_end("first").await;
+    if first.message.contains("can't stack layers") {
+        return println!("skipped: {}", first.message);
+    }
+    let work_dir = world.options.work_dir.display().to_string();
+    let look = "id -u; id -g; pwd; cat data; ls /app /old; stat -c '%u %a' /app/data /old/new /bin";
+    let command = format!(
+        "{look}; can() {{ \"$@\" > /dev/null 2>&1 && echo can: $@; }}; can mount -t tmpfs none /mnt; can umount /proc; can umount /; \
+         can mknod node c 1 3; can cat /proc/1/environ; can ls /proc/1/root/; can ls /usr/bin/env; can ls {work_dir}/journal; \
+         can sh -c 'echo 1 > /proc/sys/vm/drop_caches'; can busybox unshare -Urm umount /proc; can busybox unshare -Urm umount /dev; \
+         kill -9 1; grep -E '^(CapEff|CapPrm|NoNewPrivs)' /proc/self/status; cat /proc/1/comm; \
+         echo more >> data && rm /bin/wc && rm -r /old && mkdir -p /opt/new && mv /app/data /opt/new && chmod 700 /opt && mkdir -m 0 /closed /tmp/closed closed && \
+         touch $RIALTO_SANDBOX/mine /tmp/mine /dev/shm/mine && ls / | grep -c old; cat /opt/new/data; test -c /dev/ptmx && head -c 4 /dev/zero | cat | ls /dev/null"
+    );
+    let seen = output(&mut world, in_image("t1", &command)).await;
+    let own = rustix::process::geteuid().as_raw();
+    let as_made = format!("{}/app\ndata\n/app:\ndata\n\n/old:\nnew\n{own} 600\n{own} 777\n{own} 755\n", own_ids());
+    let none = "0000000000000000";
+    let changed = format!("CapPrm:\t{none}\nCapEff:\t{none}\nNoNewPrivs:\t1\nsupervise\n0\ndata\nmore\n/dev/null\n");
+    assert_eq!(seen, format!("{as_made}{changed}"));
+    assert!(world.sandbox("t1").join("mine").exists());
+    assert_eq!(output(&mut world, in_image("t2", look)).await, as_made, "what one task writes is its own");
+    // What a task, and the overlay, have made so that nobody may look into it goes all the same.
+    until("what it wrote to be removed", || (!world.run_dir("t1").join("upper").exists()).then_some(())).await;
+    let mut read_only =
+        TaskSpec::shell("touch /a 2> /dev/null || echo held; touch /tmp/a $RIALTO_SANDBOX/a && echo own");
+    read_only.container =
+        ContainerSpec { read_only: true, ..TaskSpec::from_body(&in_image("t", "true").body).expect("good").container };
+    assert_eq!(output(&mut world, spec_task("t3", &read_only)).await, "held\nown\n");
+    let private = |folder: &str| {
+        let mode = std::fs::metadata(world.options.work_dir.join(folder)).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "files of images that everybody may change are not for everybody: {folder}");
+    };
+    private("images");
 }
 
 #[tokio::test]

@@ -3,12 +3,13 @@
 use std::os::unix::fs::MetadataExt;
 
 use rialto_core::model::{Exit, Operation, Role, Task, TaskState};
-use rialto_proto::spec::{CommandSpec, TaskSpec};
+use rialto_proto::spec::TaskSpec;
 use serde_json::json;
 
 use crate::contained::nothing_is_left;
 use crate::harness::{World, spec_task, until};
 use crate::image_kit::{Builder, Layout, busybox};
+use crate::oci::{self, OWN, RUNTIMES};
 use crate::quota::{operate, volume};
 
 /// The first user of all ranges.
@@ -46,15 +47,21 @@ async fn the_files_of_an_image_are_those_of_the_groups_own_users() {
     let mut layout = Layout::new();
     let app = Builder::default().file("app/data", b"data\n", 0o600).done();
     layout.add("v1", &[base, app], &json!({"WorkingDir": "/app"}));
-    let folder = layout.path().to_owned();
-    let Some(mut world) = World::contained(|options| options.fetch.folders = vec![folder]).await else { return };
+    for runtime in [OWN].iter().chain(&RUNTIMES) {
+        let Some(mut world) = oci::world(runtime, &layout, |_| {}).await else { continue };
+        files_of_an_image(&mut world, &layout).await;
+        nothing_is_left(&world).await;
+    }
+}
+
+async fn files_of_an_image(world: &mut World, layout: &Layout) {
     let image = format!("oci:{}:v1", layout.path().display());
     let command = "id -u; cat /app/data; stat -c %u:%g /app/data /bin $RIALTO_SANDBOX; sed -n 's/ *0 *\\([0-9]*\\) .*/\\1/p' /proc/self/uid_map; \
         echo more >> /app/data && mkdir -p /opt/new && touch /opt/new/a /tmp/a $RIALTO_SANDBOX/mine && chown 7:8 /opt/new/a && stat -c %u:%g /opt/new/a; \
         rm /bin/sh && mount -t tmpfs none /mnt 2> /dev/null || echo held";
     let mut spec = own_users(command);
     spec.container.image = Some(image.clone());
-    let Some(said) = output(&mut world, roomy("t1", &spec)).await else { return };
+    let Some(said) = output(world, roomy("t1", &spec)).await else { return };
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines[..5], ["0", "data", "0:0", "0:0", "0:0"], "{said}");
     assert!(lines[5].parse::<u32>().is_ok_and(|first| first >= FIRST), "{said}");
@@ -67,13 +74,12 @@ async fn the_files_of_an_image_are_those_of_the_groups_own_users() {
     assert!(mine.uid() >= FIRST, "{mine:?}");
     let mut again = own_users("cat /app/data; ls /opt/new/a 2> /dev/null || echo none");
     again.container.image = Some(image.clone());
-    assert_eq!(output(&mut world, roomy("t2", &again)).await.as_deref(), Some("data\nnone\n"));
+    assert_eq!(output(world, roomy("t2", &again)).await.as_deref(), Some("data\nnone\n"));
     let mut other = own_users("id -u; touch /tmp/a mine && echo wrote; cat /app/data 2> /dev/null || echo held");
     other.container.image = Some(image);
     other.user = "1000:1001".to_owned();
     other.working_dir = world.sandbox("t3").display().to_string();
-    assert_eq!(output(&mut world, roomy("t3", &other)).await.as_deref(), Some("1000\nwrote\nheld\n"));
-    nothing_is_left(&world).await;
+    assert_eq!(output(world, roomy("t3", &other)).await.as_deref(), Some("1000\nwrote\nheld\n"));
 }
 
 #[tokio::test]
@@ -115,19 +121,17 @@ async fn what_is_in_a_volume_is_the_same_users_for_whoever_uses_it() {
 }
 
 #[tokio::test]
-async fn a_runtime_is_not_asked_for_users_of_a_tasks_own() {
-    if std::process::Command::new("runc").arg("--version").output().is_err() {
-        return println!("skipped: no runc");
-    }
-    let runc = "runc".parse().expect("everything is one");
-    let Some(mut world) = World::contained(|options| options.oci_runtime = runc).await else { return };
-    let mut spec = TaskSpec::new(CommandSpec::Shell("true".to_owned()));
-    spec.container.user_namespace = true;
-    spec.container.image = Some("oci:/srv/image:v1".to_owned());
+async fn a_group_that_never_starts_gives_its_users_back() {
+    let Some(mut world) = World::contained(|_| {}).await else { return };
+    let mut spec = own_users("true");
+    spec.artefacts = vec![rialto_proto::spec::Artefact {
+        uri: "file:///no/such/folder".to_owned(),
+        ..rialto_proto::spec::Artefact::default()
+    }];
     world.launch(vec![roomy("t1", &spec)]).await;
-    let status = world.expect_end("t1").await;
-    assert!(
-        status.message.contains("container.user_namespace: expected none") && status.message.contains("runc"),
-        "{status:?}"
-    );
+    assert_eq!(world.expect_end("t1").await.state, TaskState::Failed);
+    let ranges = world.options.work_dir.join("users");
+    until("its users to be given back", || (std::fs::read_dir(&ranges).map_or(0, Iterator::count) == 0).then_some(()))
+        .await;
+    nothing_is_left(&world).await;
 }

@@ -4788,7 +4788,8 @@ pub struct Secret {
 /// Something that is fetched into the sandbox of a task before it starts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Artefact {
-    /// http, https, file, or git+https, git+http, git+ssh, git+file with a branch, tag or commit after '#'.
+    /// http, https, file, or git+https, git+http, git+ssh, git+file with a branch, tag or commit after '#', or oci://HOST/NAME, oci:FOLDER,
+    /// oci-archive:FILE with :TAG or @sha256:DIGEST.
     #[prost(string, tag = "1")]
     pub uri: ::prost::alloc::string::String,
     /// Where it is put, relative to the sandbox; empty means the last part of the path of the URI, for what is unpacked the sandbox itself.

@@ -12,7 +12,8 @@ pub const MAX_ARTEFACTS: usize = 64;
 /// Something that is fetched into the sandbox of a task before it starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Artefact {
-    /// Where it is: `http`, `https`, `file`, or `git+` one of these or `git+ssh` with a branch, tag or commit after `#`.
+    /// Where it is: `http`, `https`, `file`, or `git+` one of these or `git+ssh` with a branch, tag or commit after `#`, or `oci://HOST/NAME`,
+    /// `oci:FOLDER`, `oci-archive:FILE` with `:TAG` or `@sha256:DIGEST`.
     pub uri: String,
     /// Where it is put, relative to the sandbox; empty means the last part of the path of the URI, for what is unpacked the sandbox itself.
     pub destination: String,

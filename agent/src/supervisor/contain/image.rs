@@ -26,7 +26,7 @@ const MAX_OPTIONS: usize = 4095;
 /// Makes the image the root of this process, which has a mount namespace of its own and works in its own folder.
 pub(super) fn enter(
     image: &ImageRoot,
-    access: Root,
+    (access, right): (Root, Right),
     given: Given<'_>,
     hooks: Option<&Hooks>,
     users: Option<Users<'_>>,
@@ -44,7 +44,7 @@ pub(super) fn enter(
     }
     let temporary = path_handle("tmp")?;
     let own = &lower(image, users)?;
-    as_root_within(users, || mount_overlay(image, own))?;
+    as_root_within(users, || mount_overlay(image, own, right))?;
     take_root(own)?;
     as_root_within(users, || make_places(&given, &names))?;
     mount_proc()?;
@@ -57,13 +57,13 @@ pub(super) fn enter(
         bind(handle, name)?;
         set(name, Access::ReadOnly, Depth::One)?;
     }
+    super::dev::mount_dev(&given.nodes, right)?;
     for shown in given.shown {
         shown.show().map_err(ContainError::at(shown.path.display().to_string()))?;
     }
     for (mount, handle) in given.added {
         show_added(mount, &handle).map_err(ContainError::at(format!("mount {}", mount.to.display())))?;
     }
-    super::dev::mount_dev(&given.nodes, Right::Root)?;
     hooks.map_or(Ok(()), |hooks| hooks.run(When::CreateContainer, Some(&machine)))?;
     // Last: what is mounted upon had to be made.
     if access == Root::ReadOnly {
@@ -79,14 +79,13 @@ fn lower(image: &ImageRoot, users: Option<Users<'_>>) -> Result<OwnedFd, Contain
     let own = std::env::current_dir().map_err(ContainError::at("supervisor's folder"))?;
     let layers = image.layers.first().and_then(|layer| layer.parent());
     for folder in layers.into_iter().chain([&*own]) {
-        let mapped = super::users::map(folder, users.namespace);
-        mapped.map_err(ContainError::at(format!("{} for the group's users", folder.display())))?;
+        users.map(folder, folder)?;
     }
     open(&own, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(ContainError::at("supervisor's folder"))
 }
 
 /// Where all files are of the group's users, so must be who makes some.
-fn as_root_within(
+pub(in crate::supervisor) fn as_root_within(
     users: Option<Users<'_>>,
     work: impl FnOnce() -> Result<(), ContainError>,
 ) -> Result<(), ContainError> {
@@ -110,13 +109,15 @@ fn bind(handle: &OwnedFd, to: &str) -> Result<(), ContainError> {
 }
 
 /// The layers, named from the folder that they lie in, so that many fit into the options.
-pub(in crate::supervisor) fn mount_overlay(image: &ImageRoot, own: &OwnedFd) -> Result<(), ContainError> {
+pub(in crate::supervisor) fn mount_overlay(image: &ImageRoot, own: &OwnedFd, right: Right) -> Result<(), ContainError> {
     let bad = |why: &str| ContainError::at("image")(io::Error::new(io::ErrorKind::InvalidInput, why.to_owned()));
     let folder = image.layers.first().and_then(|layer| layer.parent()).ok_or_else(|| bad("expected a layer"))?;
     let names: Option<Vec<&str>> = image.layers.iter().map(|layer| layer.strip_prefix(folder).ok()?.to_str()).collect();
     let names = names.ok_or_else(|| bad("expected all layers in one folder"))?;
     let own = format!("/proc/self/fd/{}", own.as_raw_fd());
-    let options = format!("lowerdir={},upperdir={own}/upper,workdir={own}/work", names.join(":"));
+    // What only root may mark files with is of no use to others.
+    let marks = if right == Right::UserNamespace { ",userxattr" } else { "" };
+    let options = format!("lowerdir={},upperdir={own}/upper,workdir={own}/work{marks}", names.join(":"));
     if options.len() > MAX_OPTIONS {
         return Err(bad("it has too many layers for one mount"));
     }
@@ -158,7 +159,7 @@ fn make_places(given: &Given<'_>, names: &[(&str, OwnedFd)]) -> Result<(), Conta
     Ok(())
 }
 
-fn make_place(path: &Path, is_folder: bool) -> io::Result<()> {
+pub(super) fn make_place(path: &Path, is_folder: bool) -> io::Result<()> {
     if is_folder {
         return fs::create_dir_all(path);
     }

@@ -6,20 +6,22 @@
 
 mod dev;
 mod image;
+mod layers;
 mod mounts;
 mod privileges;
 mod temporary;
 mod users;
 
-pub(super) use image::mount_overlay as mount_layers;
-pub(super) use mounts::mount_proc;
+pub(super) use image::{as_root_within, mount_overlay as mount_layers};
+pub(super) use layers::probe_layers;
+pub(super) use mounts::{Shown, mount_proc};
 pub(super) use temporary::{is_temporary, is_untouched};
 pub(super) use users::{probe_map, stay as stay_user};
 
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use seccompiler::BpfProgram;
@@ -113,6 +115,17 @@ pub(super) struct Users<'a> {
 }
 
 impl Users<'_> {
+    /// Who they are on the machine.
+    pub(super) const fn range(&self) -> UserRange {
+        self.range
+    }
+
+    /// Shows what lies at `path`, with nothing that is mounted below, as the users' own at `place`.
+    pub(super) fn map(&self, path: &Path, place: &Path) -> Result<(), ContainError> {
+        let mapped = users::map(path, place, self.namespace);
+        mapped.map_err(ContainError::at(format!("{} for the group's users", path.display())))
+    }
+
     /// Who is root within.
     const fn root(self) -> (u32, u32) {
         (self.range.first, self.range.first)

@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
-use super::{ContainError, Users, dev, image, temporary, users};
+use super::{ContainError, Users, dev, image, temporary};
 use crate::crash;
 use crate::supervisor::edits::Mount;
 use crate::supervisor::hooks::Hooks;
@@ -57,13 +57,12 @@ pub(super) fn enter(
     mount_change("/", follow).map_err(ContainError::at("mounts of the machine"))?;
     let mut runtime = None;
     if let Some(image) = namespaces.runtime() {
-        runtime = Some(runtime::enter(&container.cgroups, namespaces, image, tasks)?);
+        runtime = Some(runtime::enter(&container.cgroups, namespaces, image, tasks, users)?);
     } else {
         make_view(namespaces, tasks, temporaries, hooks, users)?;
     }
     for path in &container.mapped {
-        let mapped = users.map_or(Ok(()), |users| users::map(path, users.namespace));
-        mapped.map_err(ContainError::at(format!("{} for the group's users", path.display())))?;
+        users.map_or(Ok(()), |users| users.map(path, path))?;
     }
     rustix::process::fchdir(own).map_err(ContainError::at("supervisor's folder"))?;
     Ok(runtime)
@@ -78,7 +77,7 @@ fn make_view(
 ) -> Result<(), ContainError> {
     let given = Given { shown: shown(namespaces, tasks)?, added: added(tasks)?, nodes: dev::nodes(tasks)? };
     match &namespaces.image {
-        Some(image) => image::enter(image, namespaces.root, given, hooks, users),
+        Some(image) => image::enter(image, (namespaces.root, namespaces.right), given, hooks, users),
         None => cover(namespaces, temporaries, given),
     }
 }
@@ -107,13 +106,14 @@ fn cover(namespaces: &Namespaces, temporaries: Vec<(&str, &str)>, given: Given<'
         mount("tmpfs", path, "tmpfs", HIDING, Some(c"mode=755,size=256k"))
             .map_err(ContainError::at("hidden folder"))?;
     }
+    // What is shown, and a work directory may lie there, is shown in the group's own `/dev`.
+    dev::mount_dev(&given.nodes, namespaces.right)?;
     for shown in given.shown {
         shown.show().map_err(ContainError::at(shown.path.display().to_string()))?;
     }
     for (mount, handle) in given.added {
         show_added(mount, &handle).map_err(ContainError::at(format!("mount {}", mount.to.display())))?;
     }
-    dev::mount_dev(&given.nodes, namespaces.right)?;
     mount_proc()?;
     set("/sys", Access::ReadOnly, Depth::All)
 }
@@ -134,31 +134,40 @@ pub(super) fn probe(more: UnshareFlags, right: Right) -> Result<(), ContainError
 }
 
 /// Something that stays visible although what it lies below is hidden.
-pub(super) struct Shown {
-    pub(super) path: PathBuf,
+pub(in crate::supervisor) struct Shown {
+    pub(in crate::supervisor) path: PathBuf,
     handle: OwnedFd,
 }
 
 /// Sandboxes, and what the agent names: opened before anything is hidden.
 fn shown(namespaces: &Namespaces, tasks: &[TaskSpec]) -> Result<Vec<Shown>, ContainError> {
     let paths = tasks.iter().map(|task| &task.sandbox).chain(&namespaces.shown);
-    let open = |path: &PathBuf| {
-        let handle = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        handle.map(|handle| Shown { path: path.clone(), handle }).map_err(ContainError::at(path.display().to_string()))
-    };
-    paths.map(open).collect()
+    paths.map(|path| Shown::open(path, path)).collect()
 }
 
 impl Shown {
+    /// What lies at `from`, to be seen at `path`.
+    pub(in crate::supervisor) fn open(from: &Path, path: &Path) -> Result<Self, ContainError> {
+        let handle = open(from, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let handle = handle.map_err(ContainError::at(from.display().to_string()))?;
+        Ok(Self { path: path.to_owned(), handle })
+    }
+
     pub(super) fn is_folder(&self) -> bool {
         image::is_folder(&self.handle)
     }
 
+    /// Shows it, to be written to.
     pub(super) fn show(&self) -> io::Result<()> {
+        if self.place()? { sys::set_mount(&self.path, Access::ReadWrite, Depth::One) } else { Ok(()) }
+    }
+
+    /// Shows it as it is, with what is mounted below; whether it was not to be seen before.
+    pub(in crate::supervisor) fn place(&self) -> io::Result<bool> {
         let own = rustix::fs::fstat(&self.handle)?;
         let there = fs::metadata(&self.path).ok();
         if there.is_some_and(|there| (there.dev(), there.ino()) == (own.st_dev, own.st_ino)) {
-            return Ok(());
+            return Ok(false);
         }
         if self.is_folder() {
             make_way(&self.path)?;
@@ -167,7 +176,7 @@ impl Shown {
             OpenOptions::new().create(true).append(true).open(&self.path)?;
         }
         mount_bind_recursive(format!("/proc/self/fd/{}", self.handle.as_raw_fd()), &self.path)?;
-        sys::set_mount(&self.path, Access::ReadWrite, Depth::One)
+        Ok(true)
     }
 }
 
@@ -192,8 +201,11 @@ fn added(tasks: &[TaskSpec]) -> Result<Vec<(&Mount, OwnedFd)>, ContainError> {
     Ok(opened)
 }
 
-/// Shows it where the group is to see it, which must be there: the machine's files are not added to.
+/// Shows it where the group is to see it, which must be there unless that is in the group's own `/dev`: the machine's files are not added to.
 pub(super) fn show_added(mount: &Mount, handle: &OwnedFd) -> io::Result<()> {
+    if mount.to.starts_with("/dev") {
+        image::make_place(&mount.to, image::is_folder(handle))?;
+    }
     mount_bind_recursive(format!("/proc/self/fd/{}", handle.as_raw_fd()), &mount.to)?;
     let access = if mount.writable { Access::ReadWrite } else { Access::ReadOnly };
     sys::set_mount(&mount.to, access, Depth::One)

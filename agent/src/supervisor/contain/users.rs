@@ -29,12 +29,12 @@ pub(super) fn make(range: Option<UserRange>) -> Result<Option<OwnedFd>, ContainE
     made.map(Some).map_err(ContainError::at("user namespace"))
 }
 
-/// Shows what lies at `path` as the users' own, to those who see the mounts of this process: who is root within is root there.
-pub(super) fn map(path: &Path, users: &OwnedFd) -> io::Result<()> {
+/// Shows what lies at `path` as the users' own at `place`, to those who see the mounts of this process: who is root within is root there.
+pub(super) fn map(path: &Path, place: &Path, users: &OwnedFd) -> io::Result<()> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(CWD, path, flags)?;
     sys::map_mount(&tree, users)?;
-    Ok(move_mount(&tree, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+    Ok(move_mount(&tree, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
 /// Whether the file system of a folder can show its files as those of others.

@@ -5,13 +5,13 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{major, minor};
+use rustix::fs::{StatVfsMountFlags, major, minor, statvfs};
 use serde_json::{Map, Value, json};
 
 use crate::cgroup::{DeviceRule, Limits};
 use crate::seccomp::CAPABILITIES;
 use crate::supervisor::edits::Hook;
-use crate::supervisor::protocol::{CommandLine, Namespaces, Rlimit, Root, Stdio, TaskSpec};
+use crate::supervisor::protocol::{CommandLine, Namespaces, Rlimit, Root, Stdio, TaskSpec, UserRange};
 use crate::supervisor::spawn::resolve_user;
 
 /// The specification that is followed.
@@ -37,6 +37,10 @@ const MASKED: [&str; 9] = [
 /// Parts of `/proc` by which root could change the machine.
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
+/// What a mount keeps when it is made read-only.
+const KEPT: [(StatVfsMountFlags, &str); 3] =
+    [(StatVfsMountFlags::NOSUID, "nosuid"), (StatVfsMountFlags::NODEV, "nodev"), (StatVfsMountFlags::NOEXEC, "noexec")];
+
 /// What the members of a group have in common.
 pub(super) struct Group<'a> {
     pub(super) namespaces: &'a Namespaces,
@@ -46,6 +50,8 @@ pub(super) struct Group<'a> {
     /// The agent's folder of cgroups, below where they are mounted.
     pub(super) cgroups: &'a Path,
     pub(super) seccomp: Option<&'a Value>,
+    /// Who its users are on the machine, if they are its own.
+    pub(super) users: Option<UserRange>,
 }
 
 /// The whole of it. PID, IPC, UTS and network namespaces are those of the supervisor, which all members share.
@@ -58,10 +64,16 @@ pub(super) fn config(group: &Group<'_>, task: &TaskSpec) -> io::Result<Value> {
         "namespaces": [{"type": "mount"}],
         "cgroupsPath": Path::new("/").join(group.cgroups).join(&cgroup.name),
         "resources": resources(&cgroup.limits, &rules(task)?),
-        "devices": devices(task)?,
+        "devices": if group.users.is_some() { Vec::new() } else { devices(task)? },
         "maskedPaths": MASKED,
         "readonlyPaths": READ_ONLY,
     });
+    if let Some(users) = group.users {
+        linux["namespaces"].as_array_mut().expect("it is one").push(json!({"type": "user"}));
+        let mapping = json!([{"containerID": 0, "hostID": users.first, "size": users.count}]);
+        linux["uidMappings"] = mapping.clone();
+        linux["gidMappings"] = mapping;
+    }
     if let Some(seccomp) = group.seccomp {
         linux["seccomp"] = seccomp.clone();
     }
@@ -155,19 +167,18 @@ fn devices(task: &TaskSpec) -> io::Result<Vec<Value>> {
 }
 
 fn mounts(group: &Group<'_>, task: &TaskSpec) -> Vec<Value> {
-    let plain = ["nosuid", "noexec", "nodev"];
     let own = |name: &str| group.folder.join(name);
     let mut mounts = vec![
-        json!({"destination": "/proc", "type": "proc", "source": "proc", "options": plain}),
+        of_kernel(group, "proc", "/proc", &[]),
         json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]}),
         json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts",
             "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]}),
         bind(&own("shm"), Path::new("/dev/shm"), &["rw", "nosuid", "noexec", "nodev"]),
-        json!({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]}),
+        of_kernel(group, "sysfs", "/sys", &["ro"]),
         bind(&own("tmp"), Path::new("/tmp"), &["rw"]),
     ];
-    if Path::new("/proc/sys/fs/mqueue").exists() {
-        mounts.insert(4, json!({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": plain}));
+    if has_message_queues() {
+        mounts.insert(4, of_kernel(group, "mqueue", "/dev/mqueue", &[]));
     }
     let names = NAMES.iter().map(Path::new).filter(|name| name.exists());
     mounts.extend(names.map(|name| bind(name, name, &["ro"])));
@@ -175,11 +186,35 @@ fn mounts(group: &Group<'_>, task: &TaskSpec) -> Vec<Value> {
     mounts.extend(shown.map(|path| bind(path, path, &[if path.is_dir() { "rw" } else { "ro" }])));
     let added = task.edits.mounts.iter();
     mounts.extend(added.map(|mount| bind(&mount.from, &mount.to, &[if mount.writable { "rw" } else { "ro" }])));
+    if group.users.is_some() {
+        // Only the machine's root can make nodes.
+        mounts.extend(nodes(task).map(|(path, from)| bind(from, path, &["rw", "nosuid", "noexec"])));
+    }
     mounts
 }
 
+/// What shows the group's namespaces. To users of its own, who may not mount it, it is shown as the supervisor has mounted it.
+fn of_kernel(group: &Group<'_>, kind: &str, to: &str, more: &[&str]) -> Value {
+    let options = [&["nosuid", "noexec", "nodev"], more].concat();
+    if group.users.is_some() {
+        return bind(&group.folder.join(kind), Path::new(to), &options);
+    }
+    json!({"destination": to, "type": kind, "source": kind, "options": options})
+}
+
+/// Not every kernel has them.
+pub(super) fn has_message_queues() -> bool {
+    Path::new("/proc/sys/fs/mqueue").exists()
+}
+
 fn bind(from: &Path, to: &Path, options: &[&str]) -> Value {
-    let options: Vec<&str> = ["rbind", "rprivate"].iter().chain(options).copied().collect();
+    let mut options: Vec<&str> = ["rbind", "rprivate"].iter().chain(options).copied().collect();
+    if options.contains(&"ro") {
+        // As it is mounted again for that, and what it was mounted with is not to be lost, or must not be.
+        let flags = statvfs(from).map(|stat| stat.f_flag).unwrap_or(StatVfsMountFlags::empty());
+        let kept = KEPT.iter().filter(|(flag, word)| flags.contains(*flag) && !options.contains(word));
+        options.extend(kept.map(|(_, word)| *word).collect::<Vec<_>>());
+    }
     json!({"destination": to, "type": "bind", "source": from, "options": options})
 }
 

@@ -11,6 +11,7 @@
 mod config;
 mod console;
 mod view;
+mod way;
 
 use std::fs;
 use std::io::{self, ErrorKind};

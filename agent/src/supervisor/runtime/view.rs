@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
+use super::way;
 use super::{Runtime, STATE, config, write};
 use crate::cgroup::{Hierarchies, Version};
-use crate::supervisor::contain::{ContainError, mount_layers, mount_proc};
-use crate::supervisor::protocol::{ImageRoot, Namespaces, OciRuntime, TaskSpec};
+use crate::supervisor::contain::{ContainError, Users, as_root_within, mount_layers, mount_proc};
+use crate::supervisor::protocol::{ImageRoot, Namespaces, OciRuntime, Right, TaskSpec};
 
 /// Of a group: the image's files, what is written over them, `/tmp`, and shared memory.
 const PARTS: [&str; 5] = ["root", "upper", "work", "tmp", "shm"];
@@ -21,6 +22,7 @@ pub(crate) fn enter(
     namespaces: &Namespaces,
     (image, runtime): (&ImageRoot, &OciRuntime),
     tasks: &[TaskSpec],
+    users: Option<Users<'_>>,
 ) -> Result<Runtime, ContainError> {
     let at = |what: &str| ContainError::at::<io::Error>(what.to_owned());
     // As this mount namespace has it: the layers' overlay takes nothing of another.
@@ -37,17 +39,34 @@ pub(crate) fn enter(
     fs::set_permissions("tmp", sticky).map_err(at("tmp"))?;
     let plain = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("tmpfs", "shm", "tmpfs", plain, Some(c"mode=1777")).map_err(ContainError::at("mount /dev/shm"))?;
-    mount_layers(image, own)?;
+    match users {
+        Some(users) => {
+            way::mount_kernels()?;
+            let mapped = way::map(image, &folder, users)?;
+            as_root_within(Some(users), || mount_layers(image, &mapped, Right::Root))?;
+        }
+        None => mount_layers(image, own, Right::Root)?,
+    }
     mount_proc()?;
     let cgroups = cgroups_path(cgroups).map_err(at("cgroups"))?;
     rustix::process::fchdir(own).map_err(|error| at("supervisor's folder")(error.into()))?;
     let seccomp = runtime.seccomp.as_ref().map(|path| read(path)).transpose()?;
     for task in tasks {
         let bundle = folder.join(format!("bundle-{}", task.name));
-        let group = config::Group { namespaces, tasks, folder: &folder, cgroups: &cgroups, seccomp: seccomp.as_ref() };
+        let group = config::Group {
+            namespaces,
+            tasks,
+            folder: &folder,
+            cgroups: &cgroups,
+            seccomp: seccomp.as_ref(),
+            users: users.map(|users| users.range()),
+        };
         let config = config::config(&group, task).map_err(at("config.json"))?;
         let made = fs::create_dir_all(&bundle).and_then(|()| write(&bundle.join("config.json"), &config));
         made.map_err(at("bundle"))?;
+    }
+    if users.is_some() {
+        way::open(&folder, namespaces, tasks, &runtime.program)?;
     }
     Ok(Runtime { program: runtime.program.clone(), folder })
 }
