@@ -47,12 +47,7 @@ pub(super) fn of_text(file: &Path, text: &str, cluster: Option<&Start>) -> Resul
     let name = fields.take("name").text("a name for people")?;
     let seeds = fields.take("seeds").count_or(3, 1, 1000)?;
     let first_seed = fields.take("first_seed").count_or(0, 0, 1_000_000)?;
-    let warmup = fields.take("warmup");
-    let too_long = warmup.error("expected whole weeks, fewer than the horizon");
-    let warmup = warmup.span_or(Duration::ZERO)?;
-    if warmup.as_secs() % WEEK.as_secs() != 0 || warmup.subsec_nanos() > 0 || horizon - warmup.min(horizon) < WEEK {
-        return Err(too_long);
-    }
+    let warmup_weeks = warmup_weeks(fields.take("warmup"), horizon)?;
     let confidence = fields.take("confidence").number_or(0.9, 0.01, 1.0)?;
     let placement = fields.take("placement").read_or(PLACEMENT, GpuPolicy::Fgd, |text| text.parse().ok())?;
     let currency = fields.take("currency").read_or("a currency", "USD".to_owned(), |text| Some(text.to_owned()))?;
@@ -97,7 +92,7 @@ pub(super) fn of_text(file: &Path, text: &str, cluster: Option<&Start>) -> Resul
         horizon,
         seeds,
         first_seed,
-        warmup_weeks: usize::try_from(warmup.as_secs() / WEEK.as_secs()).unwrap_or(usize::MAX),
+        warmup_weeks,
         confidence,
         placement,
         currency,
@@ -111,6 +106,17 @@ pub(super) fn of_text(file: &Path, text: &str, cluster: Option<&Start>) -> Resul
         cluster: cluster.map(Start::cluster),
         inputs,
     })
+}
+
+/// How many whole weeks there are before waits are judged.
+fn warmup_weeks(field: Field, horizon: Duration) -> Result<usize, ScenarioError> {
+    let too_long = field.error("expected whole weeks, fewer than the horizon");
+    let warmup = field.span_or(Duration::ZERO)?;
+    let is_whole = warmup.as_secs().is_multiple_of(WEEK.as_secs()) && warmup.subsec_nanos() == 0;
+    if !is_whole || horizon.saturating_sub(warmup) < WEEK {
+        return Err(too_long);
+    }
+    Ok(usize::try_from(warmup.as_secs() / WEEK.as_secs()).unwrap_or(usize::MAX))
 }
 
 const PLACEMENT: &str = "fgd, bestfit, packing, clustering, dotprod or random";
