@@ -32,13 +32,15 @@ struct Unit {
     pool: usize,
     origin: Origin,
     up_since: Option<Time>,
+    /// Whether it is to go, or has gone, for good.
+    is_retired: bool,
 }
 
 /// What happens to the fleet.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Come { pool: usize, count: u32, origin: Origin },
-    Notice(usize),
+    Notice(usize, Duration),
     Fail(usize),
     Back(usize),
     Leave(usize),
@@ -49,8 +51,8 @@ enum Event {
 pub(super) enum Change {
     /// With how it is paid for.
     Join(Machine, PriceClass),
-    /// It will be taken away.
-    Notice(usize),
+    /// It will be taken away after so long.
+    Notice(usize, Duration),
     Fail(usize),
     Repair(usize),
 }
@@ -132,6 +134,20 @@ impl<'a> Fleet<'a> {
         );
     }
 
+    /// Machines of a pool that are owned go out of service after `notice`, the oldest first.
+    pub(super) fn retire(&mut self, now: Time, pool: usize, count: u32, notice: Duration) {
+        let is_owned = |unit: &Unit| unit.pool == pool && !matches!(unit.origin, Origin::Rented { .. });
+        let going = (0..self.units.len()).filter(|unit| is_owned(&self.units[*unit]) && !self.units[*unit].is_retired);
+        let going: Vec<usize> = going.take(count as usize).collect();
+        for unit in going {
+            self.units[unit].is_retired = true;
+            if !notice.is_zero() {
+                self.at(now, Event::Notice(unit, notice));
+            }
+            self.at(now + notice, Event::Leave(unit));
+        }
+    }
+
     /// When the next thing happens.
     pub(super) fn next(&self) -> Option<Time> {
         self.events.first_key_value().map(|((at, _), _)| *at)
@@ -145,7 +161,7 @@ impl<'a> Fleet<'a> {
                 Event::Come { pool, count, origin } => {
                     (0..count).for_each(|_| changes.push(self.come(now, pool, origin)));
                 }
-                Event::Notice(unit) => changes.push(Change::Notice(unit)),
+                Event::Notice(unit, after) => changes.push(Change::Notice(unit, after)),
                 Event::Fail(unit) => {
                     if self.goes_down(now, unit) {
                         changes.push(Change::Fail(unit));
@@ -164,7 +180,7 @@ impl<'a> Fleet<'a> {
                     }
                     // It neither fails nor comes back after this.
                     self.events
-                        .retain(|_, event| !matches!(event, Event::Notice(other) | Event::Fail(other) | Event::Back(other) if *other == unit));
+                        .retain(|_, event| !matches!(event, Event::Notice(other, _) | Event::Fail(other) | Event::Back(other) if *other == unit));
                 }
             }
         }
@@ -197,7 +213,7 @@ impl<'a> Fleet<'a> {
 
     fn come(&mut self, now: Time, pool: usize, origin: Origin) -> Change {
         let unit = self.units.len();
-        self.units.push(Unit { pool, origin, up_since: Some(now) });
+        self.units.push(Unit { pool, origin, up_since: Some(now), is_retired: false });
         self.will_fail(now, unit);
         if let Origin::Rented { until: Some(until) } = origin {
             self.at(until, Event::Leave(unit));
@@ -236,7 +252,7 @@ impl<'a> Fleet<'a> {
         let rental = self.pools[pool].rental.as_ref().filter(|_| matches!(origin, Origin::Rented { .. }));
         let Some(notice) = rental.map(|rental| rental.notice).filter(|notice| !notice.is_zero()) else { return };
         let before = taken.since(Time::ZERO).saturating_sub(notice);
-        self.at((Time::ZERO + before).max(now), Event::Notice(unit));
+        self.at((Time::ZERO + before).max(now), Event::Notice(unit, notice));
     }
 
     fn away(&self, unit: usize) -> Duration {

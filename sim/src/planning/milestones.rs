@@ -4,6 +4,7 @@ use rialto_core::model::Time;
 
 use super::answer::Milestone;
 use super::run::Way;
+use super::scenario::{Change, What};
 use super::units::in_words;
 
 /// Orders, arrivals, rents and changes of prices, the earliest first.
@@ -11,6 +12,7 @@ pub(super) fn milestones(way: &Way<'_>) -> Vec<Milestone> {
     let mut all = Vec::new();
     bought(way, &mut all);
     rented(way, &mut all);
+    changed(way, &mut all);
     all.sort_by_key(|milestone| milestone.at);
     all.dedup();
     all
@@ -45,6 +47,24 @@ fn rented(way: &Way<'_>, all: &mut Vec<Milestone>) {
         if steps.clone().count() <= STEPS_MAX {
             all.extend(steps.map(|(at, part)| Milestone::new(*at, format!("{} at {part} of its price", pool.name))));
         }
+    }
+}
+
+fn changed(way: &Way<'_>, all: &mut Vec<Milestone>) {
+    for Change { at, what } in &way.changes {
+        let text = match what {
+            What::Terms { workload, weight, quota } => {
+                let weight = weight.map(|weight| format!("weight {weight}"));
+                let quota = quota.map(|_| "another quota".to_owned());
+                let what: Vec<String> = weight.into_iter().chain(quota).collect();
+                format!("{} gets {}", way.scenario.workloads[*workload].name, what.join(" and "))
+            }
+            What::Retire { pool, count, .. } => {
+                let pool = &way.scenario.pools[*pool].name;
+                if *count >= 100_000 { format!("all {pool} retire") } else { format!("{count} {pool} retire") }
+            }
+        };
+        all.push(Milestone::new(*at, text));
     }
 }
 

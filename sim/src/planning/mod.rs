@@ -44,8 +44,8 @@ pub use self::parse::digest_of;
 pub use self::questions::answer;
 pub use self::records::{End, JobRecord, jobs_csv};
 pub use self::scenario::{
-    Arrivals, Begins, Date, Framework, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario, Supply,
-    Variant, Workload,
+    Arrivals, Begins, Change, Date, Framework, LeadTime, Limit, Order, Pool, Question, Quota, Rent, Rental, Scenario,
+    Supply, Variant, What, Workload,
 };
 pub use self::sizes::SizeClass;
 pub use self::start::{Cluster, Start};

@@ -14,6 +14,8 @@ use super::units::WEEK;
 /// What came of one run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
+    /// What its random numbers follow from.
+    pub seed: u64,
     /// The weeks that were run.
     pub weeks: Vec<Week>,
     /// What machines cost.

@@ -13,7 +13,7 @@ use super::fields::{Field, Fields};
 use super::nodes::{self, NodeFormat};
 use super::prices;
 use super::scenario::{
-    Begins, Date, LeadTime, Order, Pool, Question, Rent, Rental, Scenario, Supply, Variant, Workload,
+    Begins, Change, Date, LeadTime, Order, Pool, Question, Rent, Rental, Scenario, Supply, Variant, What, Workload,
 };
 use super::start::Start;
 use super::units::{self, WEEK, YEAR};
@@ -46,6 +46,8 @@ pub(super) fn of_text(file: &Path, text: &str, cluster: Option<&Start>) -> Resul
     }
     let name = fields.take("name").text("a name for people")?;
     let seeds = fields.take("seeds").count_or(3, 1, 1000)?;
+    let first_seed = fields.take("first_seed").count_or(0, 0, 1_000_000)?;
+    let warmup_weeks = warmup_weeks(fields.take("warmup"), horizon)?;
     let confidence = fields.take("confidence").number_or(0.9, 0.01, 1.0)?;
     let placement = fields.take("placement").read_or(PLACEMENT, GpuPolicy::Fgd, |text| text.parse().ok())?;
     let currency = fields.take("currency").read_or("a currency", "USD".to_owned(), |text| Some(text.to_owned()))?;
@@ -74,6 +76,7 @@ pub(super) fn of_text(file: &Path, text: &str, cluster: Option<&Start>) -> Resul
         workloads.iter_mut().for_each(|workload| workload.begins = Begins::Empty);
         workloads.splice(0..0, cluster.workloads(horizon));
     }
+    let changes = reader.changes(fields.take("changes"), &workloads)?;
     let question = fields.take("question");
     let question = match question.fields()? {
         Some(question) => reader.question(question, &workloads)?,
@@ -88,6 +91,8 @@ pub(super) fn of_text(file: &Path, text: &str, cluster: Option<&Start>) -> Resul
         start,
         horizon,
         seeds,
+        first_seed,
+        warmup_weeks,
         confidence,
         placement,
         currency,
@@ -95,11 +100,23 @@ pub(super) fn of_text(file: &Path, text: &str, cluster: Option<&Start>) -> Resul
         orders,
         rents,
         workloads,
+        changes,
         question,
         keeps_jobs: false,
         cluster: cluster.map(Start::cluster),
         inputs,
     })
+}
+
+/// How many whole weeks there are before waits are judged.
+fn warmup_weeks(field: Field, horizon: Duration) -> Result<usize, ScenarioError> {
+    let too_long = field.error("expected whole weeks, fewer than the horizon");
+    let warmup = field.span_or(Duration::ZERO)?;
+    let is_whole = warmup.as_secs().is_multiple_of(WEEK.as_secs()) && warmup.subsec_nanos() == 0;
+    if !is_whole || horizon.saturating_sub(warmup) < WEEK {
+        return Err(too_long);
+    }
+    Ok(usize::try_from(warmup.as_secs() / WEEK.as_secs()).unwrap_or(usize::MAX))
 }
 
 const PLACEMENT: &str = "fgd, bestfit, packing, clustering, dotprod or random";
@@ -217,6 +234,24 @@ impl Reader<'_> {
         field.items()?.into_iter().map(rent).collect()
     }
 
+    fn changes(&self, field: Field, workloads: &[Workload]) -> Result<Vec<Change>, ScenarioError> {
+        let change = |(path, node): (String, yaml::Node)| {
+            let mut fields = Fields::of(node, &path)?;
+            let at = fields.take("at").read_or(units::MOMENT, Time::ZERO, units::moment)?;
+            let workload = fields.take("workload");
+            let what = if workload.is_there() {
+                terms(&mut fields, workload, workloads)?
+            } else {
+                let pool = self.which(fields.take("pool"))?;
+                let (count, notice) = (count(fields.take("retire"), MACHINES_MAX, 1)?, fields.take("notice"));
+                What::Retire { pool, count, notice: notice.span_or(Duration::ZERO)? }
+            };
+            fields.end()?;
+            Ok(Change { at, what })
+        };
+        field.items()?.into_iter().map(change).collect()
+    }
+
     fn workloads(&mut self, field: Field) -> Result<Vec<Workload>, ScenarioError> {
         let none = field.error("expected at least one workload");
         let mut workloads: Vec<Workload> = Vec::new();
@@ -255,9 +290,9 @@ impl Reader<'_> {
                 let cover = optional_span(fields.take("cover"))?;
                 Question::OrderBy { pool, cover, max: count(fields.take("max"), 2000, 1)? }
             }
-            "compare" => Question::Compare { variants: self.variants(fields.take("variants"))? },
+            "compare" => Question::Compare { variants: self.variants(fields.take("variants"), workloads)? },
             "cost" => {
-                let variants = self.variants(fields.take("variants"))?;
+                let variants = self.variants(fields.take("variants"), workloads)?;
                 let max = fields.take("max");
                 if max.is_there() {
                     needs_limit(&fields)?;
@@ -275,7 +310,7 @@ impl Reader<'_> {
         Ok(question)
     }
 
-    fn variants(&self, field: Field) -> Result<Vec<Variant>, ScenarioError> {
+    fn variants(&self, field: Field, workloads: &[Workload]) -> Result<Vec<Variant>, ScenarioError> {
         let few = field.error("expected at least two ways to compare");
         let variant = |(path, node): (String, yaml::Node)| {
             let mut fields = Fields::of(node, &path)?;
@@ -284,6 +319,7 @@ impl Reader<'_> {
                 name: fields.take("name").text("a name for people")?,
                 orders: self.orders(fields.take("orders"))?,
                 rents: self.rents(fields.take("rents"))?,
+                changes: self.changes(fields.take("changes"), workloads)?,
                 placement: if placement.is_there() {
                     Some(placement.read(PLACEMENT, |text| text.parse().ok())?)
                 } else {
@@ -296,6 +332,20 @@ impl Reader<'_> {
         let variants: Vec<Variant> = field.items()?.into_iter().map(variant).collect::<Result<_, ScenarioError>>()?;
         if variants.len() < 2 { Err(few) } else { Ok(variants) }
     }
+}
+
+/// What the role of a workload gets.
+fn terms(fields: &mut Fields, workload: Field, workloads: &[Workload]) -> Result<What, ScenarioError> {
+    let names: Vec<&str> = workloads.iter().map(|workload| workload.name.as_str()).collect();
+    let what = format!("the name of a workload ({})", names.join(", "));
+    let workload = workload.read(&what, |text| names.iter().position(|name| *name == text))?;
+    let weight = fields.take("weight");
+    let weight = if weight.is_there() { Some(weight.number_or(1.0, 0.001, 1e6)?) } else { None };
+    let quota = fields.take("quota").fields()?.map(workload::quota).transpose()?;
+    if weight.is_none() && quota.is_none() {
+        return Err(fields.error("expected a weight, a quota, or both"));
+    }
+    Ok(What::Terms { workload, weight, quota })
 }
 
 fn supply(mut fields: Fields) -> Result<Supply, ScenarioError> {

@@ -54,7 +54,7 @@ impl<'a> Asker<'a> {
     fn with_jobs(&mut self, told: &mut Told, way: &Way<'_>) {
         let Some(first) = told.outcomes.first_mut().filter(|_| std::mem::take(&mut self.keeps_jobs)) else { return };
         (self.progress)("each job of the first run");
-        *first = Way { keeps_jobs: true, ..way.clone() }.run(0);
+        *first = Way { keeps_jobs: true, ..way.clone() }.run(self.scenario.first_seed);
     }
 
     fn replay(&mut self) -> Answer {
@@ -133,7 +133,7 @@ fn runs(way: &Way<'_>, seeds: u64) -> Vec<Outcome> {
                     if seed >= seeds {
                         return;
                     }
-                    let mut outcome = way.run(seed);
+                    let mut outcome = way.run(way.scenario.first_seed + seed);
                     if seed > 0 {
                         outcome.jobs = Vec::new();
                     }

@@ -30,6 +30,8 @@ pub fn json(scenario: &Scenario, answer: &Answer) -> Value {
         "start": scenario.start.to_string(),
         "weeks": scenario.weeks(),
         "seeds": scenario.seeds,
+        "first_seed": scenario.first_seed,
+        "warmup_weeks": scenario.warmup_weeks,
         "answer": answer.headline,
         "facts": facts.collect::<Vec<_>>(),
         "orders": orders.collect::<Vec<_>>(),
@@ -232,8 +234,8 @@ pub fn costs_csv(answer: &Answer) -> String {
         "way,seed,bought,running,rented,total,purchase,bought_hours,rented_hours,hours_done_again,cancelled,weeks\n"
             .to_owned();
     for told in &answer.told {
-        for (seed, outcome) in told.outcomes.iter().enumerate() {
-            let costs = &outcome.costs;
+        for outcome in &told.outcomes {
+            let (seed, costs) = (outcome.seed, &outcome.costs);
             let _ = writeln!(
                 text,
                 "{},{seed},{:.2},{:.2},{:.2},{:.2},{:.2},{:.1},{:.1},{:.1},{:.2},{}",
@@ -254,10 +256,10 @@ pub fn costs_csv(answer: &Answer) -> String {
     text
 }
 
-fn for_weeks(answer: &Answer, mut line: impl FnMut(&Told, usize, usize, &super::outcome::Week)) {
+fn for_weeks(answer: &Answer, mut line: impl FnMut(&Told, u64, usize, &super::outcome::Week)) {
     for told in &answer.told {
-        for (seed, outcome) in told.outcomes.iter().enumerate() {
-            outcome.weeks.iter().enumerate().for_each(|(number, week)| line(told, seed, number, week));
+        for outcome in &told.outcomes {
+            outcome.weeks.iter().enumerate().for_each(|(number, week)| line(told, outcome.seed, number, week));
         }
     }
 }

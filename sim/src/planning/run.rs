@@ -3,7 +3,7 @@
 mod waits;
 mod why;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use super::outcome::{Integral, Outcome, Reasons, Waits, Week, Why, week_of};
 use super::policy::{Ask, Entry, Fate, Order, Planner};
 use super::prices::{self, Told};
 use super::records::End;
-use super::scenario::{Framework, Order as Purchase, Quota as Bound, Rent, Scenario, Workload};
+use super::scenario::{Change as Alter, Framework, Order as Purchase, Quota as Bound, Rent, Scenario, What, Workload};
 use super::shipped::{Crew, Errand, Services};
 use super::units::WEEK;
 use crate::live::Terms;
@@ -43,6 +43,8 @@ pub(super) struct Way<'a> {
     pub(super) counts: Vec<u32>,
     pub(super) orders: Vec<Purchase>,
     pub(super) rents: Vec<Rent>,
+    /// By when they happen.
+    pub(super) changes: Vec<Alter>,
     /// Machines that arrive at a moment, whenever they were ordered.
     pub(super) deliveries: Vec<(usize, u32, Time)>,
     pub(super) placement: GpuPolicy,
@@ -65,18 +67,19 @@ impl<'a> Way<'a> {
             counts: scenario.pools.iter().map(|pool| pool.count).collect(),
             orders: scenario.orders.clone(),
             rents: scenario.rents.clone(),
+            changes: scenario.changes.clone(),
             deliveries: Vec::new(),
             placement: scenario.placement,
             until: Time::ZERO + WEEK * u32::try_from(scenario.weeks()).unwrap_or(u32::MAX),
             stops_at_failure: false,
-            judged_from: 0,
+            judged_from: scenario.warmup_weeks,
             keeps_jobs: false,
             audits: false,
         }
     }
 
     pub(super) fn run(&self, seed: u64) -> Outcome {
-        Run::new(self, seed).into_outcome()
+        Outcome { seed, ..Run::new(self, seed).into_outcome() }
     }
 }
 
@@ -158,6 +161,10 @@ struct Run<'a> {
     speeds: Arc<BTreeMap<Arc<str>, f64>>,
     fleet: Fleet<'a>,
     prices: Told,
+    /// What is to be changed, the next first.
+    changes: VecDeque<Alter>,
+    /// Of each workload, as it is now.
+    quotas: Vec<Option<Bound>>,
     crowds: Vec<Crowd>,
     asks: Vec<Arc<[Ask]>>,
     counts_gpus: bool,
@@ -195,6 +202,8 @@ impl<'a> Run<'a> {
             speeds: Arc::new(scenario.pools.iter().map(|pool| (pool.name.clone(), pool.speed)).collect()),
             fleet,
             prices: Told::of(scenario),
+            changes: by_time(&way.changes),
+            quotas: scenario.workloads.iter().map(|workload| workload.quota).collect(),
             crowds: Vec::new(),
             asks: Vec::new(),
             counts_gpus: scenario.counts_gpus(),
@@ -241,7 +250,12 @@ impl<'a> Run<'a> {
             GpuChoice { policy: self.way.placement, scores: Scores::Percent, ties: Ties::First, largest, seed };
         let board = GpuBoard::new(choice, fragmentation.clone());
         let role = &workload.role;
-        self.bound(workload, role);
+        if (workload.weight - 1.0).abs() > f64::EPSILON {
+            self.weigh(role, workload.weight);
+        }
+        if let Some(quota) = &workload.quota {
+            self.bound(role, quota);
+        }
         let crew = match workload.framework {
             Framework::Library => {
                 let planner = Planner::new(role.clone(), board, asks.clone(), self.speeds.clone(), workload.checkpoint);
@@ -273,15 +287,31 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Tells the master the weight and quota of a workload's role.
-    fn bound(&mut self, workload: &Workload, role: &Role) {
-        if (workload.weight - 1.0).abs() > f64::EPSILON {
-            let weight_milli = (workload.weight * 1000.0).round() as u32;
-            self.market.operate(Command::SetWeight { role: role.clone(), weight_milli });
-        }
-        if let Some(quota) = &workload.quota {
-            self.market
-                .operate(Command::SetQuota { quotas: vec![(role.clone(), Some(quota_of(quota)))], force: Force::Yes });
+    fn weigh(&mut self, role: &Role, weight: f64) {
+        let weight_milli = (weight * 1000.0).round() as u32;
+        self.market.operate(Command::SetWeight { role: role.clone(), weight_milli });
+    }
+
+    fn bound(&mut self, role: &Role, quota: &Bound) {
+        let quotas = vec![(role.clone(), Some(quota_of(quota)))];
+        self.market.operate(Command::SetQuota { quotas, force: Force::Yes });
+    }
+
+    /// What an operator does at `now`.
+    fn alter(&mut self, now: Time) {
+        let scenario = self.way.scenario;
+        while let Some(change) = self.changes.pop_front_if(|change| change.at <= now) {
+            match change.what {
+                What::Terms { workload, weight, quota } => {
+                    let role = &scenario.workloads[workload].role;
+                    weight.into_iter().for_each(|weight| self.weigh(role, weight));
+                    if let Some(quota) = quota {
+                        self.bound(role, &quota);
+                        self.quotas[workload] = Some(quota);
+                    }
+                }
+                What::Retire { pool, count, notice } => self.fleet.retire(now, pool, count, notice),
+            }
         }
     }
 
@@ -289,11 +319,17 @@ impl<'a> Run<'a> {
         let mut day = Time::ZERO + DAY;
         loop {
             let arrival = self.crowds.iter_mut().filter_map(|crowd| Some(crowd.stream.peek()?.submit)).min();
-            let next = [arrival, self.fleet.next(), self.prices.next(), Some(day)]
-                .into_iter()
-                .flatten()
-                .min()
-                .expect("there is always a next day");
+            let next = [
+                arrival,
+                self.fleet.next(),
+                self.prices.next(),
+                self.changes.front().map(|change| change.at),
+                Some(day),
+            ]
+            .into_iter()
+            .flatten()
+            .min()
+            .expect("there is always a next day");
             if next > self.way.until {
                 break;
             }
@@ -301,6 +337,7 @@ impl<'a> Run<'a> {
             self.look();
             self.ask_the_fresh();
             self.tell_prices(next);
+            self.alter(next);
             self.change_fleet(next);
             self.submit(next);
             if next == day {
@@ -342,11 +379,7 @@ impl<'a> Run<'a> {
                     self.left.join(pool, kind);
                     self.capacity.add(now, self.size_of(unit));
                 }
-                Change::Notice(unit) => {
-                    let rental = self.way.scenario.pools[self.fleet.pool_of(unit)].rental.as_ref();
-                    let notice = rental.map_or(Duration::ZERO, |rental| rental.notice);
-                    self.market.notice(unit, notice);
-                }
+                Change::Notice(unit, after) => self.market.notice(unit, after),
                 Change::Fail(unit) => {
                     self.market.fail(unit);
                     self.left.set_up(unit, false);
@@ -507,6 +540,7 @@ impl<'a> Run<'a> {
         self.fleet.end(now);
         let jobs = if self.way.keeps_jobs { self.jobs() } else { Vec::new() };
         Outcome {
+            seed: 0,
             weeks,
             costs: self.fleet.costs,
             redone_hours: self.redone_hours,
@@ -525,6 +559,12 @@ impl<'a> Run<'a> {
         let days = self.fragmented.iter().skip(week * 7).take(7);
         days.clone().sum::<f64>() / days.count().max(1) as f64
     }
+}
+
+fn by_time(changes: &[Alter]) -> VecDeque<Alter> {
+    let mut changes = changes.to_vec();
+    changes.sort_by_key(|change| change.at);
+    changes.into()
 }
 
 /// The master's defaults, but that every workload's framework is offered everything: they don't declare what they wait for, and those

@@ -25,6 +25,10 @@ pub struct Scenario {
     pub horizon: Duration,
     /// How many runs, each with other random numbers.
     pub seeds: u64,
+    /// What their random numbers follow from: this for the first of them, one more for each that follows.
+    pub first_seed: u64,
+    /// The waits of the first so many weeks are not judged.
+    pub warmup_weeks: usize,
     /// The part of the runs that must meet every limit.
     pub confidence: f64,
     /// How places are chosen.
@@ -39,6 +43,8 @@ pub struct Scenario {
     pub rents: Vec<Rent>,
     /// The work.
     pub workloads: Vec<Workload>,
+    /// What is changed on the way, whatever the question.
+    pub changes: Vec<Change>,
     /// What is asked.
     pub question: Question,
     /// Whether it is told what became of each job, in the first run of the first way of the answer.
@@ -163,6 +169,38 @@ pub struct Rent {
     pub from: Time,
     /// Up to here; none means to the end.
     pub until: Option<Time>,
+}
+
+/// What an operator does at a moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// When.
+    pub at: Time,
+    /// What.
+    pub what: What,
+}
+
+/// The same without its moment.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// The role of a workload gets another weight or quota.
+    Terms {
+        /// Which, by its place in [`Scenario::workloads`].
+        workload: usize,
+        /// The weight; none if it stays.
+        weight: Option<f64>,
+        /// The quota; none if it stays.
+        quota: Option<Quota>,
+    },
+    /// Machines that are owned go out of service, the oldest first.
+    Retire {
+        /// Of which pool, by its place in [`Scenario::pools`].
+        pool: usize,
+        /// How many; more than there are means all.
+        count: u32,
+        /// How long before that is said; nothing is begun there meanwhile.
+        notice: Duration,
+    },
 }
 
 /// Work of one kind; each is a framework and a role of its own.
@@ -356,6 +394,8 @@ pub struct Variant {
     pub orders: Vec<Order>,
     /// What is rented besides.
     pub rents: Vec<Rent>,
+    /// What is changed besides.
+    pub changes: Vec<Change>,
     /// How places are chosen; none means as the scenario says.
     pub placement: Option<GpuPolicy>,
 }
@@ -385,6 +425,8 @@ impl Scenario {
             start: Date::EPOCH,
             horizon,
             seeds: 1,
+            first_seed: 0,
+            warmup_weeks: 0,
             confidence: 0.9,
             placement: GpuPolicy::Fgd,
             currency: String::new(),
@@ -392,6 +434,7 @@ impl Scenario {
             orders: Vec::new(),
             rents: Vec::new(),
             workloads,
+            changes: Vec::new(),
             question: Question::Replay,
             keeps_jobs: false,
             cluster: None,

@@ -668,3 +668,48 @@ fn a_way_that_ends_early_says_so_wherever_it_stands_beside_whole_years() {
     assert!(page.matches(&name).count() >= 4, "in costs twice, in reasons, and in what was run");
     assert!(page.contains("it is not to be compared"));
 }
+
+#[test]
+fn other_seeds_give_other_runs_and_the_same_seeds_the_same() {
+    let with =
+        |first: u64| answer(&Scenario { first_seed: first, ..scenario("") }, &mut |_| {}).told[0].outcomes.clone();
+    let (from_0, from_1) = (with(0), with(1));
+    assert_eq!(from_0[1], from_1[0], "the second run from 0 is the first from 1");
+    assert_ne!(from_0[0], from_1[0]);
+}
+
+#[test]
+fn weeks_of_warming_up_are_not_judged() {
+    let failing = |head: &str| {
+        let text = format!("{HEAD}{head}{}{RENTED}{WORK}", POOLS.replace("count: 12", "count: 7"));
+        answer(&read(&text).expect("it reads"), &mut |_| {}).told[0].outcomes[0].failures[0].week
+    };
+    assert!(failing("") < 3);
+    assert_eq!(failing("warmup: 3 weeks\n"), 3);
+    let got = error(&format!("{HEAD}warmup: 6 weeks\n{POOLS}{WORK}"));
+    assert!(got.ends_with("warmup: expected whole weeks, fewer than the horizon"), "{got}");
+}
+
+#[test]
+fn an_operator_changes_quotas_and_retires_machines_on_the_way() {
+    let with = |changes: &str| {
+        let scenario = scenario(&format!("changes:\n{changes}"));
+        answer(&scenario, &mut |_| {}).told[0].outcomes[0].weeks.clone()
+    };
+    let bounded = with("  - {at: week 2, workload: ci, quota: {gpus_max: 20}}\n");
+    assert!(bounded[1].used > 50.0 && bounded[4].used <= 20.0 + 1e-6, "{bounded:?}");
+    let fewer = with("  - {at: week 2, pool: G2, retire: 5, notice: 1 day}\n");
+    assert_eq!((fewer[1].machines[0], fewer[3].machines[0], fewer[5].machines[0]), (12, 7, 7));
+    assert!(fewer[4].used <= 56.0 + 1e-6 && fewer[4].capacity <= 56.0 + 1e-6);
+    let got = error(&format!("{HEAD}{POOLS}{WORK}changes: [{{at: week 1, workload: web, weight: 2}}]\n"));
+    assert!(got.ends_with("changes[0].workload: expected the name of a workload (ci), got \"web\""), "{got}");
+}
+
+#[test]
+fn ways_may_differ_in_what_an_operator_does() {
+    let variants = "question:\n  kind: compare\n  variants:\n    - {name: as it is}\n    - {name: without five, changes: [{pool: G2, retire: 5}]}\n";
+    let (scenario, answer) = ask(variants);
+    let worse = answer.differences.iter().find(|difference| difference.measure == "mean wait").expect("it is measured");
+    assert!(worse.low > 0.0, "{worse:?}");
+    assert!(report::html::page(&scenario, &answer).contains("5 G2 retire"));
+}

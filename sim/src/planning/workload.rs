@@ -196,7 +196,7 @@ fn max_price(field: Field, framework: Framework, pools: &[Pool]) -> Result<Optio
     field.read("a price such as 7.50", |text| text.parse().ok()).map(Some)
 }
 
-fn quota(mut fields: Fields) -> Result<Quota, ScenarioError> {
+pub(super) fn quota(mut fields: Fields) -> Result<Quota, ScenarioError> {
     let mut amount = |name| {
         let field = fields.take(name);
         if field.is_there() { field.number_or(0.0, 0.0, 1e9).map(Some) } else { Ok(None) }

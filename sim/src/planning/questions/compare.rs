@@ -16,7 +16,7 @@ impl Asker<'_> {
         for other in &told[1..] {
             for (workload, of) in scenario.workloads.iter().enumerate() {
                 differences.extend(
-                    measures(workload)
+                    measures(workload, scenario.warmup_weeks)
                         .into_iter()
                         .map(|(name, measure)| difference(&told[0], other, &of.name, name, &measure)),
                 );
@@ -54,6 +54,7 @@ pub(super) fn way_of<'a>(scenario: &'a Scenario, variant: &Variant) -> Way<'a> {
     let mut way = Way::of(scenario);
     way.orders.extend(variant.orders.iter().cloned());
     way.rents.extend(variant.rents.iter().cloned());
+    way.changes.extend(variant.changes.iter().cloned());
     way.placement = variant.placement.unwrap_or(scenario.placement);
     way
 }
@@ -83,12 +84,14 @@ type Measure = Box<dyn Fn(&Outcome) -> f64>;
 
 const WORST: &str = "p95 wait of the worst week";
 
-fn measures(workload: usize) -> Vec<(&'static str, Measure)> {
+fn measures(workload: usize, from: usize) -> Vec<(&'static str, Measure)> {
     let mean = move |outcome: &Outcome| {
-        let waits = outcome.weeks.iter().map(|week| &week.waits[workload]);
+        let waits = outcome.weeks.iter().skip(from).map(|week| &week.waits[workload]);
         let jobs: usize = waits.clone().map(|waits| waits.jobs).sum();
         waits.map(|waits| waits.mean * waits.jobs as f64).sum::<f64>() / jobs.max(1) as f64
     };
-    let worst = move |outcome: &Outcome| outcome.weeks.iter().map(|week| week.waits[workload].p95).fold(0.0, f64::max);
+    let worst = move |outcome: &Outcome| {
+        outcome.weeks.iter().skip(from).map(|week| week.waits[workload].p95).fold(0.0, f64::max)
+    };
     vec![("mean wait", Box::new(mean)), (WORST, Box::new(worst))]
 }

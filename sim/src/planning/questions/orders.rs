@@ -41,7 +41,7 @@ impl<'a> Asker<'a> {
             answer.advice.push(advice);
             week = if until < end { self.failing_week(&self.quietly(&way)) } else { None };
         }
-        let judged_from = std::mem::take(&mut way.judged_from);
+        let judged_from = std::mem::replace(&mut way.judged_from, scenario.warmup_weeks);
         way.stops_at_failure = false;
         let with = self.told("with what is ordered", &way);
         self.headline_of_orders(&mut answer, pool, first_failure.as_deref());

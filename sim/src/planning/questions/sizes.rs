@@ -26,6 +26,10 @@ impl<'a> Asker<'a> {
         };
         let mut search = Search { tried: BTreeMap::new(), way: Box::new(way) };
         let found = self.smallest(&mut search, min, max, scenario.pools[pool].count, 1);
+        // Packing is not monotone: the next larger one is looked at too.
+        if let Some(above) = found.map(|found| found + 1).filter(|above| *above <= max) {
+            self.try_size(&mut search, above);
+        }
         let tried = search.tried();
         let untold = |search: &mut Search<'_>, count| Told {
             name: format!("{count} of {name}"),

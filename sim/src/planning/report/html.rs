@@ -99,9 +99,13 @@ impl Page<'_> {
                 "Each way was run {runs} times with other random numbers; lines are the mean, shaded bands the range of the runs."
             ),
         };
+        let warmup = match self.scenario.warmup_weeks {
+            0 => String::new(),
+            weeks => format!(" Waits up to week {weeks} are not judged: what is there at the start settles."),
+        };
         let _ = write!(
             self.text,
-            "<p class=\"note\">{} {runs} Week 1 begins on {}.</p>",
+            "<p class=\"note\">{} {runs} Week 1 begins on {}.{warmup}</p>",
             limits.join(" "),
             self.scenario.start
         );

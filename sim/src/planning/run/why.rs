@@ -39,7 +39,7 @@ impl Run<'_> {
         let (workload, now) = (&self.way.scenario.workloads[at], self.market.now);
         let ask = &self.asks[at][kind];
         let held = self.crowds[at].account.held.value();
-        let most = workload.quota.and_then(|quota| if self.counts_gpus { quota.gpus_max } else { quota.cpus_max });
+        let most = self.quotas[at].and_then(|quota| if self.counts_gpus { quota.gpus_max } else { quota.cpus_max });
         if most.is_some_and(|most| held + self.size_asked(ask) > most + 1e-9) {
             return Why::Quota;
         }

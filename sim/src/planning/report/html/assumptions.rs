@@ -11,12 +11,13 @@ use super::escape;
 /// The last section of the page.
 pub(super) fn section(scenario: &Scenario) -> String {
     let mut text = format!(
-        "<section><h2>Assumptions</h2><p>From {} for {} weeks, {} runs with other random numbers each; a limit counts as kept if \
+        "<section><h2>Assumptions</h2><p>From {} for {} weeks, {} runs with other random numbers each, from seed {} on; a limit counts as kept if \
          {:.0} % of the runs keep it. Places are chosen by {}. The rialto master and its frameworks' placement library, version {}, \
          ran in virtual time.</p>",
         scenario.start,
         scenario.weeks(),
         scenario.seeds,
+        scenario.first_seed,
         scenario.confidence * 100.0,
         scenario.placement,
         env!("CARGO_PKG_VERSION")
