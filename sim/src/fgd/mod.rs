@@ -9,14 +9,10 @@ mod trace;
 mod workload;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rialto_core::master::Config;
-use rialto_core::model::{
-    Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, Milli, Proof, Quantities, ResourceName, Resources,
-    Role, Time, Topology,
-};
+use rialto_core::model::{Milli, ResourceName, Resources, Role, Time};
 use rialto_core::scheduler::placement::board::{GpuBoard, GpuChoice};
 pub use rialto_core::scheduler::placement::board::{Scores, Ties};
 use rialto_core::scheduler::placement::fgd::Fragmentation;
@@ -202,29 +198,7 @@ fn market(nodes: &[Node], fragmentation: &Fragmentation, options: &FgdOptions, s
 }
 
 fn machine(node: &Node) -> Machine {
-    let device = |number| DeviceReport { device: Arc::new(gpu(node, number)), state: DeviceState::Free };
-    Machine {
-        name: node.name.clone(),
-        resources: Resources::of(node.cpus, node.mem),
-        devices: (0..node.gpus).map(device).collect(),
-    }
-}
-
-fn gpu(node: &Node, number: u16) -> Device {
-    Device {
-        id: DeviceId::new(&format!("gpu-{number:03}")),
-        kind: Arc::from("gpu"),
-        vendor: Arc::from(""),
-        model: node.model.clone(),
-        generation: 0,
-        attributes: BTreeMap::new(),
-        topology: Topology::default(),
-        mode: DeviceMode::Shared,
-        health: Health::Healthy,
-        nodes: Vec::new(),
-        proof: Proof::TreeGone,
-        host_share: Quantities::new(),
-    }
+    Machine::with_gpus(node.name.clone(), Resources::of(node.cpus, node.mem), node.gpus, &node.model)
 }
 
 /// What is given out and what is left, as the agents see it.

@@ -17,8 +17,8 @@ use rialto_core::gate::Gate;
 use rialto_core::master::registry::{Record, Registry};
 use rialto_core::master::{Command, Config, Effect, Input, Master, Outbox, Stats};
 use rialto_core::model::{
-    AgentInfo, ClusterId, DeviceReport, FrameworkInfo, OfferMode, PeerId, Principal, RequestId, Resources, Role,
-    TaskKey, Time, ToAgent,
+    AgentInfo, ClusterId, Device, DeviceId, DeviceMode, DeviceReport, DeviceState, FrameworkInfo, Health, OfferMode,
+    PeerId, Principal, Proof, Quantities, RequestId, Resources, Role, TaskKey, Time, ToAgent, Topology,
 };
 use rialto_core::scheduler::{DriverInput, Scheduler};
 
@@ -36,6 +36,31 @@ pub(crate) struct Machine {
     pub(crate) name: String,
     pub(crate) resources: Resources,
     pub(crate) devices: Vec<DeviceReport>,
+}
+
+impl Machine {
+    /// One with so many alike GPUs, all free, that tasks may share.
+    pub(crate) fn with_gpus(name: String, resources: Resources, gpus: u16, model: &Arc<str>) -> Self {
+        let device = |number| DeviceReport { device: Arc::new(gpu(model, number)), state: DeviceState::Free };
+        Self { name, resources, devices: (0..gpus).map(device).collect() }
+    }
+}
+
+fn gpu(model: &Arc<str>, number: u16) -> Device {
+    Device {
+        id: DeviceId::new(&format!("gpu-{number:03}")),
+        kind: Arc::from("gpu"),
+        vendor: Arc::from(""),
+        model: model.clone(),
+        generation: 0,
+        attributes: BTreeMap::new(),
+        topology: Topology::default(),
+        mode: DeviceMode::Shared,
+        health: Health::Healthy,
+        nodes: Vec::new(),
+        proof: Proof::TreeGone,
+        host_share: Quantities::new(),
+    }
 }
 
 /// What happened on a machine, for whoever keeps account.

@@ -1,13 +1,9 @@
 //! The machines of a run: who joins when, fails, is repaired, is rented and taken away, and what that costs.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_core::model::{
-    Device, DeviceId, DeviceMode, DeviceReport, DeviceState, Health, PriceClass, Proof, Quantities, Resources, Time,
-    Topology,
-};
+use rialto_core::model::{PriceClass, Resources, Time};
 
 use super::prices::OWNED;
 use super::scenario::{LeadTime, Order, Pool, Rent, Rental, Scenario};
@@ -332,29 +328,8 @@ fn standard_quantile(part: f64) -> f64 {
 }
 
 fn machine(pool: &Pool, number: u32) -> Machine {
-    let device = |number| DeviceReport { device: Arc::new(gpu(pool, number)), state: DeviceState::Free };
-    Machine {
-        name: format!("{}-{number:05}", pool.name),
-        resources: Resources::of(pool.cpus, pool.mem),
-        devices: (0..pool.gpus).map(device).collect(),
-    }
-}
-
-fn gpu(pool: &Pool, number: u16) -> Device {
-    Device {
-        id: DeviceId::new(&format!("gpu-{number:03}")),
-        kind: Arc::from("gpu"),
-        vendor: Arc::from(""),
-        model: pool.model.clone(),
-        generation: 0,
-        attributes: BTreeMap::new(),
-        topology: Topology::default(),
-        mode: DeviceMode::Shared,
-        health: Health::Healthy,
-        nodes: Vec::new(),
-        proof: Proof::TreeGone,
-        host_share: Quantities::new(),
-    }
+    let name = format!("{}-{number:05}", pool.name);
+    Machine::with_gpus(name, Resources::of(pool.cpus, pool.mem), pool.gpus, &pool.model)
 }
 
 impl Scenario {
