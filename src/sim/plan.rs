@@ -118,6 +118,9 @@ fn write_all(folder: &Path, scenario: &Scenario, answer: &Answer) -> anyhow::Res
         ("utilisation.csv", report::utilisation_csv(scenario, answer)),
         ("orders.csv", report::orders_csv(answer)),
         ("costs.csv", report::costs_csv(answer)),
+        ("nodes.csv", report::nodes_csv(scenario, answer)),
+        ("scheduler.csv", report::scheduler_csv(answer)),
+        ("answers.csv", report::answers_csv(answer)),
     ];
     for (name, text) in files {
         let file = folder.join(name);

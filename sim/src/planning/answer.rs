@@ -105,6 +105,8 @@ pub struct Advice {
     pub order_by: Date,
     /// Weeks from the start to that day; less than zero if it has passed.
     pub slack_weeks: f64,
+    /// The part of such deliveries that come after the machines are needed, ordered on that day, or at once if it has passed.
+    pub late: f64,
 }
 
 impl Answer {

@@ -30,6 +30,26 @@ struct Unit {
     up_since: Option<Time>,
     /// Whether it is to go, or has gone, for good.
     is_retired: bool,
+    record: MachineRecord,
+}
+
+/// What became of one machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MachineRecord {
+    /// The pool, by its place in the scenario.
+    pub pool: usize,
+    /// Its name.
+    pub name: String,
+    /// `owned`, `bought` or `rented`.
+    pub how: &'static str,
+    /// When it came.
+    pub came: Time,
+    /// When it was gone for good, if it was.
+    pub left: Option<Time>,
+    /// For how many hours it was there to be used.
+    pub up_hours: f64,
+    /// How often it failed, or was taken away and came back.
+    pub times_down: u32,
 }
 
 /// What happens to the fleet.
@@ -160,6 +180,7 @@ impl<'a> Fleet<'a> {
                 Event::Notice(unit, after) => changes.push(Change::Notice(unit, after)),
                 Event::Fail(unit) => {
                     if self.goes_down(now, unit) {
+                        self.units[unit].record.times_down += 1;
                         changes.push(Change::Fail(unit));
                         let away = self.away(unit);
                         self.at(now + away, Event::Back(unit));
@@ -174,6 +195,7 @@ impl<'a> Fleet<'a> {
                     if self.goes_down(now, unit) {
                         changes.push(Change::Fail(unit));
                     }
+                    self.units[unit].record.left = Some(now);
                     // It neither fails nor comes back after this.
                     self.events
                         .retain(|_, event| !matches!(event, Event::Notice(other, _) | Event::Fail(other) | Event::Back(other) if *other == unit));
@@ -188,6 +210,11 @@ impl<'a> Fleet<'a> {
         for unit in 0..self.units.len() {
             self.goes_down(now, unit);
         }
+    }
+
+    /// What became of each machine, as they came.
+    pub(super) fn records(self) -> Vec<MachineRecord> {
+        self.units.into_iter().map(|unit| unit.record).collect()
     }
 
     /// Of which pool a machine is.
@@ -209,7 +236,23 @@ impl<'a> Fleet<'a> {
 
     fn come(&mut self, now: Time, pool: usize, origin: Origin) -> Change {
         let unit = self.units.len();
-        self.units.push(Unit { pool, origin, up_since: Some(now), is_retired: false });
+        self.named[pool] += 1;
+        let machine = machine(&self.pools[pool], self.named[pool]);
+        let how = match origin {
+            Origin::Owned => "owned",
+            Origin::Bought => "bought",
+            Origin::Rented { .. } => "rented",
+        };
+        let record = MachineRecord {
+            pool,
+            name: machine.name.clone(),
+            how,
+            came: now,
+            left: None,
+            up_hours: 0.0,
+            times_down: 0,
+        };
+        self.units.push(Unit { pool, origin, up_since: Some(now), is_retired: false, record });
         self.will_fail(now, unit);
         if let Origin::Rented { until: Some(until) } = origin {
             self.at(until, Event::Leave(unit));
@@ -218,33 +261,34 @@ impl<'a> Fleet<'a> {
         if let (Origin::Bought, Some(supply)) = (origin, &self.pools[pool].supply) {
             self.costs.purchase += supply.price;
         }
-        self.named[pool] += 1;
         let class = match (origin, &self.pools[pool].rental) {
             (Origin::Rented { .. }, Some(rental)) => rental.class(),
             _ => OWNED,
         };
-        Change::Join(machine(&self.pools[pool], self.named[pool]), class)
+        Change::Join(machine, class)
     }
 
     fn will_fail(&mut self, now: Time, unit: usize) {
         let pool = &self.pools[self.units[unit].pool];
-        let mean = match (self.units[unit].origin, &pool.rental) {
-            (Origin::Rented { .. }, Some(rental)) if rental.interruptions_per_hour > 0.0 => {
-                Some(HOUR / rental.interruptions_per_hour)
+        let at = match (self.units[unit].origin, &pool.rental) {
+            (Origin::Rented { .. }, Some(rental)) if rental.interruptions.is_any() => {
+                rental.interruptions.expected_by(now, self.dice.exponential())
             }
             (Origin::Rented { .. }, _) => None,
-            _ => pool.mtbf.map(|mtbf| mtbf.as_secs_f64()),
+            _ => pool
+                .mtbf
+                .map(|mtbf| now + Duration::from_secs_f64((self.dice.exponential() * mtbf.as_secs_f64()).min(1e10))),
         };
-        if let Some(mean) = mean {
-            let after = Duration::from_secs_f64((self.dice.exponential() * mean).min(1e10));
-            self.at(now + after, Event::Fail(unit));
-            self.say_before(now, now + after, unit);
+        if let Some(at) = at {
+            self.at(at, Event::Fail(unit));
+            self.say_before(now, at, unit);
         }
     }
 
     /// That a rented machine is taken away is said before.
     fn say_before(&mut self, now: Time, taken: Time, unit: usize) {
-        let Unit { pool, origin, .. } = self.units[unit];
+        let Unit { pool, origin, .. } = &self.units[unit];
+        let (pool, origin) = (*pool, *origin);
         let rental = self.pools[pool].rental.as_ref().filter(|_| matches!(origin, Origin::Rented { .. }));
         let Some(notice) = rental.map(|rental| rental.notice).filter(|notice| !notice.is_zero()) else { return };
         let before = taken.since(Time::ZERO).saturating_sub(notice);
@@ -265,6 +309,7 @@ impl<'a> Fleet<'a> {
         let Some(since) = unit.up_since.take() else { return false };
         let pool = &self.pools[unit.pool];
         let hours = now.since(since).as_secs_f64() / HOUR;
+        unit.record.up_hours += hours;
         match unit.origin {
             Origin::Owned => {}
             Origin::Bought => {
@@ -315,6 +360,27 @@ impl LeadTime {
             }
         }
     }
+
+    /// The part of the deliveries that take longer than `span`.
+    pub fn later_than(self, span: Duration) -> f64 {
+        match self {
+            Self::Fixed(lead) => f64::from(u8::from(lead > span)),
+            Self::Quantiles { p50, p90 } => {
+                let sigma = (p90.as_secs_f64() / p50.as_secs_f64()).ln() / Z90;
+                let z = (span.as_secs_f64() / p50.as_secs_f64()).ln() / sigma.max(1e-9);
+                standard_tail(z)
+            }
+        }
+    }
+}
+
+/// The part of the standard normal distribution above `z`, to about 0.0000001: Zelen and Severo's approximation.
+fn standard_tail(z: f64) -> f64 {
+    let t = 1.0 / 0.231_641_9_f64.mul_add(z.abs(), 1.0);
+    let factors = [0.319_381_530, -0.356_563_782, 1.781_477_937, -1.821_255_978, 1.330_274_429];
+    let series = factors.iter().rev().fold(0.0, |sum: f64, factor| sum.mul_add(t, *factor)) * t;
+    let tail = (-z * z / 2.0).exp() / std::f64::consts::TAU.sqrt() * series;
+    if z < 0.0 { 1.0 - tail } else { tail }
 }
 
 /// The quantile of the standard normal distribution, to about 0.0005: Hastings' approximation.

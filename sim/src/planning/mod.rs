@@ -13,6 +13,7 @@ mod demand;
 mod error;
 mod fields;
 mod fleet;
+mod interruptions;
 mod jobs;
 mod left;
 mod milestones;
@@ -36,7 +37,8 @@ mod yaml;
 
 pub use self::answer::{Advice, Answer, Difference, Fact, Milestone, Told, Tried};
 pub use self::error::ScenarioError;
-pub use self::fleet::Costs;
+pub use self::fleet::{Costs, MachineRecord};
+pub use self::interruptions::Interruptions;
 pub(crate) use self::jobs::{Format, host, read as read_jobs, whole_gpus};
 pub use self::jobs::{PerMachine, TraceJob, Traits};
 pub use self::outcome::{Failure, Outcome, PoolUse, Queue, Reasons, Waits, Week, Why};

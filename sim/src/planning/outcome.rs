@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rialto_core::master::Stats;
 use rialto_core::model::Time;
 
-use super::fleet::Costs;
+use super::fleet::{Costs, MachineRecord};
 use super::records::JobRecord;
 use super::scenario::Limit;
 use super::sizes::SizeClass;
@@ -34,6 +35,10 @@ pub struct Outcome {
     pub failures: Vec<Failure>,
     /// How many events the market has handled.
     pub events: u64,
+    /// What the master has counted.
+    pub master: Stats,
+    /// What became of each machine.
+    pub machines: Vec<MachineRecord>,
     /// What became of each job, if it was asked for.
     pub jobs: Vec<JobRecord>,
 }

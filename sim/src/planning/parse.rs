@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::ScenarioError;
 use super::fields::{Field, Fields};
+use super::interruptions::{Interruptions, PER_HOUR_MAX};
 use super::nodes::{self, NodeFormat};
 use super::prices;
 use super::scenario::{
@@ -168,8 +169,19 @@ impl Reader<'_> {
 
     fn rental(&mut self, mut fields: Fields, pool: &str) -> Result<Rental, ScenarioError> {
         let on_demand = fields.take("on_demand").number_or(0.0, 0.0, MONEY_MAX)?;
-        let interruptions_per_hour = fields.take("interruptions_per_hour").number_or(0.0, 0.0, 60.0)?;
-        let class = prices::class_of(interruptions_per_hour);
+        let always = fields.take("interruptions_per_hour");
+        let listed = fields.take("interruptions");
+        let interruptions = if listed.is_there() {
+            if always.is_there() {
+                return Err(listed.error("expected either interruptions or interruptions_per_hour"));
+            }
+            let file = self.folder.join(listed.text("the file of how often machines are taken away")?);
+            self.inputs.push((file.clone(), digest(&file)?));
+            Interruptions::read(&file)?
+        } else {
+            Interruptions::always(always.number_or(0.0, 0.0, PER_HOUR_MAX)?)
+        };
+        let class = prices::class_of(&interruptions);
         let prices = fields.take("prices");
         let mut steps = steps(fields.take("steps"))?;
         if prices.is_there() {
@@ -185,7 +197,7 @@ impl Reader<'_> {
         let rental = Rental {
             on_demand,
             steps,
-            interruptions_per_hour,
+            interruptions,
             boot: fields.take("boot").span_or(BOOT)?,
             notice: fields.take("notice").span_or(NOTICE)?,
         };

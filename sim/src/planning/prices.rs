@@ -5,29 +5,41 @@ use std::time::Duration;
 
 use rialto_core::model::{AgentInfo, Attribute, Price, PriceClass, PriceKey, Quote, Time};
 
+use super::interruptions::Interruptions;
 use super::scenario::{Pool, Rental, Scenario};
-use crate::input::{InputError, Table};
+use crate::input::{InputError, Row, Table};
 
 /// A table with the columns `t_s`, seconds from the start, and `price`, for a machine and hour. With the columns of a feed (`pool`, `class`)
 /// the rows of other pools and classes are passed over.
 pub(super) fn read(file: &Path, of: (&str, PriceClass)) -> Result<Vec<(Time, f64)>, InputError> {
     let table = Table::read(file)?;
-    let (at, price) = (table.column("t_s")?, table.column("price")?);
     let (pool, class) = (table.optional("pool"), table.optional("class"));
-    let mut series: Vec<(Time, f64)> = Vec::new();
-    for row in table.rows() {
+    series(&table, ("price", 1e12), |row| {
         let is = |column, what: &str| match column {
             Some(column) => row.text(column).map(|text| text == what),
             None => Ok(true),
         };
-        if !is(pool, of.0)? || !is(class, of.1.as_str())? {
+        Ok(is(pool, of.0)? && is(class, of.1.as_str())?)
+    })
+}
+
+/// Moments and values up to a largest one, of the rows that are wanted.
+pub(super) fn series(
+    table: &Table,
+    (value, max): (&'static str, f64),
+    is_wanted: impl Fn(&Row<'_>) -> Result<bool, InputError>,
+) -> Result<Vec<(Time, f64)>, InputError> {
+    let (at, value) = (table.column("t_s")?, table.column(value)?);
+    let mut series: Vec<(Time, f64)> = Vec::new();
+    for row in table.rows() {
+        if !is_wanted(&row)? {
             continue;
         }
         let moment = Time::ZERO + Duration::from_secs_f64(row.decimal(at, 3.2e9)?);
         if series.last().is_some_and(|(last, _)| *last >= moment) {
             return Err(row.error("t_s: expected moments in the order of time"));
         }
-        series.push((moment, row.decimal(price, 1e12)?));
+        series.push((moment, row.decimal(value, max)?));
     }
     Ok(series)
 }
@@ -41,13 +53,13 @@ impl Rental {
 
     /// What can be taken away is spot.
     pub(super) fn class(&self) -> PriceClass {
-        class_of(self.interruptions_per_hour)
+        class_of(&self.interruptions)
     }
 }
 
 /// The same, from how often it is taken away.
-pub(super) fn class_of(interruptions_per_hour: f64) -> PriceClass {
-    if interruptions_per_hour > 0.0 { PriceClass::Spot } else { PriceClass::OnDemand }
+pub(super) fn class_of(interruptions: &Interruptions) -> PriceClass {
+    if interruptions.is_any() { PriceClass::Spot } else { PriceClass::OnDemand }
 }
 
 /// How the machines of a pool that are not rented are priced: what was bought costs nothing more.

@@ -4,6 +4,7 @@ pub mod html;
 
 use std::fmt::Write;
 
+use rialto_core::model::Time;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Told};
@@ -21,6 +22,7 @@ pub fn json(scenario: &Scenario, answer: &Answer) -> Value {
         json!({
             "pool": advice.pool, "count": advice.count, "order_by": advice.order_by.to_string(), "arrives": advice.arrives.to_string(),
             "needed": advice.needed.to_string(), "needed_week": advice.needed_week + 1, "slack_weeks": round(advice.slack_weeks),
+            "late": round(advice.late),
         })
     });
     let inputs = scenario.inputs.iter().map(|(file, hash)| json!({"file": file.display().to_string(), "sha256": hash}));
@@ -214,15 +216,15 @@ pub fn pools_csv(scenario: &Scenario, answer: &Answer) -> String {
     text
 }
 
-/// `pool,count,order_by,arrives,needed,needed_week,slack_weeks`: what to order.
+/// `pool,count,order_by,arrives,needed,needed_week,slack_weeks,late`: what to order, and the part of such deliveries that come too late.
 pub fn orders_csv(answer: &Answer) -> String {
-    let mut text = "pool,count,order_by,arrives,needed,needed_week,slack_weeks\n".to_owned();
+    let mut text = "pool,count,order_by,arrives,needed,needed_week,slack_weeks,late\n".to_owned();
     for advice in &answer.advice {
         let (pool, week) = (quoted(&advice.pool), advice.needed_week + 1);
         let _ = writeln!(
             text,
-            "{pool},{},{},{},{},{week},{:.1}",
-            advice.count, advice.order_by, advice.arrives, advice.needed, advice.slack_weeks
+            "{pool},{},{},{},{},{week},{:.1},{:.3}",
+            advice.count, advice.order_by, advice.arrives, advice.needed, advice.slack_weeks, advice.late
         );
     }
     text
@@ -233,35 +235,94 @@ pub fn costs_csv(answer: &Answer) -> String {
     let mut text =
         "way,seed,bought,running,rented,total,purchase,bought_hours,rented_hours,hours_done_again,cancelled,weeks\n"
             .to_owned();
-    for told in &answer.told {
-        for outcome in &told.outcomes {
-            let (seed, costs) = (outcome.seed, &outcome.costs);
-            let _ = writeln!(
-                text,
-                "{},{seed},{:.2},{:.2},{:.2},{:.2},{:.2},{:.1},{:.1},{:.1},{:.2},{}",
-                quoted(&told.name),
-                costs.bought,
-                costs.running,
-                costs.rented,
-                costs.total(),
-                costs.purchase,
-                costs.bought_hours,
-                costs.rented_hours,
-                outcome.redone_hours,
-                costs.cancelled,
-                outcome.weeks.len()
-            );
-        }
+    for_outcomes(answer, |told, outcome| {
+        let (seed, costs) = (outcome.seed, &outcome.costs);
+        let _ = writeln!(
+            text,
+            "{},{seed},{:.2},{:.2},{:.2},{:.2},{:.2},{:.1},{:.1},{:.1},{:.2},{}",
+            quoted(&told.name),
+            costs.bought,
+            costs.running,
+            costs.rented,
+            costs.total(),
+            costs.purchase,
+            costs.bought_hours,
+            costs.rented_hours,
+            outcome.redone_hours,
+            costs.cancelled,
+            outcome.weeks.len()
+        );
+    });
+    text
+}
+
+/// `about,text`: the answer, and what else is worth knowing.
+pub fn answers_csv(answer: &Answer) -> String {
+    let mut text = format!("about,text\nanswer,{}\n", quoted(&answer.headline));
+    for fact in &answer.facts {
+        let _ = writeln!(text, "{},{}", quoted(&fact.about), quoted(&fact.text));
     }
     text
 }
 
-fn for_weeks(answer: &Answer, mut line: impl FnMut(&Told, u64, usize, &super::outcome::Week)) {
-    for told in &answer.told {
-        for outcome in &told.outcomes {
-            outcome.weeks.iter().enumerate().for_each(|(number, week)| line(told, outcome.seed, number, week));
+/// `way,seed,steps,rounds,offers_made,offers_accepted,offers_declined,offers_rescinded,offers_expired,tasks_launched,launches_refused,\
+/// offer_conflicts,preemptions`: what the master had to do.
+pub fn scheduler_csv(answer: &Answer) -> String {
+    let mut text = "way,seed,steps,rounds,offers_made,offers_accepted,offers_declined,offers_rescinded,offers_expired,\
+        tasks_launched,launches_refused,offer_conflicts,preemptions\n"
+        .to_owned();
+    for_outcomes(answer, |told, outcome| {
+        let of = &outcome.master;
+        let numbers = [
+            outcome.seed,
+            of.steps,
+            of.rounds,
+            of.offers_made,
+            of.offers_accepted,
+            of.offers_declined,
+            of.offers_rescinded,
+            of.offers_expired,
+            of.tasks_launched,
+            of.launches_refused,
+            of.offer_conflicts,
+            of.preemptions,
+        ];
+        let _ = writeln!(text, "{},{}", quoted(&told.name), numbers.map(|number| number.to_string()).join(","));
+    });
+    text
+}
+
+/// `way,seed,pool,machine,how,came_s,left_s,up_hours,times_down`: what became of each machine.
+pub fn nodes_csv(scenario: &Scenario, answer: &Answer) -> String {
+    let mut text = "way,seed,pool,machine,how,came_s,left_s,up_hours,times_down\n".to_owned();
+    let seconds = |at: Time| at.since(Time::ZERO).as_secs_f64();
+    for_outcomes(answer, |told, outcome| {
+        for machine in &outcome.machines {
+            let (way, pool) = (quoted(&told.name), quoted(&scenario.pools[machine.pool].name));
+            let left = machine.left.map_or_else(String::new, |left| format!("{:.0}", seconds(left)));
+            let _ = writeln!(
+                text,
+                "{way},{},{pool},{},{},{:.0},{left},{:.1},{}",
+                outcome.seed,
+                quoted(&machine.name),
+                machine.how,
+                seconds(machine.came),
+                machine.up_hours,
+                machine.times_down
+            );
         }
-    }
+    });
+    text
+}
+
+fn for_outcomes(answer: &Answer, mut line: impl FnMut(&Told, &Outcome)) {
+    answer.told.iter().for_each(|told| told.outcomes.iter().for_each(|outcome| line(told, outcome)));
+}
+
+fn for_weeks(answer: &Answer, mut line: impl FnMut(&Told, u64, usize, &super::outcome::Week)) {
+    for_outcomes(answer, |told, outcome| {
+        outcome.weeks.iter().enumerate().for_each(|(number, week)| line(told, outcome.seed, number, week));
+    });
 }
 
 /// A field of CSV.

@@ -550,6 +550,8 @@ impl<'a> Run<'a> {
             reasons: self.reasons,
             failures,
             events: self.market.events,
+            master: *self.market.master(),
+            machines: self.fleet.records(),
             jobs,
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rialto_core::model::{Milli, Price, Role, Time};
 use rialto_core::scheduler::placement::policy::GpuPolicy;
 
+use super::interruptions::Interruptions;
 use super::start::{Cluster, Start};
 pub use super::units::Date;
 
@@ -139,8 +140,8 @@ pub struct Rental {
     pub on_demand: f64,
     /// From each moment on, this part of it.
     pub steps: Vec<(Time, f64)>,
-    /// How often a machine is taken away, for each hour.
-    pub interruptions_per_hour: f64,
+    /// How often a machine is taken away.
+    pub interruptions: Interruptions,
     /// How long until another one is there.
     pub boot: Duration,
     /// How long before it is taken away that is said.

@@ -586,6 +586,70 @@ fn tables_of_sizes_queues_and_pools_add_up_to_the_weeks() {
 }
 
 #[test]
+fn tables_of_machines_and_of_the_master_say_what_happened_in_each_run() {
+    let variants = "question:\n  kind: cost\n  variants:\n    - {name: keep, orders: [{pool: G2, count: 10, placed: week 1}]}\n    - {name: rent, rents: [{pool: spot, count: 10, from: week 1, until: week 5}]}\n";
+    let (scenario, answer) = ask(variants);
+    let rows = |text: String| -> Vec<Vec<String>> {
+        text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
+    };
+    let nodes = rows(report::nodes_csv(&scenario, &answer));
+    let of = |way: &str, how: &str| -> Vec<&Vec<String>> {
+        nodes.iter().filter(|row| row[0] == way && row[1] == "0" && row[4] == how).collect()
+    };
+    assert_eq!((of("keep", "owned").len(), of("keep", "bought").len(), of("keep", "rented").len()), (12, 10, 0));
+    let rented = of("rent", "rented");
+    assert_eq!(rented.len(), 10);
+    assert!(rented.iter().all(|row| row[5] == "604800" && row[6] == "3024000"), "from week 1 until week 5: {rented:?}");
+    assert!(rented.iter().any(|row| row[8] != "0"), "some were taken away meanwhile");
+    let up: f64 = rented.iter().map(|row| row[7].parse::<f64>().expect("a number")).sum();
+    assert!((up - answer.told[1].outcomes[0].costs.rented_hours).abs() < 1.0, "{up}");
+    let scheduler = rows(report::scheduler_csv(&answer));
+    assert_eq!((scheduler.len(), scheduler[1].len()), (1 + 2 * 2, scheduler[0].len()));
+    let launched: u64 = scheduler[1][9].parse().expect("a number");
+    assert!(scheduler[0][9] == "tasks_launched" && launched >= answer.told[0].outcomes[0].finished);
+    assert!(report::answers_csv(&answer).starts_with("about,text\nanswer,"));
+}
+
+#[test]
+fn machines_are_taken_away_as_often_as_the_list_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("taken.csv"), "t_s,per_hour\n0,0\n604800,0.05\n1209600,0\n").expect("written");
+    let read = |rented: &str| {
+        let work = WORK.replace("openb_pods_small.csv", "jobs.csv").replace("format: openb", "format: philly");
+        let rents = "rents:\n  - {pool: spot, count: 40, from: week 1}\n";
+        parse::of_text(&folder.path().join("s.yml"), &format!("{HEAD}{POOLS}{rented}{work}{rents}"), None)
+    };
+    std::fs::write(folder.path().join("jobs.csv"), "submit_s,duration_s,num_gpu\n0,3600,1\n").expect("written");
+    let listed = RENTED.replace("interruptions_per_hour: 0.01", "interruptions: taken.csv");
+    let scenario = read(&listed).expect("it reads");
+    let outcome = answer(&scenario, &mut |_| {}).told.swap_remove(0).outcomes.swap_remove(0);
+    let taken: u32 = outcome.machines.iter().filter(|machine| machine.how == "rented").map(|of| of.times_down).sum();
+    // 40 machines for the one week with 0.05 an hour: 336.
+    assert!((280..400).contains(&taken), "{taken}");
+    let both = RENTED.replace("0.01", "0.01, interruptions: taken.csv");
+    let error = read(&both).expect_err("it is one or the other").to_string();
+    assert!(error.contains("expected either interruptions or interruptions_per_hour"), "{error}");
+    std::fs::write(folder.path().join("taken.csv"), "t_s,per_hour\n0,-1\n").expect("written");
+    let error = read(&listed).expect_err("it is less than nothing").to_string();
+    assert!(error.ends_with("taken.csv:2: per_hour: expected a number from 0 to 60, got \"-1\""), "{error}");
+}
+
+#[test]
+fn an_order_says_how_likely_it_comes_too_late() {
+    use std::time::Duration;
+    let days = |days: u64| Duration::from_secs(86_400 * days);
+    let lead = LeadTime::Quantiles { p50: days(140), p90: days(224) };
+    for (span, part) in [(140, 0.5), (224, 0.1)] {
+        assert!((lead.later_than(days(span)) - part).abs() < 1e-4, "{span}");
+    }
+    assert!((lead.later_than(lead.quantile(0.75)) - 0.25).abs() < 0.001);
+    assert_eq!((lead.later_than(Duration::ZERO), LeadTime::Fixed(days(7)).later_than(days(7))), (1.0, 0.0));
+    let (_, answer) = ask("question: {kind: order-by, pool: G2, max: 40}\n");
+    let table = report::orders_csv(&answer);
+    assert!(table.starts_with("pool,count,order_by,arrives,needed,needed_week,slack_weeks,late\nG2,"), "{table}");
+}
+
+#[test]
 fn why_jobs_wait_is_told_apart() {
     let reasons = |pools: &str, work: &str| {
         let folder = tempfile::tempdir().expect("a folder");

@@ -94,6 +94,7 @@ impl<'a> Asker<'a> {
             arrives: scenario.date(arrives),
             order_by: scenario.start.plus_days((order_by / 86_400e6).floor() as i64),
             slack_weeks: order_by / (WEEK.as_micros() as f64),
+            late: supply.lead_time.later_than(lead.min(week_start(needed).since(Time::ZERO))),
         })
     }
 

@@ -110,10 +110,10 @@ fn rented(pool: &Pool, currency: &str) -> String {
     let more = rental.steps.len().saturating_sub(STEPS_MAX);
     let more = if more > 0 { format!(", and {more} more changes") } else { String::new() };
     format!(
-        "{} {currency} an hour{}{more}; taken away {} times an hour, said {} before; the next is there after {}",
+        "{} {currency} an hour{}{more}; {}, said {} before; the next is there after {}",
         rental.on_demand,
         steps.collect::<String>(),
-        rental.interruptions_per_hour,
+        rental.interruptions.words(),
         words(rental.notice),
         words(rental.boot)
     )
