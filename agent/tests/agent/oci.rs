@@ -68,6 +68,22 @@ pub(crate) async fn output(world: &mut World, id: &str, spec: &TaskSpec) -> Stri
 }
 
 /// What the runtime was told of a task.
+/// Ends a running task by a kill, or its supervisor by the kernel: neither leaves anything.
+pub(crate) async fn ends_with_all_it_has(world: &mut World, id: &str, kill_supervisor: bool) {
+    let supervisor = world.supervisors()[0];
+    if kill_supervisor {
+        let pid = rustix::process::Pid::from_raw(supervisor).expect("a number");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it lives");
+        let status = world.expect(id, TaskState::Failed).await;
+        assert_eq!(status.reason, Some(Reason::SupervisorLost), "{status:?}");
+    } else {
+        world.kill(id).await;
+        world.expect(id, TaskState::Killed).await;
+    }
+    nothing_is_left(world).await;
+    until("the supervisor to be gone", || (!lives(supervisor)).then_some(())).await;
+}
+
 fn config(world: &World, id: &str) -> Value {
     let text = std::fs::read(world.run_dir(id).join("bundle-0/config.json")).expect("there is a bundle");
     serde_json::from_slice(&text).expect("it is JSON")
@@ -315,18 +331,7 @@ async fn a_task_survives_its_agent_and_nothing_survives_its_supervisor() {
         for (id, kill_supervisor) in [("t2", false), ("t3", true)] {
             world.launch(vec![in_image(id, &spec(&layout, stubborn))]).await;
             world.expect(id, TaskState::Running).await;
-            let supervisor = world.supervisors()[0];
-            if kill_supervisor {
-                let pid = rustix::process::Pid::from_raw(supervisor).expect("a number");
-                rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it lives");
-                let status = world.expect(id, TaskState::Failed).await;
-                assert_eq!(status.reason, Some(Reason::SupervisorLost), "{runtime}: {status:?}");
-            } else {
-                world.kill(id).await;
-                world.expect(id, TaskState::Killed).await;
-            }
-            nothing_is_left(&world).await;
-            until("the supervisor to be gone", || (!lives(supervisor)).then_some(())).await;
+            ends_with_all_it_has(&mut world, id, kill_supervisor).await;
         }
     }
 }

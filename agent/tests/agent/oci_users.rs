@@ -11,10 +11,10 @@ use rialto_proto::spec::{Secret, TaskSpec};
 use serde_json::json;
 
 use crate::contained::{cgroups, mounts, nothing_is_left};
-use crate::harness::{World, lives, until, with_devices};
+use crate::harness::{World, until, with_devices};
 use crate::image_kit::Layout;
 use crate::nested::ask;
-use crate::oci::{self, RUNTIMES, image, in_image, output};
+use crate::oci::{self, RUNTIMES, ends_with_all_it_has, image, in_image, output};
 use crate::quota::{operate, volume};
 
 /// The first user of all ranges.
@@ -203,18 +203,7 @@ async fn nothing_of_it_outlives_its_kill_its_limits_or_its_supervisor() {
             task.kill_grace = Duration::from_millis(100);
             world.launch(vec![task]).await;
             world.expect(id, TaskState::Running).await;
-            let supervisor = world.supervisors()[0];
-            if kill_supervisor {
-                let pid = rustix::process::Pid::from_raw(supervisor).expect("a number");
-                rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it lives");
-                let status = world.expect(id, TaskState::Failed).await;
-                assert_eq!(status.reason, Some(Reason::SupervisorLost), "{runtime}: {status:?}");
-            } else {
-                world.kill(id).await;
-                world.expect(id, TaskState::Killed).await;
-            }
-            nothing_is_left(&world).await;
-            until("the supervisor to be gone", || (!lives(supervisor)).then_some(())).await;
+            ends_with_all_it_has(&mut world, id, kill_supervisor).await;
         }
         world.launch(vec![in_image("t3", &spec(&layout, "head -c 200000000 /dev/zero | tail -c 200000000"))]).await;
         let status = world.expect_end("t3").await;
